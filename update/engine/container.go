@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/engine/doc"
+)
+
+// Containers lists the containers, running or not, that carry all the labels, each a name or
+// name=value.
+func (c *Client) Containers(ctx context.Context, labels ...string) ([]doc.ContainerSummary, error) {
+	r := get("list containers", "/containers/json", query("all", "1", "filters", labelFilter(labels)))
+	return fetch[[]doc.ContainerSummary](ctx, c, r)
+}
+
+// Container inspects a container by id or name.
+func (c *Client) Container(ctx context.Context, id string) (*doc.Container, error) {
+	return inspect[doc.Container](ctx, c, get("inspect container", "/containers/"+id+"/json", nil).about(id))
+}
+
+// CreateContainer makes a container without starting it. A conflict means that the name is taken,
+// not found that the image is missing.
+func (c *Client) CreateContainer(ctx context.Context, name string, body *doc.Create) (doc.Created, error) {
+	r := post("create container", "/containers/create", query("name", name), body).about(name)
+	return fetch[doc.Created](ctx, c, r)
+}
+
+// StartContainer starts a container; that it runs already is success. Not found means that the
+// container or something it needs, such as a network, is gone.
+func (c *Client) StartContainer(ctx context.Context, id string) error {
+	r := post("start container", "/containers/"+id+"/start", nil, nil).about(id)
+	return c.do(ctx, r.allow(fasthttp.StatusNotModified), nil)
+}
+
+// StopContainer stops a container and waits for its end as long as the container's own stop
+// timeout demands; that it is stopped or gone already is success.
+func (c *Client) StopContainer(ctx context.Context, id string) error {
+	r := post("stop container", "/containers/"+id+"/stop", nil, nil).about(id).within(0)
+	return c.do(ctx, r.allow(fasthttp.StatusNotModified, fasthttp.StatusNotFound), nil)
+}
+
+// RemoveContainer removes a container and its anonymous volumes; that it is gone already is
+// success. Without force, a conflict means that it runs or is being removed.
+func (c *Client) RemoveContainer(ctx context.Context, id string, force bool) error {
+	r := remove("remove container", "/containers/"+id, query("v", "1", "force", flag(force)))
+	return c.do(ctx, r.about(id), nil)
+}
+
+// RenameContainer gives a container another name. The engine refuses the name it has with 400.
+func (c *Client) RenameContainer(ctx context.Context, id, name string) error {
+	return c.do(ctx, post("rename container", "/containers/"+id+"/rename", query("name", name), nil).about(id), nil)
+}
+
+// UpdateContainer changes settings of a container without making it anew.
+func (c *Client) UpdateContainer(ctx context.Context, id string, body *doc.ContainerUpdate) error {
+	return c.do(ctx, post("update container", "/containers/"+id+"/update", nil, body).about(id), nil)
+}

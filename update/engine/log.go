@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// LogOptions choose what of a container's output to read.
+type LogOptions struct {
+	Tty    bool      // the container's Config.Tty, which decides how the output is framed
+	Follow bool      // go on with what is written later, until the container ends
+	Since  time.Time // leave out what is older; zero: nothing
+	Tail   int       // only this many last lines of the past; 0: all
+}
+
+// LogLine is one line of output without its end. A line of more than 16 KiB comes in pieces.
+type LogLine struct {
+	Stderr bool      // never set with Tty, where both outputs are one
+	At     time.Time // zero in the later pieces of a line that the engine did not cut itself
+	Text   []byte    // valid until the call returns
+}
+
+// Logs calls fn with each line of a container's output (spec/engine.md 1.6). It returns nil when
+// the output has ended: without Follow at its present end, with it when the container stops.
+func (c *Client) Logs(ctx context.Context, id string, o LogOptions, fn func(LogLine)) error {
+	r := get("follow logs", "/containers/"+id+"/logs", query("stdout", "1", "stderr", "1", "timestamps", "1",
+		"follow", flag(o.Follow), "since", instant(o.Since), "tail", tail(o.Tail))).about(id).within(0)
+	a, err := c.open(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	fault, err := readLog(a.body, o.Tty, fn)
+	if err != nil {
+		return c.cut(ctx, r, err)
+	}
+	if fault != "" {
+		return r.fail(fasthttp.StatusInternalServerError, fault)
+	}
+	return nil
+}
+
+// readLog decodes the output in body up to its end. The fault is what the engine itself had to say
+// about reading it, if anything.
+func readLog(body io.Reader, tty bool, fn func(LogLine)) (fault string, err error) {
+	var d interface {
+		write(p []byte) error
+		end() (fault string, err error)
+	}
+	if tty {
+		d = &lines{fn: fn}
+	} else {
+		d = newFrames(fn)
+	}
+	buf := make([]byte, 4096)
+	for {
+		n, err := body.Read(buf)
+		if bad := d.write(buf[:n]); bad != nil {
+			return "", bad
+		}
+		if err == io.EOF {
+			return d.end()
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+func tail(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
