@@ -1,0 +1,122 @@
+package target
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+)
+
+// Encode is the durable form of a state: the v3 shape, with what apps were rejected for. The bytes
+// of equal states are equal, and DecodeV3Entry reads them back as an equal state.
+func Encode(s *State) ([]byte, error) {
+	apps := Map{}
+	for uuid, app := range s.Apps {
+		apps[uuid] = encodeApp(app)
+	}
+	raw, err := json.Marshal(Map{"name": s.Name, "config": s.Config, "apps": apps})
+	if err != nil {
+		return nil, fmt.Errorf("encode target state: %w", err)
+	}
+	return raw, nil
+}
+
+func encodeApp(app *App) Map {
+	out := Map{"id": app.ID, "name": app.Name, "class": app.Class, "is_host": app.IsHost}
+	if app.Rejected != "" {
+		out["rejected"] = app.Rejected
+	}
+	if r := app.Release; r != nil {
+		out["releases"] = Map{r.Commit: encodeRelease(r)}
+	}
+	return out
+}
+
+func encodeRelease(r *Release) Map {
+	services := Map{}
+	for name, s := range r.Services {
+		services[name] = encodeService(s)
+	}
+	return Map{"id": r.ID, "services": services, "volumes": r.Volumes, "networks": r.Networks}
+}
+
+func encodeService(s *Service) Map {
+	out := Map{
+		"id": s.ID, "image_id": s.ImageID, "image": s.Image, "running": s.Running,
+		"environment": s.Environment, "labels": s.Labels, "composition": s.Composition,
+	}
+	if s.Contract != nil {
+		out["contract"] = s.Contract
+	}
+	return out
+}
+
+// EncodeLocal is what GET /v2/local/target-state shows: {"local":{...}} in the v2 shape
+// (spec/device-api.md 2.30). DecodeLocal makes equal apps of it, except that environment and labels
+// which a cloud release has in its compositions come out merged. Two apps or two services with one
+// id cannot be shown in this shape and are an error.
+func EncodeLocal(name string, config map[string]string, apps []*App) ([]byte, error) {
+	out := Map{}
+	for _, app := range apps {
+		key := strconv.Itoa(app.ID)
+		if out[key] != nil {
+			return nil, fmt.Errorf("encode local target state: two apps have id %s", key)
+		}
+		shown, err := encodeAppV2(app, key)
+		if err != nil {
+			return nil, err
+		}
+		out[key] = shown
+	}
+	if config == nil {
+		config = map[string]string{}
+	}
+	raw, err := json.Marshal(Map{"local": Map{"name": name, "config": config, "apps": out}})
+	if err != nil {
+		return nil, fmt.Errorf("encode local target state: %w", err)
+	}
+	return raw, nil
+}
+
+// encodeAppV2 adds what the v2 shape does not know only where it is out of the ordinary.
+func encodeAppV2(app *App, key string) (Map, error) {
+	out := Map{"name": app.Name, "services": Map{}, "volumes": Map{}, "networks": Map{}}
+	if app.UUID != key {
+		out["uuid"] = app.UUID
+	}
+	if app.Class != "fleet" {
+		out["class"] = app.Class
+	}
+	if app.IsHost {
+		out["isHost"] = true
+	}
+	r := app.Release
+	if r == nil {
+		return out, nil
+	}
+	services := Map{}
+	for _, s := range r.Services {
+		id := strconv.Itoa(s.ID)
+		if services[id] != nil {
+			return nil, fmt.Errorf("encode local target state: two services of app %s have id %s", key, id)
+		}
+		services[id] = encodeServiceV2(s)
+	}
+	out["commit"], out["releaseId"] = r.Commit, r.ID
+	out["services"], out["volumes"], out["networks"] = services, r.Volumes, r.Networks
+	return out, nil
+}
+
+// encodeServiceV2 puts the composition beside the named members, which win.
+func encodeServiceV2(s *Service) Map {
+	out := inlined(s.Composition)
+	maps.Copy(out, Map{
+		"serviceId": s.ID, "imageId": s.ImageID, "serviceName": s.Name, "image": s.Image, "running": s.Running,
+		"environment": overlay(s.Composition["environment"], variableKey(), s.Environment),
+		"labels":      overlay(s.Composition["labels"], labelKey(), s.Labels),
+	})
+	if s.Contract != nil {
+		out["contract"] = s.Contract
+	}
+	return out
+}

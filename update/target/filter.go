@@ -1,0 +1,48 @@
+package target
+
+import "maps"
+
+// dropForeign takes out the services that are not the agent's business: parts of the host OS, and
+// the agent itself (spec/cloud.md 3.5).
+func dropForeign(app *App) {
+	if app.Release == nil {
+		return
+	}
+	supervisor := isSupervisorApp(app.UUID)
+	maps.DeleteFunc(app.Release.Services, func(name string, s *Service) bool {
+		return app.IsHost && !isForData(s) || supervisor && isAgent(name)
+	})
+}
+
+// isForData reports whether a service of a host app is an ordinary one.
+func isForData(s *Service) bool {
+	class, hasClass := label(s, "image.class")
+	store, hasStore := label(s, "image.store")
+	return (!hasClass || class == "service") && (!hasStore || store == "data")
+}
+
+// label reads a label under its present or its former prefix.
+func label(s *Service, name string) (value string, found bool) {
+	if value, found = s.Labels["io.balena."+name]; found {
+		return value, true
+	}
+	value, found = s.Labels["io.resin."+name]
+	return value, found
+}
+
+// isSupervisorApp knows the apps in which the cloud delivers the agent, one for each architecture.
+func isSupervisorApp(uuid string) bool {
+	switch uuid {
+	case "52e35121417640b1b28a680504e4039b", // amd64
+		"900de4f3cbac4b9bbd232885a35e407b", // aarch64
+		"2e66a95795c149959c69472a8c2f92b8", // armv7hf
+		"531b357e155c480cbec0fdd33041a1f5", // i386
+		"6822565f766e413e96d9bebe2227cdcc": // rpi
+		return true
+	}
+	return false
+}
+
+func isAgent(service string) bool {
+	return service == "main" || service == "balena-supervisor" || service == "core"
+}

@@ -1,0 +1,68 @@
+package target
+
+import "encoding/json"
+
+// Local is a target state that a client of the device API posted.
+type Local struct {
+	State   *State
+	HasName bool // without a name the device keeps the one it has
+	Force   bool
+}
+
+// DecodeLocal reads the body of POST /v2/local/target-state (spec/device-api.md 2.31): the v2 shape
+// {"local":{...}}, or a v3 document with the entry of one device, whatever its uuid. Nothing
+// partial: any fault at all is an *InvalidError. So is a body without an entry, since taking it
+// for "no apps" would remove them all. A body that is not JSON gives another error.
+func DecodeLocal(body []byte) (*Local, error) {
+	raw, err := parse(body)
+	if err != nil {
+		return nil, err
+	}
+	document, err := members(raw)
+	if err != nil {
+		return nil, &InvalidError{Lines: []string{expecting("object", "the body", cut(string(raw)))}}
+	}
+	r, entry := localReader(document)
+	state, problems, err := r.read(entry)
+	if err != nil {
+		return nil, err
+	}
+	if len(problems) > 0 {
+		return nil, &InvalidError{Lines: texts(problems)}
+	}
+	fields, _ := members(entry)
+	return &Local{
+		State:   state,
+		HasName: !peek(fields, "name").empty(),
+		Force:   truthy(peek(document, "force").value),
+	}, nil
+}
+
+// localReader picks the shape of a posted document.
+func localReader(document []member) (reader, json.RawMessage) {
+	var device []member
+	for _, m := range document {
+		switch m.key {
+		case "local":
+			return reader{path: "local", optional: true, app: appV2}, m.raw
+		case "force", "dependent":
+		default:
+			device = append(device, m)
+		}
+	}
+	if len(device) == 1 {
+		return reader{path: join("", device[0].key), app: appV3}, device[0].raw
+	}
+	return reader{path: "local"}, json.RawMessage("undefined")
+}
+
+// peek is a member that is not checked any more, or never.
+func peek(list []member, key string) node { return treeOf(&check{}, key, find(list, key)) }
+
+func texts(problems []Problem) []string {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.Text
+	}
+	return lines
+}

@@ -1,0 +1,85 @@
+package target
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// maxDocument bounds the bytes of a document, maxDepth the levels of one app: both are far above
+// anything real.
+const (
+	maxDocument = 16 << 20
+	maxDepth    = 64
+)
+
+// member is one name and value of an object.
+type member struct {
+	key string
+	raw json.RawMessage
+}
+
+// members splits an object in the order of the document, which a map would lose: the first release
+// counts, and the first app is pinned. Of a name that comes twice the last value stays.
+func members(raw []byte) ([]member, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
+		return nil, errors.New("not an object")
+	}
+	var list []member
+	at := map[string]int{}
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		m := member{key: token.(string)} // the names of an object are strings
+		if err := dec.Decode(&m.raw); err != nil {
+			return nil, err
+		}
+		if i, twice := at[m.key]; twice {
+			list[i].raw = m.raw
+			continue
+		}
+		at[m.key] = len(list)
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// find gives the value of a member, nil when there is none.
+func find(list []member, key string) json.RawMessage {
+	for _, m := range list {
+		if m.key == key {
+			return m.raw
+		}
+	}
+	return nil
+}
+
+// parse checks that a body is one JSON value of a size we deal with.
+func parse(body []byte) (json.RawMessage, error) {
+	if len(body) > maxDocument {
+		return nil, fmt.Errorf("target state of %d bytes is too large", len(body))
+	}
+	var raw json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return nil, fmt.Errorf("parse target state: %w", err)
+	}
+	return bytes.TrimSpace(raw), nil
+}
+
+// treeOf decodes the value at path into the free-form kinds of Map.
+func treeOf(c *check, path string, raw []byte) node {
+	if raw == nil {
+		return node{check: c, path: path}
+	}
+	var value any
+	// The syntax was checked with the whole document; what can fail is a number beyond float64.
+	if err := json.Unmarshal(raw, &value); err != nil {
+		c.add("Unusable number below " + path + ": " + err.Error())
+		return node{check: c, path: path}
+	}
+	return rootOf(c, path, value)
+}

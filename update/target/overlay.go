@@ -1,0 +1,47 @@
+package target
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// overlay merges the environment or labels of a composition, a map or a list of KEY=value, with
+// those of the service, which win (spec/engine.md 2.2). What has no valid name or no value is left
+// out.
+func overlay(composed any, form keyForm, own map[string]string) map[string]string {
+	out := map[string]string{}
+	set := func(key string, value any) {
+		if text, ok := scalar(value); ok && form.fits(key) {
+			out[key] = text
+		}
+	}
+	switch c := composed.(type) {
+	case map[string]any:
+		for key, value := range c {
+			set(key, value)
+		}
+	case []any:
+		for _, element := range c {
+			if text, ok := element.(string); ok && strings.Contains(text, "=") {
+				key, value, _ := strings.Cut(text, "=")
+				set(key, value)
+			}
+		}
+	}
+	maps.Copy(out, own)
+	return out
+}
+
+// scalar is a single value as text.
+func scalar(value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case bool:
+		return strconv.FormatBool(v), true
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	}
+	return "", false
+}

@@ -1,0 +1,133 @@
+package target
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// Preload is what the preload file apps.json asks for.
+type Preload struct {
+	State *State
+	// Pin asks to pin the device to PinCommit of the app PinApp: the first fleet in the file
+	// (spec/cloud.md 8.2). PinApp is 0 and PinCommit empty when the file has no usable fleet.
+	Pin       bool
+	PinApp    int
+	PinCommit string
+}
+
+// needsCloud has the exact words of spec/cloud.md 8.1.
+const needsCloud = "Cannot migrate from v2 apps.json without Internet connectivity. " +
+	"Please use balenaCLI v13.5.1+ for offline preload support."
+
+// DecodePreload reads apps.json in its three shapes: v3, v2 with apps keyed by id, and the array of
+// single-container times (spec/cloud.md 8.1 and 8.3). It gives nil when there is nothing to preload.
+// A v2 file cannot be used on a managed device, where the uuids would have to come from the cloud;
+// elsewhere the id text is the uuid. Malformed apps are treated as in DecodeV3, but when there are
+// apps and none is usable that is an *InvalidError.
+func DecodePreload(body []byte, managed bool) (*Preload, []Problem, error) {
+	raw, err := parse(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	if raw[0] == '[' {
+		return decodeLegacy(raw)
+	}
+	file, err := members(raw)
+	if err != nil {
+		return nil, nil, &InvalidError{Lines: []string{expecting("object or list", "apps.json", cut(string(raw)))}}
+	}
+	apps, _ := members(find(file, "apps")) // the reader has a word for what is no object
+	r := reader{optional: true, app: preloadV3}
+	if hasNumericKey(apps) {
+		if managed {
+			return nil, nil, errors.New(needsCloud)
+		}
+		r.app = preloadV2
+	}
+	state, problems, err := r.read(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &check{}
+	p := &Preload{State: state, Pin: treeOf(c, "pinDevice", find(file, "pinDevice")).boolean(false)}
+	p.pinFirst(apps)
+	return p.finish(c, problems)
+}
+
+// finish refuses a file without anything usable, and gives nil for an empty one.
+func (p *Preload) finish(c *check, problems []Problem) (*Preload, []Problem, error) {
+	if err := c.invalid(); err != nil {
+		return nil, nil, err
+	}
+	if len(problems) > 0 && !p.hasUsableApp() {
+		return nil, nil, &InvalidError{Lines: texts(problems)}
+	}
+	if len(p.State.Apps) == 0 && len(p.State.Config) == 0 {
+		return nil, nil, nil
+	}
+	p.State.Name = ""
+	return p, problems, nil
+}
+
+func (p *Preload) hasUsableApp() bool {
+	for _, app := range p.State.Apps {
+		if app.Rejected == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// pinFirst finds the first usable fleet in the order of the file.
+func (p *Preload) pinFirst(apps []member) {
+	for _, m := range apps {
+		app := p.State.Apps[m.key]
+		if p.Pin && app != nil && app.Class == "fleet" && app.Rejected == "" {
+			p.PinApp, p.PinCommit = app.ID, app.Release.Commit
+			return
+		}
+	}
+}
+
+func hasNumericKey(apps []member) bool {
+	for _, m := range apps {
+		if _, ok := canonical(m.key); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// preloadV3 and preloadV2 want a release, since an app without one has nothing to preload.
+func preloadV3(m member, n node) (*App, bool) {
+	app, known := appV3(m, n)
+	n.get("releases").wantsRelease(app)
+	return app, known
+}
+
+func preloadV2(m member, n node) (*App, bool) {
+	app, known := appV2(m, n)
+	app.UUID = m.key
+	n.get("commit").wantsRelease(app)
+	return app, known
+}
+
+func (n node) wantsRelease(app *App) {
+	if app.Release == nil && n.check.count() == 0 {
+		n.expected("at least one release")
+	}
+}
+
+// decodeLegacy reads the array shape.
+func decodeLegacy(raw json.RawMessage) (*Preload, []Problem, error) {
+	c := &check{}
+	list, _ := treeOf(c, "apps.json", raw).value.([]any)
+	p := &Preload{State: &State{Config: map[string]string{}, Apps: map[string]*App{}}}
+	var problems []Problem
+	for i, element := range list {
+		for _, line := range p.addLegacy(i, element) {
+			problems = append(problems, Problem{App: legacyUUID(i), Text: line})
+		}
+	}
+	return p.finish(c, problems)
+}

@@ -1,0 +1,125 @@
+package target
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// reader reads the entry of a device in one of its shapes.
+type reader struct {
+	path     string // of the entry, for problem lines
+	optional bool   // name, config and apps may be absent
+	// app reads one app. known reports whether id and name are usable, so that the app can be
+	// shown as rejected when anything else is wrong with it.
+	app func(m member, n node) (app *App, known bool)
+}
+
+// read gives the state and what is wrong with single apps. What is wrong with the entry itself is
+// an InvalidError.
+func (r reader) read(raw json.RawMessage) (*State, []Problem, error) {
+	c := &check{}
+	entry, err := members(raw)
+	if err != nil {
+		c.add(expecting("object", r.name(), cut(string(raw))))
+		return nil, nil, c.invalid()
+	}
+	s := &State{Config: map[string]string{}, Apps: map[string]*App{}}
+	if name := r.part(c, entry, "name"); !r.optional || !name.empty() {
+		s.Name = name.deviceName()
+	}
+	if config := r.part(c, entry, "config"); !r.optional || !config.empty() {
+		s.Config = config.texts(configKey())
+	}
+	apps := r.apps(c, entry)
+	if err := c.invalid(); err != nil {
+		return nil, nil, err
+	}
+	return s, r.fill(s, apps), nil
+}
+
+// name is the path of the entry as people read it.
+func (r reader) name() string {
+	if r.path == "" {
+		return "the target state"
+	}
+	return r.path
+}
+
+func (r reader) part(c *check, entry []member, key string) node {
+	return treeOf(c, join(r.path, key), find(entry, key))
+}
+
+// apps splits the apps. null never stands for "no apps": it would remove all of them.
+func (r reader) apps(c *check, entry []member) []member {
+	for _, m := range entry {
+		if m.key != "apps" {
+			continue
+		}
+		apps, err := members(m.raw)
+		if err != nil {
+			c.add(expecting("object", join(r.path, "apps"), cut(string(m.raw))))
+		}
+		return apps
+	}
+	if !r.optional {
+		c.add(expecting("object", join(r.path, "apps"), "undefined"))
+	}
+	return nil
+}
+
+// fill reads the apps one by one: what is wrong with one is no trouble for the others.
+func (r reader) fill(s *State, apps []member) []Problem {
+	var problems []Problem
+	for _, m := range apps {
+		app, lines := r.readApp(m)
+		if app != nil && s.Apps[app.UUID] != nil {
+			lines, app = append(lines, "App "+m.key+" has the uuid of another app"), nil
+		}
+		if app != nil {
+			s.Apps[app.UUID] = app
+		}
+		for _, line := range lines {
+			problems = append(problems, Problem{App: m.key, Text: line})
+		}
+	}
+	return problems
+}
+
+// readApp gives a complete app, or one with Rejected set, or none, and what is wrong with it.
+func (r reader) readApp(m member) (*App, []string) {
+	c := &check{}
+	n := treeOf(c, join(join(r.path, "apps"), m.key), m.raw)
+	if c.count() > 0 || !n.isObject() {
+		return nil, c.all()
+	}
+	if isDeeper(n.value, maxDepth) {
+		c.add("Too many levels at " + n.path)
+		return nil, c.all()
+	}
+	app, known := r.app(m, n)
+	if c.count() == 0 {
+		dropForeign(app)
+		return app, nil
+	}
+	if !known {
+		return nil, c.all()
+	}
+	app.Rejected = strings.Join(c.all(), "; ")
+	app.Release = app.Release.outline()
+	return app, c.all()
+}
+
+// outline is a release without its parts: enough to report it as rejected.
+func (r *Release) outline() *Release {
+	if r == nil {
+		return nil
+	}
+	return newRelease(r.Commit, r.ID)
+}
+
+func newRelease(commit string, id int) *Release {
+	return &Release{
+		Commit: commit, ID: id,
+		Services: map[string]*Service{}, Volumes: map[string]Map{}, Networks: map[string]Map{},
+	}
+}

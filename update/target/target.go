@@ -1,0 +1,51 @@
+// Package target is the model of the target state, what the device has been told to run, and the
+// only place that reads it from JSON: the cloud's v3 document, the v2 document of local mode and
+// the preload file. It is pure: no I/O, no clock.
+package target
+
+// State is a decoded target state of this device (spec/cloud.md 3.5).
+type State struct {
+	Name   string            // device name, may be empty
+	Config map[string]string // raw configuration variables, prefixes intact
+	Apps   map[string]*App   // by app uuid
+}
+
+// App is one app of the target state. Its Release is nil when there is nothing to run.
+type App struct {
+	UUID    string
+	ID      int
+	Name    string
+	Class   string // fleet, app or block
+	IsHost  bool
+	Release *Release
+	// Rejected holds why the app cannot be applied (bad definition, unmet contract); empty when
+	// it can. A rejected app is never changed by the planner: what runs of it stays.
+	Rejected string
+}
+
+// Release is the one release of an app that should run.
+type Release struct {
+	Commit   string
+	ID       int
+	Services map[string]*Service // by service name
+	Volumes  map[string]Map      // by compose volume name
+	Networks map[string]Map      // by compose network name
+}
+
+// Service is one service of a release. Composition is the free-form compose service map; it is
+// checked by package compose only.
+type Service struct {
+	Name        string
+	ID          int
+	ImageID     int
+	Image       string // normalised reference (spec/engine.md 8.1)
+	Running     bool
+	Environment map[string]string
+	Labels      map[string]string
+	Composition Map
+	Contract    Map
+}
+
+// Map is a free-form JSON object: values are string, float64, bool, nil, []any or map[string]any.
+// It is a plain map type so that decoders and compose need no conversion.
+type Map = map[string]any

@@ -1,0 +1,88 @@
+package target
+
+// appV2 reads one app of the older shape, keyed by its id (spec/cloud.md 3.11). Its uuid is the id
+// text, except for apps that EncodeLocal wrote with the uuid they really have.
+func appV2(m member, n node) (app *App, known bool) {
+	id, ok := canonical(m.key)
+	if !ok {
+		n.check.add(expecting("numeric app id", "app key", show(m.key)))
+	}
+	app = &App{UUID: n.get("uuid").optionalText(m.key), ID: id, Name: n.get("name").text()}
+	if app.UUID == "" {
+		n.get("uuid").expected("string of at least one character")
+	}
+	known = n.check.count() == 0
+	app.Class = n.get("class").class()
+	app.IsHost = n.get("isHost").boolean(false)
+	app.Release = releaseV2(n)
+	return app, known
+}
+
+// releaseV2 reads the release whose parts lie in the app itself, nil when there is no commit or
+// no usable release id.
+func releaseV2(app node) *Release {
+	commit := app.get("commit").optionalText("")
+	if commit == "" {
+		return nil
+	}
+	before := app.check.count()
+	r := newRelease(commit, app.get("releaseId").id())
+	if app.check.count() != before {
+		return nil
+	}
+	services := app.get("services")
+	if services.present && services.value == nil {
+		services.expected("object")
+	}
+	services.each(idKey(), func(key string, n node) { addServiceV2(r, key, n) })
+	r.Volumes = app.get("volumes").objects(objectKey())
+	r.Networks = app.get("networks").objects(objectKey())
+	return r
+}
+
+// addServiceV2 reads one service keyed by its id, with the compose keys beside the named ones.
+func addServiceV2(r *Release, key string, n node) {
+	if !n.isObject() {
+		return
+	}
+	name := n.get("serviceName").text()
+	if !isName(name) {
+		n.get("serviceName").expected(objectKey().what)
+		return
+	}
+	if r.Services[name] != nil {
+		n.get("serviceName").expected("name of no other service")
+	}
+	id, _ := canonical(key)
+	r.Services[name] = &Service{
+		Name:        name,
+		ID:          id,
+		ImageID:     n.get("imageId").id(),
+		Image:       n.get("image").image(),
+		Running:     n.get("running").boolean(true),
+		Environment: n.get("environment").texts(variableKey()),
+		Labels:      n.get("labels").texts(labelKey()),
+		Composition: inlined(n.object()),
+		Contract:    n.get("contract").contract(name),
+	}
+}
+
+// inlined is what of a service is composition.
+func inlined(fields Map) Map {
+	composition := Map{}
+	for key, value := range fields {
+		if !isNamedV2(key) {
+			composition[key] = value
+		}
+	}
+	return composition
+}
+
+// isNamedV2 tells the members of a service that are not composition.
+func isNamedV2(key string) bool {
+	switch key {
+	case "serviceId", "imageId", "serviceName", "image", "running", "environment", "labels", "contract":
+		return true
+	}
+	return false
+}
