@@ -1,0 +1,108 @@
+// Package current is the model of the current state, what exists on the engine and what the agent
+// is doing to it, with the pure functions that fold observations into it. A State is immutable once
+// published: every change makes a new one that shares the untouched parts.
+package current
+
+import (
+	"time"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/engine/doc"
+)
+
+// State is everything known of the engine and of running work at one instant.
+type State struct {
+	Revision      uint64                // grows with every change
+	ImageRevision uint64                // grows when Images or Records change
+	Synced        bool                  // all four kinds of objects were listed since the last (re)connect
+	NoOomKill     bool                  // the engine cannot honour oom_kill_disable (spec/engine.md D26)
+	Containers    map[string]*Container // supervised ones, by engine id
+	Images        map[string]*Image     // all images of the engine, by engine id
+	Networks      map[string]*Network   // supervised ones and supervisor0, by engine id
+	Volumes       map[string]*Volume    // named like ours, by engine name
+	Records       map[string]Record     // images the agent owns, by Record.Key
+	Commits       map[string]string     // last fully applied release, by app uuid
+	Pulls         map[string]Pull       // running downloads, by image reference
+	Doing         map[string]Doing      // running container work, by engine id or Slot
+	Deleting      map[string]bool       // image references being removed
+}
+
+// Container is one supervised container.
+type Container struct {
+	ID          string
+	Name        string // without slash
+	AppID       int
+	AppUUID     string // empty on very old containers
+	ServiceName string
+	ServiceID   int
+	ImageID     int
+	ReleaseID   int
+	Commit      string
+	EngineImage string // Config.Image
+	ImageEngine string // engine id of the image in use
+	Status      string // engine's word: created, running, exited, dead, ...
+	Running     bool
+	ExitCode    int
+	Error       string
+	Health      string // healthy, unhealthy, starting or empty
+	CreatedAt   time.Time
+	StartedAt   time.Time
+	Tty         bool
+	Env         []string
+	VolumeNames []string           // named volumes it mounts
+	Config      *compose.Container // canonical form, for comparison
+}
+
+// Image is one image of the engine with the parts that containers inherit.
+type Image struct {
+	ID      string
+	Tags    []string
+	Digests []string
+	Doc     *doc.Image
+}
+
+// Network is one supervised network of the engine.
+type Network struct {
+	ID      string
+	Name    string
+	AppID   int    // 0 when the name carries a uuid and no app-id label is present
+	AppUUID string // empty when the name carries an app id
+	Config  *compose.Network
+}
+
+// Volume is one volume of the engine that is named like ours.
+type Volume struct {
+	Name       string
+	AppID      int
+	Supervised bool // carries a supervised label
+	Mountpoint string
+	Config     *compose.Volume
+}
+
+// Record says that an image belongs to a service of an app: what the agent pulled, found or was
+// given (spec/engine.md 8.4). It is durable.
+type Record struct {
+	Name        string `json:"name"` // normalised reference
+	AppID       int    `json:"appId"`
+	AppUUID     string `json:"appUuid"`
+	ServiceID   int    `json:"serviceId"`
+	ServiceName string `json:"serviceName"`
+	ImageID     int    `json:"imageId"`
+	ReleaseID   int    `json:"releaseId"`
+	Commit      string `json:"commit"`
+	EngineID    string `json:"dockerImageId"`
+}
+
+// Pull is one running download and the services that wait for it.
+type Pull struct {
+	Percent int
+	For     []Record // EngineID empty
+}
+
+// Doing is work on a container that the engine does not show.
+type Doing struct {
+	Status string // Installing, Starting or Stopping
+	AppID  int
+	For    Record // the service it is for
+	Since  time.Time
+}

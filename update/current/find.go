@@ -1,0 +1,87 @@
+package current
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Key identifies a record: one image of one service of one release.
+func (r Record) Key() string {
+	return r.AppUUID + " " + r.ServiceName + " " + r.Commit + " " + r.Name
+}
+
+// Slot is the Doing subject of a container that has no engine id yet.
+func Slot(appUUID, service string) string { return appUUID + "/" + service }
+
+// FindImage returns the engine's image for a normalised reference, nil when it is not there
+// (spec/engine.md 8.4). A digest wins over everything; a record of the agent comes next, because
+// an image that was made from a delta has a digest of its own. A tag serves for a reference with a
+// digest only if the image carries no digest that could tell otherwise (a preloaded image).
+func (s *State) FindImage(ref string) *Image {
+	repo, digest, hasDigest := strings.Cut(ref, "@")
+	if hasDigest {
+		if image := s.byDigest(repo, digest); image != nil {
+			return image
+		}
+	}
+	if image := s.byRecord(ref); image != nil {
+		return image
+	}
+	if !hasDigest {
+		return s.byTag(ref)
+	}
+	if image := s.byTag(repo + ":latest"); image != nil && !hasRepo(image.Digests, repo) {
+		return image
+	}
+	return nil
+}
+
+func (s *State) byDigest(repo, digest string) *Image {
+	var other *Image
+	for _, image := range s.Images {
+		if slices.Contains(image.Digests, repo+"@"+digest) {
+			return image
+		}
+		for _, d := range image.Digests {
+			if strings.HasSuffix(d, "@"+digest) && (other == nil || image.ID < other.ID) {
+				other = image
+			}
+		}
+	}
+	return other
+}
+
+func (s *State) byRecord(ref string) *Image {
+	var found *Image
+	for _, r := range s.Records {
+		if r.Name != ref || r.EngineID == "" {
+			continue
+		}
+		if image := s.Images[r.EngineID]; image != nil && (found == nil || image.ID < found.ID) {
+			found = image
+		}
+	}
+	return found
+}
+
+func (s *State) byTag(tag string) *Image {
+	for _, image := range s.Images {
+		if slices.Contains(image.Tags, tag) {
+			return image
+		}
+	}
+	return nil
+}
+
+func hasRepo(digests []string, repo string) bool {
+	return slices.ContainsFunc(digests, func(d string) bool { return strings.HasPrefix(d, repo+"@") })
+}
+
+// AppKey is how objects of one app are grouped: by uuid, or by id where the object has none.
+func AppKey(appUUID string, appID int) string {
+	if appUUID != "" {
+		return appUUID
+	}
+	return strconv.Itoa(appID)
+}

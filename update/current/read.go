@@ -1,0 +1,121 @@
+package current
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/engine/doc"
+)
+
+// ErrForeign says that an object is not one of ours.
+var ErrForeign = errors.New("not supervised")
+
+// Supervised tells whether labels, of either prefix, mark an object as ours.
+func Supervised(labels map[string]string) bool {
+	_, balena := labels["io.balena.supervised"]
+	_, resin := labels["io.resin.supervised"]
+	return balena || resin
+}
+
+// ReadContainer reads an inspected container (spec/engine.md 4.1). It returns ErrForeign for a
+// container that is not ours and another error for one that claims to be but cannot be told apart
+// by app, service and release; such a container is left alone.
+func ReadContainer(c *doc.Container) (*Container, error) {
+	if !Supervised(c.Config.Labels) {
+		return nil, ErrForeign
+	}
+	labels := compose.NormaliseLabels(c.Config.Labels)
+	name := strings.TrimPrefix(c.Name, "/")
+	appID, err := strconv.Atoi(labels["io.balena.app-id"])
+	if err != nil {
+		return nil, fmt.Errorf("container %s: label io.balena.app-id: %q is not an id", name, labels["io.balena.app-id"])
+	}
+	serviceID, err := strconv.Atoi(labels["io.balena.service-id"])
+	if err != nil {
+		return nil, fmt.Errorf("container %s: label io.balena.service-id: %q is not an id", name, labels["io.balena.service-id"])
+	}
+	service, imageID, releaseID, commit, ok := compose.ParseContainerName(name)
+	if !ok {
+		return nil, fmt.Errorf("container %s: the name does not say which release it is of", name)
+	}
+	if label := labels["io.balena.service-name"]; label != "" {
+		service = label
+	}
+	return &Container{
+		ID: c.Id, Name: name, AppID: appID, AppUUID: labels["io.balena.app-uuid"],
+		ServiceName: service, ServiceID: serviceID, ImageID: imageID, ReleaseID: releaseID, Commit: commit,
+		EngineImage: c.Config.Image, ImageEngine: c.Image,
+		Status: c.State.Status, Running: c.State.Running, ExitCode: c.State.ExitCode, Error: c.State.Error,
+		Health: health(c.State.Health), CreatedAt: c.Created, StartedAt: c.State.StartedAt,
+		Tty: c.Config.Tty, Env: c.Config.Env, VolumeNames: volumeNames(c.Mounts), Config: compose.ReadContainer(c),
+	}, nil
+}
+
+func health(h *doc.HealthState) string {
+	if h == nil || h.Status == "none" {
+		return ""
+	}
+	return h.Status
+}
+
+func volumeNames(mounts []doc.MountPoint) []string {
+	var names []string
+	for _, m := range mounts {
+		if m.Type == "volume" && m.Name != "" {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// ReadImage reads one entry of the image list; its Doc stays nil until the image is inspected.
+func ReadImage(i doc.ImageSummary) *Image {
+	return &Image{ID: i.Id, Tags: real(i.RepoTags), Digests: real(i.RepoDigests)}
+}
+
+// ReadImageDoc reads an inspected image.
+func ReadImageDoc(i *doc.Image) *Image {
+	return &Image{ID: i.Id, Tags: real(i.RepoTags), Digests: real(i.RepoDigests), Doc: i}
+}
+
+// real drops the engine's placeholders for images without a name.
+func real(refs []string) []string {
+	var kept []string
+	for _, ref := range refs {
+		if !strings.HasPrefix(ref, "<none>") {
+			kept = append(kept, ref)
+		}
+	}
+	return kept
+}
+
+// ReadNetwork reads an inspected network (spec/engine.md 3.2): ErrForeign for one that is not ours.
+// The supervisor network carries no labels and is known by its name alone.
+func ReadNetwork(n *doc.Network) (*Network, error) {
+	if n.Name == compose.SupervisorNetworkName {
+		return &Network{ID: n.Id, Name: n.Name, Config: compose.ReadNetwork(n)}, nil
+	}
+	if !Supervised(n.Labels) {
+		return nil, ErrForeign
+	}
+	appID, appUUID, _, ok := compose.ParseNetworkName(n.Name, n.Labels)
+	if !ok {
+		return nil, fmt.Errorf("network %s: the name does not say which app it is of", n.Name)
+	}
+	return &Network{ID: n.Id, Name: n.Name, AppID: appID, AppUUID: appUUID, Config: compose.ReadNetwork(n)}, nil
+}
+
+// ReadVolume reads one volume (spec/engine.md 3.1): ErrForeign for one that is not named like ours.
+func ReadVolume(v *doc.Volume) (*Volume, error) {
+	appID, _, ok := compose.ParseVolumeName(v.Name)
+	if !ok {
+		return nil, ErrForeign
+	}
+	return &Volume{
+		Name: v.Name, AppID: appID, Supervised: Supervised(v.Labels),
+		Mountpoint: v.Mountpoint, Config: compose.ReadVolume(v),
+	}, nil
+}

@@ -1,0 +1,249 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+)
+
+// update plans one pass of an app that is in the target (spec/engine.md 5.4). Work that needs the
+// app's update lock is replaced by one request for it; it comes up again once the lock is held.
+func (a *app) update() []Step {
+	w := &work{app: a, broken: make(map[string]string), pending: make(map[string]bool)}
+	w.dead()
+	w.volumes()
+	w.networks()
+	w.pairs()
+	if w.needLock {
+		w.add(a.takeLock(w.lockReason))
+	}
+	if len(w.steps) == 0 && !a.opts.Busy[a.uuid] && !a.opts.Intermediate[a.uuid] {
+		return a.settle()
+	}
+	return w.steps
+}
+
+// work collects the steps of one app in one pass.
+type work struct {
+	*app
+	steps      []Step
+	pairing    map[string]*pair
+	images     bool              // every image of the release is on the device
+	missing    string            // one image that is not, for reasons
+	broken     map[string]string // network or volume that must go first -> why
+	pending    map[string]bool   // networks and volumes that do not exist as wanted
+	needLock   bool
+	lockReason string
+}
+
+func (w *work) add(s Step) { w.steps = append(w.steps, s) }
+
+// locked adds a step that needs the app's lock, or asks for the lock.
+func (w *work) locked(s Step) {
+	if w.held() {
+		w.add(s)
+		return
+	}
+	if !w.needLock {
+		w.needLock, w.lockReason = true, s.String()
+	}
+}
+
+func (w *work) wait(service, reason string) {
+	w.add(w.step(Wait, "wait "+service, "service "+service+": "+reason))
+}
+
+// dead removes containers that the engine could not remove itself; they hold no lock and no data.
+func (w *work) dead() {
+	for _, name := range slices.Sorted(maps.Keys(w.containers)) {
+		for _, c := range w.containers[name] {
+			if c.Status == "dead" {
+				s := w.step(Remove, "service "+name, "the engine reports it dead")
+				s.Container = c
+				w.add(s)
+			}
+		}
+	}
+}
+
+// volumes creates what is missing and replaces what differs once nothing uses it. Volumes that the
+// target no longer names are kept: they are data.
+func (w *work) volumes() {
+	for _, name := range slices.Sorted(maps.Keys(w.want.Volumes)) {
+		want, have := w.want.Volumes[name], w.app.volumes[name]
+		if have == nil {
+			w.pending[name] = true
+			s := w.step(CreateVolume, "volume "+name, "volume "+name+" is missing")
+			s.Volume = want
+			w.add(s)
+			continue
+		}
+		diff := compose.CompareVolume(want, have.Config)
+		if len(diff) == 0 {
+			continue
+		}
+		w.pending[name] = true
+		w.broken[name] = "volume " + name + " is replaced: " + describe(diff)
+		if !w.mounted(name) {
+			s := w.step(RemoveVolume, "volume "+name, w.broken[name])
+			s.Object = name
+			w.add(s)
+		}
+	}
+}
+
+func (w *work) mounted(volume string) bool {
+	for _, list := range w.containers {
+		for _, c := range list {
+			if slices.Contains(c.VolumeNames, volume) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// networks creates what is missing and removes what is not wanted, what differs and what exists
+// twice, once no container is attached (spec/engine.md 3.2).
+func (w *work) networks() {
+	for _, name := range slices.Sorted(maps.Keys(w.want.Networks)) {
+		want, have := w.want.Networks[name], w.app.networks[name]
+		switch {
+		case len(have) == 0:
+			w.pending[name] = true
+			s := w.step(CreateNetwork, "network "+name, "network "+name+" is missing")
+			s.Network = want
+			w.add(s)
+		case len(have) > 1:
+			w.dropNetwork(name, "network "+name+" exists more than once")
+		default:
+			if diff := compose.CompareNetwork(want, have[0].Config); len(diff) > 0 {
+				w.dropNetwork(name, "network "+name+" is replaced: "+describe(diff))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.app.networks)) {
+		if w.want.Networks[name] == nil {
+			w.dropNetwork(name, "network "+name+" is not in the target")
+		}
+	}
+}
+
+func (w *work) dropNetwork(name, reason string) {
+	w.pending[name] = true
+	w.broken[name] = reason
+	if w.attachedTo(name) {
+		return
+	}
+	w.add(w.removeNetwork(name, reason))
+}
+
+func (a *app) removeNetwork(name, reason string) Step {
+	s := a.step(RemoveNetwork, "network "+name, reason)
+	s.Object = name
+	for _, n := range a.networks[name] {
+		s.IDs = append(s.IDs, n.ID)
+	}
+	return s
+}
+
+func (a *app) attachedTo(network string) bool {
+	for _, list := range a.containers {
+		for _, c := range list {
+			if _, uses := c.Config.Networks[network]; uses {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// takeLock asks for the update locks of every service the app has or is to have.
+func (a *app) takeLock(reason string) Step {
+	names := make(map[string]bool)
+	for name := range a.containers {
+		names[name] = true
+	}
+	if a.want != nil {
+		for name := range a.want.Services {
+			names[name] = true
+		}
+	}
+	s := a.step(TakeLock, "lock", "needed to "+reason)
+	s.Services = slices.Sorted(maps.Keys(names))
+	return s
+}
+
+// settle closes an app that has nothing left to do: its release becomes the current one and its
+// lock is released.
+func (a *app) settle() []Step {
+	var steps []Step
+	if a.want.Commit != a.cur.Commits[a.uuid] {
+		s := a.step(SetCommit, "commit", "every step of the release is done")
+		s.Commit = a.want.Commit
+		steps = append(steps, s)
+	}
+	return append(steps, a.releaseLock()...)
+}
+
+func (a *app) releaseLock() []Step {
+	switch {
+	case a.held():
+		return []Step{a.step(ReleaseLock, "lock", "the app is settled")}
+	case a.opts.Leftover[a.id]:
+		return []Step{a.step(SweepLock, "lock", "an earlier run of the agent left lock files")}
+	}
+	return nil
+}
+
+// removal plans one pass of an app that left the target (spec/engine.md 5.7): lock, containers,
+// networks, volumes, each stage when the one before is through.
+func (a *app) removal() []Step {
+	const reason = "the app is not in the target"
+	if len(a.containers) > 0 && !a.held() {
+		return []Step{a.takeLock("remove the app: " + reason)}
+	}
+	var steps []Step
+	for _, name := range slices.Sorted(maps.Keys(a.containers)) {
+		for _, c := range a.containers[name] {
+			steps = append(steps, a.kill(c, reason))
+		}
+	}
+	if len(steps) > 0 {
+		return steps
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.networks)) {
+		steps = append(steps, a.removeNetwork(name, reason))
+	}
+	if len(steps) > 0 {
+		return steps
+	}
+	if !a.opts.KeepVolumes || a.opts.Purge[a.uuid] {
+		for _, name := range slices.Sorted(maps.Keys(a.volumes)) {
+			s := a.step(RemoveVolume, "volume "+name, reason)
+			s.Object = name
+			steps = append(steps, s)
+		}
+	}
+	if len(steps) > 0 || a.opts.Busy[a.uuid] || a.opts.Intermediate[a.uuid] {
+		return steps
+	}
+	return a.forget()
+}
+
+// forget ends the life of a removed app: its commit and its lock go.
+func (a *app) forget() []Step {
+	var steps []Step
+	if a.cur.Commits[a.uuid] != "" {
+		steps = append(steps, a.step(SetCommit, "commit", "the app is gone"))
+	}
+	return append(steps, a.releaseLock()...)
+}
+
+func (a *app) kill(c *current.Container, reason string) Step {
+	s := a.step(Kill, "service "+c.ServiceName, reason)
+	s.Container = c
+	return s
+}

@@ -1,0 +1,112 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+
+	"resin-supervisor/update/current"
+)
+
+// unusedImages plans the removal of images that neither a container nor the target uses
+// (spec/engine.md 8.6). An app's images stay until the app is settled, so that the way back to the
+// running release needs no download.
+func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned []Step) []Step {
+	if len(cur.Pulls) > 0 {
+		return nil
+	}
+	unsettled := maps.Clone(o.Busy)
+	if unsettled == nil {
+		unsettled = make(map[string]bool)
+	}
+	maps.Copy(unsettled, o.Intermediate)
+	for uuid, a := range apps {
+		if a.want != nil && a.want.Rejected != "" {
+			unsettled[uuid] = true
+		}
+	}
+	for _, s := range planned {
+		unsettled[s.AppUUID] = true
+		for _, r := range s.Records {
+			unsettled[r.AppUUID] = true
+		}
+	}
+	used := usedRecords(cur, apps)
+	drop := make(map[string][]current.Record)
+	for _, key := range slices.Sorted(maps.Keys(cur.Records)) {
+		r := cur.Records[key]
+		if !used[key] && !unsettled[r.AppUUID] {
+			drop[r.Name] = append(drop[r.Name], r)
+		}
+	}
+	var steps []Step
+	for _, name := range slices.Sorted(maps.Keys(drop)) {
+		r := drop[name][0]
+		steps = append(steps, Step{Kind: RemoveImage, Key: "image " + name, Image: name, Records: drop[name],
+			AppUUID: r.AppUUID, AppID: r.AppID, Reason: "no container and no target service uses it"})
+	}
+	return steps
+}
+
+// usedRecords finds the records that a target service or a container still stands on: a container
+// holds the record of its own service and release, or else every record of its image.
+func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
+	used := make(map[string]bool, len(cur.Records))
+	for _, a := range apps {
+		if a.want == nil {
+			continue
+		}
+		w := work{app: a}
+		for _, s := range a.want.Services {
+			used[w.record(s).Key()] = true
+		}
+	}
+	byImage := make(map[string][]current.Record)
+	for _, r := range cur.Records {
+		byImage[r.EngineID] = append(byImage[r.EngineID], r)
+	}
+	for _, c := range cur.Containers {
+		exact := false
+		for _, r := range byImage[c.ImageEngine] {
+			if r.ServiceName == c.ServiceName && r.Commit == c.Commit {
+				used[r.Key()], exact = true, true
+			}
+		}
+		if exact {
+			continue
+		}
+		for _, r := range byImage[c.ImageEngine] {
+			used[r.Key()] = true
+		}
+	}
+	return used
+}
+
+// boundPulls merges downloads of one image, leaves out those that run already, and keeps as many
+// as there is room for.
+func boundPulls(cur *current.State, steps []Step, room int) []Step {
+	kept := make([]Step, 0, len(steps))
+	at := make(map[string]int)
+	for _, s := range steps {
+		if s.Kind != Fetch {
+			kept = append(kept, s)
+			continue
+		}
+		if i, merged := at[s.Image]; merged {
+			kept[i].Records = append(slices.Clone(kept[i].Records), s.Records...)
+			continue
+		}
+		if _, running := cur.Pulls[s.Image]; running {
+			s.Kind = Wait
+			s.Key += " wait"
+		} else if room <= 0 {
+			s.Kind = Wait
+			s.Key += " wait"
+			s.Reason += ", and enough downloads run"
+		} else {
+			room--
+			at[s.Image] = len(kept)
+		}
+		kept = append(kept, s)
+	}
+	return kept
+}

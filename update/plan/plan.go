@@ -1,0 +1,249 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+)
+
+// Target is what the planner works towards: resolved apps by uuid.
+type Target map[string]*compose.App
+
+// Options is what the planner may know beside the two states.
+type Options struct {
+	// Held holds the apps whose update lock the agent holds: uuid to app id.
+	Held map[string]int
+	// Leftover holds the ids of apps with lock files of an earlier run of the agent.
+	Leftover map[int]bool
+	// Busy holds the apps (by uuid) that have a step running; they are not settled.
+	Busy map[string]bool
+	// Intermediate holds the apps whose target is only wanted for a moment: they keep their
+	// lock, their commit and their images (spec/engine.md 5.8).
+	Intermediate map[string]bool
+	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.
+	Purge map[string]bool
+	// MaxPulls bounds the downloads that run at once.
+	MaxPulls    int
+	KeepImages  bool // local mode of a managed device
+	KeepVolumes bool // local mode
+}
+
+// Next lists the steps that may run now, in a stable order. An app that is settled yields none;
+// none at all means that the target is reached. Nothing is planned before the engine was listed.
+func Next(cur *current.State, tgt Target, o Options) []Step {
+	if !cur.Synced {
+		return nil
+	}
+	steps := supervisorNetwork(cur)
+	apps := group(cur, tgt, &o)
+	for _, uuid := range slices.Sorted(maps.Keys(apps)) {
+		a := apps[uuid]
+		switch {
+		case a.want == nil:
+			steps = append(steps, a.removal()...)
+		case a.want.Rejected == "":
+			steps = append(steps, a.update()...)
+		}
+	}
+	if !o.KeepImages {
+		steps = append(steps, unusedImages(cur, apps, &o, steps)...)
+	}
+	return boundPulls(cur, steps, o.MaxPulls-len(cur.Pulls))
+}
+
+// app is one app with everything current and wanted of it: all that its planning may see.
+type app struct {
+	uuid string
+	id   int
+	name string
+	want *compose.App // nil when the app is not in the target
+	opts *Options
+	cur  *current.State // for images and image records only
+
+	containers map[string][]*current.Container // by service name, newest first
+	networks   map[string][]*current.Network   // by engine name; more than one is a defect
+	volumes    map[string]*current.Volume      // by engine name
+}
+
+// group sorts the engine's objects by app. An object belongs to the target app of its uuid, else
+// to the target app of its id, since lock directories and volumes are named by id; what is left is
+// grouped as an app that is to be removed.
+//
+// An app of which only the lock or the commit is left counts too, so that these go as well.
+func group(cur *current.State, tgt Target, o *Options) map[string]*app {
+	g := grouping{cur: cur, opts: o, apps: make(map[string]*app, len(tgt)), byID: make(map[int]string, len(tgt))}
+	for uuid, want := range tgt {
+		g.apps[uuid] = &app{uuid: uuid, id: want.ID, name: want.Name, want: want, cur: cur, opts: o}
+		if other, taken := g.byID[want.ID]; !taken || uuid < other {
+			g.byID[want.ID] = uuid
+		}
+	}
+	for _, uuid := range slices.Sorted(maps.Keys(o.Held)) {
+		g.of(uuid, o.Held[uuid])
+	}
+	for _, uuid := range slices.Sorted(maps.Keys(cur.Commits)) {
+		g.of(uuid, 0)
+	}
+	for _, id := range slices.Sorted(maps.Keys(cur.Containers)) {
+		c := cur.Containers[id]
+		a := g.of(c.AppUUID, c.AppID)
+		put(&a.containers, c.ServiceName, c)
+	}
+	for _, id := range slices.Sorted(maps.Keys(cur.Networks)) {
+		if n := cur.Networks[id]; n.Name != compose.SupervisorNetworkName {
+			a := g.of(n.AppUUID, n.AppID)
+			put(&a.networks, n.Name, n)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(cur.Volumes)) {
+		g.volume(cur.Volumes[name])
+	}
+	for _, a := range g.apps {
+		a.sort()
+	}
+	return g.apps
+}
+
+type grouping struct {
+	cur  *current.State
+	opts *Options
+	apps map[string]*app
+	byID map[int]string
+}
+
+func (g *grouping) of(uuid string, id int) *app {
+	if a := g.apps[uuid]; a != nil {
+		return g.named(a, id)
+	}
+	if known, ok := g.byID[id]; ok && id != 0 {
+		return g.apps[known]
+	}
+	key := current.AppKey(uuid, id)
+	if g.apps[key] == nil {
+		g.apps[key] = &app{uuid: key, id: id, cur: g.cur, opts: g.opts}
+	}
+	return g.named(g.apps[key], id)
+}
+
+// named notes the id of an app that was known by uuid only.
+func (g *grouping) named(a *app, id int) *app {
+	if id != 0 && a.id == 0 {
+		a.id = id
+	}
+	if _, taken := g.byID[id]; !taken && id != 0 {
+		g.byID[id] = a.uuid
+	}
+	return a
+}
+
+// volume adds a volume to its app. Volumes are named by app id only; one that nobody marked as
+// ours belongs to an app only if that app is known otherwise (spec/engine.md D15).
+func (g *grouping) volume(v *current.Volume) {
+	uuid, known := g.byID[v.AppID]
+	if !known && !v.Supervised {
+		return
+	}
+	a := g.apps[uuid]
+	if a == nil {
+		a = g.of("", v.AppID)
+	}
+	if a.volumes == nil {
+		a.volumes = make(map[string]*current.Volume)
+	}
+	a.volumes[v.Name] = v
+}
+
+func put[T any](m *map[string][]T, key string, value T) {
+	if *m == nil {
+		*m = make(map[string][]T)
+	}
+	(*m)[key] = append((*m)[key], value)
+}
+
+// sort makes the order of containers and networks independent of map order: newest first.
+func (a *app) sort() {
+	for _, list := range a.containers {
+		slices.SortFunc(list, func(x, y *current.Container) int {
+			return cmp.Or(y.CreatedAt.Compare(x.CreatedAt), cmp.Compare(x.ID, y.ID))
+		})
+	}
+	for _, list := range a.networks {
+		slices.SortFunc(list, func(x, y *current.Network) int { return cmp.Compare(x.ID, y.ID) })
+	}
+}
+
+func (a *app) held() bool {
+	_, held := a.opts.Held[a.uuid]
+	return held
+}
+
+func (a *app) step(kind Kind, key, reason string) Step {
+	return Step{Kind: kind, Key: a.uuid + "/" + key, Reason: reason, AppUUID: a.uuid, AppID: a.id, AppName: a.name}
+}
+
+// supervisorNetwork keeps the network through which containers reach the device API
+// (spec/engine.md 3.3). Services that use it wait for it like for any other network.
+func supervisorNetwork(cur *current.State) []Step {
+	want := compose.SupervisorNetwork()
+	var ids []string
+	reason := "network " + want.Name + " is missing"
+	for _, n := range cur.Networks {
+		if n.Name != want.Name {
+			continue
+		}
+		diff := compose.CompareNetwork(want, n.Config)
+		if len(diff) == 0 {
+			return nil
+		}
+		ids, reason = append(ids, n.ID), describe(diff)
+	}
+	if len(ids) == 0 {
+		return []Step{{Kind: CreateNetwork, Key: "network " + want.Name, Reason: reason, Network: want}}
+	}
+	if users := attached(cur, want.Name); len(users) > 0 {
+		return killAll(users, "network "+want.Name+" must be made anew: "+reason)
+	}
+	return []Step{{Kind: RemoveNetwork, Key: "network " + want.Name, Reason: reason, Object: want.Name, IDs: ids}}
+}
+
+func attached(cur *current.State, network string) []*current.Container {
+	var users []*current.Container
+	for _, c := range cur.Containers {
+		if _, uses := c.Config.Networks[network]; uses {
+			users = append(users, c)
+		}
+	}
+	slices.SortFunc(users, func(x, y *current.Container) int { return cmp.Compare(x.ID, y.ID) })
+	return users
+}
+
+func killAll(users []*current.Container, reason string) []Step {
+	var steps []Step
+	for _, c := range users {
+		uuid := current.AppKey(c.AppUUID, c.AppID)
+		steps = append(steps, Step{Kind: Kill, Key: serviceKey(uuid, c.ServiceName), Reason: reason,
+			AppUUID: uuid, AppID: c.AppID, Container: c})
+	}
+	return steps
+}
+
+func serviceKey(appUUID, service string) string { return appUUID + "/service " + service }
+
+// describe lists differences in one phrase.
+func describe(diff []compose.Difference) string {
+	text := ""
+	for i, d := range diff {
+		if i == 4 {
+			return text + ", and " + strconv.Itoa(len(diff)-i) + " more"
+		}
+		if i > 0 {
+			text += ", "
+		}
+		text += d.String()
+	}
+	return text
+}

@@ -1,0 +1,313 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+)
+
+// pair is one service with its present container and its target; either may be absent.
+type pair struct {
+	name    string
+	want    *compose.Service
+	have    *current.Container   // the newest container
+	older   []*current.Container // further containers of the service
+	differs string               // why the container must be replaced, empty when it need not be
+	stale   string               // why the container must be renamed, empty when it need not be
+}
+
+// due says that the pair still has container work towards its target.
+func (p *pair) due() bool {
+	return p.want != nil && (p.have == nil || p.differs != "" || p.stale != "")
+}
+
+// pairs plans the containers of all services of the app.
+func (w *work) pairs() {
+	w.images, w.missing = true, ""
+	w.pairing = make(map[string]*pair)
+	for _, name := range w.serviceNames() {
+		p := w.pair(name)
+		w.pairing[name] = p
+		if p.want != nil && !p.want.ImageKnown {
+			w.images, w.missing = false, p.want.Image
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.pairing)) {
+		w.service(w.pairing[name])
+	}
+}
+
+func (w *work) serviceNames() []string {
+	names := make(map[string]bool)
+	for name := range w.containers {
+		names[name] = true
+	}
+	for name := range w.want.Services {
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func (w *work) pair(name string) *pair {
+	p := &pair{name: name, want: w.want.Services[name]}
+	for _, c := range w.containers[name] {
+		switch {
+		case c.Status == "dead":
+		case p.have == nil:
+			p.have = c
+		default:
+			p.older = append(p.older, c)
+		}
+	}
+	if p.want != nil && p.have != nil {
+		p.differs = w.difference(p)
+		p.stale = w.metadata(p)
+	}
+	return p
+}
+
+// difference says why a container cannot stay as it is.
+func (w *work) difference(p *pair) string {
+	if !p.want.ImageKnown {
+		return "image " + p.want.Image + " is not on the device"
+	}
+	diff := compose.Compare(p.want, p.have.Config, p.have.ID, w.peer, compose.Capabilities{NoOomKill: w.cur.NoOomKill})
+	if len(diff) > 0 {
+		return describe(diff)
+	}
+	return w.dependsOnBroken(p.have)
+}
+
+// dependsOnBroken says which network or volume of a container has to be replaced or removed.
+func (w *work) dependsOnBroken(c *current.Container) string {
+	for _, name := range slices.Sorted(maps.Keys(c.Config.Networks)) {
+		if why := w.broken[name]; why != "" {
+			return why
+		}
+	}
+	for _, name := range c.VolumeNames {
+		if why := w.broken[name]; why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func (w *work) metadata(p *pair) string {
+	name := compose.ContainerName(p.want.Name, p.want.ImageID, w.want.Release, w.want.Commit)
+	if p.have.Name == name {
+		return ""
+	}
+	return "name: " + p.have.Name + " -> " + name
+}
+
+// peer is the engine id of the present container of a service, empty when there is none.
+func (w *work) peer(service string) string {
+	for _, c := range w.containers[service] {
+		if c.Status != "dead" {
+			return c.ID
+		}
+	}
+	return ""
+}
+
+func (w *work) service(p *pair) {
+	w.save(p)
+	for _, c := range p.older {
+		w.locked(w.kill(c, "a newer container of the service exists"))
+	}
+	switch {
+	case p.want == nil && p.have == nil:
+	case p.want == nil:
+		w.retire(p)
+	case p.have == nil:
+		w.install(p)
+	case p.differs != "":
+		w.replace(p)
+	case p.stale != "":
+		w.rename(p)
+	default:
+		w.run(p)
+	}
+}
+
+// save records an image that is on the device for a service that has no record of it.
+func (w *work) save(p *pair) {
+	if p.want == nil || !p.want.ImageKnown || w.opts.Intermediate[w.uuid] {
+		return
+	}
+	r := w.record(p.want)
+	if _, known := w.cur.Records[r.Key()]; known {
+		return
+	}
+	r.EngineID = p.want.Container.Doc.Image
+	s := w.imageStep(Save, p.want.Image, "the image is here and not yet recorded for the service")
+	s.Service, s.Records = p.want, []current.Record{r}
+	w.add(s)
+}
+
+// record describes the image of a target service, without the engine's id for it.
+func (w *work) record(s *compose.Service) current.Record {
+	return current.Record{
+		Name: s.Image, AppID: w.id, AppUUID: w.uuid, ServiceID: s.ID, ServiceName: s.Name,
+		ImageID: s.ImageID, ReleaseID: w.want.Release, Commit: w.want.Commit,
+	}
+}
+
+func (a *app) imageStep(kind Kind, image, reason string) Step {
+	s := a.step(kind, "", reason)
+	s.Key, s.Image = "image "+image, image
+	return s
+}
+
+// retire removes the container of a service that left the target: at once with the strategies that
+// kill first, else when the new release can start (spec/engine.md 6).
+func (w *work) retire(p *pair) {
+	reason := "service " + p.name + " is not in the target"
+	strategy := p.have.Config.Strategy()
+	if killsFirst(strategy) || w.images {
+		w.locked(w.kill(p.have, reason))
+		return
+	}
+	w.wait(p.name, "is removed when image "+w.missing+" is here")
+}
+
+func killsFirst(s compose.Strategy) bool {
+	return s == compose.KillThenDownload || s == compose.DeleteThenDownload
+}
+
+// install brings up a service that has no container.
+func (w *work) install(p *pair) {
+	if !p.want.ImageKnown {
+		w.fetch(p)
+		return
+	}
+	if why := w.notReady(p.want); why != "" {
+		w.wait(p.name, why)
+		return
+	}
+	s := w.start(p, "no container for service "+p.name+" of release "+w.want.Commit)
+	w.locked(s)
+}
+
+func (w *work) start(p *pair, reason string) Step {
+	s := w.towards(Start, p, reason)
+	s.Container, s.Peers = p.have, w.peersOf(p.want)
+	return s
+}
+
+// towards makes a step that brings a service to the target release.
+func (w *work) towards(kind Kind, p *pair, reason string) Step {
+	s := w.step(kind, "service "+p.name, reason)
+	s.Service, s.ReleaseID, s.Commit = p.want, w.want.Release, w.want.Commit
+	s.Records = []current.Record{w.record(p.want)}
+	return s
+}
+
+func (w *work) peersOf(s *compose.Service) map[string]string {
+	if s.PeerOf == "" {
+		return nil
+	}
+	return map[string]string{s.PeerOf: w.peer(s.PeerOf)}
+}
+
+// fetch asks for the image of a service, after the old one went where the strategy wants that.
+func (w *work) fetch(p *pair) {
+	if p.want.Strategy == compose.DeleteThenDownload && p.have == nil && w.deleteOld(p) {
+		return
+	}
+	s := w.imageStep(Fetch, p.want.Image, "image "+p.want.Image+" is not on the device")
+	s.Service, s.Records = p.want, []current.Record{w.record(p.want)}
+	w.add(s)
+}
+
+func (w *work) deleteOld(p *pair) bool {
+	deleting := false
+	for _, key := range slices.Sorted(maps.Keys(w.cur.Records)) {
+		r := w.cur.Records[key]
+		if r.AppUUID != w.uuid || r.ServiceName != p.name || r.Name == p.want.Image {
+			continue
+		}
+		s := w.imageStep(RemoveImage, r.Name, "the strategy deletes the old image before the download")
+		s.Records = []current.Record{r}
+		w.add(s)
+		deleting = true
+	}
+	return deleting
+}
+
+// replace exchanges a container that differs from its target, by the target's strategy.
+func (w *work) replace(p *pair) {
+	switch {
+	case killsFirst(p.want.Strategy):
+		w.locked(w.kill(p.have, p.differs))
+	case !p.want.ImageKnown:
+		w.fetch(p)
+	case p.want.Strategy == compose.HandOver && w.dependsOnBroken(p.have) == "":
+		w.handOver(p)
+	case !w.images:
+		w.wait(p.name, "is replaced when image "+w.missing+" is here")
+	default:
+		w.locked(w.kill(p.have, p.differs))
+	}
+}
+
+func (w *work) handOver(p *pair) {
+	if why := w.notReady(p.want); why != "" {
+		w.wait(p.name, why)
+		return
+	}
+	s := w.towards(HandOver, p, p.differs)
+	s.Container, s.Peers = p.have, w.peersOf(p.want)
+	w.locked(s)
+}
+
+// rename moves a container whose configuration did not change to the new release.
+func (w *work) rename(p *pair) {
+	if p.want.Strategy == compose.DownloadThenKill && !w.images {
+		w.wait(p.name, "moves to the release when image "+w.missing+" is here")
+		return
+	}
+	s := w.towards(Rename, p, p.stale)
+	s.Container = p.have
+	w.locked(s)
+}
+
+// run brings a container that is as wanted to its wanted run state. The agent starts a container
+// once; afterwards the engine's restart policy owns it (spec/engine.md 5.5).
+func (w *work) run(p *pair) {
+	c := p.have
+	switch {
+	case !p.want.Running && c.Running:
+		s := w.step(Stop, "service "+p.name, "the target does not want it to run")
+		s.Container = c
+		w.locked(s)
+	case !p.want.Running:
+	case c.Status == "created":
+		w.runCreated(p)
+	case c.Status == "exited" && lostAddress(c.Error):
+		w.add(w.start(p, "its published address was not there yet: "+c.Error))
+	}
+}
+
+func (w *work) runCreated(p *pair) {
+	if why := w.notReady(p.want); why != "" {
+		w.wait(p.name, why)
+		return
+	}
+	reason := "the container was never started"
+	if p.have.Error != "" {
+		reason += ": " + p.have.Error
+	}
+	w.add(w.start(p, reason))
+}
+
+// lostAddress recognises a container that could not publish a port on an address that appears
+// later; the engine gives no code for it (spec/engine.md 5.5).
+func lostAddress(message string) bool {
+	m := strings.ToLower(message)
+	return strings.Contains(m, "userland proxy") && strings.HasSuffix(m, "cannot assign requested address")
+}

@@ -1,0 +1,115 @@
+// Package plan decides what to do next: a pure function of the current state, the target state and
+// a few options to the list of steps that may run now. It is called again after every change, so no
+// long plan exists that could go stale. It does no I/O and reads no clock.
+package plan
+
+import (
+	"strings"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+)
+
+// Kind names what a step does (spec/engine.md 5.1).
+type Kind string
+
+// The step vocabulary.
+const (
+	Fetch         Kind = "fetch"        // download an image
+	Save          Kind = "save image"   // record and tag an image that is already there
+	RemoveImage   Kind = "remove image" // untag an image and drop its record
+	CreateVolume  Kind = "create volume"
+	RemoveVolume  Kind = "remove volume"
+	CreateNetwork Kind = "create network"
+	RemoveNetwork Kind = "remove network"
+	TakeLock      Kind = "take lock"
+	ReleaseLock   Kind = "release lock"
+	SweepLock     Kind = "sweep lock" // remove lock files that an earlier run of the agent left
+	Kill          Kind = "kill"       // stop and remove a container
+	Stop          Kind = "stop"       // stop a container and keep it
+	Remove        Kind = "remove"     // remove a dead container
+	Rename        Kind = "rename"     // same configuration, other release: metadata update
+	Start         Kind = "start"      // create where missing, join networks, start
+	HandOver      Kind = "handover"   // start the new container beside the old one
+	SetCommit     Kind = "set commit" // the release is fully applied
+	Wait          Kind = "wait"       // nothing to do now, but the app is not settled
+)
+
+// Step is one act. Two steps with the same Key exclude each other.
+type Step struct {
+	Kind   Kind
+	Key    string
+	Reason string // why it is needed, with the differing fields
+
+	AppUUID string
+	AppID   int
+	AppName string
+
+	Service   *compose.Service   // Start, Rename, HandOver: the target
+	Container *current.Container // Kill, Stop, Remove, Rename, Start (an existing one), HandOver (the old one)
+	Image     string             // Fetch, Save, RemoveImage: normalised reference
+	Records   []current.Record   // Fetch, Save, Start, HandOver: whose the image is; RemoveImage: what is dropped
+	Network   *compose.Network   // CreateNetwork
+	Volume    *compose.Volume    // CreateVolume
+	Object    string             // RemoveVolume: engine name; RemoveNetwork: for the log
+	IDs       []string           // RemoveNetwork: engine ids
+	Services  []string           // TakeLock: whose locks to take
+	ReleaseID int                // Start, Rename, HandOver: of the target release
+	Commit    string             // the same; Commit: empty forgets the app
+	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
+}
+
+// Subject names what the step acts on, for people.
+func (s Step) Subject() string {
+	var b strings.Builder
+	if s.AppName != "" {
+		b.WriteString("app " + s.AppName)
+	} else if s.AppUUID != "" {
+		b.WriteString("app " + s.AppUUID)
+	}
+	add := func(kind, name string) {
+		if name == "" {
+			return
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(kind + " " + name)
+	}
+	add("service", s.ServiceName())
+	switch s.Kind {
+	case Fetch, Save, RemoveImage:
+		add("image", s.Image)
+	case CreateVolume:
+		add("volume", s.Volume.Name)
+	case RemoveVolume:
+		add("volume", s.Object)
+	case CreateNetwork:
+		add("network", s.Network.Name)
+	case RemoveNetwork:
+		add("network", s.Object)
+	case SetCommit:
+		add("release", s.Commit)
+	}
+	return b.String()
+}
+
+// ServiceName is the service the step is about, empty when it is about none.
+func (s Step) ServiceName() string {
+	switch {
+	case s.Service != nil:
+		return s.Service.Name
+	case s.Container != nil:
+		return s.Container.ServiceName
+	}
+	return ""
+}
+
+// String is the step as one line for people: `kill app shop service web (image: a -> b)`.
+func (s Step) String() string {
+	line := string(s.Kind) + " " + s.Subject()
+	if s.Reason != "" {
+		line += " (" + s.Reason + ")"
+	}
+	return line
+}

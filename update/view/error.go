@@ -1,0 +1,34 @@
+package view
+
+import "strings"
+
+// LockedError says that an update lock, or another operation that holds the app's locks, keeps the
+// app from being touched. Text is the exact message for the client (spec/device-api.md 1.9 S11, S12).
+type LockedError struct{ Text string }
+
+// Error is the message for the client.
+func (e *LockedError) Error() string { return e.Text }
+
+// InvalidTargetError says that a target state was refused as a whole and nothing was stored.
+type InvalidTargetError struct{ Problems []string }
+
+// Error is the message for the client (spec/device-api.md 2.31).
+func (e *InvalidTargetError) Error() string {
+	return "Invalid target state.\n" + strings.Join(e.Problems, "\n")
+}
+
+// Refusal is an action that cannot be carried out on the device as it is.
+type Refusal string
+
+// Error is the text of the refusal.
+func (e Refusal) Error() string { return string(e) }
+
+// Refusals a caller tells apart.
+const (
+	// ErrNotLocalMode refuses a local target outside local mode (spec/device-api.md S18).
+	ErrNotLocalMode Refusal = "Target state can only set when device is in local mode"
+	// ErrAborted ends an action that a newer exclusive action replaced.
+	ErrAborted Refusal = "Aborted by a newer operation"
+	// ErrEngineDown refuses an action while the engine has not been listed yet.
+	ErrEngineDown Refusal = "The container engine cannot be reached"
+)
