@@ -1,0 +1,215 @@
+package hostos
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"resin-supervisor/hostos/file"
+)
+
+// document is config.json with every value as it was written, so that foreign keys survive.
+type document map[string]json.RawMessage
+
+// Config is the device's config.json, which the image builder, the host and the supervisor share
+// (spec/cloud.md 1). All methods may be called from any goroutine.
+type Config struct {
+	path     string
+	editing  sync.Mutex // from reading the file to replacing it; readers of settings never wait
+	settings atomic.Pointer[Settings]
+}
+
+// OpenConfig reads the file. One that cannot be read, parsed or understood is an error that names
+// the file and the key, and the file stays as it is. A missing one counts as an empty object and is
+// made by the first write: a development machine can start without.
+func OpenConfig(path string) (*Config, error) {
+	file.Sweep(filepath.Dir(path))
+	c := &Config{path: path}
+	if err := c.Reload(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Get returns the settings as of the last successful reading or write.
+func (c *Config) Get() Settings {
+	return *c.settings.Load()
+}
+
+// Reload reads the file again, for what others wrote (spec/cloud.md 2.7). After an error Get keeps
+// the settings it had.
+func (c *Config) Reload() error {
+	c.editing.Lock()
+	defer c.editing.Unlock()
+	_, settings, err := c.read()
+	if err == nil {
+		c.settings.Store(&settings)
+	}
+	return err
+}
+
+// Update sets the given keys of the file as it is now and leaves all others as they are; nil removes
+// a key. Numbers are whole, spans are milliseconds. The file is replaced atomically, and only when a
+// value differs (spec/cloud.md 1.4). An empty or nil hostname stores the first 7 characters of the
+// uuid. After an error nothing has changed.
+func (c *Config) Update(change map[string]any) error {
+	return c.edit(func(s Settings) map[string]any {
+		hostname, given := change["hostname"]
+		if !given || (hostname != nil && hostname != "") {
+			return change
+		}
+		named := map[string]any{}
+		for key, value := range change {
+			named[key] = value
+		}
+		named["hostname"] = s.UUID[:min(7, len(s.UUID))]
+		return named
+	})
+}
+
+// EnsureIdentity generates what is missing of uuid (always) and deviceApiKey (when managed), in one
+// write that is durable before it returns (spec/cloud.md 2.2).
+func (c *Config) EnsureIdentity() error {
+	return c.edit(func(s Settings) map[string]any {
+		change := map[string]any{}
+		if s.UUID == "" {
+			change["uuid"] = newIdentity()
+		}
+		if s.Managed() && s.DeviceAPIKey == "" {
+			change["deviceApiKey"] = newIdentity()
+		}
+		return change
+	})
+}
+
+// edit replaces the keys that decide returns for the settings now in the file.
+func (c *Config) edit(decide func(Settings) map[string]any) error {
+	c.editing.Lock()
+	defer c.editing.Unlock()
+	doc, settings, err := c.read()
+	if err != nil {
+		return err
+	}
+	changed, err := doc.merge(decide(settings))
+	if err != nil {
+		return fmt.Errorf("change %s: %w", c.path, err)
+	}
+	if changed {
+		if settings, err = c.write(doc); err != nil {
+			return err
+		}
+	}
+	c.settings.Store(&settings)
+	return nil
+}
+
+func (c *Config) read() (document, Settings, error) {
+	data, err := os.ReadFile(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		data, err = []byte("{}"), nil
+	}
+	if err != nil {
+		return nil, Settings{}, err // names operation and path
+	}
+	doc, err := parseDocument(data)
+	if err != nil {
+		return nil, Settings{}, fmt.Errorf("parse %s: %w", c.path, err)
+	}
+	settings, err := doc.settings()
+	if err != nil {
+		return nil, Settings{}, fmt.Errorf("read %s: %w", c.path, err)
+	}
+	return doc, settings, nil
+}
+
+// write replaces the file, unless it could not be read back.
+func (c *Config) write(doc document) (Settings, error) {
+	settings, err := doc.settings()
+	if err != nil {
+		return settings, fmt.Errorf("write %s: %w", c.path, err)
+	}
+	data, err := doc.encode()
+	if err != nil {
+		return settings, fmt.Errorf("write %s: %w", c.path, err)
+	}
+	mode := uint32(0o600) // it holds keys
+	if info, err := os.Stat(c.path); err == nil {
+		mode = uint32(info.Mode().Perm())
+	}
+	return settings, file.Write(c.path, data, mode)
+}
+
+func parseDocument(data []byte) (document, error) {
+	var doc document
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	if doc == nil {
+		return nil, errors.New("null instead of an object")
+	}
+	return doc, nil
+}
+
+// encode gives compact JSON on one line, foreign values as they were.
+func (d document) encode() ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(d)
+	return bytes.TrimRight(out.Bytes(), "\n"), err
+}
+
+// merge sets or removes the keys of change and reports whether any value differed.
+func (d document) merge(change map[string]any) (changed bool, err error) {
+	for key, value := range change {
+		old, present := d[key]
+		if value == nil {
+			delete(d, key)
+			changed = changed || present
+			continue
+		}
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", key, err)
+		}
+		if present && sameValue(old, raw) {
+			continue
+		}
+		d[key] = raw
+		changed = true
+	}
+	return changed, nil
+}
+
+// sameValue compares two JSON values: a number or boolean that the image builder wrote as a string
+// equals the native one.
+func sameValue(old, value json.RawMessage) bool {
+	var compact bytes.Buffer
+	if json.Compact(&compact, old) == nil && bytes.Equal(compact.Bytes(), value) {
+		return true
+	}
+	switch value[0] {
+	case '"', '{', '[':
+		return sameText(old, value)
+	case 't', 'f':
+		a, errA := boolean(old)
+		b, errB := boolean(value)
+		return errA == nil && errB == nil && a == b
+	default:
+		a, errA := integer(old)
+		b, errB := integer(value)
+		return errA == nil && errB == nil && a == b
+	}
+}
+
+// sameText compares two JSON strings whose characters may be escaped differently.
+func sameText(a, b json.RawMessage) bool {
+	var textA, textB string
+	return json.Unmarshal(a, &textA) == nil && json.Unmarshal(b, &textB) == nil && textA == textB
+}

@@ -1,0 +1,218 @@
+package hostos
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Settings are the typed values of config.json that the supervisor knows, with their defaults
+// (spec/cloud.md 1.2). Text is empty and a number 0 when the key is absent or null.
+type Settings struct {
+	APIEndpoint         string // origin, no trailing slash; empty when unmanaged
+	LogsEndpoint        string // origin used for logs instead, empty when not set
+	DeltaEndpoint       string // no trailing slash
+	UUID                string
+	APIKey              string // provisioning key; present until the key exchange has finished
+	DeviceAPIKey        string
+	DeviceID            int64
+	ApplicationID       int64
+	RegisteredAt        int64 // milliseconds since 1970
+	ListenPort          int
+	APITimeout          time.Duration
+	PollInterval        time.Duration // may be 0: the poller has a floor of its own
+	BootstrapRetryDelay time.Duration
+	Hostname            string
+	InitialDeviceName   string
+	PersistentLogging   bool
+	DevelopmentMode     bool
+	listenPort          int // as written in the file, 0 when it is not
+}
+
+// Managed reports whether the device belongs to a cloud (spec/cloud.md 2.8).
+func (s Settings) Managed() bool {
+	return s.APIEndpoint != ""
+}
+
+// APIPort is the port of the device API: what the file says, else what the environment says, else the
+// default (spec/device-api.md 1.1).
+func (s Settings) APIPort(environment string) int {
+	port, err := strconv.Atoi(environment)
+	if s.listenPort != 0 || err != nil || port < 1 || port > math.MaxUint16 {
+		return s.ListenPort
+	}
+	return port
+}
+
+// settings decodes the known keys. The error names the first bad one.
+func (d document) settings() (Settings, error) {
+	r := reader{document: d}
+	s := Settings{
+		APIEndpoint:         r.origin("apiEndpoint"),
+		LogsEndpoint:        r.origin("logsEndpoint"),
+		DeltaEndpoint:       strings.TrimRight(r.text("deltaEndpoint", "https://delta.balena-cloud.com"), "/"),
+		UUID:                r.text("uuid", ""),
+		APIKey:              r.text("apiKey", ""),
+		DeviceAPIKey:        r.text("deviceApiKey", ""),
+		DeviceID:            r.number("deviceId", 0, 0, maxNumber),
+		ApplicationID:       r.number("applicationId", 0, 0, maxNumber),
+		RegisteredAt:        r.number("registered_at", 0, 0, maxNumber),
+		ListenPort:          int(r.number("listenPort", 48484, 1, math.MaxUint16)),
+		APITimeout:          r.span("apiTimeout", 15*time.Minute),
+		PollInterval:        r.span("appUpdatePollInterval", 15*time.Minute),
+		BootstrapRetryDelay: r.span("bootstrapRetryDelay", 30*time.Second),
+		Hostname:            r.text("hostname", ""),
+		InitialDeviceName:   r.text("initialDeviceName", ""),
+		PersistentLogging:   r.flag("persistentLogging"),
+		DevelopmentMode:     r.flag("developmentMode"),
+	}
+	if _, written := r.value("listenPort"); written {
+		s.listenPort = s.ListenPort
+	}
+	return s, r.err
+}
+
+// maxNumber is the largest whole number that every reader of the file can represent.
+const maxNumber = 1 << 53
+
+// reader decodes one key after the other and keeps the first error.
+type reader struct {
+	document
+	err error
+}
+
+// value returns what is stored under key; absent and null count as not set.
+func (r *reader) value(key string) (json.RawMessage, bool) {
+	raw, present := r.document[key]
+	return raw, present && string(raw) != "null"
+}
+
+func (r *reader) fail(key string, err error) {
+	if r.err == nil && err != nil {
+		r.err = fmt.Errorf("%s: %w", key, err)
+	}
+}
+
+func (r *reader) text(key, absent string) string {
+	raw, present := r.value(key)
+	if !present {
+		return absent
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		r.fail(key, errors.New("not a string"))
+	}
+	return text
+}
+
+// origin keeps scheme, host and port of a URL (spec/cloud.md Q1).
+func (r *reader) origin(key string) string {
+	text := strings.TrimSpace(r.text(key, ""))
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		err = fmt.Errorf("%q is not an http or https URL", text)
+	}
+	if err != nil {
+		r.fail(key, err)
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func (r *reader) number(key string, absent, least, most int64) int64 {
+	raw, present := r.value(key)
+	if !present {
+		return absent
+	}
+	n, err := integer(raw)
+	if err == nil && (n < least || n > most) {
+		err = fmt.Errorf("%d is not between %d and %d", n, least, most)
+	}
+	r.fail(key, err)
+	return n
+}
+
+// span reads milliseconds.
+func (r *reader) span(key string, absent time.Duration) time.Duration {
+	most := int64(math.MaxInt64 / time.Millisecond)
+	return time.Duration(r.number(key, absent.Milliseconds(), 0, most)) * time.Millisecond
+}
+
+func (r *reader) flag(key string) bool {
+	raw, present := r.value(key)
+	if !present {
+		return false
+	}
+	b, err := boolean(raw)
+	r.fail(key, err)
+	return b
+}
+
+// integer accepts a JSON number, of which it drops the fraction, or a string that starts with a
+// whole number (spec/cloud.md 1.2).
+func integer(raw json.RawMessage) (int64, error) {
+	var number float64
+	if json.Unmarshal(raw, &number) == nil && string(raw) != "null" {
+		if math.Abs(number) > maxNumber {
+			return 0, fmt.Errorf("number %s is out of range", raw)
+		}
+		return int64(number), nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return 0, errors.New("not a number")
+	}
+	n, err := strconv.ParseInt(leadingInteger(text), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a number", text)
+	}
+	return n, nil
+}
+
+// leadingInteger returns the sign and digits that text starts with after blanks.
+func leadingInteger(text string) string {
+	text = strings.TrimLeft(text, " \t\r\n")
+	end := 0
+	for end < len(text) && (isDigit(text[end]) || end == 0 && (text[0] == '-' || text[0] == '+')) {
+		end++
+	}
+	return text[:end]
+}
+
+func isDigit(c byte) bool {
+	return c >= '0' && c <= '9'
+}
+
+// boolean accepts a JSON boolean, 0 or 1, or the strings true, false, on, off, 1 and 0 in any case.
+func boolean(raw json.RawMessage) (bool, error) {
+	text := string(raw)
+	var quoted string
+	if json.Unmarshal(raw, &quoted) == nil && text != "null" {
+		text = quoted
+	}
+	switch strings.ToLower(text) {
+	case "true", "on", "1":
+		return true, nil
+	case "false", "off", "0":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s is not a boolean", raw)
+}
+
+// newIdentity makes 32 lower-case hex characters, the form of a uuid and of a device key
+// (spec/cloud.md 2.2).
+func newIdentity() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: the runtime ends the process when there is no randomness
+	return hex.EncodeToString(b[:])
+}
