@@ -1,0 +1,151 @@
+package lock
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// owner is the user "nobody", whom the supervisor's lock files belong to.
+const owner = 65534
+
+// suffix ends the name of everything the supervisor makes here, temporary files too, so that what a
+// crash left is found again.
+const suffix = "updates.lock"
+
+// holder says whose an entry of a lock directory is.
+type holder int
+
+const (
+	nobody     holder = iota // there is no such entry
+	supervisor               // a plain file of the owner
+	user                     // anything else: file, directory, link
+)
+
+// openDir opens a directory below parent without following a link.
+func openDir(parent *os.File, name string) (*os.File, error) {
+	path := filepath.Join(parent.Name(), name)
+	fd, err := unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// makeDir opens a directory below parent, which it makes if need be.
+func makeDir(parent *os.File, name string) (*os.File, error) {
+	err := unix.Mkdirat(int(parent.Fd()), name, 0o755)
+	if err != nil && err != unix.EEXIST {
+		return nil, fmt.Errorf("make %s: %w", filepath.Join(parent.Name(), name), err)
+	}
+	return openDir(parent, name)
+}
+
+// directories lists the names of the directories in dir, sorted.
+func directories(dir *os.File) ([]string, error) {
+	list, err := dir.ReadDir(-1)
+	var found []string
+	for _, entry := range list {
+		if entry.IsDir() {
+			found = append(found, entry.Name())
+		}
+	}
+	slices.Sort(found)
+	return found, err
+}
+
+func look(dir *os.File, name string) (holder, error) {
+	var stat unix.Stat_t
+	err := unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW)
+	switch {
+	case err == unix.ENOENT:
+		return nobody, nil
+	case err != nil:
+		return nobody, fmt.Errorf("stat %s: %w", filepath.Join(dir.Name(), name), err)
+	case stat.Uid == owner && stat.Mode&unix.S_IFMT == unix.S_IFREG:
+		return supervisor, nil
+	}
+	return user, nil
+}
+
+// userLock returns the name of the first lock of a user in dir, empty when there is none.
+func userLock(dir *os.File) string {
+	for _, name := range names {
+		if who, _ := look(dir, name); who == user {
+			return name
+		}
+	}
+	return ""
+}
+
+// ourLocks lists the supervisor's files in dir. Names are read in portions: the container may have
+// put any number of files there.
+func ourLocks(dir *os.File) ([]string, error) {
+	var ours []string
+	for {
+		portion, err := dir.Readdirnames(256)
+		for _, name := range portion {
+			if !strings.HasSuffix(name, suffix) {
+				continue
+			}
+			if who, _ := look(dir, name); who == supervisor {
+				ours = append(ours, name)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return ours, nil
+		}
+		if err != nil {
+			return ours, err
+		}
+	}
+}
+
+// removeOurs removes the supervisor's files from dir.
+func removeOurs(dir *os.File) error {
+	ours, err := ourLocks(dir)
+	for _, name := range ours {
+		removeErr := unix.Unlinkat(int(dir.Fd()), name, 0)
+		if removeErr != nil && removeErr != unix.ENOENT && err == nil {
+			err = fmt.Errorf("remove %s: %w", name, removeErr)
+		}
+	}
+	return err
+}
+
+// removeAny removes whatever a user put under name. Failure shows when the name is wanted: it is
+// still taken.
+func removeAny(dir *os.File, name string) {
+	if unix.Unlinkat(int(dir.Fd()), name, 0) != nil {
+		_ = unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR)
+	}
+}
+
+// create makes a file of the owner under name in one step; unix.EEXIST says that the name is taken.
+// The file gets its owner under a temporary name first. It is linked by its descriptor, so that
+// a container that swaps the temporary name gains nothing.
+func create(dir *os.File, name string) error {
+	temporary := "." + rand.Text() + "." + suffix
+	at := int(dir.Fd())
+	fd, err := unix.Openat(at, temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o444)
+	if err != nil {
+		return fmt.Errorf("make %s: %w", filepath.Join(dir.Name(), temporary), err)
+	}
+	defer unix.Close(fd)
+	defer unix.Unlinkat(at, temporary, 0)
+	if err := unix.Fchown(fd, owner, -1); err != nil {
+		return fmt.Errorf("give %s to uid %d: %w", filepath.Join(dir.Name(), temporary), owner, err)
+	}
+	err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), at, name, unix.AT_SYMLINK_FOLLOW)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", filepath.Join(dir.Name(), name), err)
+	}
+	return nil
+}

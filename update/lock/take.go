@@ -1,0 +1,143 @@
+package lock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Take makes both lock files for every service, and their directories. The supervisor's files that
+// are there already, from an earlier run, count as held. With force a user's lock is removed first.
+// After any failure the app holds no lock of the supervisor; the error is *HeldError when a user's
+// lock is in the way. Without force all services are looked at before the first file is made.
+func (d *Dir) Take(appID int, services []string, force bool) error {
+	err := d.take(appID, services, force)
+	if err == nil {
+		return nil
+	}
+	_ = d.Release(appID) // what stays is a leftover, to be released when the app settles
+	if held, ok := errors.AsType[*HeldError](err); ok {
+		return held
+	}
+	return fmt.Errorf("take update lock of app %d: %w", appID, err)
+}
+
+func (d *Dir) take(appID int, services []string, force bool) error {
+	for _, service := range services {
+		if !isName(service) {
+			return fmt.Errorf("service name %q is not a file name", service)
+		}
+	}
+	if !force {
+		if err := d.check(appID, services); err != nil {
+			return err
+		}
+	}
+	app, err := d.makeApp(appID)
+	if err != nil {
+		return err
+	}
+	defer app.Close()
+	for _, service := range services {
+		if err := d.takeService(app, appID, service, force); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isName reports whether a service name is one path element.
+func isName(service string) bool {
+	return service != "" && service != "." && service != ".." && !strings.ContainsAny(service, "/\x00")
+}
+
+// check looks for users' locks before anything is changed.
+func (d *Dir) check(appID int, services []string) error {
+	app, err := d.openApp(appID)
+	if err != nil || app == nil {
+		return err
+	}
+	defer app.Close()
+	for _, service := range services {
+		dir, err := openDir(app, service)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		name := userLock(dir)
+		_ = dir.Close()
+		if name != "" {
+			return d.held(appID, service, name)
+		}
+	}
+	return nil
+}
+
+func (d *Dir) held(appID int, service, name string) *HeldError {
+	return &HeldError{AppID: appID, Service: service, Path: filepath.Join(d.Path(appID, service), name)}
+}
+
+func (d *Dir) makeApp(appID int) (*os.File, error) {
+	if err := os.MkdirAll(d.services(), 0o755); err != nil {
+		return nil, err // names operation and path
+	}
+	root, err := os.Open(d.services())
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return makeDir(root, strconv.Itoa(appID))
+}
+
+// takeService makes the missing lock files of one service.
+func (d *Dir) takeService(app *os.File, appID int, service string, force bool) error {
+	dir, err := makeDir(app, service)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	// any user of the container may make a lock, and only its owner may remove it
+	if err := unix.Fchmod(int(dir.Fd()), unix.S_ISVTX|0o777); err != nil {
+		return fmt.Errorf("set mode of %s: %w", dir.Name(), err)
+	}
+	for _, name := range names {
+		taken, err := takeName(dir, name, force)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			return d.held(appID, service, name)
+		}
+	}
+	return nil
+}
+
+// takeName returns false when a user's lock is, or just came, in the way.
+func takeName(dir *os.File, name string, force bool) (bool, error) {
+	who, err := look(dir, name)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case who == supervisor:
+		return true, nil
+	case who == user && !force:
+		return false, nil
+	case who == user:
+		removeAny(dir, name)
+	}
+	err = create(dir, name)
+	if !errors.Is(err, unix.EEXIST) {
+		return err == nil, err
+	}
+	who, err = look(dir, name)
+	return who == supervisor, err
+}
