@@ -1,0 +1,243 @@
+package compose
+
+import (
+	"cmp"
+	"path"
+	"slices"
+	"strings"
+
+	"resin-supervisor/update/engine/doc"
+)
+
+// What the engine uses when a field is left out (spec/engine.md 2.3).
+const (
+	defaultStopSignal  = "SIGTERM"
+	defaultStopTimeout = 10 // seconds
+	defaultShmSize     = 64 << 20
+	defaultIpcMode     = "shareable"
+)
+
+// canonical brings a create document into the one form in which equal behaviour is equal text: sets
+// are sorted, empty and default values are alike, names have one spelling. It shares no slice or map
+// with what it was given.
+func canonical(d *doc.Create) {
+	d.Cmd = slices.Clone(orNilList(d.Cmd))
+	if isNoEntrypoint(d.Entrypoint) {
+		d.Entrypoint = nil
+	}
+	d.Entrypoint = slices.Clone(d.Entrypoint)
+	d.Env = canonicalEnv(d.Env)
+	d.Labels = orNil(NormaliseLabels(d.Labels))
+	d.WorkingDir = cleanPath(d.WorkingDir)
+	d.MacAddress = strings.ToLower(d.MacAddress)
+	d.StopSignal = firstOf(d.StopSignal, defaultStopSignal)
+	seconds := defaultStopTimeout
+	if d.StopTimeout != nil {
+		seconds = *d.StopTimeout
+	}
+	d.StopTimeout = &seconds
+	d.Healthcheck = canonicalHealth(d.Healthcheck)
+	d.NetworkingConfig = doc.NetworkingConfig{}
+	canonicalHost(&d.HostConfig)
+	canonicalStorage(d)
+	d.ExposedPorts = exposed(d.HostConfig.PortBindings)
+	if isShared(d.HostConfig.NetworkMode) {
+		d.Hostname, d.Domainname = "", "" // the other container's count
+	}
+}
+
+func canonicalHost(h *doc.HostConfig) {
+	h.NetworkMode = canonicalMode(h.NetworkMode)
+	h.Tmpfs = canonicalTmpfs(h.Tmpfs)
+	h.PortBindings = canonicalPorts(h.PortBindings)
+	h.RestartPolicy = canonicalRestart(h.RestartPolicy)
+	h.IpcMode = firstOf(h.IpcMode, defaultIpcMode)
+	h.CgroupnsMode, h.UTSMode, h.Runtime, h.DeviceCgroupRules, h.LogConfig = "", "", "", nil, nil
+	h.CapAdd, h.CapDrop = canonicalCaps(h.CapAdd), canonicalCaps(h.CapDrop)
+	h.SecurityOpt = sortedSet(slices.DeleteFunc(slices.Clone(h.SecurityOpt), isLabelOption))
+	h.Devices = canonicalDevices(h.Devices)
+	h.DeviceRequests = canonicalRequests(h.DeviceRequests)
+	h.Dns, h.DnsSearch = slices.Clone(orNilList(h.Dns)), slices.Clone(orNilList(h.DnsSearch))
+	h.DnsOptions, h.ExtraHosts, h.GroupAdd = sortedSet(h.DnsOptions), sortedSet(h.ExtraHosts), sortedSet(h.GroupAdd)
+	h.Sysctls, h.StorageOpt = copyOf(h.Sysctls), copyOf(h.StorageOpt)
+	h.Ulimits = slices.Clone(orNilList(h.Ulimits))
+	slices.SortFunc(h.Ulimits, func(a, b doc.Ulimit) int { return cmp.Compare(a.Name, b.Name) })
+	if h.OomKillDisable != nil && !*h.OomKillDisable {
+		h.OomKillDisable = nil
+	}
+	if h.PidsLimit != nil && *h.PidsLimit <= 0 {
+		h.PidsLimit = nil
+	}
+	if h.ShmSize == 0 {
+		h.ShmSize = defaultShmSize
+	}
+}
+
+// canonicalMode writes the engine's own bridge in one way; older engines keep the word default.
+func canonicalMode(mode string) string {
+	if mode == "" || mode == "default" {
+		return "bridge"
+	}
+	return mode
+}
+
+// isShared tells whether a container has the network namespace of another.
+func isShared(mode string) bool {
+	return strings.HasPrefix(mode, "container:") || strings.HasPrefix(mode, "service:")
+}
+
+func isNoEntrypoint(words []string) bool {
+	return len(words) == 0 || len(words) == 1 && words[0] == ""
+}
+
+// isLabelOption finds the options of which the engine adds some of its own to privileged containers.
+func isLabelOption(option string) bool {
+	return strings.Contains(option, "label=") || strings.HasPrefix(option, "label:")
+}
+
+func canonicalEnv(list []string) []string {
+	env := splitEnv(list)
+	delete(env, nameAtInit)
+	delete(env, nameAtInitResin)
+	return orNilList(joinEnv(env))
+}
+
+func canonicalHealth(h *doc.Health) *doc.Health {
+	if h == nil || len(h.Test) == 0 || h.Test[0] == "NONE" {
+		return &doc.Health{Test: []string{"NONE"}}
+	}
+	out := *h
+	out.Test = slices.Clone(h.Test)
+	return &out
+}
+
+func canonicalRestart(p doc.RestartPolicy) doc.RestartPolicy {
+	p.Name = firstOf(p.Name, "no")
+	if p.Name != "on-failure" {
+		p.MaximumRetryCount = 0
+	}
+	return p
+}
+
+func canonicalCaps(caps []string) []string {
+	out := make([]string, len(caps))
+	for i, name := range caps {
+		out[i] = strings.TrimPrefix(strings.ToUpper(name), "CAP_")
+	}
+	return sortedSet(out)
+}
+
+func canonicalPorts(bindings map[string][]doc.PortBinding) map[string][]doc.PortBinding {
+	out := make(map[string][]doc.PortBinding, len(bindings))
+	for key, list := range bindings {
+		if !strings.Contains(key, "/") {
+			key += "/tcp"
+		}
+		out[key] = append(out[key], list...)
+	}
+	for key, list := range out {
+		slices.SortFunc(list, func(a, b doc.PortBinding) int {
+			return cmp.Or(cmp.Compare(a.HostIp, b.HostIp), cmp.Compare(a.HostPort, b.HostPort))
+		})
+		if out[key] = slices.Compact(list); len(list) == 0 {
+			delete(out, key)
+		}
+	}
+	return orNil(out)
+}
+
+// exposed lists the published ports. Others that the image exposes have no effect on us and are not
+// compared.
+func exposed(bindings map[string][]doc.PortBinding) map[string]struct{} {
+	out := make(map[string]struct{}, len(bindings))
+	for key := range bindings {
+		out[key] = struct{}{}
+	}
+	return orNil(out)
+}
+
+func canonicalDevices(devices []doc.Device) []doc.Device {
+	out := slices.Clone(orNilList(devices))
+	slices.SortFunc(out, func(a, b doc.Device) int {
+		return cmp.Or(cmp.Compare(a.PathInContainer, b.PathInContainer), cmp.Compare(a.PathOnHost, b.PathOnHost),
+			cmp.Compare(a.CgroupPermissions, b.CgroupPermissions))
+	})
+	return slices.Compact(out)
+}
+
+func canonicalRequests(requests []doc.DeviceRequest) []doc.DeviceRequest {
+	out := slices.Clone(orNilList(requests))
+	for i := range out {
+		out[i].DeviceIDs = slices.Clone(orNilList(out[i].DeviceIDs))
+		out[i].Options = copyOf(out[i].Options)
+	}
+	return out
+}
+
+func canonicalEndpoints(networks map[string]doc.Endpoint) map[string]doc.Endpoint {
+	out := make(map[string]doc.Endpoint, len(networks))
+	for name, e := range networks {
+		out[name] = canonicalEndpoint(e)
+	}
+	return orNil(out)
+}
+
+func canonicalEndpoint(e doc.Endpoint) doc.Endpoint {
+	out := doc.Endpoint{Aliases: sortedSet(e.Aliases), MacAddress: strings.ToLower(e.MacAddress)}
+	if ip := e.IPAMConfig; ip != nil && (ip.IPv4Address != "" || ip.IPv6Address != "" || len(ip.LinkLocalIPs) > 0) {
+		out.IPAMConfig = &doc.EndpointIPAM{IPv4Address: ip.IPv4Address, IPv6Address: ip.IPv6Address,
+			LinkLocalIPs: sortedSet(ip.LinkLocalIPs)}
+	}
+	return out
+}
+
+func canonicalNetwork(d *doc.NetworkCreate) {
+	d.CheckDuplicate = true
+	d.Driver = firstOf(d.Driver, "bridge")
+	d.Options = copyOf(d.Options)
+	d.Labels = orNil(NormaliseLabels(d.Labels))
+	d.IPAM.Driver = firstOf(d.IPAM.Driver, "default")
+	d.IPAM.Options = copyOf(d.IPAM.Options)
+	d.IPAM.Config = slices.Clone(orNilList(d.IPAM.Config))
+	for i := range d.IPAM.Config {
+		d.IPAM.Config[i].AuxiliaryAddresses = copyOf(d.IPAM.Config[i].AuxiliaryAddresses)
+	}
+	slices.SortFunc(d.IPAM.Config, func(a, b doc.IPAMPool) int {
+		return cmp.Or(cmp.Compare(a.Subnet, b.Subnet), cmp.Compare(a.IPRange, b.IPRange), cmp.Compare(a.Gateway, b.Gateway))
+	})
+}
+
+// cleanPath drops a trailing slash and the like; empty stays empty.
+func cleanPath(p string) string {
+	if p == "" {
+		return ""
+	}
+	return path.Clean(p)
+}
+
+// sortedSet is a sorted copy without duplicates, nil when empty.
+func sortedSet(list []string) []string {
+	out := slices.Clone(orNilList(list))
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func orNilList[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+func orNil[M ~map[K]V, K comparable, V any](m M) M {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
+}
+
+func copyOf(m map[string]string) map[string]string {
+	out := make(map[string]string, len(m))
+	overlay(out, m)
+	return orNil(out)
+}

@@ -1,0 +1,131 @@
+// Package compose turns the services, networks and volumes of a target release into canonical
+// engine documents, reads existing engine objects back into the same canonical form, and tells the
+// two apart field by field (spec/engine.md sections 2 to 4). It is pure: no I/O, no clock.
+package compose
+
+import (
+	"time"
+
+	"resin-supervisor/update/engine/doc"
+)
+
+// Facts is what the device itself contributes to every container (spec/engine.md 2.5 and 2.6).
+type Facts struct {
+	UUID          string // device uuid
+	DeviceName    string
+	DeviceType    string
+	Arch          string
+	OSVersion     string // os-release PRETTY_NAME
+	BoardRev      string // os-release BALENA_BOARD_REV or RESIN_BOARD_REV, empty when absent
+	Hostname      string // of the device, for services in host network mode
+	APIEndpoint   string // cloud API origin
+	DeviceAPIKey  string
+	ListenPort    int    // of the device API
+	Gateway       string // of network supervisor0
+	EngineSocket  string // path of the engine's socket on the host
+	KernelModules bool   // /lib/modules exists on the host
+	Firmware      bool   // /lib/firmware exists on the host
+	NoOomKill     bool   // the engine cannot honour oom_kill_disable (cgroup v2)
+	// ServiceKey returns the device API key of a service that asked for one.
+	ServiceKey func(appID int, service string) string
+}
+
+// App is a target app with everything resolved to what the engine is going to be asked for.
+type App struct {
+	ID       int
+	UUID     string
+	Name     string
+	Class    string
+	IsHost   bool
+	Rejected string // why the app must not be touched, empty when it may
+	Commit   string // empty when the target has no release for the app
+	Release  int
+	Services map[string]*Service // by service name
+	Networks map[string]*Network // by engine network name
+	Volumes  map[string]*Volume  // by engine volume name
+	Warnings []string            // what of the composition was ignored, one line each
+}
+
+// Service is one resolved target service.
+type Service struct {
+	Name            string
+	ID              int
+	ImageID         int
+	Image           string // normalised registry reference
+	Running         bool
+	DependsOn       []Dependency
+	Strategy        Strategy
+	HandoverTimeout time.Duration
+	RequiresReboot  bool
+	RollbackTimeout time.Duration // 0: no health gate
+	// PeerOf names the service whose network namespace is shared (network_mode: service:x).
+	PeerOf string
+	// Container is what the engine would be asked to create. Its Image is the engine image id
+	// when ImageKnown, else the registry reference, and then image defaults are missing from it.
+	Container  *Container
+	ImageKnown bool
+	// AtCreate is environment that a container gets when it is created but that never takes part
+	// in a comparison (the device name, spec/engine.md 2.5).
+	AtCreate map[string]string
+}
+
+// Dependency is one depends_on entry.
+type Dependency struct {
+	Service   string
+	Condition Condition
+	Optional  bool // required: false
+}
+
+// Condition says when a dependency counts as met.
+type Condition string
+
+// The depends_on conditions.
+const (
+	Started   Condition = "service_started"
+	Healthy   Condition = "service_healthy"
+	Completed Condition = "service_completed_successfully"
+)
+
+// Strategy says how a service is replaced (spec/engine.md 6).
+type Strategy string
+
+// The update strategies; anything else counts as DownloadThenKill.
+const (
+	DownloadThenKill   Strategy = "download-then-kill"
+	KillThenDownload   Strategy = "kill-then-download"
+	DeleteThenDownload Strategy = "delete-then-download"
+	HandOver           Strategy = "hand-over"
+)
+
+// Container is a container's configuration in canonical form: sets are sorted and free of
+// duplicates, absent, null, zero and default values are the same, labels carry balena names. Two
+// containers that behave alike have equal canonical forms.
+type Container struct {
+	// Doc is the create document without its secondary networks and without AtCreate variables.
+	Doc doc.Create
+	// Networks holds every network the container is to be attached to, by engine network name.
+	Networks map[string]doc.Endpoint
+}
+
+// Network is a network in canonical form; Name is the engine's name for it.
+type Network struct {
+	Name string
+	Doc  doc.NetworkCreate
+}
+
+// Volume is a volume in canonical form; Name is the engine's name for it.
+type Volume struct {
+	Name string
+	Doc  doc.VolumeCreate
+}
+
+// Difference is one field in which a target and an engine object differ; the values are meant for
+// people and hold no secrets.
+type Difference struct {
+	Field string
+	Have  string
+	Want  string
+}
+
+// String is the difference as one phrase: `environment MODE: "prod" -> "test"`.
+func (d Difference) String() string { return d.Field + ": " + d.Have + " -> " + d.Want }

@@ -1,0 +1,75 @@
+package compose
+
+import (
+	"errors"
+	"strings"
+
+	"resin-supervisor/update/engine/doc"
+)
+
+// CreateBody is the document for POST /containers/create: the canonical one with the AtCreate
+// variables and the endpoint of the main network. Engines below API 1.44 refuse more than one
+// endpoint, the others are in Secondary. peerID returns the id of a service's present container; the
+// error says that a service whose network is to be shared has none. The document shares its maps with
+// the service and is for reading only.
+func CreateBody(s *Service, peerID func(service string) string) (*doc.Create, error) {
+	d := s.Container.Doc
+	// null would ask the engine for the image's, and these already hold what is wanted of it
+	d.Cmd = append([]string{}, d.Cmd...)
+	d.Entrypoint = append([]string{}, d.Entrypoint...)
+	d.Env = append(joinEnv(s.AtCreate), d.Env...)
+	if peer, shared := strings.CutPrefix(d.HostConfig.NetworkMode, "service:"); shared {
+		id := peerID(peer)
+		if id == "" {
+			return nil, errors.New("create container for service " + s.Name + ": service " + peer +
+				", whose network it shares, has no container")
+		}
+		d.HostConfig.NetworkMode = "container:" + id
+	}
+	main := d.HostConfig.NetworkMode
+	if e, joined := s.Container.Networks[main]; joined {
+		e.MacAddress = d.MacAddress // API 1.44 and later look for it here
+		d.NetworkingConfig.EndpointsConfig = map[string]doc.Endpoint{main: e}
+	}
+	return &d, nil
+}
+
+// Secondary is the networks to be joined after creation and before the start, by engine name.
+func Secondary(s *Service) map[string]doc.Endpoint {
+	out := make(map[string]doc.Endpoint, len(s.Container.Networks))
+	for name, e := range s.Container.Networks {
+		if name != s.Container.Doc.HostConfig.NetworkMode {
+			out[name] = e
+		}
+	}
+	return out
+}
+
+// FromContainer is the inverse of CreateBody: the definition of an existing container as a service,
+// so that it can be made again as it is. c is the container read back, env its raw environment, and
+// serviceOf names the service of a container of the same app by id, empty when there is none. Name
+// and update settings come from the labels; Image, ImageID and DependsOn are not known to a container and stay empty.
+func FromContainer(c *Container, env []string, serviceOf func(id string) string) *Service {
+	copied := &Container{Doc: c.Doc, Networks: make(map[string]doc.Endpoint, len(c.Networks))}
+	for name, e := range c.Networks {
+		e.MacAddress = "" // what the engine happened to give it
+		copied.Networks[name] = e
+	}
+	labels := NormaliseLabels(c.Doc.Labels)
+	s := &Service{Name: labels[labelServiceName], Running: true, Container: copied, ImageKnown: true, AtCreate: map[string]string{}}
+	s.ID, _ = parseID(labels[labelServiceID])
+	s.applyUpdateLabels(labels, &notes{})
+	if id, shared := strings.CutPrefix(c.Doc.HostConfig.NetworkMode, "container:"); shared {
+		if s.PeerOf = serviceOf(id); s.PeerOf != "" {
+			copied.Doc.HostConfig.NetworkMode = "service:" + s.PeerOf
+			s.DependsOn = []Dependency{{Service: s.PeerOf, Condition: Started}}
+		}
+	}
+	given := splitEnv(env)
+	for _, name := range [...]string{nameAtInit, nameAtInitResin} {
+		if value, have := given[name]; have {
+			s.AtCreate[name] = value
+		}
+	}
+	return s
+}

@@ -1,0 +1,137 @@
+package compose
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"resin-supervisor/update/engine/doc"
+)
+
+const (
+	hidden  = "(hidden)"
+	nothing = "none"
+	// maxShown bounds a value in a Difference, in characters.
+	maxShown = 60
+)
+
+// secretWords mark names whose values are nobody's business.
+var secretWords = [...]string{"KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH"}
+
+func isSecret(text string) bool {
+	text = strings.ToUpper(text)
+	return slices.ContainsFunc(secretWords[:], func(word string) bool { return strings.Contains(text, word) })
+}
+
+// hasCredentials finds user:password@ in addresses and password= in options.
+func hasCredentials(value string) bool {
+	_, after, isAddress := strings.Cut(value, "://")
+	lower := strings.ToLower(value)
+	return isAddress && strings.Contains(after, "@") || strings.Contains(lower, "pass=") ||
+		strings.Contains(lower, "password=") || strings.Contains(lower, "token=") || strings.Contains(lower, "secret=")
+}
+
+// differ puts two unequal values into words: of lists only what the other lacks, long texts cut, and
+// nothing that looks like a secret.
+func differ(name string, have, want any) Difference {
+	h, w := describe(have, want), describe(want, have)
+	switch name {
+	case "command", "entrypoint", "healthcheck": // free text may hold anything
+		if isSecret(h) || hasCredentials(h) {
+			h = hidden
+		}
+		if isSecret(w) || hasCredentials(w) {
+			w = hidden
+		}
+	}
+	h, w = shorten(h, w)
+	return Difference{Field: name, Have: h, Want: w}
+}
+
+// describe is v as text; other is what it is told apart from.
+func describe(v, other any) string {
+	switch v := v.(type) {
+	case map[string][]doc.PortBinding:
+		return firstOf(showPorts(v), nothing)
+	case []string:
+		o, _ := other.([]string)
+		if own := without(v, o); len(own) > 0 || len(without(o, v)) > 0 {
+			return encode(own)
+		}
+	}
+	return encode(v)
+}
+
+func encode(v any) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err.Error()
+	}
+	if text := strings.TrimSpace(b.String()); text != "null" && text != "[]" {
+		return text
+	}
+	return nothing
+}
+
+// shorten cuts two texts so that the first place where they differ stays visible.
+func shorten(a, b string) (string, string) {
+	const context = 10
+	ra, rb := []rune(a), []rune(b)
+	same := 0
+	for same < len(ra) && same < len(rb) && ra[same] == rb[same] {
+		same++
+	}
+	if same > context && max(len(ra), len(rb)) > maxShown {
+		return cut("…" + string(ra[same-context:])), cut("…" + string(rb[same-context:]))
+	}
+	return cut(a), cut(b)
+}
+
+func cut(text string) string {
+	if runes := []rune(text); len(runes) > maxShown {
+		return string(runes[:maxShown-1]) + "…"
+	}
+	return text
+}
+
+// without is what of list is not in other.
+func without(list, other []string) []string {
+	var out []string
+	for _, item := range list {
+		if !slices.Contains(other, item) {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// compareMaps compares key by key; secrets are named, never shown.
+func compareMaps(prefix string, have, want map[string]string) []Difference {
+	both := map[string]string{}
+	overlay(both, have)
+	overlay(both, want)
+	var out []Difference
+	for _, key := range sortedKeys(both) {
+		h, has := have[key]
+		w, wants := want[key]
+		if h == w && has == wants {
+			continue
+		}
+		hide := isSecret(key) || hasCredentials(h) || hasCredentials(w)
+		hText, wText := shorten(showValue(h, has, hide), showValue(w, wants, hide))
+		out = append(out, Difference{Field: prefix + key, Have: hText, Want: wText})
+	}
+	return out
+}
+
+func showValue(value string, given, hide bool) string {
+	switch {
+	case !given:
+		return nothing
+	case hide:
+		return hidden
+	}
+	return encode(value)
+}

@@ -1,0 +1,132 @@
+package compose
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"resin-supervisor/update/target"
+)
+
+// The labels that tell whose an engine object is (spec/engine.md 2.5), in normalised spelling.
+const (
+	labelSupervised  = "io.balena.supervised"
+	labelAppID       = "io.balena.app-id"
+	labelAppUUID     = "io.balena.app-uuid"
+	labelServiceID   = "io.balena.service-id"
+	labelServiceName = "io.balena.service-name"
+	labelLegacy      = "io.balena.legacy-container"
+	labelCustomIPAM  = "io.balena.private.ipam.config"
+	labelImageClass  = "io.balena.image.class"
+	labelImageStore  = "io.balena.image.store"
+	labelStrategy    = "io.balena.update.strategy"
+	labelHandover    = "io.balena.update.handover-timeout"
+	labelReboot      = "io.balena.update.requires-reboot"
+	labelRollback    = "io.balena.update.rollback-timeout"
+	featurePrefix    = "io.balena.features."
+)
+
+// defaultHandover is how long a hand-over waits for the new container to say it is done.
+const defaultHandover = 60 * time.Second
+
+// NormaliseLabels renames every key that starts with io.resin. by writing balena for resin; a key
+// that is spelled io.balena. already wins over a renamed one (spec/engine.md 2.5). The result is
+// never nil and never the argument.
+func NormaliseLabels(labels map[string]string) map[string]string {
+	out := make(map[string]string, len(labels))
+	var old []string
+	for key, value := range labels {
+		if strings.HasPrefix(key, "io.resin.") {
+			old = append(old, key)
+		} else {
+			out[key] = value
+		}
+	}
+	for _, key := range sortedSet(old) {
+		fill(out, map[string]string{strings.ReplaceAll(key, "resin", "balena"): labels[key]})
+	}
+	return out
+}
+
+// fill adds what m lacks.
+func fill(m, more map[string]string) {
+	for key, value := range more {
+		if _, have := m[key]; !have {
+			m[key] = value
+		}
+	}
+}
+
+// overlay adds and replaces.
+func overlay(m, more map[string]string) {
+	for key, value := range more {
+		m[key] = value
+	}
+}
+
+// containerLabels are a service's own labels, those of its image where it has none, and ours.
+func (r *resolver) containerLabels(svc *target.Service, own, image map[string]string) map[string]string {
+	out := map[string]string{}
+	overlay(out, own)
+	overlay(out, map[string]string{
+		labelSupervised:  "true",
+		labelAppID:       strconv.Itoa(r.app.ID),
+		labelServiceID:   strconv.Itoa(svc.ID),
+		labelServiceName: svc.Name,
+		labelAppUUID:     r.uuid,
+	})
+	fill(out, image)
+	return NormaliseLabels(out)
+}
+
+// runsOnData tells whether a service of the host app is a container of ours at all: the others are
+// parts of the operating system (spec/engine.md 2.6).
+func runsOnData(labels map[string]string) bool {
+	labels = NormaliseLabels(labels)
+	class, store := labels[labelImageClass], labels[labelImageStore]
+	return (class == "" || class == "service") && (store == "" || store == "data")
+}
+
+// applyUpdateLabels sets how the service is updated from its labels (spec/engine.md 6).
+func (s *Service) applyUpdateLabels(labels map[string]string, n *notes) {
+	s.Strategy = parseStrategy(labels[labelStrategy])
+	s.RequiresReboot = Truthy(labels[labelReboot])
+	s.HandoverTimeout = defaultHandover
+	if text, given := labels[labelHandover]; given {
+		if ms, ok := parseMilliseconds(text); ok {
+			s.HandoverTimeout = ms
+		} else {
+			n.warn("label " + labelHandover + " is not a positive number of milliseconds, 60000 is used")
+		}
+	}
+	if text, given := labels[labelRollback]; given {
+		limit, ok := parseMilliseconds(text)
+		if !ok {
+			limit, ok = parseDuration(text)
+		}
+		if !ok {
+			n.warn("label " + labelRollback + " is neither milliseconds nor a duration and is ignored")
+		}
+		s.RollbackTimeout = limit
+	}
+}
+
+// Strategy is how the container wants to be replaced or removed, by its own label.
+func (c *Container) Strategy() Strategy { return parseStrategy(c.Doc.Labels[labelStrategy]) }
+
+func parseStrategy(s string) Strategy {
+	switch strategy := Strategy(s); strategy {
+	case KillThenDownload, DeleteThenDownload, HandOver:
+		return strategy
+	}
+	return DownloadThenKill
+}
+
+func parseMilliseconds(s string) (time.Duration, bool) {
+	n, ok := parseWhole(s)
+	if !ok || n <= 0 || n > math.MaxInt64/int64(time.Millisecond) {
+		return 0, false
+	}
+	return time.Duration(n) * time.Millisecond, true
+}

@@ -1,0 +1,86 @@
+package compose
+
+import (
+	"strconv"
+	"strings"
+)
+
+// ContainerName is the engine's name for the container of a service (spec/engine.md 2.5).
+func ContainerName(service string, imageID, releaseID int, commit string) string {
+	return service + "_" + strconv.Itoa(imageID) + "_" + strconv.Itoa(releaseID) + "_" + commit
+}
+
+// ParseContainerName takes a container's name apart; the leading slash of an inspect is accepted.
+// Commit is empty on very old containers. The service of a container that is being handed over
+// keeps its old_ prefix: the label io.balena.service-name has the true name.
+func ParseContainerName(name string) (service string, imageID, releaseID int, commit string, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(name, "/"), "_")
+	// Ids followed by a commit win over ids at the very end, and later ones over earlier ones:
+	// service names may contain underscores and digits, commits do not.
+	for _, tail := range [...]int{3, 2} {
+		for at := len(parts) - tail; at >= 1; at-- {
+			image, imageOK := parseID(parts[at])
+			release, releaseOK := parseID(parts[at+1])
+			if imageOK && releaseOK {
+				return strings.Join(parts[:at], "_"), image, release, strings.Join(parts[at+2:], "_"), true
+			}
+		}
+	}
+	return "", 0, 0, "", false
+}
+
+// parseID reads an id as the cloud numbers things: digits only.
+func parseID(s string) (int, bool) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(s)
+	return n, err == nil
+}
+
+// NetworkName is the engine's name for an app's network (spec/engine.md 3.2). In local mode the app
+// id stands for the uuid.
+func NetworkName(appUUID, name string) string { return appUUID + "_" + name }
+
+// ParseNetworkName tells whose network an engine network is. Old names carry the app id, then
+// appUUID is empty; new ones carry the uuid, and appID is what the label says, 0 without one.
+func ParseNetworkName(name string, labels map[string]string) (appID int, appUUID, network string, ok bool) {
+	owner, network, found := strings.Cut(name, "_")
+	if !found || network == "" {
+		return 0, "", "", false
+	}
+	labelled, hasLabel := parseID(NormaliseLabels(labels)[labelAppID])
+	if id, digits := parseID(owner); digits && !hasLabel {
+		return id, "", network, true
+	}
+	if owner == "" || strings.Trim(owner, "0123456789abcdefABCDEF") != "" {
+		return 0, "", "", false
+	}
+	return labelled, owner, network, true
+}
+
+// VolumeName is the engine's name for an app's volume (spec/engine.md 3.1).
+func VolumeName(appID int, name string) string { return strconv.Itoa(appID) + "_" + name }
+
+// ParseVolumeName tells whose volume an engine volume is, by its whole name: digits, underscore,
+// rest. A match alone does not prove that the volume is ours (spec/engine.md D15).
+func ParseVolumeName(s string) (appID int, name string, ok bool) {
+	owner, name, _ := strings.Cut(s, "_")
+	appID, ok = parseID(owner)
+	if !ok || name == "" {
+		return 0, "", false
+	}
+	return appID, name, true
+}
+
+// isName checks a service, volume or network name: [a-zA-Z0-9][a-zA-Z0-9_.-]*.
+func isName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '.' && c != '-') {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,100 @@
+package compose
+
+import (
+	"errors"
+	"strconv"
+
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/target"
+)
+
+// lockRoot is the host directory below which services find their lock and hand-over files.
+const lockRoot = "/tmp/balena-supervisor/services/"
+
+func lockDirectory(appID int, service string) string {
+	return lockRoot + strconv.Itoa(appID) + "/" + service
+}
+
+// resolver is the work on one app.
+type resolver struct {
+	app   *target.App
+	uuid  string // in local mode the app id as text
+	facts *Facts
+	image func(ref string) *doc.Image
+	said  []*notes
+}
+
+// Resolve turns a target app into the documents the engine is to be asked for (spec/engine.md 2 and
+// 3). image returns the engine's image for a normalised reference, nil when it is not on the device;
+// then image defaults are missing and ImageKnown is false. An error means that the composition cannot
+// be honoured: nothing of the app may be changed. What was merely ignored is in App.Warnings.
+func Resolve(app *target.App, facts *Facts, image func(ref string) *doc.Image) (*App, error) {
+	out := &App{
+		ID: app.ID, UUID: app.UUID, Name: app.Name, Class: app.Class, IsHost: app.IsHost, Rejected: app.Rejected,
+		Services: map[string]*Service{}, Networks: map[string]*Network{}, Volumes: map[string]*Volume{},
+	}
+	if app.Release == nil {
+		return out, nil
+	}
+	out.Commit, out.Release = app.Release.Commit, app.Release.ID
+	r := &resolver{app: app, uuid: firstOf(app.UUID, strconv.Itoa(app.ID)), facts: facts, image: image}
+	r.resolveAll(out)
+	if err := r.firstError(); err != nil {
+		return nil, err
+	}
+	if err := checkCycles(out.Services); err != nil {
+		return nil, err
+	}
+	for _, n := range r.said {
+		out.Warnings = append(out.Warnings, n.warnings()...)
+	}
+	return out, nil
+}
+
+func (r *resolver) resolveAll(out *App) {
+	release := r.app.Release
+	for _, name := range sortedKeys(release.Services) {
+		svc := release.Services[name]
+		if svc != nil && (!r.app.IsHost || runsOnData(svc.Labels)) {
+			out.Services[name] = r.resolveService(svc)
+		}
+	}
+	for _, name := range sortedKeys(release.Volumes) {
+		v := r.resolveVolume(name, release.Volumes[name])
+		out.Volumes[v.Name] = v
+	}
+	for _, name := range sortedKeys(release.Networks) {
+		n := r.resolveNetwork(name, release.Networks[name])
+		out.Networks[n.Name] = n
+	}
+	if _, listed := release.Networks["default"]; !listed {
+		n := r.resolveNetwork("default", target.Map{"config_only": allOnHost(out.Services)})
+		out.Networks[n.Name] = n
+	}
+}
+
+// allOnHost tells whether nobody needs the default network: then it is configuration only, and no
+// bridge and no addresses are taken for it (spec/engine.md 3.2).
+func allOnHost(services map[string]*Service) bool {
+	for _, s := range services {
+		if s.Container.Doc.HostConfig.NetworkMode != "host" {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *resolver) notes(subject string) *notes {
+	n := &notes{subject: subject}
+	r.said = append(r.said, n)
+	return n
+}
+
+func (r *resolver) firstError() error {
+	for _, n := range r.said {
+		if n.err != nil {
+			return errors.New("app " + r.app.Name + " " + n.err.Error())
+		}
+	}
+	return nil
+}
