@@ -51,6 +51,21 @@ func (s Settings) APIPort(environment string) int {
 	return port
 }
 
+// CloudAddress is the host and port of the cloud API; without a cloud the host is empty.
+func (s Settings) CloudAddress() (host string, port int) {
+	endpoint, err := url.Parse(s.APIEndpoint)
+	if err != nil || endpoint.Host == "" {
+		return "", 0
+	}
+	if port, err = strconv.Atoi(endpoint.Port()); err == nil {
+		return endpoint.Hostname(), port
+	}
+	if endpoint.Scheme == "http" {
+		return endpoint.Hostname(), 80
+	}
+	return endpoint.Hostname(), 443
+}
+
 // settings decodes the known keys. The error names the first bad one.
 func (d document) settings() (Settings, error) {
 	r := reader{document: d}

@@ -136,3 +136,17 @@ func FuzzDocument(f *testing.F) {
 		}
 	})
 }
+
+func TestCloudAddress(t *testing.T) {
+	f := func(endpoint, host string, port int) {
+		t.Helper()
+		if h, p := (Settings{APIEndpoint: endpoint}).CloudAddress(); h != host || p != port {
+			t.Errorf("%q: %q, %d, want %q, %d", endpoint, h, p, host, port)
+		}
+	}
+	f("", "", 0)
+	f("https://api.example.com", "api.example.com", 443)
+	f("http://api.example.com", "api.example.com", 80)
+	f("https://api.example.com:8443", "api.example.com", 8443)
+	f("https://[2001:db8::1]:8443", "2001:db8::1", 8443)
+}

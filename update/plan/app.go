@@ -19,7 +19,7 @@ func (a *app) update() []Step {
 	if w.needLock {
 		w.add(a.takeLock(w.lockReason))
 	}
-	if len(w.steps) == 0 && !a.opts.Busy[a.uuid] && !a.opts.Intermediate[a.uuid] {
+	if len(w.steps) == 0 && !a.opts.Busy[a.uuid] && !a.intermediate() {
 		return a.settle()
 	}
 	return w.steps
@@ -201,7 +201,7 @@ func (a *app) releaseLock() []Step {
 // removal plans one pass of an app that left the target (spec/engine.md 5.7): lock, containers,
 // networks, volumes, each stage when the one before is through.
 func (a *app) removal() []Step {
-	const reason = "the app is not in the target"
+	reason := a.because("the app is not in the target")
 	if len(a.containers) > 0 && !a.held() {
 		return []Step{a.takeLock("remove the app: " + reason)}
 	}
@@ -227,7 +227,7 @@ func (a *app) removal() []Step {
 			steps = append(steps, s)
 		}
 	}
-	if len(steps) > 0 || a.opts.Busy[a.uuid] || a.opts.Intermediate[a.uuid] {
+	if len(steps) > 0 || a.opts.Busy[a.uuid] || a.intermediate() {
 		return steps
 	}
 	return a.forget()

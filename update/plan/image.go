@@ -18,7 +18,9 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 	if unsettled == nil {
 		unsettled = make(map[string]bool)
 	}
-	maps.Copy(unsettled, o.Intermediate)
+	for uuid := range o.Intermediate {
+		unsettled[uuid] = true
+	}
 	for uuid, a := range apps {
 		if a.want != nil && a.want.Rejected != "" {
 			unsettled[uuid] = true

@@ -21,9 +21,9 @@ type Options struct {
 	Leftover map[int]bool
 	// Busy holds the apps (by uuid) that have a step running; they are not settled.
 	Busy map[string]bool
-	// Intermediate holds the apps whose target is only wanted for a moment: they keep their
-	// lock, their commit and their images (spec/engine.md 5.8).
-	Intermediate map[string]bool
+	// Intermediate holds the apps whose target is only wanted for a moment, and why: they keep
+	// their lock, their commit and their images (spec/engine.md 5.8).
+	Intermediate map[string]string
 	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.
 	Purge map[string]bool
 	// MaxPulls bounds the downloads that run at once.
@@ -174,6 +174,17 @@ func (a *app) sort() {
 	for _, list := range a.networks {
 		slices.SortFunc(list, func(x, y *current.Network) int { return cmp.Compare(x.ID, y.ID) })
 	}
+}
+
+// intermediate tells whether the app's target is only wanted for a moment.
+func (a *app) intermediate() bool { return a.opts.Intermediate[a.uuid] != "" }
+
+// because is why something of the app goes: the reason of an intermediate target before any other.
+func (a *app) because(reason string) string {
+	if why := a.opts.Intermediate[a.uuid]; why != "" {
+		return why
+	}
+	return reason
 }
 
 func (a *app) held() bool {

@@ -74,7 +74,7 @@ func (w *work) difference(p *pair) string {
 	if !p.want.ImageKnown {
 		return "image " + p.want.Image + " is not on the device"
 	}
-	diff := compose.Compare(p.want, p.have.Config, p.have.ID, w.peer, compose.Capabilities{NoOomKill: w.cur.NoOomKill})
+	diff := compose.Compare(p.want, p.have.Config, w.peer, compose.Capabilities{NoOomKill: w.cur.NoOomKill})
 	if len(diff) > 0 {
 		return describe(diff)
 	}
@@ -136,7 +136,7 @@ func (w *work) service(p *pair) {
 
 // save records an image that is on the device for a service that has no record of it.
 func (w *work) save(p *pair) {
-	if p.want == nil || !p.want.ImageKnown || w.opts.Intermediate[w.uuid] {
+	if p.want == nil || !p.want.ImageKnown || w.intermediate() {
 		return
 	}
 	r := w.record(p.want)
@@ -166,7 +166,7 @@ func (a *app) imageStep(kind Kind, image, reason string) Step {
 // retire removes the container of a service that left the target: at once with the strategies that
 // kill first, else when the new release can start (spec/engine.md 6).
 func (w *work) retire(p *pair) {
-	reason := "service " + p.name + " is not in the target"
+	reason := w.because("service " + p.name + " is not in the target")
 	strategy := p.have.Config.Strategy()
 	if killsFirst(strategy) || w.images {
 		w.locked(w.kill(p.have, reason))
@@ -189,7 +189,7 @@ func (w *work) install(p *pair) {
 		w.wait(p.name, why)
 		return
 	}
-	s := w.start(p, "no container for service "+p.name+" of release "+w.want.Commit)
+	s := w.start(p, w.because("no container for service "+p.name+" of release "+w.want.Commit))
 	w.locked(s)
 }
 

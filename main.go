@@ -1,0 +1,349 @@
+// Resin-supervisor keeps the apps of a device running as its target state says. This file reads the
+// environment, builds the parts, starts them and stops them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/api"
+	"resin-supervisor/api/client"
+	"resin-supervisor/arm/board"
+	"resin-supervisor/build/version"
+	"resin-supervisor/hostos"
+	"resin-supervisor/ping"
+	"resin-supervisor/update"
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/engine"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/key"
+	"resin-supervisor/update/lock"
+	"resin-supervisor/update/store"
+	"resin-supervisor/update/target"
+)
+
+const usage = `resin-supervisor keeps the apps of this device running as its target state says.
+
+Usage: resin-supervisor [command]
+
+  (none)       run the supervisor
+  status       show the device, its services and what is being done
+  healthcheck  exit with 0 if the supervisor is healthy, else with 1
+  api-key      print the global API key
+  version      print the version
+`
+
+func main() {
+	if err := command(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "resin-supervisor:", err)
+		os.Exit(1)
+	}
+}
+
+func command(args []string) error {
+	e := readEnvironment(os.Getenv)
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	if len(args) > 1 && (args[1] == "-h" || args[1] == "--help") || name == "-h" || name == "--help" || name == "help" {
+		_, err := os.Stdout.WriteString(usage)
+		return err
+	}
+	if len(args) > 1 {
+		return fmt.Errorf("%s takes no arguments", name)
+	}
+	switch name {
+	case "":
+		return daemon(e)
+	case "status":
+		return status(e)
+	case "healthcheck":
+		return dial(e, "", healthPatience).Healthy(context.Background())
+	case "api-key":
+		key, err := globalKey(e)
+		if err == nil {
+			fmt.Println(key)
+		}
+		return err
+	case "version":
+		fmt.Println(version.String())
+		return nil
+	}
+	return fmt.Errorf("unknown command %q, see resin-supervisor -h", name)
+}
+
+// How long the commands wait for the supervisor.
+const (
+	healthPatience = 30 * time.Second
+	statusPatience = 10 * time.Second
+)
+
+// environment is the container contract of the supervisor (spec/cloud.md 0.4).
+type environment struct {
+	socket, port, root, boot, data, config, osRelease, macs, vpn, stateDir string
+}
+
+// readEnvironment takes empty values, and the words null and undefined, for unset.
+func readEnvironment(get func(string) string) environment {
+	value := func(name, fallback string) string {
+		switch v := get(name); v {
+		case "", "null", "undefined":
+			return fallback
+		default:
+			return v
+		}
+	}
+	boot := value("BOOT_MOUNTPOINT", "/mnt/boot")
+	return environment{
+		socket:    strings.TrimPrefix(value("DOCKER_SOCKET", "/var/run/docker.sock"), "unix://"),
+		port:      value("LISTEN_PORT", ""),
+		root:      value("ROOT_MOUNTPOINT", "/mnt/root"),
+		boot:      boot,
+		data:      value("DATA_MOUNTPOINT", "/mnt/data"),
+		config:    value("CONFIG_MOUNT_POINT", filepath.Join(boot, "config.json")),
+		osRelease: value("HOST_OS_VERSION_PATH", "/mnt/root/etc/os-release"),
+		macs:      value("MAC_ADDRESS_PATH", "/sys/class/net"),
+		vpn:       value("VPN_STATUS_PATH", "/mnt/root/run/openvpn/vpn_status"),
+		stateDir:  value("SUPERVISOR_STATE_DIR", "/data"),
+	}
+}
+
+func openRing(e environment, log zerolog.Logger) (*store.Store, *key.Ring, error) {
+	docs, err := store.Open(e.stateDir, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	ring, err := key.Open(docs)
+	return docs, ring, err
+}
+
+func globalKey(e environment) (string, error) {
+	_, ring, err := openRing(e, zerolog.New(os.Stderr))
+	if err != nil {
+		return "", err
+	}
+	return ring.Global(), nil
+}
+
+// listenPort is the port of the device API: config.json says it, else the environment.
+func listenPort(e environment) int {
+	config, err := hostos.OpenConfig(e.config)
+	if err != nil {
+		return 48484
+	}
+	return config.Get().APIPort(e.port)
+}
+
+func dial(e environment, key string, patience time.Duration) *client.Client {
+	return client.New(net.JoinHostPort("127.0.0.1", strconv.Itoa(listenPort(e))), key, patience)
+}
+
+func status(e environment) error {
+	key, err := globalKey(e)
+	if err != nil {
+		return err
+	}
+	overview, err := dial(e, key, statusPatience).Overview(context.Background())
+	if err != nil {
+		return err
+	}
+	return client.Render(os.Stdout, overview)
+}
+
+// daemon runs the supervisor until a signal ends it. Parts are built and started in the order in
+// which they need one another; nothing here waits for the engine, so the API answers at once.
+func daemon(e environment) error {
+	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
+	debug.SetMemoryLimit(24 << 20) // a safety net, far above what is used
+	log := zerolog.New(os.Stderr).With().Timestamp().Logger().Level(zerolog.InfoLevel)
+
+	config, err := hostos.OpenConfig(e.config)
+	if err != nil {
+		return err
+	}
+	if err := config.EnsureIdentity(); err != nil {
+		return err
+	}
+	docs, ring, err := openRing(e, log)
+	if err != nil {
+		return err
+	}
+	locks := lock.New(e.root)
+	if err := locks.Prepare(); err != nil {
+		log.Warn().Err(err).Msg("update lock directory is not ready")
+	}
+	d := &device{environment: e, config: config, port: config.Get().APIPort(e.port), log: log}
+	d.readHost()
+	manager, err := update.New(update.Options{
+		Engine: engine.New(e.socket), Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
+		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, Endpoint: config.Get().APIEndpoint,
+		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(), Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	d.manager = manager
+	listener, err := api.Listen(":" + strconv.Itoa(d.port))
+	if err != nil {
+		return err
+	}
+	log.Info().Str("version", version.String()).Int("port", d.port).Bool("managed", config.Get().Managed()).Msg("supervisor starting")
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	d.network = hostos.WatchNetwork(ctx, e.macs, log)
+	d.cloud = d.heartbeat(ctx)
+	var parts sync.WaitGroup
+	parts.Go(func() { d.cloud.Run(ctx) })
+	parts.Go(func() { manager.Run(ctx) })
+	parts.Go(func() {
+		if err := api.New(manager, keys{ring}, d, log).Serve(ctx, listener); err != nil {
+			log.Error().Err(err).Msg("device API ended")
+			stop()
+		}
+	})
+	return untilSignal(ctx, stop, &parts)
+}
+
+// untilSignal waits for the end, lets the parts finish what cannot be broken off, and ends the
+// process as its service manager expects (spec/device-api.md 1.11).
+func untilSignal(ctx context.Context, stop func(), parts *sync.WaitGroup) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	select {
+	case <-ctx.Done():
+		parts.Wait()
+		return errors.New("a part of the supervisor ended")
+	case s := <-signals:
+		stop()
+		parts.Wait()
+		os.Exit(128 + int(s.(syscall.Signal)))
+		return nil
+	}
+}
+
+// device answers what is known of this device, from memory.
+type device struct {
+	environment
+	config   *hostos.Config
+	port     int
+	log      zerolog.Logger
+	release  hostos.OSRelease
+	hostname string
+	board    board.Type
+	network  *hostos.Network
+	cloud    *ping.Heartbeat
+	manager  *update.Manager
+}
+
+func (d *device) readHost() {
+	var err error
+	if d.release, err = hostos.ReadOSRelease(d.osRelease); err != nil {
+		d.log.Warn().Err(err).Msg("host OS version is unknown")
+	}
+	if d.hostname = d.config.Get().Hostname; d.hostname == "" {
+		if d.hostname, err = hostos.ReadHostname(d.root); err != nil {
+			d.log.Warn().Err(err).Msg("host name is unknown")
+		}
+	}
+	d.board = board.Read(d.boot)
+}
+
+// heartbeat tries to reach the cloud API while the VPN is down; without a cloud it rests.
+func (d *device) heartbeat(ctx context.Context) *ping.Heartbeat {
+	o := ping.Options{Changed: func(connected bool) {
+		d.log.Info().Bool("connected", connected).Msg("connectivity of the cloud API")
+	}}
+	if o.Host, o.Port = d.config.Get().CloudAddress(); o.Host == "" {
+		return ping.New(o)
+	}
+	var err error
+	if o.VPN, err = ping.WatchVPN(ctx, d.vpn, nil); err != nil {
+		d.log.Warn().Err(err).Msg("state of the VPN is not known, it counts as down")
+	}
+	return ping.New(o)
+}
+
+func (d *device) exists(path string) bool {
+	_, err := os.Stat(filepath.Join(d.root, path))
+	return err == nil
+}
+
+func (d *device) composeFacts() compose.Facts {
+	s := d.config.Get()
+	return compose.Facts{
+		UUID: s.UUID, DeviceType: d.board.Slug, Arch: d.board.Arch, OSVersion: d.release["PRETTY_NAME"],
+		BoardRev: d.release.BoardRevision(), Hostname: d.hostname, APIEndpoint: s.APIEndpoint, DeviceAPIKey: s.DeviceAPIKey,
+		ListenPort: d.port, Gateway: compose.SupervisorGateway, EngineSocket: d.socket,
+		KernelModules: d.exists("lib/modules"), Firmware: d.exists("lib/firmware"),
+	}
+}
+
+func (d *device) contractFacts() target.ContractFacts {
+	kernel, release := hostos.Kernel()
+	return target.ContractFacts{
+		{Type: "sw.supervisor", Version: version.String()},
+		{Type: "sw.application", Slug: "balena-supervisor", Version: version.String()},
+		{Type: "hw.device-type", Slug: d.board.Slug},
+		{Type: "arch.sw", Slug: d.board.Arch},
+		{Type: "sw.os", Slug: d.release["ID"], Version: d.release["VERSION"]},
+		{Type: "sw.kernel", Slug: kernel, Version: release},
+	}
+}
+
+// registryAuth is what the engine shows to a registry (spec/engine.md 1.4).
+func (d *device) registryAuth(registry string) *doc.AuthConfig {
+	s := d.config.Get()
+	secret := s.APIKey
+	if secret == "" {
+		secret = s.DeviceAPIKey
+	}
+	if registry == "" || !s.Managed() || secret == "" {
+		return nil
+	}
+	return &doc.AuthConfig{Username: "d_" + s.UUID, Password: secret, ServerAddress: registry}
+}
+
+// Facts is what the API tells of the device.
+func (d *device) Facts() api.DeviceFacts {
+	s := d.config.Get()
+	ips, macs := d.network.Addresses()
+	return api.DeviceFacts{
+		APIPort: d.port, IPAddress: strings.Join(ips, " "), MACAddress: strings.Join(macs, " "),
+		OSVersion: d.release["PRETTY_NAME"], SupervisorVersion: version.String(),
+		Arch: d.board.Arch, DeviceType: d.board.Slug, Managed: s.Managed(), DevelopmentMode: s.DevelopmentMode,
+	}
+}
+
+// Healthy runs the checks of the health endpoint; an unmanaged device passes all of them.
+func (d *device) Healthy() bool {
+	return !d.config.Get().Managed() || d.cloud.Connected() && d.manager.Healthy(time.Now())
+}
+
+// keys lets the API see the keyring as it needs it.
+type keys struct{ ring *key.Ring }
+
+func (k keys) Lookup(word string) (appID int, global, ok bool) {
+	scope, ok := k.ring.Lookup(word)
+	return scope.AppID, scope.Global, ok
+}
+
+func (k keys) Regenerate(word string) (string, error) {
+	fresh, _, err := k.ring.Regenerate(word)
+	return fresh, err
+}

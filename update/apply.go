@@ -1,0 +1,272 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/engine"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/target"
+)
+
+// executor carries out steps, one call each. It holds no policy: what to do, and whether, is the
+// plan's. Every method leaves the current state true to the engine before it returns, also when it
+// fails, so that the next plan starts from what is.
+type executor struct {
+	engine *engine.Client
+	watch  *watch
+	cell   *cell
+	locks  *locks
+	book   *book
+	auth   func(registry string) *doc.AuthConfig
+	log    zerolog.Logger
+}
+
+// run carries out one step. force overrides update locks.
+func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
+	switch s.Kind {
+	case plan.Fetch:
+		return x.fetch(ctx, s)
+	case plan.Save:
+		return x.save(ctx, s)
+	case plan.RemoveImage:
+		return x.removeImage(ctx, s)
+	case plan.CreateVolume:
+		return x.createVolume(ctx, s.Volume)
+	case plan.RemoveVolume:
+		return x.removeVolume(ctx, s.Object)
+	case plan.CreateNetwork:
+		return x.createNetwork(ctx, s.Network)
+	case plan.RemoveNetwork:
+		return x.removeNetwork(ctx, s.IDs)
+	case plan.TakeLock:
+		return x.locks.take(ctx, s.AppID, s.Services, force)
+	case plan.ReleaseLock:
+		return x.locks.release(s.AppID)
+	case plan.SweepLock:
+		return x.locks.sweep(s.AppID)
+	case plan.Kill, plan.Remove:
+		return x.kill(ctx, s.Container)
+	case plan.Stop:
+		return x.stop(ctx, s.Container)
+	case plan.Rename:
+		return x.rename(ctx, s)
+	case plan.Start:
+		return x.start(ctx, s)
+	case plan.HandOver:
+		return x.handOver(ctx, s)
+	case plan.SetCommit:
+		return x.book.commit(s.AppUUID, s.Commit)
+	}
+	return fmt.Errorf("unknown step %q", s.Kind)
+}
+
+// doing shows work on a container in the current state until the returned function is called.
+func (x *executor) doing(subject, status string, r current.Record) (done func()) {
+	x.cell.note(func(s *current.State) *current.State {
+		return s.WithDoing(subject, current.Doing{Status: status, AppID: r.AppID, For: r})
+	})
+	return func() {
+		x.cell.fold(func(s *current.State) *current.State { return s.WithoutDoing(subject) })
+	}
+}
+
+func recordOf(c *current.Container) current.Record {
+	return current.Record{
+		AppID: c.AppID, AppUUID: c.AppUUID, ServiceID: c.ServiceID, ServiceName: c.ServiceName,
+		ImageID: c.ImageID, ReleaseID: c.ReleaseID, Commit: c.Commit,
+	}
+}
+
+// kill stops a container, for as long as its own grace period takes, and removes it with its
+// anonymous volumes.
+func (x *executor) kill(ctx context.Context, c *current.Container) error {
+	defer x.doing(c.ID, "Stopping", recordOf(c))()
+	err := x.stopped(ctx, c)
+	if err == nil {
+		err = x.engine.RemoveContainer(ctx, c.ID, false)
+	}
+	return errors.Join(err, x.observe(c.ID))
+}
+
+func (x *executor) stopped(ctx context.Context, c *current.Container) error {
+	x.watch.hold(c.ID)
+	defer x.watch.unhold(c.ID)
+	if c.Status == "dead" || c.Status == "created" {
+		return nil
+	}
+	err := x.engine.StopContainer(ctx, c.ID)
+	if engine.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// stop stops a container and keeps it.
+func (x *executor) stop(ctx context.Context, c *current.Container) error {
+	defer x.doing(c.ID, "Stopping", recordOf(c))()
+	err := x.stopped(ctx, c)
+	return errors.Join(err, x.observe(c.ID))
+}
+
+// observe looks at a container after work on it. It has a time of its own: the look matters most
+// when the work was broken off.
+func (x *executor) observe(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	defer cancel()
+	return x.watch.look(ctx, object{"container", id})
+}
+
+// lookTimeout bounds one look at one object.
+const lookTimeout = time.Minute
+
+// rename gives a container that did not change the name of its new release.
+func (x *executor) rename(ctx context.Context, s plan.Step) error {
+	name := compose.ContainerName(s.Service.Name, s.Service.ImageID, s.ReleaseID, s.Commit)
+	err := x.engine.RenameContainer(ctx, s.Container.ID, name)
+	return errors.Join(err, x.observe(s.Container.ID))
+}
+
+// start creates the container where there is none, joins its further networks and starts it.
+func (x *executor) start(ctx context.Context, s plan.Step) error {
+	if s.Container != nil {
+		return x.launch(ctx, s.Container.ID, recordOf(s.Container))
+	}
+	id, err := x.create(ctx, s)
+	if err != nil || !s.Service.Running {
+		return err
+	}
+	return x.launch(ctx, id, s.Records[0])
+}
+
+// create makes a container. When the answer was lost or the name is taken, the container of that
+// name is looked at, so that the next plan knows of it.
+func (x *executor) create(ctx context.Context, s plan.Step) (id string, err error) {
+	r := s.Records[0]
+	defer x.doing(current.Slot(r.AppUUID, r.ServiceName), "Installing", r)()
+	body, err := compose.CreateBody(s.Service, func(service string) string { return s.Peers[service] })
+	if err != nil {
+		return "", err
+	}
+	name := compose.ContainerName(s.Service.Name, s.Service.ImageID, s.ReleaseID, s.Commit)
+	made, err := x.engine.CreateContainer(ctx, name, body)
+	if err != nil {
+		if engine.IsUnknown(err) || engine.IsConflict(err) {
+			err = errors.Join(err, x.observe(name))
+		}
+		return "", err
+	}
+	err = x.join(ctx, made.Id, s.Service)
+	return made.Id, errors.Join(err, x.observe(made.Id))
+}
+
+// join attaches a container to its networks beyond the first.
+func (x *executor) join(ctx context.Context, id string, s *compose.Service) error {
+	for name, endpoint := range compose.Secondary(s) {
+		err := x.engine.ConnectNetwork(ctx, name, &doc.Connect{Container: id, EndpointConfig: endpoint})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *executor) launch(ctx context.Context, id string, r current.Record) error {
+	defer x.doing(id, "Starting", r)()
+	x.watch.hold(id)
+	err := x.engine.StartContainer(ctx, id)
+	x.watch.unhold(id)
+	return errors.Join(err, x.observe(id))
+}
+
+func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {
+	_, err := x.engine.CreateVolume(ctx, &v.Doc)
+	return errors.Join(err, x.watch.look(ctx, object{"volume", v.Name}))
+}
+
+func (x *executor) removeVolume(ctx context.Context, name string) error {
+	err := x.engine.RemoveVolume(ctx, name)
+	return errors.Join(err, x.watch.look(ctx, object{"volume", name}))
+}
+
+func (x *executor) createNetwork(ctx context.Context, n *compose.Network) error {
+	made, err := x.engine.CreateNetwork(ctx, &n.Doc)
+	id := made.Id
+	if err != nil {
+		id = n.Name
+	}
+	return errors.Join(err, x.watch.look(ctx, object{"network", id}))
+}
+
+func (x *executor) removeNetwork(ctx context.Context, ids []string) error {
+	var errs error
+	for _, id := range ids {
+		err := x.engine.RemoveNetwork(ctx, id)
+		errs = errors.Join(errs, err, x.watch.look(ctx, object{"network", id}))
+	}
+	return errs
+}
+
+// fetch downloads an image unless it is there already, tags it so that nothing prunes it, and
+// records whose it is.
+func (x *executor) fetch(ctx context.Context, s plan.Step) error {
+	if found := x.cell.load().FindImage(s.Image); found != nil {
+		return x.keep(ctx, s, found.ID)
+	}
+	ref, err := target.ParseReference(s.Image)
+	if err != nil {
+		return err
+	}
+	percent := func(p int) {
+		x.cell.note(func(c *current.State) *current.State {
+			return c.WithPull(s.Image, current.Pull{Percent: p, For: s.Records})
+		})
+	}
+	percent(0)
+	defer x.cell.fold(func(c *current.State) *current.State { return c.WithoutPull(s.Image) })
+	tag := ref.Tag
+	if ref.Digest != "" {
+		tag = ref.Digest
+	}
+	if err := x.engine.Pull(ctx, ref.Name(), tag, x.auth(ref.Registry), percent); err != nil {
+		return err
+	}
+	image, err := x.engine.Image(ctx, ref.String())
+	if err != nil {
+		return err
+	}
+	return x.keep(ctx, s, image.Id)
+}
+
+// save records an image that is on the device already.
+func (x *executor) save(ctx context.Context, s plan.Step) error {
+	return x.keep(ctx, s, s.Records[0].EngineID)
+}
+
+// keep tags an image with the name it is wanted by and records the services it is for
+// (spec/engine.md 8.2). For a name with a digest the engine makes the tag latest.
+func (x *executor) keep(ctx context.Context, s plan.Step, id string) error {
+	ref, err := target.ParseReference(s.Image)
+	if err != nil {
+		return err
+	}
+	if err := x.engine.TagImage(ctx, id, ref.Name(), ref.Tag); err != nil {
+		return err
+	}
+	if err := x.watch.look(ctx, object{"image", id}); err != nil {
+		return err
+	}
+	records := make([]current.Record, len(s.Records))
+	for i, r := range s.Records {
+		r.EngineID = id
+		records[i] = r
+	}
+	return x.book.add(records)
+}

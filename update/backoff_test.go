@@ -1,0 +1,70 @@
+package update
+
+import (
+	"testing"
+	"time"
+
+	"resin-supervisor/update/plan"
+)
+
+// engine.md 56: delays are 1, 2, 4 ... seconds up to the limit; reset and success begin anew.
+func TestFailuresWaitLongerEachTime(t *testing.T) {
+	b := newBackoff(10 * time.Second)
+	s, now := plan.Step{Kind: plan.Start, Key: "a/service web", AppUUID: "a"}, time.Unix(100, 0)
+	for i, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
+		if got := b.failed(s, now).Sub(now); got != want*time.Second {
+			t.Errorf("failure %d: waits %v, want %v", i+1, got, want*time.Second)
+		}
+	}
+	if other := (plan.Step{Kind: plan.Fetch, Key: "image x", AppUUID: "a"}); !b.until(other).IsZero() {
+		t.Error("another step waits too")
+	}
+	b.done(s, now)
+	if !b.until(s).IsZero() {
+		t.Error("a step waits after it was done")
+	}
+	b.failed(s, now)
+	b.reset()
+	if !b.until(s).IsZero() {
+		t.Error("a step waits after the reset")
+	}
+}
+
+func TestAStepWithoutEffectWaits(t *testing.T) {
+	b := newBackoff(time.Minute)
+	s, now := plan.Step{Kind: plan.Kill, Key: "a/service web", AppUUID: "a", Reason: "cpus: 1 -> 2"}, time.Unix(100, 0)
+	if b.done(s, now) {
+		t.Error("the first time counts as a repetition")
+	}
+	other := s
+	other.Reason = "cpus: 2 -> 3"
+	if b.done(other, now) {
+		t.Error("another reason counts as a repetition")
+	}
+	for i, want := range []time.Duration{1, 2, 4} {
+		if !b.done(s, now) {
+			t.Errorf("repetition %d was not noticed", i+1)
+		}
+		if got := b.until(s).Sub(now); got != want*time.Second {
+			t.Errorf("repetition %d: waits %v, want %v", i+1, got, want*time.Second)
+		}
+	}
+	b.settled("a")
+	if b.done(s, now) {
+		t.Error("a repetition is noticed after the app was settled")
+	}
+}
+
+func TestSettlingAnAppLeavesOthersWaiting(t *testing.T) {
+	b := newBackoff(time.Minute)
+	s := plan.Step{Kind: plan.Fetch, Key: "image x", AppUUID: "b"}
+	b.failed(s, time.Unix(100, 0))
+	b.settled("a")
+	if b.until(s).IsZero() {
+		t.Error("the step of another app does not wait any more")
+	}
+	b.retryNow()
+	if !b.until(s).IsZero() {
+		t.Error("the step waits although everything is to be tried now")
+	}
+}

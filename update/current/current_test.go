@@ -1,0 +1,130 @@
+package current
+
+import (
+	"errors"
+	"testing"
+
+	"resin-supervisor/update/engine/doc"
+)
+
+const (
+	digestA = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	digestB = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+)
+
+// engine.md 8.4 and 80: how a reference finds its image.
+func TestFindImage(t *testing.T) {
+	f := func(ref, want string, images []*Image, records ...Record) {
+		t.Helper()
+		s := Empty().WithListing(Listing{Images: images})
+		byKey := make(map[string]Record)
+		for _, r := range records {
+			byKey[r.Key()] = r
+		}
+		got := ""
+		if image := s.WithRecords(byKey).FindImage(ref); image != nil {
+			got = image.ID
+		}
+		if got != want {
+			t.Errorf("FindImage(%s) = %q, want %q", ref, got, want)
+		}
+	}
+	pulled := &Image{ID: "1", Digests: []string{"reg.example/a@" + digestA}, Tags: []string{"reg.example/a:latest"}}
+	f("reg.example/a@"+digestA, "1", []*Image{pulled})
+	f("other.example/b@"+digestA, "1", []*Image{pulled})
+	f("reg.example/a@"+digestB, "", []*Image{pulled})
+	f("reg.example/a:latest", "1", []*Image{pulled})
+	f("reg.example/a:2", "", []*Image{pulled})
+	f("a:latest", "", []*Image{pulled})
+
+	loaded := &Image{ID: "2", Tags: []string{"reg.example/a:latest"}}
+	f("reg.example/a@"+digestA, "2", []*Image{loaded})
+
+	delta := &Image{ID: "3", Digests: []string{"reg.example/delta@" + digestB}}
+	f("reg.example/a@"+digestA, "3", []*Image{delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "3"})
+	f("reg.example/a@"+digestA, "", []*Image{delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "gone"})
+	f("reg.example/a@"+digestA, "1", []*Image{pulled, delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "3"})
+}
+
+func inspected(name string, labels map[string]string) *doc.Container {
+	return &doc.Container{Id: "c1", Name: name, Config: doc.Config{Labels: labels}, State: doc.ContainerState{Status: "running", Running: true}}
+}
+
+// engine.md 4.1: what makes a container ours, and that labels of either prefix do.
+func TestReadContainer(t *testing.T) {
+	ours := map[string]string{"io.resin.supervised": "", "io.resin.app-id": "7", "io.resin.service-id": "8", "io.resin.service-name": "web"}
+	c, err := ReadContainer(inspected("/web_40_50_c1", ours))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.AppID != 7 || c.ServiceID != 8 || c.ServiceName != "web" || c.ImageID != 40 || c.ReleaseID != 50 || c.Commit != "c1" || !c.Running {
+		t.Errorf("container read as %+v", c)
+	}
+	foreign := map[string]string{"io.balena.app-id": "7"}
+	if _, err := ReadContainer(inspected("/web_40_50_c1", foreign)); !errors.Is(err, ErrForeign) {
+		t.Errorf("a container without the label: %v, want ErrForeign", err)
+	}
+	f := func(name, key, value string) {
+		t.Helper()
+		labels := map[string]string{"io.balena.supervised": "true", "io.balena.app-id": "7", "io.balena.service-id": "8"}
+		labels[key] = value
+		if _, err := ReadContainer(inspected(name, labels)); err == nil || errors.Is(err, ErrForeign) {
+			t.Errorf("%s with %s=%q: %v, want an error that names the fault", name, key, value, err)
+		}
+	}
+	f("/web", "x", "")
+	f("/web_1_2_c", "io.balena.app-id", "x")
+	f("/web_1_2_c", "io.balena.service-id", "")
+}
+
+// D15: a foreign volume whose name only contains an app's name is not the app's.
+func TestReadVolume(t *testing.T) {
+	if v, err := ReadVolume(&doc.Volume{Name: "12_data"}); err != nil || v.AppID != 12 || v.Supervised {
+		t.Errorf("12_data: %+v, %v", v, err)
+	}
+	for _, name := range []string{"x12_data", "data", "extra-firmware", "12data"} {
+		if v, err := ReadVolume(&doc.Volume{Name: name}); !errors.Is(err, ErrForeign) {
+			t.Errorf("%s: %+v, %v, want ErrForeign", name, v, err)
+		}
+	}
+}
+
+func TestStatesAreImmutable(t *testing.T) {
+	one := Empty().WithListing(Listing{Containers: []*Container{{ID: "a"}}})
+	two := one.WithContainer(&Container{ID: "b"}).WithoutContainer("a").WithPull("x", Pull{Percent: 3}).WithDeleting("y", true)
+	if len(one.Containers) != 1 || one.Containers["a"] == nil || len(one.Pulls) != 0 || len(one.Deleting) != 0 {
+		t.Errorf("an older state changed: %+v", one)
+	}
+	if len(two.Containers) != 1 || two.Containers["b"] == nil || two.Pulls["x"].Percent != 3 || !two.Deleting["y"] {
+		t.Errorf("newer state: %+v", two)
+	}
+	if two.Revision <= one.Revision {
+		t.Errorf("revision went from %d to %d", one.Revision, two.Revision)
+	}
+}
+
+// What changes nothing must not look like a change: each one wakes the planner.
+func TestSameObservationIsNoChange(t *testing.T) {
+	s := Empty().WithListing(Listing{
+		Containers: []*Container{{ID: "a", Status: "running"}}, Images: []*Image{{ID: "i", Tags: []string{"t"}}},
+		Networks: []*Network{{ID: "n"}}, Volumes: []*Volume{{Name: "1_v"}},
+	})
+	again := s.WithContainer(&Container{ID: "a", Status: "running"}).WithImage(&Image{ID: "i", Tags: []string{"t"}}).
+		WithNetwork(&Network{ID: "n"}).WithVolume(&Volume{Name: "1_v"}).WithoutContainer("x").WithoutImage("x").
+		WithoutNetwork("x").WithoutVolume("x").WithoutPull("x").WithoutDoing("x")
+	if again != s {
+		t.Error("an equal observation made a new state")
+	}
+	if s.WithContainer(&Container{ID: "a", Status: "exited"}) == s {
+		t.Error("a different observation made no new state")
+	}
+}
+
+// An image id never changes its content, so what was read of it once stays across listings.
+func TestImageDocumentsSurviveAListing(t *testing.T) {
+	read := ReadImageDoc(&doc.Image{Id: "i", RepoTags: []string{"a:1", "<none>:<none>"}})
+	s := Empty().WithImage(read).WithListing(Listing{Images: []*Image{{ID: "i", Tags: []string{"a:1"}}}})
+	if s.Images["i"].Doc == nil || len(read.Tags) != 1 {
+		t.Errorf("image after a listing: %+v", s.Images["i"])
+	}
+}

@@ -1,0 +1,443 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/target"
+	"resin-supervisor/update/view"
+)
+
+// loop is the only place that decides to apply something. It plans when something changed, runs
+// what the plan lists beside what runs already, and plans again after each result. All its fields
+// belong to the goroutine of run; others reach it through calls.
+type loop struct {
+	exec    *executor
+	watch   *watch
+	cell    *cell
+	resolve *resolver
+	log     zerolog.Logger
+
+	calls   chan func()
+	results chan result
+
+	running  map[string]*task // by step key
+	held     map[string]int   // apps whose lock the loop holds: uuid to id
+	leftover map[int]bool     // apps (id) with lock files of an earlier run
+	freed    map[int]context.CancelFunc
+	actions  map[string]*action // intermediate targets, by app uuid
+	backoff  *backoff
+	adopted  bool // the keys of running containers were taken over
+
+	force     bool // override update locks until the target is reached
+	override  bool // override update locks always, by configuration
+	localMode bool
+	managed   bool
+
+	status status
+	show   func(status) // publishes status to readers
+	idle   func()       // called when an apply is through
+}
+
+// task is a step under way.
+type task struct {
+	step   plan.Step
+	cancel context.CancelFunc
+}
+
+type result struct {
+	step plan.Step
+	err  error
+}
+
+// status is what readers see of the loop beside the current state.
+type status struct {
+	applying, pending, failed, downloaded bool
+	problems                              []view.Problem // newest first
+	next                                  time.Time
+	since                                 time.Time     // when the apply began
+	fetching                              time.Time     // since when a download runs, zero when none does
+	fetched                               time.Duration // time of this apply that went into downloads
+	held                                  map[string]int
+	touched                               map[string]string // app uuid and service -> reason of the last step
+	target                                *target.State
+	apps                                  plan.Target
+	localMode                             bool
+}
+
+const (
+	maxPulls    = 3 // downloads at once (spec/engine.md 5.3)
+	maxProblems = 16
+)
+
+// run decides and applies until ctx ends; steps under way are broken off then.
+func (l *loop) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Stop()
+		if next := l.pass(ctx); !next.IsZero() {
+			timer.Reset(max(time.Until(next), 0))
+		}
+		l.publish()
+		select {
+		case <-ctx.Done():
+			l.drain()
+			return
+		case <-l.cell.wake:
+		case <-timer.C:
+		case call := <-l.calls:
+			call()
+		case r := <-l.results:
+			l.finish(r)
+		}
+	}
+}
+
+// drain waits for the steps under way, which ctx has broken off.
+func (l *loop) drain() {
+	l.retryLocks()
+	for len(l.running) > 0 {
+		r := <-l.results
+		delete(l.running, r.step.Key)
+	}
+}
+
+// call runs f in the loop's goroutine and waits for it.
+func (l *loop) call(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case l.calls <- func() { defer close(done); f() }:
+		<-done
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pass plans once and begins every step that may run. It returns when the next waiting step is due,
+// the zero time when none waits for its time.
+func (l *loop) pass(ctx context.Context) time.Time {
+	cur := l.cell.load()
+	l.status.next = time.Time{}
+	if !cur.Synced || l.resolve.target == nil {
+		return time.Time{}
+	}
+	if !l.adopted {
+		adoptKeys(cur, l.resolve.keys, l.log)
+		l.adopted = true
+	}
+	apps, err := l.resolve.apps(ctx, cur, l.watch)
+	if err != nil {
+		l.log.Warn().Err(err).Msg("images of the target were not inspected")
+		return time.Now().Add(reconnectMin)
+	}
+	l.status.apps = apps
+	steps := plan.Next(l.cell.load(), l.effective(apps), l.options())
+	next := l.begin(ctx, steps)
+	l.settle(steps)
+	l.status.next = next
+	return next
+}
+
+// effective is the target with the intermediate targets of running actions in place.
+func (l *loop) effective(apps plan.Target) plan.Target {
+	if len(l.actions) == 0 {
+		return apps
+	}
+	t := maps.Clone(apps)
+	for uuid, a := range l.actions {
+		if app := a.wants(); app != nil {
+			t[uuid] = app
+		} else {
+			delete(t, uuid)
+		}
+	}
+	return t
+}
+
+func (l *loop) options() plan.Options {
+	o := plan.Options{
+		Held: l.held, Leftover: l.leftover, MaxPulls: maxPulls,
+		KeepImages: l.localMode && l.managed, KeepVolumes: l.localMode,
+		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
+	}
+	for _, t := range l.running {
+		o.Busy[t.step.AppUUID] = true
+		for _, r := range t.step.Records {
+			o.Busy[r.AppUUID] = true
+		}
+	}
+	for uuid, a := range l.actions {
+		o.Intermediate[uuid] = a.reason
+		o.Purge[uuid] = a.purge
+	}
+	return o
+}
+
+// begin starts the steps whose subject is free and whose time has come.
+func (l *loop) begin(ctx context.Context, steps []plan.Step) (next time.Time) {
+	now := time.Now()
+	for _, s := range steps {
+		if s.Kind == plan.Wait || l.running[s.Key] != nil {
+			continue
+		}
+		if until := l.backoff.until(s); until.After(now) {
+			if next.IsZero() || until.Before(next) {
+				next = until
+			}
+			continue
+		}
+		l.launch(ctx, s)
+	}
+	return next
+}
+
+func (l *loop) launch(ctx context.Context, s plan.Step) {
+	ctx, cancel := context.WithCancel(ctx)
+	l.running[s.Key] = &task{step: s, cancel: cancel}
+	if service := s.ServiceName(); service != "" {
+		l.status.touched = maps.Clone(l.status.touched)
+		l.status.touched[current.Slot(s.AppUUID, service)] = string(s.Kind) + ": " + s.Reason
+	}
+	if s.Kind == plan.Fetch && l.status.fetching.IsZero() {
+		l.status.fetching = time.Now()
+	}
+	l.logStep(l.log.Info(), s).Msg("step begins")
+	force := l.force || l.override
+	if a := l.actions[s.AppUUID]; a != nil {
+		force = force || a.force
+	}
+	go func() {
+		defer cancel()
+		l.results <- result{step: s, err: l.exec.run(ctx, s, force)}
+	}()
+}
+
+func (l *loop) logStep(e *zerolog.Event, s plan.Step) *zerolog.Event {
+	e = e.Str("step", string(s.Kind))
+	for _, field := range [...][2]string{
+		{"app", s.AppName}, {"service", s.ServiceName()}, {"image", s.Image}, {"object", s.Object}, {"reason", s.Reason},
+	} {
+		if field[1] != "" {
+			e = e.Str(field[0], field[1])
+		}
+	}
+	return e
+}
+
+// finish takes the result of a step.
+func (l *loop) finish(r result) {
+	delete(l.running, r.step.Key)
+	l.endFetch(r.step)
+	if l.locked(r) {
+		return
+	}
+	switch {
+	case r.err == nil:
+		l.succeeded(r.step)
+	case errors.Is(r.err, context.Canceled):
+		l.logStep(l.log.Info(), r.step).Msg("step broken off")
+	default:
+		l.failed(r.step, r.err)
+	}
+}
+
+// endFetch counts the time of downloads, which no apply is to blame for (spec/cloud.md 9.2).
+func (l *loop) endFetch(s plan.Step) {
+	if s.Kind != plan.Fetch {
+		return
+	}
+	for _, t := range l.running {
+		if t.step.Kind == plan.Fetch {
+			return
+		}
+	}
+	l.status.fetched += time.Since(l.status.fetching)
+	l.status.fetching = time.Time{}
+}
+
+func (l *loop) succeeded(s plan.Step) {
+	switch s.Kind {
+	case plan.TakeLock:
+		l.held[s.AppUUID] = s.AppID
+	case plan.ReleaseLock:
+		delete(l.held, s.AppUUID)
+		delete(l.leftover, s.AppID)
+	case plan.SweepLock:
+		delete(l.leftover, s.AppID)
+	case plan.Fetch:
+		l.status.downloaded = true
+	}
+	l.logStep(l.log.Debug(), s).Msg("step done")
+	if l.backoff.done(s, time.Now()) {
+		l.problem(s, "came up again with the same reason, it had no lasting effect")
+	}
+}
+
+// failed notes a failure; an action that the step belongs to ends with it.
+func (l *loop) failed(s plan.Step, err error) {
+	until := l.backoff.failed(s, time.Now())
+	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
+	l.problem(s, err.Error())
+	if a := l.actions[s.AppUUID]; a != nil {
+		l.end(s.AppUUID, a, err)
+		return
+	}
+	l.status.failed = true
+}
+
+// problem remembers what went wrong, newest first, one entry for each subject.
+func (l *loop) problem(s plan.Step, text string) {
+	p := view.Problem{
+		At: time.Now(), Subject: s.Subject(), Step: string(s.Kind), Reason: s.Reason, Error: text, Retry: l.backoff.until(s),
+	}
+	kept := []view.Problem{p}
+	for _, old := range l.status.problems {
+		if (old.Subject != p.Subject || old.Step != p.Step) && len(kept) < maxProblems {
+			kept = append(kept, old)
+		}
+	}
+	l.status.problems = kept
+}
+
+// locked handles a lock that could not be taken: the app waits for its time and for the lock.
+func (l *loop) locked(r result) bool {
+	if r.step.Kind != plan.TakeLock {
+		return false
+	}
+	held := (*view.LockedError)(nil)
+	if !errors.As(r.err, &held) {
+		return false
+	}
+	l.failed(r.step, r.err)
+	if l.freed[r.step.AppID] == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		l.freed[r.step.AppID] = cancel
+		go l.awaitLock(ctx, r.step)
+	}
+	return true
+}
+
+// awaitLock wakes the loop when a user lock of the app goes.
+func (l *loop) awaitLock(ctx context.Context, s plan.Step) {
+	err := l.exec.locks.dir.Wait(ctx, s.AppID)
+	_ = l.call(ctx, func() {
+		delete(l.freed, s.AppID)
+		if err == nil {
+			l.backoff.settled(s.AppUUID)
+		}
+	})
+}
+
+// settle notes which apps are done, tells waiting actions, and ends the apply when all are.
+func (l *loop) settle(steps []plan.Step) {
+	open := make(map[string]bool)
+	for _, s := range steps {
+		open[s.AppUUID] = true
+		for _, r := range s.Records {
+			open[r.AppUUID] = true
+		}
+	}
+	for _, t := range l.running {
+		open[t.step.AppUUID] = true
+	}
+	moved := false // an action went on: what is open now is for the next pass to say
+	for _, uuid := range slices.Sorted(maps.Keys(l.actions)) {
+		if !open[uuid] {
+			l.advance(uuid, l.actions[uuid])
+			moved = true
+		}
+	}
+	for uuid := range l.status.apps {
+		if !open[uuid] {
+			l.backoff.settled(uuid)
+		}
+	}
+	busy := moved || len(open) > 0 || len(l.actions) > 0
+	if busy {
+		if !l.status.applying {
+			l.status.applying, l.status.since, l.status.fetched = true, time.Now(), 0
+		}
+		l.status.pending = l.status.pending || len(l.actions) == 0
+		return
+	}
+	reached := l.status.applying
+	if reached {
+		l.log.Info().Msg("target reached")
+	}
+	l.force = false
+	l.backoff.reset()
+	l.status.applying, l.status.pending, l.status.failed, l.status.downloaded = false, false, false, false
+	l.status.problems = nil
+	if reached {
+		l.idle()
+	}
+}
+
+// setTarget replaces the target. Downloads that nobody wants any more are broken off; other steps
+// under way are let finish.
+func (l *loop) setTarget(t *target.State, force bool) {
+	l.resolve.target, l.resolve.stale = t, true
+	l.force = force
+	l.backoff.reset()
+	l.retryLocks()
+	wanted := make(map[string]bool)
+	for _, a := range t.Apps {
+		if a.Release == nil {
+			continue
+		}
+		for _, s := range a.Release.Services {
+			wanted[s.Image] = true
+		}
+	}
+	for _, running := range l.running {
+		if running.step.Kind == plan.Fetch && !wanted[running.step.Image] {
+			running.cancel()
+		}
+	}
+}
+
+// trigger tries everything again at once; with cancel running downloads start anew.
+func (l *loop) trigger(force, cancel bool) {
+	l.force = l.force || force
+	l.backoff.retryNow()
+	l.retryLocks()
+	if !cancel {
+		return
+	}
+	for _, running := range l.running {
+		if running.step.Kind == plan.Fetch {
+			running.cancel()
+		}
+	}
+}
+
+// retryLocks breaks off waits for a lock that the loop itself stands in, so that they begin anew
+// with the present force.
+func (l *loop) retryLocks() {
+	for _, stop := range l.freed {
+		stop()
+	}
+	clear(l.freed)
+}
+
+// setFacts replaces what the device contributes to its containers.
+func (l *loop) setFacts(f compose.Facts) {
+	l.resolve.facts, l.resolve.stale = f, true
+}
+
+func (l *loop) publish() {
+	s := l.status
+	s.held = maps.Clone(l.held)
+	s.target, s.localMode = l.resolve.target, l.localMode
+	l.show(s)
+}

@@ -1,0 +1,143 @@
+// Package update keeps the device's apps as the target state says: it follows the engine, decides
+// when to apply something, runs the steps that package plan lists, and gives its readers pictures of
+// what is. It is the only place that changes anything on the engine.
+package update
+
+import (
+	"context"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/engine"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/lock"
+	"resin-supervisor/update/target"
+	"resin-supervisor/update/view"
+)
+
+// Options is what a Manager is built from.
+type Options struct {
+	Engine *engine.Client
+	Docs   Documents
+	Keys   Keys
+	Locks  *lock.Dir
+	Facts  compose.Facts // ServiceKey and NoOomKill are set by the Manager
+	// Auth gives the credentials for a registry host, nil for none (spec/engine.md 1.4).
+	Auth         func(registry string) *doc.AuthConfig
+	PollInterval time.Duration        // upper limit of every back-off
+	Endpoint     string               // cloud API origin; empty means unmanaged, which implies local mode
+	PreloadPath  string               // apps.json
+	Contracts    target.ContractFacts // what the device offers to the contracts of services
+	Log          zerolog.Logger
+}
+
+// Manager is the update engine. Its methods are safe for concurrent use.
+type Manager struct {
+	engine  *engine.Client
+	watch   *watch
+	cell    *cell
+	loop    *loop
+	exec    *executor
+	targets *targets
+	log     zerolog.Logger
+	// patience is the poll interval, by which the health of an apply is measured.
+	patience time.Duration
+
+	life   context.Context // ends when Run does; calls from outside that outlive their caller use it
+	ending context.CancelFunc
+
+	revision atomic.Uint64
+	status   atomic.Pointer[status]
+	cached   atomic.Pointer[picture]
+}
+
+// New reads the durable state. It starts nothing and does not touch the engine.
+func New(o Options) (*Manager, error) {
+	b, err := openBook(o.Docs)
+	if err != nil {
+		return nil, err
+	}
+	t, err := openTargets(o)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, patience: o.PollInterval}
+	m.watch = newWatch(o.Engine, b.cell, o.Log)
+	m.exec = &executor{
+		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
+	}
+	m.loop = &loop{
+		exec: m.exec, watch: m.watch, cell: b.cell, log: o.Log,
+		resolve: &resolver{log: o.Log, facts: o.Facts, keys: o.Keys, told: make(map[string]string), stale: true},
+		calls:   make(chan func()), results: make(chan result),
+		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
+		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
+		backoff: newBackoff(o.PollInterval), managed: o.Endpoint != "", localMode: t.localMode(),
+		status: status{touched: make(map[string]string)},
+		show:   func(s status) { m.status.Store(&s) },
+		idle:   debug.FreeOSMemory, // an apply leaves more garbage than an idle agent collects for hours
+	}
+	m.life, m.ending = context.WithCancel(context.Background())
+	m.loop.resolve.target = t.active()
+	m.loop.override = t.lockOverride()
+	m.loop.publish()
+	return m, m.leftovers(o.Locks)
+}
+
+// leftovers notes the lock files that an earlier run of the agent left.
+func (m *Manager) leftovers(dir *lock.Dir) error {
+	ids, err := dir.Leftovers()
+	for _, id := range ids {
+		m.loop.leftover[id] = true
+	}
+	return err
+}
+
+// Run follows the engine and applies the target until ctx ends.
+func (m *Manager) Run(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.watch.run(ctx)
+	}()
+	m.loop.run(ctx)
+	m.ending()
+	<-done
+}
+
+// SetFacts replaces what the device contributes to its containers; what differs is made anew.
+func (m *Manager) SetFacts(ctx context.Context, f compose.Facts) error {
+	return m.loop.call(ctx, func() { m.loop.setFacts(f) })
+}
+
+// Healthy tells whether applying gets on: no apply, or one that is downloading, or one that took
+// less than twice the poll interval beside its downloads (spec/cloud.md 9.2).
+func (m *Manager) Healthy(now time.Time) bool {
+	s := m.status.Load()
+	return !s.applying || !s.fetching.IsZero() || now.Sub(s.since)-s.fetched < 2*m.patience
+}
+
+// View is the newest picture of the apps. It never blocks and makes no engine call.
+func (m *Manager) View() *view.State {
+	s, cur, down := m.status.Load(), m.cell.load(), m.watch.engineError()
+	if p := m.cached.Load(); p != nil && p.status == s && p.current == cur && p.state.EngineError == down {
+		return p.state
+	}
+	p := &picture{status: s, current: cur, state: draw(s, cur)}
+	p.state.EngineError = down
+	p.state.Revision = m.revision.Add(1)
+	m.cached.Store(p)
+	return p.state
+}
+
+// picture is a drawn view with what it was drawn from.
+type picture struct {
+	status  *status
+	current *current.State
+	state   *view.State
+}

@@ -1,0 +1,140 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/target"
+)
+
+// resolver turns the target state into what the planner works towards, and does so again only when
+// the target, the device's facts, the keys or the images changed.
+type resolver struct {
+	log    zerolog.Logger
+	target *target.State
+	facts  compose.Facts
+	keys   Keys
+	told   map[string]string // app uuid -> what was logged of it last
+
+	stale  bool
+	images uint64 // current.State.ImageRevision of the last result
+	result plan.Target
+}
+
+// Keys is what the update loop asks of the keyring: the API key of a service, made durable at its
+// first use, and the adoption of keys that running containers already have.
+type Keys interface {
+	Service(appID int, service string) (string, error)
+	Adopt(appID int, service, key string) (bool, error)
+}
+
+// wanted lists the image references of the target that are on the engine but not inspected yet.
+func (r *resolver) wanted(cur *current.State) []string {
+	ids := make(map[string]bool)
+	for _, a := range r.target.Apps {
+		if a.Release == nil {
+			continue
+		}
+		for _, s := range a.Release.Services {
+			if image := cur.FindImage(s.Image); image != nil && image.Doc == nil {
+				ids[image.ID] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(ids))
+}
+
+// apps is the resolved target. It is read only.
+func (r *resolver) apps(ctx context.Context, cur *current.State, w *watch) (plan.Target, error) {
+	if !r.stale && r.images == cur.ImageRevision {
+		return r.result, nil
+	}
+	for _, id := range r.wanted(cur) {
+		if err := w.look(ctx, object{"image", id}); err != nil {
+			return nil, err
+		}
+	}
+	cur = w.cell.load()
+	r.stale, r.images = false, cur.ImageRevision
+	r.result = make(plan.Target, len(r.target.Apps))
+	for uuid, a := range r.target.Apps {
+		r.result[uuid] = r.app(a, cur)
+	}
+	return r.result, nil
+}
+
+// app resolves one app. One that cannot be is rejected: what runs of it stays as it is.
+func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
+	var keyErr error
+	facts := r.facts
+	facts.ServiceKey = func(appID int, service string) string {
+		key, err := r.keys.Service(appID, service)
+		keyErr = errors.Join(keyErr, err)
+		return key
+	}
+	resolved, err := compose.Resolve(a, &facts, func(ref string) *doc.Image {
+		if image := cur.FindImage(ref); image != nil {
+			return image.Doc
+		}
+		return nil
+	})
+	if err = errors.Join(err, keyErr); err != nil {
+		resolved = &compose.App{ID: a.ID, UUID: a.UUID, Name: a.Name, Class: a.Class, IsHost: a.IsHost, Rejected: err.Error()}
+		r.stale = r.stale || keyErr != nil // a key that could not be stored may be storable later
+	}
+	r.tell(resolved)
+	return resolved
+}
+
+// tell logs what is wrong with an app, once for as long as it stays the same.
+func (r *resolver) tell(a *compose.App) {
+	text := a.Rejected
+	for _, w := range a.Warnings {
+		text += "\n" + w
+	}
+	if r.told[a.UUID] == text {
+		return
+	}
+	r.told[a.UUID] = text
+	if a.Rejected != "" {
+		r.log.Error().Str("app", a.Name).Str("reason", a.Rejected).Msg("app rejected, what runs of it stays")
+	}
+	for _, w := range a.Warnings {
+		r.log.Warn().Str("app", a.Name).Str("reason", w).Msg("part of the composition is ignored")
+	}
+}
+
+// adopt takes over the API keys of containers that another supervisor, or a lost keyring, gave them,
+// so that they need not be made anew (spec/cloud.md 7.6).
+func adoptKeys(cur *current.State, keys Keys, log zerolog.Logger) {
+	for _, id := range slices.Sorted(maps.Keys(cur.Containers)) {
+		c := cur.Containers[id]
+		key := envValue(c.Env, "BALENA_SUPERVISOR_API_KEY")
+		if key == "" {
+			continue
+		}
+		adopted, err := keys.Adopt(c.AppID, c.ServiceName, key)
+		if err != nil {
+			log.Error().Err(err).Str("service", c.ServiceName).Msg("API key of a running container was not adopted")
+		} else if adopted {
+			log.Info().Str("service", c.ServiceName).Msg("API key of a running container adopted")
+		}
+	}
+}
+
+func envValue(env []string, name string) string {
+	for _, e := range env {
+		if len(e) > len(name) && e[len(name)] == '=' && e[:len(name)] == name {
+			return e[len(name)+1:]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,96 @@
+package update
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/store"
+)
+
+func openedTargets(t *testing.T, dir, endpoint string) *targets {
+	t.Helper()
+	docs, err := store.Open(filepath.Join(dir, "state"), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := openTargets(Options{Docs: docs, Endpoint: endpoint, PreloadPath: filepath.Join(dir, "apps.json"), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+const preloaded = `{"config":{"BALENA_SUPERVISOR_OVERRIDE_LOCK":"1"},"apps":{"aa":{"id":1,"name":"shop","releases":{"c1":{"id":2,"services":{}}}}}}`
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cloud.md 90: a preload is taken over once, survives a restart, and leaves a backup.
+func TestPreloadIsTakenOver(t *testing.T) {
+	dir := t.TempDir()
+	if s := openedTargets(t, dir, "").active(); s != nil {
+		t.Fatalf("a target without anything to take it from: %v", s)
+	}
+	put(t, filepath.Join(dir, "apps.json"), preloaded)
+	got := openedTargets(t, dir, "")
+	if s := got.active(); s == nil || s.Apps["aa"] == nil || s.Apps["aa"].Release.Commit != "c1" {
+		t.Fatalf("preloaded target: %v", s)
+	}
+	if !got.lockOverride() {
+		t.Error("the preloaded configuration has no effect")
+	}
+	if body, _ := os.ReadFile(filepath.Join(dir, "apps.json")); string(body) != "{}" {
+		t.Errorf("apps.json afterwards: %s", body)
+	}
+	if body, _ := os.ReadFile(filepath.Join(dir, "apps.json.preloaded")); string(body) != preloaded {
+		t.Errorf("backup: %s", body)
+	}
+	if s := openedTargets(t, dir, "").active(); s == nil || s.Apps["aa"] == nil {
+		t.Errorf("target after a restart: %v", s)
+	}
+}
+
+func TestInvalidPreloadChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "apps.json"), preloaded)
+	openedTargets(t, dir, "")
+	put(t, filepath.Join(dir, "apps.json"), `{"apps":{"bb":{"id":"x"}}}`)
+	if s := openedTargets(t, dir, "").active(); s == nil || s.Apps["aa"] == nil {
+		t.Errorf("target after an invalid preload: %v", s)
+	}
+	if body, _ := os.ReadFile(filepath.Join(dir, "apps.json")); string(body) == "{}" {
+		t.Error("an invalid preload was consumed")
+	}
+}
+
+// A managed device takes a preload once: its cloud says what comes later.
+func TestManagedDeviceTakesOnePreload(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "apps.json"), preloaded)
+	openedTargets(t, dir, "https://api.example.com")
+	put(t, filepath.Join(dir, "apps.json"), `{"apps":{"bb":{"id":2,"name":"x","releases":{"c1":{"id":2}}}}}`)
+	if s := openedTargets(t, dir, "https://api.example.com").active(); s == nil || s.Apps["bb"] != nil {
+		t.Errorf("target after a second preload: %v", s)
+	}
+}
+
+// cloud.md 80: BALENA_ wins over RESIN_, which wins over no prefix.
+func TestFold(t *testing.T) {
+	f := func(in, want map[string]string) {
+		t.Helper()
+		if got := fold(in); !maps.Equal(got, want) {
+			t.Errorf("fold(%v) = %v, want %v", in, got, want)
+		}
+	}
+	f(map[string]string{"A": "0", "RESIN_A": "1", "BALENA_A": "2"}, map[string]string{"A": "2"})
+	f(map[string]string{"A": "0", "RESIN_A": "1"}, map[string]string{"A": "1"})
+	f(map[string]string{"A": "0"}, map[string]string{"A": "0"})
+}
