@@ -6,9 +6,9 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// ExtraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device,
+// extraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device,
 // not to an app, and its name has no prefix (spec/engine.md 3.1).
-const ExtraFirmwareVolume = "extra-firmware"
+const extraFirmwareVolume = "extra-firmware"
 
 // engineSocketInside is where the feature balena-socket puts the engine's socket.
 const engineSocketInside = "/host/run/balena-engine.sock"
@@ -56,7 +56,7 @@ func (r *resolver) features(service string, labels map[string]string, hostMode b
 		twins(x.env, "HOST_OS_BUILD", r.facts.BoardRev)
 	}
 	if on("extra-firmware") {
-		x.mounts = append(x.mounts, doc.Mount{Type: "volume", Source: ExtraFirmwareVolume, Target: "/extra-firmware"})
+		x.mounts = append(x.mounts, doc.Mount{Type: "volume", Source: extraFirmwareVolume, Target: "/extra-firmware"})
 	}
 	return x
 }

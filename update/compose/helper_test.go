@@ -102,7 +102,7 @@ func asMade(t *testing.T, s *Service) *doc.Container {
 }
 
 func compare(want *Service, have *Container) []Difference {
-	return Compare(want, have, "", func(service string) string { return "id-of-" + service }, Capabilities{})
+	return Compare(want, have, func(service string) string { return "id-of-" + service }, Capabilities{})
 }
 
 func environment(d *doc.Create) map[string]string { return splitEnv(d.Env) }
