@@ -15,7 +15,7 @@ import (
 func draw(s *status, cur *current.State) *view.State {
 	d := drawing{status: s, cur: cur, apps: make(map[string]*view.App)}
 	v := &view.State{
-		Synced: cur.Synced, Applying: s.applying, Pending: s.pending, Failed: s.failed, Downloaded: s.downloaded,
+		Synced: cur.Listed, Applying: s.applying, Pending: s.pending, Failed: s.failed, Downloaded: s.downloaded,
 		LocalMode: s.localMode, LastErrors: s.problems, NextAttempt: s.next,
 	}
 	if s.target != nil {

@@ -14,7 +14,8 @@ import (
 type State struct {
 	Revision      uint64                // grows with every change
 	ImageRevision uint64                // grows when Images or Records change
-	Synced        bool                  // all four kinds of objects were listed since the last (re)connect
+	Synced        bool                  // all objects were listed since the engine was last (re)connected
+	Listed        bool                  // they were listed at least once; what is here may be old while Synced is false
 	NoOomKill     bool                  // the engine cannot honour oom_kill_disable (spec/engine.md D26)
 	Containers    map[string]*Container // supervised ones, by engine id
 	Images        map[string]*Image     // all images of the engine, by engine id

@@ -21,7 +21,7 @@ type Listing struct {
 // read before stay attached to their images, since an image id never changes its content.
 func (s *State) WithListing(l Listing) *State {
 	n := s.next()
-	n.Synced, n.NoOomKill = true, l.NoOomKill
+	n.Synced, n.Listed, n.NoOomKill = true, true, l.NoOomKill
 	n.ImageRevision++
 	n.Containers = index(l.Containers, func(c *Container) string { return c.ID })
 	n.Networks = index(l.Networks, func(x *Network) string { return x.ID })
