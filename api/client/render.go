@@ -1,0 +1,182 @@
+package client
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"resin-supervisor/api"
+)
+
+// The columns of the page, in characters.
+const (
+	width     = 80
+	nameWidth = 20
+	wordWidth = 20
+	barWidth  = 24
+)
+
+// Render writes the overview as a page for people that fits 80 columns: the device, each app with
+// its services, and what goes wrong. Characters that could command a terminal are replaced.
+func Render(w io.Writer, o api.Overview) error {
+	p := &page{now: o.Time}
+	p.device(&o)
+	for i := range o.Apps {
+		p.app(&o.Apps[i])
+	}
+	if o.Synced && len(o.Apps) == 0 {
+		p.line("")
+		p.line("No apps.")
+	}
+	p.problems(o.Problems)
+	_, err := io.WriteString(w, p.text.String())
+	return err
+}
+
+type page struct {
+	text strings.Builder
+	now  time.Time
+}
+
+// line writes one line, cut to the page.
+func (p *page) line(s string) {
+	p.text.WriteString(strings.TrimRight(clip(plain(s), width), " "))
+	p.text.WriteByte('\n')
+}
+
+// wrapped writes s after first, going on below its beginning where the line ends.
+func (p *page) wrapped(first, s string) {
+	indent := len([]rune(first))
+	lines := wrap(plain(s), width-indent)
+	if len(lines) == 0 {
+		lines = []string{""}
+	}
+	for i, l := range lines {
+		if i > 0 {
+			first = strings.Repeat(" ", indent)
+		}
+		p.line(first + l)
+	}
+}
+
+func (p *page) device(o *api.Overview) {
+	d := &o.Device
+	p.wrapped("Device      ", cmp.Or(d.Name, "(no name)")+", "+phase(o))
+	p.fact("Board       ", d.DeviceType, d.Arch, d.OSVersion)
+	p.fact("Addresses   ", d.IPAddress)
+	mode := "unmanaged"
+	if d.Managed {
+		mode = "managed by the cloud"
+	}
+	if d.LocalMode {
+		mode += ", local mode"
+	}
+	p.fact("Supervisor  ", d.SupervisorVersion, fmt.Sprintf("port %d", d.APIPort), mode)
+	if o.EngineError != "" {
+		p.wrapped("Engine      ", "unreachable: "+o.EngineError)
+	}
+	if o.NextAttempt.After(o.Time) {
+		p.fact("Next try    ", "in "+span(o.NextAttempt.Sub(o.Time)))
+	}
+}
+
+// fact writes a line of known facts, none when nothing is known.
+func (p *page) fact(title string, facts ...string) {
+	known := facts[:0]
+	for _, f := range facts {
+		if f != "" {
+			known = append(known, f)
+		}
+	}
+	if len(known) > 0 {
+		p.wrapped(title, strings.Join(known, ", "))
+	}
+}
+
+// phase says in a few words what the device does.
+func phase(o *api.Overview) string {
+	switch {
+	case !o.Synced:
+		return "waiting for the container engine"
+	case o.Failed && o.Applying:
+		return "updating, with failures"
+	case o.Failed:
+		return "update failed"
+	case o.Applying:
+		return "updating"
+	case o.Pending:
+		return "update pending"
+	}
+	return "up to date"
+}
+
+func (p *page) app(a *api.OverviewApp) {
+	p.line("")
+	p.wrapped("", fmt.Sprintf("App %s (%d): %s", cmp.Or(a.Name, a.UUID), a.ID, releaseOf(a)))
+	if a.Rejected != "" {
+		p.wrapped("  Rejected: ", a.Rejected)
+	}
+	rows := rowsOf(a)
+	if len(rows) == 0 {
+		p.line("  No services.")
+		return
+	}
+	p.row(row{name: "SERVICE", word: "STATE", rest: "PROGRESS, REASON"})
+	for _, r := range rows {
+		p.row(r)
+	}
+}
+
+func releaseOf(a *api.OverviewApp) string {
+	var s string
+	switch {
+	case !a.InTarget:
+		s = "no longer wanted"
+	case a.TargetCommit == "":
+		s = "no release"
+	case a.Commit == "" || a.Commit == a.TargetCommit:
+		s = "release " + short(a.TargetCommit) + ", " + a.UpdateStatus
+	default:
+		s = "release " + short(a.Commit) + " -> " + short(a.TargetCommit) + ", " + a.UpdateStatus
+	}
+	if a.LockHeld {
+		s += ", locked for work"
+	}
+	return s
+}
+
+func (p *page) row(r row) {
+	p.wrapped("  "+pad(r.name, nameWidth)+pad(r.word, wordWidth), r.rest)
+}
+
+func (p *page) problems(list []api.OverviewProblem) {
+	if len(list) == 0 {
+		return
+	}
+	p.line("")
+	p.line("Problems")
+	for _, one := range list {
+		p.wrapped("  ", one.Subject+": "+one.Step+p.ago(one.At))
+		if one.Reason != "" {
+			p.wrapped("    why:   ", one.Reason)
+		}
+		if one.Error != "" {
+			p.wrapped("    error: ", one.Error)
+		}
+		if one.Retry.After(p.now) {
+			p.wrapped("    next:  ", "in "+span(one.Retry.Sub(p.now)))
+		}
+	}
+}
+
+func (p *page) ago(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	if d := p.now.Sub(at); d >= time.Second {
+		return ", " + span(d) + " ago"
+	}
+	return ", just now"
+}

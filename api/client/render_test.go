@@ -1,0 +1,163 @@
+package client
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"resin-supervisor/api"
+)
+
+var now = time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
+
+func device(name string) api.OverviewDevice {
+	return api.OverviewDevice{
+		Name: name, DeviceType: "raspberrypi3", Arch: "armv7hf", OSVersion: "balenaOS 2.100.0",
+		SupervisorVersion: "20.0.1", APIPort: 48484, IPAddress: "192.168.7.9 10.0.0.4", Managed: true,
+	}
+}
+
+func percent(n int) *int { return &n }
+
+// pages are the overviews with a page of that name in testdata.
+func pages() map[string]api.Overview {
+	return map[string]api.Overview{
+		"settled": {
+			Time: now, Synced: true, Device: device("holy-moon"),
+			Apps: []api.OverviewApp{{
+				ID: 12, Name: "shop", InTarget: true, TargetCommit: "3f1c9a0b77e2d1", Commit: "3f1c9a0b77e2d1", UpdateStatus: "done",
+				Services: []api.OverviewService{{Name: "web", Running: true}, {Name: "db", Running: true}, {Name: "job"}},
+				Containers: []api.OverviewContainer{
+					{ServiceName: "web", Status: "Running", Running: true, Health: "healthy"},
+					{ServiceName: "db", Status: "Running", Running: true, Reason: "not running"},
+					{ServiceName: "job", Status: "exited", ExitCode: 3},
+				},
+				Images: []api.OverviewImage{{ServiceName: "web", Status: "Downloaded"}},
+			}},
+		},
+		"updating": {
+			Time: now, Synced: true, Device: device("holy-moon"), Applying: true, Pending: true, Failed: true,
+			NextAttempt: now.Add(75 * time.Second),
+			Apps: []api.OverviewApp{
+				{
+					ID: 12, Name: "shop", InTarget: true, TargetCommit: "77aa01", Commit: "3f1c9a", UpdateStatus: "downloading",
+					LockHeld: true,
+					Services: []api.OverviewService{{Name: "web"}, {Name: "a-service-with-quite-a-long-name"}, {Name: "new"}},
+					Containers: []api.OverviewContainer{
+						{
+							ServiceName: "web", Status: "Running", Running: true, Health: "starting",
+							Reason: `environment MODE: "production" -> "a rather long value for a test"`,
+						},
+						{ServiceName: "left", Status: "Stopping", Reason: "not in the target release"},
+					},
+					Images: []api.OverviewImage{
+						{ServiceName: "web", Status: "Downloading", Progress: percent(57)},
+						{ServiceName: "a-service-with-quite-a-long-name", Status: "Downloading", Progress: percent(100)},
+						{ServiceName: "left", Status: "Deleting"},
+					},
+				},
+				{ID: 14, UUID: "0f3e", InTarget: false},
+				{ID: 15, Name: "tool", InTarget: true, TargetCommit: "c0ffee", UpdateStatus: "rejected", Rejected: "service web needs l4t, which this device does not have, so that nothing is done"},
+			},
+			Problems: []api.OverviewProblem{
+				{
+					At: now.Add(-2 * time.Minute), Subject: "app shop service web", Step: "start",
+					Reason: "not running", Retry: now.Add(75 * time.Second),
+					Error: "start 9d2f: driver failed programming external connectivity: port is already allocated",
+				},
+				{At: now, Subject: "image reg/web", Step: "fetch"},
+			},
+		},
+		"starting": {
+			Time: now, EngineError: "dial unix /var/run/docker.sock: connect: no such file or directory, and it goes on",
+			Device: api.OverviewDevice{SupervisorVersion: "20.0.1", APIPort: 48484, LocalMode: true},
+		},
+		"empty": {Time: now, Synced: true, Device: device("holy-moon")},
+		"hostile": {
+			Time: now, Synced: true, Device: device("moon\x1b[2J\r\nroot# " + strings.Repeat("é", 100)),
+			Apps: []api.OverviewApp{{
+				ID: 1, Name: "a\tb\x00", InTarget: true, TargetCommit: "\xff\xfe", UpdateStatus: "done",
+				Services:   []api.OverviewService{{Name: "w\u202eeb"}},
+				Containers: []api.OverviewContainer{{ServiceName: "w\u202eeb", Status: "\x07", Reason: strings.Repeat("x", 200)}},
+			}},
+			Problems: []api.OverviewProblem{{Subject: "\x1b]0;x\x07", Step: "s\nt", Error: "\b\b"}},
+		},
+	}
+}
+
+func TestPages(t *testing.T) {
+	for name, overview := range pages() {
+		want, err := os.ReadFile(filepath.Join("testdata", name+".txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := page80(t, overview)
+		if got != string(want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// page80 renders and checks what holds for every page.
+func page80(t *testing.T, o api.Overview) string {
+	t.Helper()
+	var b strings.Builder
+	if err := Render(&b, o); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		if n := utf8.RuneCountInString(line); n > width || plain(line) != line {
+			t.Errorf("line of %d: %q", n, line)
+		}
+	}
+	return b.String()
+}
+
+func TestSpans(t *testing.T) {
+	f := func(d time.Duration, want string) {
+		t.Helper()
+		if got := span(d); got != want {
+			t.Errorf("%v is %s, want %s", d, got, want)
+		}
+	}
+	f(300*time.Millisecond, "1s")
+	f(59600*time.Millisecond, "1m 0s")
+	f(75*time.Second, "1m 15s")
+	f(2*time.Hour+5*time.Minute+time.Second, "2h 5m")
+	f(49*time.Hour, "2d 1h")
+}
+
+func TestBars(t *testing.T) {
+	f := func(percent int, want string) {
+		t.Helper()
+		if got := bar(percent); got != want {
+			t.Errorf("%d is %s, want %s", percent, got, want)
+		}
+	}
+	f(-5, "["+strings.Repeat("-", 24)+"] 0%")
+	f(50, "["+strings.Repeat("#", 12)+strings.Repeat("-", 12)+"] 50%")
+	f(200, "["+strings.Repeat("#", 24)+"] 100%")
+}
+
+func FuzzWrap(f *testing.F) {
+	f.Add("a word and anotherlongerone", 5)
+	f.Fuzz(func(t *testing.T, s string, n int) {
+		if n < 1 || n > 200 || !utf8.ValidString(s) {
+			return
+		}
+		lines := wrap(s, n)
+		for _, l := range lines {
+			if utf8.RuneCountInString(l) > n {
+				t.Errorf("line %q is longer than %d", l, n)
+			}
+		}
+		squeeze := func(s string) string { return strings.Join(strings.Fields(s), "") }
+		if squeeze(strings.Join(lines, "")) != squeeze(s) {
+			t.Errorf("%q becomes %q", s, lines)
+		}
+	})
+}

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"slices"
+
+	"resin-supervisor/update/view"
+)
+
+// The choices that the endpoints share: which app, which container.
+
+// isFleet tells whether a is an app of the user's fleet.
+func isFleet(a *view.App) bool { return a.Class == "fleet" && !a.IsHost }
+
+// mainApp is the app that device-wide answers show: the fleet app, else the one with the smallest
+// id, among those that pass (spec/device-api.md A18); nil when there is none. An app of the target
+// comes before one that is on its way out.
+func mainApp(state *view.State, pass func(*view.App) bool) *view.App {
+	var best *view.App
+	for i := range state.Apps {
+		a := &state.Apps[i]
+		if pass(a) && (best == nil || rank(a) > rank(best)) {
+			best = a
+		}
+	}
+	return best
+}
+
+func rank(a *view.App) int {
+	r := 0
+	if isFleet(a) {
+		r += 2
+	}
+	if a.InTarget {
+		r++
+	}
+	return r
+}
+
+// appByID is the app with an id, nil when the device has none of it.
+func appByID(state *view.State, id int) *view.App {
+	for i := range state.Apps {
+		if state.Apps[i].ID == id {
+			return &state.Apps[i]
+		}
+	}
+	return nil
+}
+
+// serviceCount is how many services of a have containers; old and new one of a hand-over count once.
+func serviceCount(a *view.App) int {
+	seen := map[string]bool{}
+	for _, c := range a.Containers {
+		seen[c.ServiceName] = true
+	}
+	return len(seen)
+}
+
+// newest is the youngest container of a for which pass holds, nil when there is none.
+func newest(a *view.App, pass func(*view.Container) bool) *view.Container {
+	var best *view.Container
+	for i := range a.Containers {
+		c := &a.Containers[i]
+		if pass(c) && (best == nil || c.CreatedAt.After(best.CreatedAt)) {
+			best = c
+		}
+	}
+	return best
+}
+
+func ofService(name string) func(*view.Container) bool {
+	return func(c *view.Container) bool { return c.ServiceName == name }
+}
+
+func anyContainer(*view.Container) bool { return true }
+
+// inTarget tells whether the target release of a still has the service of c.
+func inTarget(a *view.App, c *view.Container) bool {
+	return slices.ContainsFunc(a.Services, func(s view.Service) bool {
+		return s.Name == c.ServiceName || s.ImageID != 0 && s.ImageID == c.ImageID
+	})
+}
+
+// isInstalled tells whether a has anything of its own on the device or on its way to it.
+func isInstalled(a *view.App) bool { return len(a.Containers)+len(a.Images) > 0 }

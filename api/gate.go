@@ -1,0 +1,132 @@
+package api
+
+import (
+	"container/list"
+	"net"
+	"sync"
+	"time"
+)
+
+// gate holds the open connections. When there are too many, the one that has waited longest for
+// its client (idle, or slow to send a request) is closed; one with a handler at work or an answer
+// under way never is. So neither idle nor slow clients can keep a new one from being served.
+type gate struct {
+	mu      sync.Mutex
+	limit   int
+	closing bool
+	open    map[*conn]struct{}
+	waiting list.List      // of *conn, longest wait first
+	inside  sync.WaitGroup // connections being served
+}
+
+// conn is a client's connection; place is its entry in gate.waiting, nil while a handler works.
+type conn struct {
+	net.Conn
+	gate  *gate
+	place *list.Element
+}
+
+// Read waits for the client.
+func (c *conn) Read(p []byte) (int, error) {
+	c.gate.idle(c)
+	return c.Conn.Read(p)
+}
+
+func newGate(limit int) *gate { return &gate{limit: limit, open: map[*conn]struct{}{}} }
+
+// admit takes a new connection in; nil when all connections have a handler at work.
+func (g *gate) admit(c net.Conn) *conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.open) >= g.limit && !g.evictLocked() {
+		return nil
+	}
+	held := &conn{Conn: c, gate: g}
+	held.place = g.waiting.PushBack(held)
+	g.open[held] = struct{}{}
+	g.inside.Add(1)
+	return held
+}
+
+// evict closes the connection that has waited longest, if any.
+func (g *gate) evict() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.evictLocked()
+}
+
+func (g *gate) evictLocked() bool {
+	first := g.waiting.Front()
+	if first == nil {
+		return false
+	}
+	c := first.Value.(*conn)
+	g.waiting.Remove(first)
+	c.place = nil
+	delete(g.open, c)
+	_ = c.Close() // never blocks: no linger is set
+	return true
+}
+
+// busy marks that a handler works for c.
+func (g *gate) busy(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.place != nil {
+		g.waiting.Remove(c.place)
+		c.place = nil
+	}
+}
+
+// idle marks that c waits for its client; what it waits for later keeps its place.
+func (g *gate) idle(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, open := g.open[c]; !open || c.place != nil {
+		return
+	}
+	if g.closing {
+		_ = c.Close()
+		return
+	}
+	c.place = g.waiting.PushBack(c)
+}
+
+// leave forgets c, which is closed.
+func (g *gate) leave(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.place != nil {
+		g.waiting.Remove(c.place)
+	}
+	delete(g.open, c)
+	g.inside.Done()
+}
+
+// drain closes the waiting connections at once and the rest after grace. It returns when all have
+// ended; a handler that does not end is left behind after as long again.
+func (g *gate) drain(grace time.Duration) {
+	g.mu.Lock()
+	g.closing = true
+	for g.evictLocked() {
+	}
+	g.mu.Unlock()
+	late := time.AfterFunc(grace, g.closeAll)
+	defer late.Stop()
+	ended := make(chan struct{})
+	go func() { g.inside.Wait(); close(ended) }()
+	last := time.NewTimer(2 * grace)
+	defer last.Stop()
+	select {
+	case <-ended:
+	case <-last.C:
+	}
+}
+
+func (g *gate) closeAll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.open {
+		_ = c.Close()
+	}
+}

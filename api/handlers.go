@@ -1,0 +1,104 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/view"
+)
+
+// handlers is what the handlers of the table share.
+type handlers struct {
+	apps    Apps
+	keys    Keys
+	known   Device
+	life    context.Context // of the server: actions outlive their clients
+	actions chan struct{}   // one entry for each running action
+	large   chan struct{}   // one entry for each large body being read
+	cached  atomic.Pointer[deviceAnswer]
+}
+
+// largeBodies is how many large bodies are read at once; each costs about twice maxBody.
+const largeBodies = 2
+
+func newHandlers(apps Apps, keys Keys, device Device, actions int) *handlers {
+	return &handlers{
+		apps:    apps,
+		keys:    keys,
+		known:   device,
+		actions: make(chan struct{}, actions),
+		large:   make(chan struct{}, largeBodies),
+	}
+}
+
+// act runs an action to its end and answers with then, or with what went wrong. Only so many run
+// at once that reads always find a free connection.
+func (h *handlers) act(action func(context.Context) error, then func() Answer) Answer {
+	select {
+	case h.actions <- struct{}{}:
+		defer func() { <-h.actions }()
+	default:
+		return fail(fasthttp.StatusServiceUnavailable, textBusy)
+	}
+	if err := action(h.life); err != nil {
+		return problem(err)
+	}
+	return then()
+}
+
+// problem is the answer to a failed action: E4 for a lock, E5 for the rest
+// (spec/device-api.md 1.9).
+func problem(err error) Answer {
+	var locked *view.LockedError
+	if errors.As(err, &locked) {
+		return fail(fasthttp.StatusLocked, locked.Text)
+	}
+	return fail(fasthttp.StatusServiceUnavailable, err.Error())
+}
+
+// synced is the newest picture; until the engine was listed once there is none to answer from.
+func (h *handlers) synced() (*view.State, Answer, bool) {
+	state := h.apps.View()
+	if state.Synced {
+		return state, Answer{}, true
+	}
+	message := view.ErrEngineDown.Error()
+	if state.EngineError != "" {
+		message += ": " + state.EngineError
+	}
+	return nil, fail(fasthttp.StatusServiceUnavailable, message), false
+}
+
+// ping answers as long as the process serves HTTP (spec/device-api.md 2.1).
+func (h *handlers) ping(*call) Answer { return done() }
+
+// healthy tells the container runtime whether to restart us (spec/device-api.md 2.2).
+func (h *handlers) healthy(*call) Answer {
+	if !h.known.Healthy() {
+		return refuse(fasthttp.StatusInternalServerError, "Unhealthy")
+	}
+	return done()
+}
+
+// update asks for a poll now (spec/device-api.md 2.4).
+func (h *handlers) update(c *call) Answer {
+	if !h.apps.Trigger(c.force(), truthy(c.body["cancel"])) {
+		return refuse(fasthttp.StatusAccepted, "Accepted")
+	}
+	return Answer{Status: fasthttp.StatusNoContent}
+}
+
+// regenerate replaces the key that made the call (spec/device-api.md 2.10).
+func (h *handlers) regenerate(c *call) Answer {
+	if c.caller.key == "" {
+		return fail(fasthttp.StatusBadRequest, textNoKeyToRenew)
+	}
+	key, err := h.keys.Regenerate(c.caller.key)
+	if err != nil {
+		return problem(err)
+	}
+	return refuse(fasthttp.StatusOK, key)
+}

@@ -1,0 +1,177 @@
+package api
+
+import (
+	"time"
+
+	"resin-supervisor/update/view"
+)
+
+// Overview is the answer of GET /supervisor/v1/status: everything the supervisor knows of the
+// device and its apps except environments, for the status command. Only the global key may see
+// it. Times are absent when there is none.
+type Overview struct {
+	Time        time.Time         `json:"time"` // of the answer, for telling how long ago
+	Device      OverviewDevice    `json:"device"`
+	Synced      bool              `json:"synced"`                // the engine was listed at least once
+	EngineError string            `json:"engineError,omitempty"` // why the engine cannot be reached
+	Applying    bool              `json:"applying"`
+	Pending     bool              `json:"updatePending"`
+	Failed      bool              `json:"updateFailed"`
+	Downloaded  bool              `json:"updateDownloaded"`
+	NextAttempt time.Time         `json:"nextAttempt,omitzero"` // of a step in back-off
+	Apps        []OverviewApp     `json:"apps"`
+	Problems    []OverviewProblem `json:"problems"` // newest first
+}
+
+// OverviewDevice is the device itself; text is empty while unknown.
+type OverviewDevice struct {
+	Name              string `json:"name"`
+	DeviceType        string `json:"deviceType"`
+	Arch              string `json:"arch"`
+	OSVersion         string `json:"osVersion"`
+	SupervisorVersion string `json:"supervisorVersion"`
+	APIPort           int    `json:"apiPort"`
+	IPAddress         string `json:"ipAddress"`
+	MACAddress        string `json:"macAddress"`
+	Managed           bool   `json:"managed"`
+	LocalMode         bool   `json:"localMode"`
+}
+
+// OverviewApp is one app as it is and as it should be.
+type OverviewApp struct {
+	ID           int                 `json:"id"`
+	UUID         string              `json:"uuid"`
+	Name         string              `json:"name"`
+	InTarget     bool                `json:"inTarget"`
+	TargetCommit string              `json:"targetCommit,omitempty"`
+	Commit       string              `json:"commit,omitempty"` // last release fully applied
+	UpdateStatus string              `json:"updateStatus"`     // of the target release
+	Rejected     string              `json:"rejected,omitempty"`
+	LockHeld     bool                `json:"lockHeld"` // by the supervisor
+	Services     []OverviewService   `json:"services"` // of the target release
+	Containers   []OverviewContainer `json:"containers"`
+	Images       []OverviewImage     `json:"images"`
+}
+
+// OverviewService is one service of the target release.
+type OverviewService struct {
+	Name    string `json:"name"`
+	Image   string `json:"image"`
+	ImageID int    `json:"imageId"`
+	Running bool   `json:"running"` // it is to run
+}
+
+// OverviewContainer is one container.
+type OverviewContainer struct {
+	ID          string    `json:"id"`
+	ServiceName string    `json:"serviceName"`
+	Image       string    `json:"image,omitempty"`
+	ImageID     int       `json:"imageId"`
+	Commit      string    `json:"commit,omitempty"`
+	Status      string    `json:"status"`
+	Running     bool      `json:"running"`
+	Health      string    `json:"health,omitempty"`
+	ExitCode    int       `json:"exitCode"`
+	Error       string    `json:"error,omitempty"`
+	StartedAt   time.Time `json:"startedAt,omitzero"`
+	Reason      string    `json:"reason,omitempty"` // why the supervisor last touched it
+}
+
+// OverviewImage is one image that is known or being downloaded.
+type OverviewImage struct {
+	Name        string `json:"name"`
+	ServiceName string `json:"serviceName"`
+	ImageID     int    `json:"imageId"`
+	Status      string `json:"status"`
+	Progress    *int   `json:"progress,omitempty"` // percent, while downloading
+}
+
+// OverviewProblem is a step that failed or came up again without effect.
+type OverviewProblem struct {
+	At      time.Time `json:"at"`
+	Subject string    `json:"subject"`
+	Step    string    `json:"step"`
+	Reason  string    `json:"reason"`
+	Error   string    `json:"error"`
+	Retry   time.Time `json:"retry,omitzero"`
+}
+
+// overview tells everything; it answers before the engine was listed too, to say why it was not.
+func (h *handlers) overview(*call) Answer {
+	state, facts := h.apps.View(), h.known.Facts()
+	o := Overview{
+		Time: time.Now().UTC(),
+		Device: OverviewDevice{
+			Name:              state.DeviceName,
+			DeviceType:        facts.DeviceType,
+			Arch:              facts.Arch,
+			OSVersion:         facts.OSVersion,
+			SupervisorVersion: facts.SupervisorVersion,
+			APIPort:           facts.APIPort,
+			IPAddress:         facts.IPAddress,
+			MACAddress:        facts.MACAddress,
+			Managed:           facts.Managed,
+			LocalMode:         state.LocalMode,
+		},
+		Synced:      state.Synced,
+		EngineError: state.EngineError,
+		Applying:    state.Applying,
+		Pending:     state.Pending,
+		Failed:      state.Failed,
+		Downloaded:  state.Downloaded,
+		NextAttempt: state.NextAttempt,
+		Apps:        make([]OverviewApp, 0, len(state.Apps)),
+		Problems:    make([]OverviewProblem, 0, len(state.LastErrors)),
+	}
+	for i := range state.Apps {
+		o.Apps = append(o.Apps, overviewApp(&state.Apps[i]))
+	}
+	for _, p := range state.LastErrors {
+		o.Problems = append(o.Problems, OverviewProblem(p))
+	}
+	return document(o)
+}
+
+func overviewApp(app *view.App) OverviewApp {
+	o := OverviewApp{
+		ID:           app.ID,
+		UUID:         app.UUID,
+		Name:         app.Name,
+		InTarget:     app.InTarget,
+		TargetCommit: app.TargetCommit,
+		Commit:       app.Commit,
+		UpdateStatus: summarize(app).UpdateStatus,
+		Rejected:     app.Rejected,
+		LockHeld:     app.LockHeld,
+		Services:     make([]OverviewService, 0, len(app.Services)),
+		Containers:   make([]OverviewContainer, 0, len(app.Containers)),
+		Images:       make([]OverviewImage, 0, len(app.Images)),
+	}
+	for _, s := range app.Services {
+		o.Services = append(o.Services, OverviewService{s.Name, s.Image, s.ImageID, s.Running})
+	}
+	for i := range app.Containers {
+		o.Containers = append(o.Containers, overviewContainer(&app.Containers[i]))
+	}
+	for _, i := range app.Images {
+		o.Images = append(o.Images, OverviewImage{i.Name, i.ServiceName, i.ImageID, i.Status, i.Progress})
+	}
+	return o
+}
+
+func overviewContainer(c *view.Container) OverviewContainer {
+	return OverviewContainer{
+		ID:          c.ID,
+		ServiceName: c.ServiceName,
+		Image:       c.Image,
+		ImageID:     c.ImageID,
+		Commit:      c.Commit,
+		Status:      c.Status,
+		Running:     c.Running,
+		Health:      c.Health,
+		ExitCode:    c.ExitCode,
+		Error:       c.Error,
+		StartedAt:   c.StartedAt,
+		Reason:      c.Reason,
+	}
+}

@@ -1,0 +1,68 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/view"
+)
+
+const success = "success"
+
+// version tells the version of the supervisor (spec/device-api.md 2.22).
+func (h *handlers) version(*call) Answer {
+	return document(struct {
+		Status  string `json:"status"`
+		Version string `json:"version"`
+	}{success, h.known.Facts().SupervisorVersion})
+}
+
+// deviceName tells the name the last target gave the device (spec/device-api.md 2.24).
+func (h *handlers) deviceName(*call) Answer {
+	return document(struct {
+		Status string `json:"status"`
+		Name   string `json:"deviceName"`
+	}{success, cmp.Or(h.apps.View().DeviceName, "local")})
+}
+
+// deviceInfo tells what kind of board this is (spec/device-api.md 2.32).
+func (h *handlers) deviceInfo(*call) Answer {
+	type info struct {
+		Arch       string `json:"arch"`
+		DeviceType string `json:"deviceType"`
+	}
+	facts := h.known.Facts()
+	return document(struct {
+		Status string `json:"status"`
+		Info   info   `json:"info"`
+	}{success, info{cmp.Or(facts.Arch, "unknown"), cmp.Or(facts.DeviceType, "unknown")}})
+}
+
+// localTarget shows the target state of the apps in scope (spec/device-api.md 2.30).
+func (h *handlers) localTarget(c *call) Answer {
+	state, err := h.apps.LocalTarget(c.caller.covers)
+	if err != nil {
+		return problem(err)
+	}
+	body := append(encoded(`{"status":"success","state":`), state...)
+	return Answer{fasthttp.StatusOK, append(body, '}')}
+}
+
+// setLocalTarget replaces the target state in local mode (spec/device-api.md 2.31).
+func (h *handlers) setLocalTarget(c *call) Answer {
+	body := c.raw
+	if len(body) == 0 {
+		body = []byte("{}")
+	}
+	err := h.apps.SetLocalTarget(body)
+	var invalid *view.InvalidTargetError
+	switch {
+	case errors.Is(err, view.ErrNotLocalMode) || errors.As(err, &invalid):
+		return fail(fasthttp.StatusBadRequest, err.Error())
+	case err != nil:
+		return problem(err)
+	}
+	return document(status{success, "OK"})
+}

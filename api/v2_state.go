@@ -1,0 +1,159 @@
+package api
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/view"
+)
+
+// isoTime is ISO 8601 with milliseconds, for times in UTC.
+const isoTime = "2006-01-02T15:04:05.000Z"
+
+// appState tells how the containers and images of one app are (spec/device-api.md 2.20).
+func (h *handlers) appState(c *call) Answer {
+	state, _, ok := h.synced()
+	if !ok {
+		return fail(fasthttp.StatusInternalServerError, textStateUnreadable(c.appID))
+	}
+	app := appByID(state, c.appID)
+	if app == nil || !isInstalled(app) {
+		return deniedState(c.appID)
+	}
+	return document(AppState{
+		Commit: app.Commit,
+		Local:  map[string]LocalServices{strconv.Itoa(app.ID): {localServices(app)}},
+	})
+}
+
+// localServices lists containers and then the images that have none, by image id.
+func localServices(app *view.App) map[string]LocalService {
+	services := map[string]LocalService{}
+	for _, c := range oldestFirst(app.Containers) {
+		key := strconv.Itoa(c.ImageID)
+		if older, twice := services[key]; twice {
+			older.Status = "Handing over"
+			services[key] = older
+			continue
+		}
+		services[key] = LocalService{Status: c.Status, ReleaseID: c.ReleaseID}
+	}
+	for _, image := range app.Images {
+		key := strconv.Itoa(image.ImageID)
+		if _, known := services[key]; !known {
+			services[key] = LocalService{image.Status, image.ReleaseID, image.Progress}
+		}
+	}
+	return services
+}
+
+func oldestFirst(containers []view.Container) []view.Container {
+	return slices.SortedStableFunc(slices.Values(containers), func(a, b view.Container) int {
+		return a.CreatedAt.Compare(b.CreatedAt)
+	})
+}
+
+// stateStatus tells whether an update runs and how one app is (spec/device-api.md 2.21).
+func (h *handlers) stateStatus(c *call) Answer {
+	state, refusal, ok := h.synced()
+	if !ok {
+		return refusal
+	}
+	inScope := func(a *view.App) bool { return c.caller.covers(a.ID) }
+	s := StateStatus{
+		Status:                  success,
+		AppState:                "applied",
+		OverallDownloadProgress: meanProgress(state, inScope),
+		Containers:              []StatusContainer{},
+		Images:                  []StatusImage{},
+	}
+	if state.Applying {
+		s.AppState = "applying"
+	}
+	app := mainApp(state, func(a *view.App) bool { return inScope(a) && isInstalled(a) })
+	if app == nil {
+		return document(s)
+	}
+	s.Release = app.Commit
+	for i := range app.Containers {
+		s.Containers = append(s.Containers, statusContainer(&app.Containers[i]))
+	}
+	for i := range app.Images {
+		s.Images = append(s.Images, statusImage(&app.Images[i]))
+	}
+	slices.SortStableFunc(s.Images, func(a, b StatusImage) int {
+		return cmp.Compare(downloadRank(a), downloadRank(b))
+	})
+	return document(s)
+}
+
+func downloadRank(i StatusImage) int {
+	if i.Status == stateDownloading {
+		return 0
+	}
+	return 1
+}
+
+func statusContainer(c *view.Container) StatusContainer {
+	return StatusContainer{
+		Status:      c.Status,
+		ServiceName: c.ServiceName,
+		AppID:       c.AppID,
+		ImageID:     c.ImageID,
+		ServiceID:   c.ServiceID,
+		ContainerID: c.ID,
+		CreatedAt:   c.CreatedAt.UTC().Format(isoTime),
+	}
+}
+
+func statusImage(i *view.Image) StatusImage {
+	return StatusImage{
+		Name:             i.Name,
+		AppID:            i.AppID,
+		ServiceName:      i.ServiceName,
+		ImageID:          i.ImageID,
+		DockerImageID:    i.EngineID,
+		Status:           i.Status,
+		DownloadProgress: i.Progress,
+	}
+}
+
+// containerID names containers by service (spec/device-api.md 2.23). While one is handed over to
+// another, the new one is named.
+func (h *handlers) containerID(c *call) Answer {
+	state, refusal, ok := h.synced()
+	if !ok {
+		return refusal
+	}
+	services := map[string]string{}
+	asked := cmp.Or(c.query("serviceName"), c.query("service"))
+	for i := range state.Apps {
+		app := &state.Apps[i]
+		if !c.caller.covers(app.ID) {
+			continue
+		}
+		if found := newest(app, ofService(asked)); asked != "" && found != nil {
+			return document(containerAnswer{Status: success, ContainerID: found.ID})
+		}
+		for _, container := range oldestFirst(app.Containers) {
+			services[container.ServiceName] = container.ID
+		}
+	}
+	if asked != "" {
+		return fail(fasthttp.StatusServiceUnavailable, textServiceName)
+	}
+	return document(containersAnswer{success, services})
+}
+
+type containerAnswer struct {
+	Status      string `json:"status"`
+	ContainerID string `json:"containerId"`
+}
+
+type containersAnswer struct {
+	Status   string            `json:"status"`
+	Services map[string]string `json:"services"`
+}
