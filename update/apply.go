@@ -63,7 +63,9 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.HandOver:
 		return x.handOver(ctx, s)
 	case plan.SetCommit:
-		return x.book.commit(s.AppUUID, s.Commit)
+		return x.book.commit(s.AppUUID, s.Commit, s.Source)
+	case plan.RollBack:
+		return x.book.fail(s.AppUUID, s.Source, s.Reason)
 	}
 	return fmt.Errorf("unknown step %q", s.Kind)
 }

@@ -1,12 +1,16 @@
 package update
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
 	"resin-supervisor/update/current"
+	"resin-supervisor/update/target"
 )
 
 // Documents is durable storage for small documents, as package store provides it.
@@ -15,19 +19,36 @@ type Documents interface {
 	Save(name string, version int, v any) error
 }
 
-// book keeps what the engine cannot tell: which images are the agent's, and which release of an app
-// was last fully applied (spec/cloud.md 7.1). What it says is durable before it shows.
+// book keeps what the engine cannot tell: which images are the agent's, which release of an app was
+// last fully applied, and which one failed its trial (spec/cloud.md 7.1). What it says is durable
+// before it shows.
 type book struct {
 	docs Documents
 	cell *cell
 	mu   sync.Mutex // orders the changes; held while saving so that the next starts from what is durable
+	done map[string]history
+}
+
+// history is what is kept of one app.
+type history struct {
+	Commit string          `json:"commit,omitempty"` // last fully applied release
+	App    json.RawMessage `json:"app,omitempty"`    // what the target said of the app then
+	Failed *failure        `json:"failed,omitempty"`
+}
+
+// failure is a release that did not pass its trial. It is not tried again until the target names
+// the app in another way.
+type failure struct {
+	Digest string `json:"digest"` // of what the target says of the app
+	Commit string `json:"commit"`
+	Reason string `json:"reason"`
 }
 
 // The documents of the book.
 const (
-	imagesDocument  = "images"
-	commitsDocument = "commits"
-	bookVersion     = 1
+	imagesDocument   = "images"
+	releasesDocument = "releases"
+	bookVersion      = 1
 )
 
 // openBook reads the book into an empty current state.
@@ -36,16 +57,26 @@ func openBook(docs Documents) (*book, error) {
 	if _, err := docs.Load(imagesDocument, bookVersion, &records); err != nil {
 		return nil, fmt.Errorf("open image records: %w", err)
 	}
-	commits := make(map[string]string)
-	if _, err := docs.Load(commitsDocument, bookVersion, &commits); err != nil {
-		return nil, fmt.Errorf("open commits: %w", err)
+	b := &book{docs: docs, done: make(map[string]history)}
+	if _, err := docs.Load(releasesDocument, bookVersion, &b.done); err != nil {
+		return nil, fmt.Errorf("open releases: %w", err)
 	}
 	byKey := make(map[string]current.Record, len(records))
 	for _, r := range records {
 		byKey[r.Key()] = r
 	}
-	state := current.Empty().WithRecords(byKey).WithCommits(commits)
-	return &book{docs: docs, cell: newCell(state)}, nil
+	b.cell = newCell(current.Empty().WithRecords(byKey).WithCommits(commits(b.done)))
+	return b, nil
+}
+
+func commits(done map[string]history) map[string]string {
+	m := make(map[string]string, len(done))
+	for uuid, h := range done {
+		if h.Commit != "" {
+			m[uuid] = h.Commit
+		}
+	}
+	return m
 }
 
 // add records images of services.
@@ -70,9 +101,6 @@ func (b *book) records(change func(map[string]current.Record)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := maps.Clone(b.cell.load().Records)
-	if next == nil {
-		next = make(map[string]current.Record)
-	}
 	change(next)
 	list := make([]current.Record, 0, len(next))
 	for _, key := range slices.Sorted(maps.Keys(next)) {
@@ -85,22 +113,76 @@ func (b *book) records(change func(map[string]current.Record)) error {
 	return nil
 }
 
-// commit notes the release an app reached; an empty one forgets the app.
-func (b *book) commit(appUUID, release string) error {
+// commit notes the release an app reached and what the target said of it; without a commit the app
+// is forgotten.
+func (b *book) commit(appUUID, release string, app *target.App) error {
+	return b.releases(func(m map[string]history) error {
+		if release == "" {
+			delete(m, appUUID)
+			return nil
+		}
+		raw, err := encodeApp(app)
+		h := history{Commit: release, App: raw}
+		if m[appUUID].Commit == release {
+			h.Failed = m[appUUID].Failed
+		}
+		m[appUUID] = h
+		return err
+	})
+}
+
+// fail notes that a release did not pass its trial.
+func (b *book) fail(appUUID string, app *target.App, reason string) error {
+	return b.releases(func(m map[string]history) error {
+		digest, err := digestOf(app)
+		h := m[appUUID]
+		h.Failed = &failure{Digest: digest, Commit: app.Release.Commit, Reason: reason}
+		m[appUUID] = h
+		return err
+	})
+}
+
+func (b *book) releases(change func(map[string]history) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := maps.Clone(b.cell.load().Commits)
-	if next == nil {
-		next = make(map[string]string)
+	next := maps.Clone(b.done)
+	if err := change(next); err != nil {
+		return err
 	}
-	if release == "" {
-		delete(next, appUUID)
-	} else {
-		next[appUUID] = release
+	if err := b.docs.Save(releasesDocument, bookVersion, next); err != nil {
+		return fmt.Errorf("store releases: %w", err)
 	}
-	if err := b.docs.Save(commitsDocument, bookVersion, next); err != nil {
-		return fmt.Errorf("store commits: %w", err)
-	}
-	b.cell.fold(func(s *current.State) *current.State { return s.WithCommits(next) })
+	b.done = next
+	b.cell.fold(func(s *current.State) *current.State { return s.WithCommits(commits(next)) })
 	return nil
+}
+
+// before is the last fully applied release of an app as the target described it, nil when there is
+// none, and the release that failed, nil when none did.
+func (b *book) before(appUUID string) (*target.App, *failure) {
+	b.mu.Lock()
+	h := b.done[appUUID]
+	b.mu.Unlock()
+	if h.App == nil {
+		return nil, h.Failed
+	}
+	s, _, err := target.DecodeV3Entry(h.App)
+	if err != nil {
+		return nil, h.Failed
+	}
+	return s.Apps[appUUID], h.Failed
+}
+
+// encodeApp is the durable form of one app.
+func encodeApp(app *target.App) (json.RawMessage, error) {
+	if app == nil {
+		return nil, nil
+	}
+	return target.Encode(&target.State{Apps: map[string]*target.App{app.UUID: app}})
+}
+
+func digestOf(app *target.App) (string, error) {
+	raw, err := encodeApp(app)
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), err
 }

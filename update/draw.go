@@ -55,7 +55,7 @@ func (d *drawing) locked(uuid string) bool {
 func (d *drawing) target(a *target.App) {
 	app := &view.App{
 		ID: a.ID, UUID: a.UUID, Name: a.Name, Class: a.Class, IsHost: a.IsHost, InTarget: true, Rejected: a.Rejected,
-		Commit: d.cur.Commits[a.UUID], LockHeld: d.locked(a.UUID),
+		Commit: d.cur.Commits[a.UUID], LockHeld: d.locked(a.UUID), RolledBack: d.status.rolledBack[a.UUID],
 	}
 	if resolved := d.status.apps[a.UUID]; resolved != nil {
 		app.Rejected = resolved.Rejected

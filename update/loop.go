@@ -35,12 +35,16 @@ type loop struct {
 	freed    map[int]context.CancelFunc
 	actions  map[string]*action // intermediate targets, by app uuid
 	backoff  *backoff
-	adopted  bool // the keys of running containers were taken over
+	trials   trials
+	noted    map[string]*target.App // apps (uuid) whose settled form the book holds
+	adopted  bool                   // the keys of running containers were taken over
 
 	force     bool // override update locks until the target is reached
 	override  bool // override update locks always, by configuration
 	localMode bool
 	managed   bool
+	// trialDefault is the rollback timeout of services that name none, 0 for none.
+	trialDefault time.Duration
 
 	status status
 	show   func(status) // publishes status to readers
@@ -70,6 +74,7 @@ type status struct {
 	touched                               map[string]string // app uuid and service -> reason of the last step
 	target                                *target.State
 	apps                                  plan.Target
+	rolledBack                            map[string]string // app uuid -> which release failed, and why
 	localMode                             bool
 }
 
@@ -140,9 +145,11 @@ func (l *loop) pass(ctx context.Context) time.Time {
 		l.log.Warn().Err(err).Msg("images of the target were not inspected")
 		return time.Now().Add(reconnectMin)
 	}
-	l.status.apps = apps
-	steps := plan.Next(l.cell.load(), l.effective(apps), l.options())
-	next := l.begin(ctx, steps)
+	l.status.apps, l.status.rolledBack = apps, l.resolve.rolledBack
+	o := l.options()
+	o.Trial = l.trials.of(l, apps)
+	steps := plan.Next(l.cell.load(), l.effective(apps), o)
+	next := sooner(l.begin(ctx, steps), l.trials.begin(l, o.Trial, steps))
 	l.settle(steps)
 	l.status.next = next
 	return next
@@ -166,7 +173,7 @@ func (l *loop) effective(apps plan.Target) plan.Target {
 
 func (l *loop) options() plan.Options {
 	o := plan.Options{
-		Held: l.held, Leftover: l.leftover, MaxPulls: maxPulls,
+		Now: time.Now(), Held: l.held, Leftover: l.leftover, MaxPulls: maxPulls,
 		KeepImages: l.localMode && l.managed, KeepVolumes: l.localMode,
 		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
 	}
@@ -187,18 +194,28 @@ func (l *loop) options() plan.Options {
 func (l *loop) begin(ctx context.Context, steps []plan.Step) (next time.Time) {
 	now := time.Now()
 	for _, s := range steps {
-		if s.Kind == plan.Wait || l.running[s.Key] != nil {
+		if s.Kind == plan.Wait {
+			next = sooner(next, s.Until)
+			continue
+		}
+		if l.running[s.Key] != nil {
 			continue
 		}
 		if until := l.backoff.until(s); until.After(now) {
-			if next.IsZero() || until.Before(next) {
-				next = until
-			}
+			next = sooner(next, until)
 			continue
 		}
 		l.launch(ctx, s)
 	}
 	return next
+}
+
+// sooner is the earlier of two times, of which zero means never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (l *loop) launch(ctx context.Context, s plan.Step) {
@@ -276,6 +293,8 @@ func (l *loop) succeeded(s plan.Step) {
 		delete(l.leftover, s.AppID)
 	case plan.Fetch:
 		l.status.downloaded = true
+	case plan.RollBack:
+		l.rolledBack(s)
 	}
 	l.logStep(l.log.Debug(), s).Msg("step done")
 	if l.backoff.done(s, time.Now()) {
@@ -357,9 +376,10 @@ func (l *loop) settle(steps []plan.Step) {
 			moved = true
 		}
 	}
-	for uuid := range l.status.apps {
+	for uuid, a := range l.status.apps {
 		if !open[uuid] {
 			l.backoff.settled(uuid)
+			l.note(a)
 		}
 	}
 	busy := moved || len(open) > 0 || len(l.actions) > 0
@@ -380,6 +400,18 @@ func (l *loop) settle(steps []plan.Step) {
 	l.status.problems = nil
 	if reached {
 		l.idle()
+	}
+}
+
+// note keeps what the target says of a settled app up to date in the book, for the way back: it may
+// change without a new release.
+func (l *loop) note(a *compose.App) {
+	if a.Source == nil || a.Commit == "" || a.Rejected != "" || l.noted[a.UUID] == a.Source || l.cell.load().Commits[a.UUID] != a.Commit {
+		return
+	}
+	l.noted[a.UUID] = a.Source
+	if err := l.exec.book.commit(a.UUID, a.Commit, a.Source); err != nil {
+		l.log.Error().Err(err).Str("app", a.Name).Msg("release was not noted")
 	}
 }
 

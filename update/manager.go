@@ -73,11 +73,11 @@ func New(o Options) (*Manager, error) {
 	}
 	m.loop = &loop{
 		exec: m.exec, watch: m.watch, cell: b.cell, log: o.Log,
-		resolve: &resolver{log: o.Log, facts: o.Facts, keys: o.Keys, told: make(map[string]string), stale: true},
+		resolve: &resolver{log: o.Log, book: b, facts: o.Facts, keys: o.Keys, told: make(map[string]string), stale: true},
 		calls:   make(chan func()), results: make(chan result),
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
-		backoff: newBackoff(o.PollInterval), managed: o.Endpoint != "", localMode: t.localMode(),
+		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), trialDefault: t.trialTime(), managed: o.Endpoint != "", localMode: t.localMode(),
 		status: status{touched: make(map[string]string)},
 		show:   func(s status) { m.status.Store(&s) },
 		idle:   debug.FreeOSMemory, // an apply leaves more garbage than an idle agent collects for hours

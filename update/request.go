@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"resin-supervisor/update/compose"
@@ -165,6 +164,7 @@ func (m *Manager) adopt(force bool) error {
 	t := m.targets.active()
 	return m.loop.call(m.life, func() {
 		m.loop.localMode, m.loop.override = m.targets.localMode(), m.targets.lockOverride()
+		m.loop.trialDefault = m.targets.trialTime()
 		if t != nil {
 			m.loop.setTarget(t, force)
 		}
@@ -174,23 +174,18 @@ func (m *Manager) adopt(force bool) error {
 // LocalTarget is the stored target in the shape that SetLocalTarget takes, with the apps that
 // inScope allows (spec/device-api.md 2.30).
 func (m *Manager) LocalTarget(inScope func(appID int) bool) ([]byte, error) {
-	s := m.status.Load()
-	config := make(map[string]string)
+	s, localMode := m.targets.present()
+	config := fold(s.Config)
 	var apps []*target.App
-	name := ""
-	if s.target != nil {
-		name = s.target.Name
-		maps.Copy(config, fold(s.target.Config))
-		for _, a := range s.target.Apps {
-			if inScope(a.ID) {
-				apps = append(apps, a)
-			}
+	for _, a := range s.Apps {
+		if inScope(a.ID) {
+			apps = append(apps, a)
 		}
 	}
-	if s.localMode {
+	if localMode {
 		config["SUPERVISOR_LOCAL_MODE"] = "1"
 	}
-	return target.EncodeLocal(name, config, apps)
+	return target.EncodeLocal(s.Name, config, apps)
 }
 
 func notInState(appID int) error {

@@ -22,11 +22,14 @@ type resolver struct {
 	target *target.State
 	facts  compose.Facts
 	keys   Keys
+	book   *book
 	told   map[string]string // app uuid -> what was logged of it last
 
 	stale  bool
 	images uint64 // current.State.ImageRevision of the last result
 	result plan.Target
+	// rolledBack says of apps (uuid) that the release before applies, and why.
+	rolledBack map[string]string
 }
 
 // Keys is what the update loop asks of the keyring: the API key of a service, made durable at its
@@ -40,7 +43,7 @@ type Keys interface {
 func (r *resolver) wanted(cur *current.State) []string {
 	ids := make(map[string]bool)
 	for _, a := range r.target.Apps {
-		if a.Release == nil {
+		if a = r.instead(a); a.Release == nil {
 			continue
 		}
 		for _, s := range a.Release.Services {
@@ -57,6 +60,7 @@ func (r *resolver) apps(ctx context.Context, cur *current.State, w *watch) (plan
 	if !r.stale && r.images == cur.ImageRevision {
 		return r.result, nil
 	}
+	r.rolledBack = make(map[string]string)
 	for _, id := range r.wanted(cur) {
 		if err := w.look(ctx, object{"image", id}); err != nil {
 			return nil, err
@@ -66,7 +70,7 @@ func (r *resolver) apps(ctx context.Context, cur *current.State, w *watch) (plan
 	r.stale, r.images = false, cur.ImageRevision
 	r.result = make(plan.Target, len(r.target.Apps))
 	for uuid, a := range r.target.Apps {
-		r.result[uuid] = r.app(a, cur)
+		r.result[uuid] = r.app(r.instead(a), cur)
 	}
 	return r.result, nil
 }

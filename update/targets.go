@@ -7,9 +7,11 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -72,13 +74,28 @@ func (t *targets) report(problems []target.Problem) {
 }
 
 // localMode tells whether the local target applies: always on a device without a cloud.
-func (t *targets) localMode() bool { return t.endpoint == "" || t.stored.LocalMode }
+func (t *targets) localMode() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.source() == localSource
+}
 
+// source is where the target that applies comes from. The caller holds mu.
 func (t *targets) source() string {
-	if t.localMode() {
+	if t.endpoint == "" || t.stored.LocalMode {
 		return localSource
 	}
 	return t.endpoint
+}
+
+// config holds the configuration variables of the target that applies, without prefixes.
+func (t *targets) config() map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.states[t.source()]; s != nil {
+		return fold(s.Config)
+	}
+	return nil
 }
 
 // active is the target that applies now, nil when none was ever set. Unmet contracts are marked in
@@ -100,6 +117,17 @@ func (t *targets) active() *target.State {
 	}
 	t.report(target.CheckContracts(own, t.contracts))
 	return own
+}
+
+// present is the target that applies as it was stored, empty when none was, and whether it is the
+// local one. It must not be changed.
+func (t *targets) present() (s *target.State, localMode bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s = t.states[t.source()]; s == nil {
+		s = &target.State{}
+	}
+	return s, t.source() == localSource
 }
 
 // set stores the target of a source.
@@ -155,15 +183,21 @@ func (t *targets) preload(path string) error {
 
 // lockOverride tells whether the configuration lets updates ignore user locks (spec/engine.md 7).
 func (t *targets) lockOverride() bool {
-	s := t.states[t.source()]
-	if s == nil {
-		return false
-	}
-	config := fold(s.Config)
+	config := t.config()
 	if v, set := config["OVERRIDE_LOCK"]; set {
 		return compose.Truthy(v)
 	}
 	return compose.Truthy(config["SUPERVISOR_OVERRIDE_LOCK"])
+}
+
+// trialTime is the rollback timeout that the configuration sets for every release, in milliseconds,
+// 0 for none.
+func (t *targets) trialTime() time.Duration {
+	ms, err := strconv.Atoi(t.config()["SUPERVISOR_ROLLBACK_TIMEOUT"])
+	if err != nil || ms < 0 {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // fold strips the prefixes of configuration variables; of one name the BALENA_ form wins, then the

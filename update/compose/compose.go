@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/target"
 )
 
 // Facts is what the device itself contributes to every container (spec/engine.md 2.5 and 2.6).
@@ -37,6 +38,7 @@ type App struct {
 	Name     string
 	Class    string
 	IsHost   bool
+	Source   *target.App
 	Rejected string // why the app must not be touched, empty when it may
 	Commit   string // empty when the target has no release for the app
 	Release  int

@@ -30,7 +30,7 @@ type resolver struct {
 // be honoured: nothing of the app may be changed. What was merely ignored is in App.Warnings.
 func Resolve(app *target.App, facts *Facts, image func(ref string) *doc.Image) (*App, error) {
 	out := &App{
-		ID: app.ID, UUID: app.UUID, Name: app.Name, Class: app.Class, IsHost: app.IsHost, Rejected: app.Rejected,
+		ID: app.ID, UUID: app.UUID, Name: app.Name, Class: app.Class, IsHost: app.IsHost, Source: app, Rejected: app.Rejected,
 		Services: map[string]*Service{}, Networks: map[string]*Network{}, Volumes: map[string]*Volume{},
 	}
 	if app.Release == nil {

@@ -19,10 +19,14 @@ func (a *app) update() []Step {
 	if w.needLock {
 		w.add(a.takeLock(w.lockReason))
 	}
-	if len(w.steps) == 0 && !a.opts.Busy[a.uuid] && !a.intermediate() {
-		return a.settle()
+	steps := w.steps
+	if len(steps) == 0 && !a.opts.Busy[a.uuid] && !a.intermediate() {
+		steps = a.settle()
 	}
-	return w.steps
+	if a.late(steps) {
+		return []Step{a.rollBack(steps)}
+	}
+	return steps
 }
 
 // work collects the steps of one app in one pass.
@@ -181,8 +185,11 @@ func (a *app) takeLock(reason string) Step {
 func (a *app) settle() []Step {
 	var steps []Step
 	if a.want.Commit != a.cur.Commits[a.uuid] {
+		if trial := a.trial(); trial != nil {
+			return trial
+		}
 		s := a.step(SetCommit, "commit", "every step of the release is done")
-		s.Commit = a.want.Commit
+		s.Commit, s.Source = a.want.Commit, a.want.Source
 		steps = append(steps, s)
 	}
 	return append(steps, a.releaseLock()...)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
@@ -24,6 +25,11 @@ type Options struct {
 	// Intermediate holds the apps whose target is only wanted for a moment, and why: they keep
 	// their lock, their commit and their images (spec/engine.md 5.8).
 	Intermediate map[string]string
+	// Now is the time, for how long containers have been running.
+	Now time.Time
+	// Trial holds the apps (by uuid) whose release must prove itself before it becomes the
+	// current one, and until when; the zero time while it has not begun.
+	Trial map[string]time.Time
 	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.
 	Purge map[string]bool
 	// MaxPulls bounds the downloads that run at once.

@@ -5,9 +5,11 @@ package plan
 
 import (
 	"strings"
+	"time"
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
+	"resin-supervisor/update/target"
 )
 
 // Kind names what a step does (spec/engine.md 5.1).
@@ -31,6 +33,7 @@ const (
 	Rename        Kind = "rename"     // same configuration, other release: metadata update
 	Start         Kind = "start"      // create where missing, join networks, start
 	HandOver      Kind = "handover"   // start the new container beside the old one
+	RollBack      Kind = "roll back"  // give up the release and go back to the one before
 	SetCommit     Kind = "set commit" // the release is fully applied
 	Wait          Kind = "wait"       // nothing to do now, but the app is not settled
 )
@@ -56,6 +59,8 @@ type Step struct {
 	Services  []string           // TakeLock: whose locks to take
 	ReleaseID int                // Start, Rename, HandOver: of the target release
 	Commit    string             // the same; Commit: empty forgets the app
+	Source    *target.App        // SetCommit, RollBack: the app as the target names it, nil when it is gone
+	Until     time.Time          // Wait: when to look again, zero when something will change
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
 }
 
@@ -88,7 +93,7 @@ func (s Step) Subject() string {
 		add("network", s.Network.Name)
 	case RemoveNetwork:
 		add("network", s.Object)
-	case SetCommit:
+	case SetCommit, RollBack:
 		add("release", s.Commit)
 	}
 	return b.String()

@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+)
+
+// steady is how long a container without a health check must have been running before it counts as
+// good: a crash shows within it.
+const steady = 10 * time.Second
+
+// trial keeps a release on trial from becoming the current one until every service runs and, where
+// it has a health check, is healthy. It is nil when the release has proved itself or need not.
+func (a *app) trial() []Step {
+	if _, on := a.opts.Trial[a.uuid]; !on {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.want.Services)) {
+		why, until := a.unproven(a.want.Services[name])
+		if why == "" {
+			continue
+		}
+		s := a.step(Wait, "trial", "the release is on trial: service "+name+" "+why)
+		s.Until = until
+		return []Step{s}
+	}
+	return nil
+}
+
+// late tells whether the time of a trial is up while something of the release is still open.
+func (a *app) late(open []Step) bool {
+	deadline := a.opts.Trial[a.uuid]
+	return !deadline.IsZero() && !a.opts.Now.Before(deadline) && len(open) > 0 && open[0].Kind != SetCommit
+}
+
+func (a *app) rollBack(open []Step) Step {
+	s := a.step(RollBack, "trial", "the time of its trial is up: "+open[0].Reason)
+	s.Commit, s.Source = a.want.Commit, a.want.Source
+	return s
+}
+
+// unproven says what keeps a service from counting as good, and when that passes by itself.
+func (a *app) unproven(s *compose.Service) (why string, until time.Time) {
+	if !s.Running || len(a.containers[s.Name]) == 0 {
+		return "", time.Time{}
+	}
+	c := a.containers[s.Name][0]
+	switch {
+	case finished(s, c):
+		return "", time.Time{}
+	case c.Status != "running":
+		return "is " + c.Status, time.Time{}
+	case c.Health == "healthy":
+		return "", time.Time{}
+	case c.Health != "":
+		return "is " + c.Health, time.Time{}
+	}
+	if good := c.StartedAt.Add(steady); good.After(a.opts.Now) {
+		return "has just been started", good
+	}
+	return "", time.Time{}
+}
+
+// finished tells whether a container ended well and is not meant to be started again.
+func finished(s *compose.Service, c *current.Container) bool {
+	policy := s.Container.Doc.HostConfig.RestartPolicy.Name
+	return c.Status == "exited" && c.ExitCode == 0 && (policy == "no" || policy == "on-failure")
+}
