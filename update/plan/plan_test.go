@@ -41,7 +41,8 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) network(n *compose.Network, uuid string, id int) {
-	key := fmt.Sprintf("net%d", len(w.cur.Networks))
+	w.born = w.born.Add(time.Second)
+	key := fmt.Sprintf("net%d", w.born.Unix())
 	w.cur.Networks[key] = &current.Network{ID: key, Name: n.Name, AppID: id, AppUUID: uuid, Config: n}
 }
 
@@ -100,7 +101,7 @@ func (w *world) install(uuid string) {
 
 func (w *world) container(a *compose.App, s *compose.Service, status string) *current.Container {
 	w.born = w.born.Add(time.Second)
-	id := fmt.Sprintf("c%02d-%s", len(w.cur.Containers), s.Name)
+	id := fmt.Sprintf("c%d-%s", w.born.Unix(), s.Name)
 	c := &current.Container{
 		ID: id, Name: compose.ContainerName(s.Name, s.ImageID, a.Release, a.Commit), AppID: a.ID, AppUUID: a.UUID,
 		ServiceName: s.Name, ServiceID: s.ID, ImageID: s.ImageID, ReleaseID: a.Release, Commit: a.Commit,

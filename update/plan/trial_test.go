@@ -1,0 +1,85 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// onTrial is release c2 of one service in place, with the state of its container.
+func onTrial(t *testing.T, status, health string, ranFor time.Duration) *world {
+	w := newWorld(t)
+	w.present("web:1")
+	w.app("u1", 1, "c2", service("web", "web:1", nil))
+	w.install("u1")
+	w.cur.Commits["u1"] = "c1"
+	w.opts.Now = time.Unix(5000, 0)
+	w.opts.Trial = map[string]time.Time{"u1": w.opts.Now.Add(time.Minute)}
+	for _, c := range w.cur.Containers {
+		c.Status, c.Running, c.Health = status, status == "running", health
+		c.StartedAt = w.opts.Now.Add(-ranFor)
+	}
+	return w
+}
+
+func TestReleaseOnTrialBecomesCurrentWhenGood(t *testing.T) {
+	f := func(status, health string, ranFor time.Duration, want string) {
+		t.Helper()
+		if got := strings.Join(lines(onTrial(t, status, health, ranFor).next()), "; "); got != want {
+			t.Errorf("%s, health %q, for %v: %s, want %s", status, health, ranFor, got, want)
+		}
+	}
+	f("running", "healthy", time.Second, "set commit app shop release c2")
+	f("running", "starting", time.Hour, "wait app shop")
+	f("running", "unhealthy", time.Hour, "wait app shop")
+	f("running", "", time.Second, "wait app shop")
+	f("running", "", time.Hour, "set commit app shop release c2")
+	f("restarting", "", time.Hour, "wait app shop")
+	f("exited", "", time.Hour, "wait app shop")
+}
+
+func TestWaitOnTrialSaysWhenItPasses(t *testing.T) {
+	w := onTrial(t, "running", "", 4*time.Second)
+	if s := w.next()[0]; !s.Until.Equal(w.opts.Now.Add(steady - 4*time.Second)) {
+		t.Errorf("wait until %v", s.Until)
+	}
+}
+
+func TestReleaseIsRolledBackWhenTimeIsUp(t *testing.T) {
+	w := onTrial(t, "running", "unhealthy", time.Hour)
+	w.opts.Trial["u1"] = w.opts.Now
+	w.want("roll back app shop release c2")
+	if s := w.next()[0]; !strings.Contains(s.Reason, "unhealthy") || s.Source == nil {
+		t.Errorf("step %v from %v", s, s.Source)
+	}
+	w = onTrial(t, "running", "healthy", time.Hour)
+	w.opts.Trial["u1"] = w.opts.Now
+	w.want("set commit app shop release c2")
+	w = onTrial(t, "created", "", 0) // a container that cannot be started
+	w.opts.Trial["u1"] = w.opts.Now
+	w.want("roll back app shop release c2")
+}
+
+func TestWithoutTrialAReleaseIsCurrentAtOnce(t *testing.T) {
+	w := onTrial(t, "running", "unhealthy", time.Second)
+	w.opts.Trial = nil
+	w.want("set commit app shop release c2")
+}
+
+// A job that ended well and is not to be started again does not hold up the release.
+func TestFinishedJobIsGood(t *testing.T) {
+	f := func(policy string, exit int, want string) {
+		t.Helper()
+		w := onTrial(t, "exited", "", time.Hour)
+		w.target.Apps["u1"].Release.Services["web"].Composition = map[string]any{"restart": policy}
+		for _, c := range w.cur.Containers {
+			c.ExitCode, c.Config = exit, w.resolve()["u1"].Services["web"].Container
+		}
+		if got := strings.Join(lines(w.next()), "; "); got != want {
+			t.Errorf("policy %s, exit code %d: %s, want %s", policy, exit, got, want)
+		}
+	}
+	f("no", 0, "set commit app shop release c2")
+	f("no", 1, "wait app shop")
+	f("always", 0, "wait app shop")
+}
