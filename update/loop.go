@@ -196,6 +196,7 @@ func (l *loop) begin(ctx context.Context, steps []plan.Step) (next time.Time) {
 	for _, s := range steps {
 		if s.Kind == plan.Wait {
 			next = sooner(next, s.Until)
+			l.fault(s)
 			continue
 		}
 		if l.running[s.Key] != nil {
@@ -208,6 +209,21 @@ func (l *loop) begin(ctx context.Context, steps []plan.Step) (next time.Time) {
 		l.launch(ctx, s)
 	}
 	return next
+}
+
+// fault tells of a target that cannot be reached, once for as long as it stays so.
+func (l *loop) fault(s plan.Step) {
+	if !s.Fault {
+		return
+	}
+	l.status.failed = true
+	for _, p := range l.status.problems {
+		if p.Subject == s.Subject() && p.Error == s.Reason {
+			return
+		}
+	}
+	l.logStep(l.log.Error(), s).Msg("target cannot be reached")
+	l.problem(s, s.Reason)
 }
 
 // sooner is the earlier of two times, of which zero means never.

@@ -39,7 +39,7 @@ type Keys interface {
 	Adopt(appID int, service, key string) (bool, error)
 }
 
-// wanted lists the image references of the target that are on the engine but not inspected yet.
+// wanted lists the images of the target and of containers that were not inspected yet.
 func (r *resolver) wanted(cur *current.State) []string {
 	ids := make(map[string]bool)
 	for _, a := range r.target.Apps {
@@ -50,6 +50,11 @@ func (r *resolver) wanted(cur *current.State) []string {
 			if image := cur.FindImage(s.Image); image != nil && image.Doc == nil {
 				ids[image.ID] = true
 			}
+		}
+	}
+	for _, c := range cur.Containers {
+		if image := cur.Images[c.ImageEngine]; image != nil && image.Doc == nil {
+			ids[image.ID] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(ids))

@@ -365,7 +365,7 @@ func (w *watch) list(ctx context.Context) (current.Listing, error) {
 	wg.Go(func() { l.Volumes, errs[3] = w.listVolumes(ctx) })
 	wg.Go(func() {
 		info, err := w.engine.Info(ctx)
-		l.NoOomKill, errs[4] = !info.OomKillDisable, err
+		l.NoOomKill, l.Machine, errs[4] = !info.OomKillDisable, info.Architecture, err
 	})
 	wg.Wait()
 	return l, errors.Join(errs[:]...)

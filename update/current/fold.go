@@ -15,6 +15,7 @@ type Listing struct {
 	Networks   []*Network
 	Volumes    []*Volume
 	NoOomKill  bool
+	Machine    string
 }
 
 // WithListing replaces all engine objects by what a full listing found. Image documents that were
@@ -22,6 +23,7 @@ type Listing struct {
 func (s *State) WithListing(l Listing) *State {
 	n := s.next()
 	n.Synced, n.Listed, n.NoOomKill = true, true, l.NoOomKill
+	n.Machine = l.Machine
 	n.ImageRevision++
 	n.Containers = index(l.Containers, func(c *Container) string { return c.ID })
 	n.Networks = index(l.Networks, func(x *Network) string { return x.ID })

@@ -34,8 +34,7 @@ type work struct {
 	*app
 	steps      []Step
 	pairing    map[string]*pair
-	images     bool              // every image of the release is on the device
-	missing    string            // one image that is not, for reasons
+	hold       string            // why the release cannot go ahead yet: an image that is missing or does not run here
 	broken     map[string]string // network or volume that must go first -> why
 	pending    map[string]bool   // networks and volumes that do not exist as wanted
 	needLock   bool

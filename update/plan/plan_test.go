@@ -528,3 +528,29 @@ func benchWorld(n int) *world {
 	w.install("u1")
 	return w
 }
+
+// Look before you kill: an image for another machine holds the whole release back, unless the image
+// that runs here says the same of itself.
+func TestImageForAnotherMachineIsRefused(t *testing.T) {
+	f := func(machine, old, fresh string, want ...string) {
+		t.Helper()
+		w := upgrade(t, nil)
+		w.cur.Machine = machine
+		w.present("web:2")
+		r := current.Record{Name: "web:2", AppID: 1, AppUUID: "u1", ServiceName: "web", Commit: "c2", EngineID: "sha256:web:2"}
+		w.cur.Records[r.Key()] = r
+		w.images["web:1"].Architecture, w.images["web:2"].Architecture = old, fresh
+		held(w)
+		w.want(want...)
+		if steps := w.next(); steps[0].Fault != (len(want) == 2) {
+			t.Errorf("%v", steps)
+		}
+	}
+	f("aarch64", "arm64", "amd64", "wait app shop", "wait app shop")
+	f("aarch64", "amd64", "amd64", "kill app shop service web")
+	f("aarch64", "arm64", "arm", "kill app shop service web")
+	f("x86_64", "amd64", "arm64", "wait app shop", "wait app shop")
+	f("armv6l", "arm", "arm64", "wait app shop", "wait app shop")
+	f("x86_64", "", "arm64", "wait app shop", "wait app shop")
+	f("riscv64", "amd64", "arm64", "kill app shop service web")
+}

@@ -11,8 +11,8 @@ import (
 // notReady says what a service still waits for before it may start, empty when nothing
 // (spec/engine.md 5.4, D23).
 func (w *work) notReady(s *compose.Service) string {
-	if !w.images {
-		return "waits for image " + w.missing
+	if w.hold != "" {
+		return "waits: " + w.hold
 	}
 	for _, d := range s.DependsOn {
 		if why := w.unmet(d); why != "" && !d.Optional {

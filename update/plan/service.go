@@ -26,15 +26,15 @@ func (p *pair) due() bool {
 
 // pairs plans the containers of all services of the app.
 func (w *work) pairs() {
-	w.images, w.missing = true, ""
 	w.pairing = make(map[string]*pair)
 	for _, name := range w.serviceNames() {
 		p := w.pair(name)
 		w.pairing[name] = p
 		if p.want != nil && !p.want.ImageKnown {
-			w.images, w.missing = false, p.want.Image
+			w.hold = "image " + p.want.Image + " is not on the device"
 		}
 	}
+	w.refuse()
 	for _, name := range slices.Sorted(maps.Keys(w.pairing)) {
 		w.service(w.pairing[name])
 	}
@@ -134,6 +134,26 @@ func (w *work) service(p *pair) {
 	}
 }
 
+// refuse holds the release back when an image of it cannot run on this device: nothing is stopped
+// for it (what an image says of itself is believed only where the image it replaces told the truth).
+func (w *work) refuse() {
+	for _, name := range slices.Sorted(maps.Keys(w.pairing)) {
+		p := w.pairing[name]
+		if p.want == nil || p.have == nil || !p.want.ImageKnown {
+			continue
+		}
+		fresh, present := w.cur.Images[p.want.Container.Doc.Image], w.cur.Images[p.have.ImageEngine]
+		if fresh == nil || present == nil || !present.Fits(w.cur.Machine) || fresh.Fits(w.cur.Machine) {
+			continue
+		}
+		w.hold = "image " + p.want.Image + " is for " + fresh.Platform() + ", which does not run on " + w.cur.Machine
+		s := w.step(Wait, "platform", "the release is refused: "+w.hold)
+		s.Fault = true
+		w.add(s)
+		return
+	}
+}
+
 // save records an image that is on the device for a service that has no record of it.
 func (w *work) save(p *pair) {
 	if p.want == nil || !p.want.ImageKnown || w.intermediate() {
@@ -168,11 +188,11 @@ func (a *app) imageStep(kind Kind, image, reason string) Step {
 func (w *work) retire(p *pair) {
 	reason := w.because("service " + p.name + " is not in the target")
 	strategy := p.have.Config.Strategy()
-	if killsFirst(strategy) || w.images {
+	if killsFirst(strategy) || w.hold == "" {
 		w.locked(w.kill(p.have, reason))
 		return
 	}
-	w.wait(p.name, "is removed when image "+w.missing+" is here")
+	w.wait(p.name, "is removed later: "+w.hold)
 }
 
 func killsFirst(s compose.Strategy) bool {
@@ -248,8 +268,8 @@ func (w *work) replace(p *pair) {
 		w.fetch(p)
 	case p.want.Strategy == compose.HandOver && w.dependsOnBroken(p.have) == "":
 		w.handOver(p)
-	case !w.images:
-		w.wait(p.name, "is replaced when image "+w.missing+" is here")
+	case w.hold != "":
+		w.wait(p.name, "is replaced later: "+w.hold)
 	default:
 		w.locked(w.kill(p.have, p.differs))
 	}
@@ -267,8 +287,8 @@ func (w *work) handOver(p *pair) {
 
 // rename moves a container whose configuration did not change to the new release.
 func (w *work) rename(p *pair) {
-	if p.want.Strategy == compose.DownloadThenKill && !w.images {
-		w.wait(p.name, "moves to the release when image "+w.missing+" is here")
+	if p.want.Strategy == compose.DownloadThenKill && w.hold != "" {
+		w.wait(p.name, "moves to the release later: "+w.hold)
 		return
 	}
 	s := w.towards(Rename, p, p.stale)

@@ -60,6 +60,7 @@ type Step struct {
 	ReleaseID int                // Start, Rename, HandOver: of the target release
 	Commit    string             // the same; Commit: empty forgets the app
 	Source    *target.App        // SetCommit, RollBack: the app as the target names it, nil when it is gone
+	Fault     bool               // Wait: the target cannot be reached as it is
 	Until     time.Time          // Wait: when to look again, zero when something will change
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
 }
