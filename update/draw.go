@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"resin-supervisor/update/current"
@@ -37,7 +38,10 @@ func draw(s *status, cur *current.State) *view.State {
 		d.order(a)
 		v.Apps = append(v.Apps, *a)
 	}
-	slices.SortFunc(v.Apps, func(x, y view.App) int { return cmp.Or(cmp.Compare(x.ID, y.ID), cmp.Compare(x.UUID, y.UUID)) })
+	sort.Slice(v.Apps, func(i, j int) bool {
+		x, y := &v.Apps[i], &v.Apps[j]
+		return cmp.Or(cmp.Compare(x.ID, y.ID), cmp.Compare(x.UUID, y.UUID)) < 0
+	})
 	return v
 }
 
@@ -169,10 +173,12 @@ func (d *drawing) image(r current.Record, status string, progress *int) {
 }
 
 func (d *drawing) order(a *view.App) {
-	slices.SortFunc(a.Containers, func(x, y view.Container) int {
-		return cmp.Or(cmp.Compare(x.ServiceName, y.ServiceName), x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.ID, y.ID))
+	sort.Slice(a.Containers, func(i, j int) bool {
+		x, y := &a.Containers[i], &a.Containers[j]
+		return cmp.Or(cmp.Compare(x.ServiceName, y.ServiceName), x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.ID, y.ID)) < 0
 	})
-	slices.SortFunc(a.Images, func(x, y view.Image) int {
-		return cmp.Or(cmp.Compare(x.ServiceName, y.ServiceName), cmp.Compare(x.ReleaseID, y.ReleaseID), cmp.Compare(x.Name, y.Name))
+	sort.Slice(a.Images, func(i, j int) bool {
+		x, y := &a.Images[i], &a.Images[j]
+		return cmp.Or(cmp.Compare(x.ServiceName, y.ServiceName), cmp.Compare(x.ReleaseID, y.ReleaseID), cmp.Compare(x.Name, y.Name)) < 0
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 
 	"resin-supervisor/update/engine/doc"
@@ -61,7 +62,10 @@ func canonicalHost(h *doc.HostConfig) {
 	h.DnsOptions, h.ExtraHosts, h.GroupAdd = sortedSet(h.DnsOptions), sortedSet(h.ExtraHosts), sortedSet(h.GroupAdd)
 	h.Sysctls, h.StorageOpt = copyOf(h.Sysctls), copyOf(h.StorageOpt)
 	h.Ulimits = slices.Clone(orNilList(h.Ulimits))
-	slices.SortFunc(h.Ulimits, func(a, b doc.Ulimit) int { return cmp.Compare(a.Name, b.Name) })
+	sort.Slice(h.Ulimits, func(i, j int) bool {
+		a, b := &h.Ulimits[i], &h.Ulimits[j]
+		return cmp.Compare(a.Name, b.Name) < 0
+	})
 	if h.OomKillDisable != nil && !*h.OomKillDisable {
 		h.OomKillDisable = nil
 	}
@@ -136,8 +140,9 @@ func canonicalPorts(bindings map[string][]doc.PortBinding) map[string][]doc.Port
 		out[key] = append(out[key], list...)
 	}
 	for key, list := range out {
-		slices.SortFunc(list, func(a, b doc.PortBinding) int {
-			return cmp.Or(cmp.Compare(a.HostIp, b.HostIp), cmp.Compare(a.HostPort, b.HostPort))
+		sort.Slice(list, func(i, j int) bool {
+			a, b := &list[i], &list[j]
+			return cmp.Or(cmp.Compare(a.HostIp, b.HostIp), cmp.Compare(a.HostPort, b.HostPort)) < 0
 		})
 		if out[key] = slices.Compact(list); len(list) == 0 {
 			delete(out, key)
@@ -158,9 +163,10 @@ func exposed(bindings map[string][]doc.PortBinding) map[string]struct{} {
 
 func canonicalDevices(devices []doc.Device) []doc.Device {
 	out := slices.Clone(orNilList(devices))
-	slices.SortFunc(out, func(a, b doc.Device) int {
+	sort.Slice(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
 		return cmp.Or(cmp.Compare(a.PathInContainer, b.PathInContainer), cmp.Compare(a.PathOnHost, b.PathOnHost),
-			cmp.Compare(a.CgroupPermissions, b.CgroupPermissions))
+			cmp.Compare(a.CgroupPermissions, b.CgroupPermissions)) < 0
 	})
 	return slices.Compact(out)
 }
@@ -202,8 +208,9 @@ func canonicalNetwork(d *doc.NetworkCreate) {
 	for i := range d.IPAM.Config {
 		d.IPAM.Config[i].AuxiliaryAddresses = copyOf(d.IPAM.Config[i].AuxiliaryAddresses)
 	}
-	slices.SortFunc(d.IPAM.Config, func(a, b doc.IPAMPool) int {
-		return cmp.Or(cmp.Compare(a.Subnet, b.Subnet), cmp.Compare(a.IPRange, b.IPRange), cmp.Compare(a.Gateway, b.Gateway))
+	sort.Slice(d.IPAM.Config, func(i, j int) bool {
+		a, b := &d.IPAM.Config[i], &d.IPAM.Config[j]
+		return cmp.Or(cmp.Compare(a.Subnet, b.Subnet), cmp.Compare(a.IPRange, b.IPRange), cmp.Compare(a.Gateway, b.Gateway)) < 0
 	})
 }
 

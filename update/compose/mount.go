@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"reflect"
 	"slices"
+	"sort"
 	"strings"
 
 	"resin-supervisor/update/engine/doc"
@@ -56,8 +57,9 @@ func canonicalMounts(mounts []doc.Mount) []doc.Mount {
 		m.VolumeOptions = unlessZero(m.VolumeOptions)
 		m.TmpfsOptions = unlessZero(m.TmpfsOptions)
 	}
-	slices.SortFunc(out, func(a, b doc.Mount) int {
-		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Source, b.Source))
+	sort.Slice(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Source, b.Source)) < 0
 	})
 	return slices.CompactFunc(out, func(a, b doc.Mount) bool { return reflect.DeepEqual(a, b) })
 }

@@ -83,13 +83,13 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 	return used
 }
 
-// boundPulls merges downloads of one image, leaves out those that run already, and keeps as many
-// as there is room for.
+// boundPulls merges the steps that services want for one image, leaves out downloads that run
+// already, and keeps as many as there is room for.
 func boundPulls(cur *current.State, steps []Step, room int) []Step {
 	kept := make([]Step, 0, len(steps))
 	at := make(map[string]int)
 	for _, s := range steps {
-		if s.Kind != Fetch {
+		if s.Kind != Fetch && s.Kind != Save {
 			kept = append(kept, s)
 			continue
 		}
@@ -97,7 +97,9 @@ func boundPulls(cur *current.State, steps []Step, room int) []Step {
 			kept[i].Records = append(slices.Clone(kept[i].Records), s.Records...)
 			continue
 		}
-		if _, running := cur.Pulls[s.Image]; running {
+		if s.Kind == Save {
+			at[s.Image] = len(kept)
+		} else if _, running := cur.Pulls[s.Image]; running {
 			s.Kind = Wait
 			s.Key += " wait"
 		} else if room <= 0 {

@@ -554,3 +554,22 @@ func TestImageForAnotherMachineIsRefused(t *testing.T) {
 	f("x86_64", "", "arm64", "wait app shop", "wait app shop")
 	f("riscv64", "amd64", "arm64", "kill app shop service web")
 }
+
+// Services that share an image ask for it together: one step records it for all of them.
+func TestSharedImageIsRecordedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.present("same:1")
+	w.app("u1", 1, "c1", service("a", "same:1", nil), service("b", "same:1", nil), service("c", "same:1", nil))
+	saves := 0
+	for _, s := range w.next() {
+		if s.Kind == Save {
+			saves++
+			if len(s.Records) != 3 {
+				t.Errorf("%v is for %d services, want 3", s, len(s.Records))
+			}
+		}
+	}
+	if saves != 1 {
+		t.Errorf("%d steps record one image", saves)
+	}
+}
