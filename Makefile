@@ -1,0 +1,108 @@
+# What can be made: `make help`.
+
+# Go is looked for when a target first needs it; go.sh says what is missing.
+GO = $(eval GO := $(shell build/host/go.sh))$(or $(GO),$(error cannot go on without Go))
+WITHGO = PATH="$(dir $(GO)):$$PATH"
+
+export GOTOOLCHAIN = local
+export CGO_ENABLED = 0
+
+# The version is stamped from git; VERSION=20.1.0 overrides it.
+export VERSION
+STAMP = $(eval STAMP := $$(shell build/host/version.sh || echo invalid))$(if $(filter invalid,$(STAMP)),$(error VERSION is not a version))$(STAMP)
+
+# The same commit gives the same bytes. -R: padding of the file to the page size of the boards
+# (4 KiB on 32-bit ARM; 16 KiB on arm64, where some kernels have pages of that size).
+FLAGS = -trimpath -buildvcs=false
+LDFLAGS = -s -w -buildid= -X resin-supervisor/build/version.stamp=$(STAMP)
+program = $(GO) build $(FLAGS) -ldflags "$(LDFLAGS) $(2)" -o dist/resin-supervisor$(1) .
+
+ARM = armv6 armv7 arm64
+ARCHS = amd64 $(ARM)
+
+build: ## dist/resin-supervisor for this machine
+	$(call program)
+
+arm: $(ARM:%=linux-%) ## dist/resin-supervisor-linux-armv6, -armv7 and -arm64
+
+linux-amd64:
+	GOOS=linux GOARCH=amd64 $(call program,-$@)
+linux-armv6:
+	GOOS=linux GOARCH=arm GOARM=6 $(call program,-$@,-R 4096)
+linux-armv7:
+	GOOS=linux GOARCH=arm GOARM=7 $(call program,-$@,-R 4096)
+linux-arm64:
+	GOOS=linux GOARCH=arm64 $(call program,-$@,-R 16384)
+
+run: build ## run it here with a demo app on it (root; Debian); Ctrl-C removes all it started
+	@build/host/need.sh setpriv
+	@setpriv --pdeathsig TERM build/host/run.sh
+
+unit: ## the tests that need no root and nothing installed
+	$(GO) test ./...
+
+# Each package of the black-box tests runs in a network and mount namespace of its own.
+BED = -exec "$(CURDIR)/build/host/bed.sh" -p 1 -count=1
+PROGRAMS = RESIN_SUPERVISOR_BIN="$(CURDIR)/dist/resin-supervisor" \
+	RESIN_SUPERVISOR_BIN_ARMV6="$(CURDIR)/dist/resin-supervisor-linux-armv6" \
+	RESIN_SUPERVISOR_BIN_ARM64="$(CURDIR)/dist/resin-supervisor-linux-arm64"
+
+test: need-test build arm ## all tests, also those with a real engine (root; Debian)
+	$(GO) test ./...
+	cd test && $(GO) mod download
+	cd test && $(WITHGO) $(PROGRAMS) $(GO) test $(BED) -timeout 40m ./...
+
+need-test:
+	@build/host/need.sh dockerd containerd runc iptables docker-registry busybox qemu-arm-static qemu-aarch64-static \
+		redsocks dbus-daemon curl jq ip unshare setpriv pgrep xz ca-certificates
+
+check: linux-armv6 ## formatting, vet, who may import whom, banned imports, sizes
+	@build/host/need.sh xz
+	@cd test && $(GO) mod download
+	@$(WITHGO) $(GO) run ./build/check
+
+imports: ## rewrite build/imports-armv6.txt, the list of what is linked in
+	@$(WITHGO) $(GO) run ./build/check -imports
+
+size: ## what each room and package costs in the ARMv6 program
+	@$(WITHGO) $(GO) run ./build/check -size
+
+WINDOW = 60s
+bench: need-test build ## budgets of start, memory, idling (for WINDOW=60s), reading and applying, measured (root; Debian)
+	cd test && $(GO) mod download
+	cd test && $(WITHGO) $(PROGRAMS) $(GO) test $(BED) -timeout 40m -run '^$$' -bench . -benchtime 1x ./bench -args -window $(WINDOW)
+
+FUZZTIME = 20s
+fuzz: ## every fuzz target for FUZZTIME=20s
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+# Images carry the time of the commit, so that the same commit gives the same image.
+RELEASE = dist/release
+release: build $(ARCHS:%=linux-%) ## dist/release: all architectures, image tarballs, checksums
+	rm -rf $(RELEASE)
+	mkdir -p $(RELEASE)
+	version=$$(dist/resin-supervisor version | awk '{ print $$NF; exit }'); \
+	created=$$(git log -1 --format=%ct 2>/dev/null || echo 0); \
+	for arch in $(ARCHS); do \
+		case $$arch in armv*) platform=arm/$${arch#arm} ;; *) platform=$$arch ;; esac; \
+		cp dist/resin-supervisor-linux-$$arch $(RELEASE)/ && \
+		$(GO) run ./build/image -o $(RELEASE)/resin-supervisor-image-linux-$$arch.tar -platform $$platform \
+			-tag "resin-supervisor:$$(echo "$$version" | tr + _)" -version "$$version" -created "$$created" \
+			-healthcheck '/resin-supervisor healthcheck' dist/resin-supervisor-linux-$$arch && \
+		gzip -9 --no-name $(RELEASE)/resin-supervisor-image-linux-$$arch.tar || exit 1; \
+	done
+	cp build/systemd/resin-supervisor.service LICENSE $(RELEASE)/
+	cd $(RELEASE) && sha256sum * >SHA256SUMS && cat SHA256SUMS
+
+clean: ## remove what was built
+	rm -rf dist
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build arm run unit test need-test check imports size bench fuzz release clean help $(ARCHS:%=linux-%)

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Room is one package of the product and what of the product it may import.
+type Room struct {
+	Path string   // below the module; "." is main
+	May  []string // rooms it may import; "x/*" is every room below x
+	Why  string   // what the rule keeps true, said when it is broken
+}
+
+// leaves import nothing of ours, so that every room may rely on them.
+var leaves = []string{"build/version", "hostos/file", "hostos/netlink", "hostos/inotify", "hostos/dbus",
+	"update/engine/doc", "update/target", "update/view"}
+
+const (
+	leaf   = "a leaf imports nothing of ours: several rooms stand on it, and a way back up would be a cycle"
+	edge   = "rooms at the edge know leaves only, never update, api or one another: main hands them what they need"
+	pureIs = "it is pure, and sees data only; whatever else it must know is an argument"
+)
+
+// rooms is the floor plan. A room that is not in it has no place yet.
+var rooms = []Room{
+	{".", []string{"*"}, "main builds the parts and may know all of them"},
+	{"api", []string{"update/view", "build/version"}, "the API knows the rest through the interfaces it declares itself, and plain view structs"},
+	{"api/client", []string{"api", "update/view"}, "the client shares the documents of the API it speaks to, and nothing else"},
+	{"update", append([]string{"update/*"}, leaves...), "the loop knows its sub-rooms and the leaves; the host, the boards and the API come to it through main"},
+	{"update/compose", []string{"update/target", "update/engine/doc"}, pureIs},
+	{"update/current", []string{"update/engine/doc", "update/compose"}, pureIs},
+	{"update/plan", []string{"update/target", "update/current", "update/compose"}, pureIs},
+	{"update/engine", []string{"update/engine/doc"}, "the engine client knows nothing of apps"},
+	{"update/lock", leaves, edge},
+	{"update/store", leaves, edge},
+	{"update/key", leaves, edge},
+	{"update/cloud", leaves, edge},
+	{"hostos", leaves, edge},
+	{"ping", leaves, edge},
+	{"arm/board", leaves, edge},
+	{"arm/led", leaves, edge},
+	{"arm/boot", leaves, edge},
+}
+
+// tools are programs that the build uses. They are no part of the product, and no room may import
+// them.
+var tools = []string{"build/check", "build/image", "build/demo"}
+
+// checkRooms holds every import between rooms against the floor plan.
+func checkRooms(t *Tree) ([]Problem, string, error) {
+	packages, err := t.Packages()
+	if err != nil {
+		return nil, "", err
+	}
+	problems := edges(packages)
+	pure, err := purity(packages)
+	return append(problems, pure...), fmt.Sprintf("%d packages", len(packages)), err
+}
+
+// edges lists the imports that the floor plan does not allow, and the rooms it does not know.
+func edges(packages []Package) []Problem {
+	var found []Problem
+	for _, p := range packages {
+		from := roomOf(p.ImportPath)
+		if slices.Contains(tools, from) {
+			continue
+		}
+		room, known := lookUp(from)
+		if !known {
+			found = append(found, Problem(from+" is not in the floor plan: add it to build/check/rooms.go, with what it may import and why"))
+			continue
+		}
+		for _, path := range p.Imports {
+			if to := roomOf(path); to != "" && !room.allows(to) {
+				found = append(found, Problem(fmt.Sprintf("%s imports %s: %s", from, to, room.Why)))
+			}
+		}
+	}
+	return found
+}
+
+// roomOf is the room of an import path, empty when it is not ours.
+func roomOf(path string) string {
+	if path == module {
+		return "."
+	}
+	room, ours := strings.CutPrefix(path, module+"/")
+	if !ours {
+		return ""
+	}
+	return room
+}
+
+func lookUp(path string) (Room, bool) {
+	if slices.Contains(leaves, path) {
+		return Room{Path: path, Why: leaf}, true
+	}
+	i := slices.IndexFunc(rooms, func(r Room) bool { return r.Path == path })
+	if i < 0 {
+		return Room{}, false
+	}
+	return rooms[i], true
+}
+
+func (r Room) allows(to string) bool {
+	return slices.ContainsFunc(r.May, func(may string) bool { return matches(may, to) })
+}
+
+// matches compares a path with an entry of a table: the path itself, or x/* for all below x.
+func matches(entry, path string) bool {
+	if prefix, ok := strings.CutSuffix(entry, "*"); ok {
+		return strings.HasPrefix(path, prefix)
+	}
+	return entry == path
+}
