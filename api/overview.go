@@ -47,6 +47,7 @@ type OverviewApp struct {
 	Commit       string              `json:"commit,omitempty"` // last release fully applied
 	UpdateStatus string              `json:"updateStatus"`     // of the target release
 	Rejected     string              `json:"rejected,omitempty"`
+	RolledBack   string              `json:"rolledBack,omitempty"` // which release failed its trial, and why
 	LockHeld     bool                `json:"lockHeld"` // by the supervisor
 	Services     []OverviewService   `json:"services"` // of the target release
 	Containers   []OverviewContainer `json:"containers"`
@@ -142,6 +143,7 @@ func overviewApp(app *view.App) OverviewApp {
 		Commit:       app.Commit,
 		UpdateStatus: summarize(app).UpdateStatus,
 		Rejected:     app.Rejected,
+		RolledBack:   app.RolledBack,
 		LockHeld:     app.LockHeld,
 		Services:     make([]OverviewService, 0, len(app.Services)),
 		Containers:   make([]OverviewContainer, 0, len(app.Containers)),

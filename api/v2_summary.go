@@ -42,14 +42,21 @@ func summarize(app *view.App) AppSummary {
 		s.Services[app.Services[i].Name] = summarizeService(app, &app.Services[i])
 	}
 	s.UpdateStatus = updateStatus(app, s.Services)
+	if app.RolledBack != "" {
+		s.UpdateStatus = "aborted"
+	}
 	return s
 }
 
-// summarizeService takes the container of the target release, else the image, else nothing is
-// there yet.
+// summarizeService takes the container of the target release, or after a rollback of the one before,
+// else the image, else nothing is there yet.
 func summarizeService(app *view.App, service *view.Service) ServiceSummary {
 	s := ServiceSummary{Image: service.Image, ReleaseID: app.ReleaseID}
-	if c := newest(app, ofRelease(app, service)); c != nil {
+	pass := ofRelease(app, service)
+	if app.RolledBack != "" {
+		pass = ofService(service.Name)
+	}
+	if c := newest(app, pass); c != nil {
 		s.Status = c.Status
 		return s
 	}

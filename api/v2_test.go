@@ -304,3 +304,16 @@ func TestOverview(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", line, want)
 	}
 }
+
+// A release that failed its trial is aborted, and its services are shown as they run from the one before.
+func TestRolledBackRelease(t *testing.T) {
+	r := start(t)
+	r.edit(func(a *view.App) { a.TargetCommit, a.RolledBack = "c99", "release c99 failed: web is unhealthy" })
+	got := r.do(globalTestKey, "GET", "/v2/applications/state", "").body
+	if !strings.Contains(got, `"updateStatus":"aborted"`) || strings.Contains(got, "Downloading") {
+		t.Errorf("got %s", got)
+	}
+	if o := r.do(globalTestKey, "GET", "/supervisor/v1/status", "").body; !strings.Contains(o, "web is unhealthy") {
+		t.Errorf("overview does not say why: %s", o)
+	}
+}

@@ -118,6 +118,9 @@ func (p *page) app(a *api.OverviewApp) {
 	if a.Rejected != "" {
 		p.wrapped("  Rejected: ", a.Rejected)
 	}
+	if a.RolledBack != "" {
+		p.wrapped("  Rolled back: ", a.RolledBack)
+	}
 	rows := rowsOf(a)
 	if len(rows) == 0 {
 		p.line("  No services.")
