@@ -29,8 +29,8 @@ func (x *executor) removeImage(ctx context.Context, s plan.Step) error {
 	return x.book.drop(s.Records)
 }
 
-// stillUsed tells whether a record outside the step, or a container, needs the image under the
-// repository of ref.
+// stillUsed tells whether a record outside the step needs the image under the repository of ref. An
+// image that a container stands on is the engine's to keep: it refuses to remove its last name.
 func stillUsed(c *current.State, s plan.Step, id string, ref target.Reference) bool {
 	dropped := make(map[string]bool, len(s.Records))
 	for _, r := range s.Records {
@@ -41,11 +41,6 @@ func stillUsed(c *current.State, s plan.Step, id string, ref target.Reference) b
 			continue
 		}
 		if other, err := target.ParseReference(r.Name); err != nil || other.Name() == ref.Name() {
-			return true
-		}
-	}
-	for _, container := range c.Containers {
-		if container.ImageEngine == id {
 			return true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
+	"resin-supervisor/update/engine"
 	"resin-supervisor/update/plan"
 	"resin-supervisor/update/target"
 	"resin-supervisor/update/view"
@@ -36,6 +37,7 @@ type loop struct {
 	actions  map[string]*action // intermediate targets, by app uuid
 	backoff  *backoff
 	trials   trials
+	kept     map[string]bool        // images that the engine refused to remove for this target
 	noted    map[string]*target.App // apps (uuid) whose settled form the book holds
 	adopted  bool                   // the keys of running containers were taken over
 
@@ -173,7 +175,7 @@ func (l *loop) effective(apps plan.Target) plan.Target {
 
 func (l *loop) options() plan.Options {
 	o := plan.Options{
-		Now: time.Now(), Held: l.held, Leftover: l.leftover, MaxPulls: maxPulls,
+		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: l.kept, MaxPulls: maxPulls,
 		KeepImages: l.localMode && l.managed, KeepVolumes: l.localMode,
 		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
 	}
@@ -277,10 +279,20 @@ func (l *loop) finish(r result) {
 	switch {
 	case r.err == nil:
 		l.succeeded(r.step)
+	case r.step.Kind == plan.RemoveImage && engine.IsConflict(r.err):
+		l.kept[r.step.Image] = true
+		l.logStep(l.log.Warn(), r.step).Err(r.err).Msg("image stays until the next target, something else uses it")
 	case errors.Is(r.err, context.Canceled):
 		l.logStep(l.log.Info(), r.step).Msg("step broken off")
 	default:
 		l.failed(r.step, r.err)
+	}
+}
+
+// apply notes that an apply is under way.
+func (l *loop) apply() {
+	if !l.status.applying {
+		l.status.applying, l.status.since, l.status.fetched = true, time.Now(), 0
 	}
 }
 
@@ -400,9 +412,7 @@ func (l *loop) settle(steps []plan.Step) {
 	}
 	busy := moved || len(open) > 0 || len(l.actions) > 0
 	if busy {
-		if !l.status.applying {
-			l.status.applying, l.status.since, l.status.fetched = true, time.Now(), 0
-		}
+		l.apply()
 		l.status.pending = l.status.pending || len(l.actions) == 0
 		return
 	}
@@ -437,6 +447,8 @@ func (l *loop) setTarget(t *target.State, force bool) {
 	l.resolve.target, l.resolve.stale = t, true
 	l.force = force
 	l.backoff.reset()
+	clear(l.kept)
+	l.apply()
 	l.retryLocks()
 	wanted := make(map[string]bool)
 	for _, a := range t.Apps {

@@ -77,7 +77,7 @@ func New(o Options) (*Manager, error) {
 		calls:   make(chan func()), results: make(chan result),
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
-		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), trialDefault: t.trialTime(), managed: o.Endpoint != "", localMode: t.localMode(),
+		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]bool), trialDefault: t.trialTime(), managed: o.Endpoint != "", localMode: t.localMode(),
 		status: status{touched: make(map[string]string)},
 		show:   func(s status) { m.status.Store(&s) },
 		idle:   debug.FreeOSMemory, // an apply leaves more garbage than an idle agent collects for hours

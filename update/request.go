@@ -167,6 +167,7 @@ func (m *Manager) adopt(force bool) error {
 		m.loop.trialDefault = m.targets.trialTime()
 		if t != nil {
 			m.loop.setTarget(t, force)
+			m.loop.publish() // who asks next is told of this target, and that it is not applied yet
 		}
 	})
 }

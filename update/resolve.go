@@ -84,6 +84,7 @@ func (r *resolver) apps(ctx context.Context, cur *current.State, w *watch) (plan
 func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 	var keyErr error
 	facts := r.facts
+	facts.DeviceName = deviceName(r.target)
 	facts.ServiceKey = func(appID int, service string) string {
 		key, err := r.keys.Service(appID, service)
 		keyErr = errors.Join(keyErr, err)
@@ -101,6 +102,14 @@ func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 	}
 	r.tell(resolved)
 	return resolved
+}
+
+// deviceName is the name of the device; one that was never told has the name local.
+func deviceName(t *target.State) string {
+	if t.Name == "" {
+		return "local"
+	}
+	return t.Name
 }
 
 // tell logs what is wrong with an app, once for as long as it stays the same.

@@ -36,7 +36,7 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 	drop := make(map[string][]current.Record)
 	for _, key := range slices.Sorted(maps.Keys(cur.Records)) {
 		r := cur.Records[key]
-		if !used[key] && !unsettled[r.AppUUID] {
+		if !used[key] && !unsettled[r.AppUUID] && !o.Kept[r.Name] {
 			drop[r.Name] = append(drop[r.Name], r)
 		}
 	}

@@ -32,6 +32,9 @@ type Options struct {
 	Trial map[string]time.Time
 	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.
 	Purge map[string]bool
+	// Kept holds the images (by reference) that the engine refused to remove, because a container
+	// that is not ours stands on them.
+	Kept map[string]bool
 	// MaxPulls bounds the downloads that run at once.
 	MaxPulls    int
 	KeepImages  bool // local mode of a managed device

@@ -449,6 +449,9 @@ func TestUnusedImages(t *testing.T) {
 	old := current.Record{Name: "web:0", AppID: 1, AppUUID: "u1", ServiceName: "web", Commit: "c0", EngineID: "sha256:web:0"}
 	w.cur.Records[old.Key()] = old
 	w.want("remove image app u1 image web:0")
+	w.opts.Kept = map[string]bool{"web:0": true}
+	w.want()
+	w.opts.Kept = nil
 	w.opts.KeepImages = true
 	w.want()
 	w.opts.KeepImages = false
