@@ -48,8 +48,8 @@ type OverviewApp struct {
 	UpdateStatus string              `json:"updateStatus"`     // of the target release
 	Rejected     string              `json:"rejected,omitempty"`
 	RolledBack   string              `json:"rolledBack,omitempty"` // which release failed its trial, and why
-	LockHeld     bool                `json:"lockHeld"` // by the supervisor
-	Services     []OverviewService   `json:"services"` // of the target release
+	LockHeld     bool                `json:"lockHeld"`             // by the supervisor
+	Services     []OverviewService   `json:"services"`             // of the target release
 	Containers   []OverviewContainer `json:"containers"`
 	Images       []OverviewImage     `json:"images"`
 }

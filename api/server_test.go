@@ -306,14 +306,25 @@ func TestTheLongestWaitMakesRoom(t *testing.T) {
 	l := defaultLimits()
 	l.connections = 3
 	r := startWith(t, l, zerolog.Nop())
+	waiting := func() int {
+		r.server.gate.mu.Lock()
+		defer r.server.gate.mu.Unlock()
+		return r.server.gate.waiting.Len()
+	}
+	// ping returns when the server waits for all open connections again: they queue in that order.
+	open := 0
 	ping := func(c net.Conn) error {
 		_, _ = io.WriteString(c, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
 		_, err := bufio.NewReader(c).ReadString('\n')
+		for end := time.Now().Add(5 * time.Second); err == nil && waiting() != open && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 		return err
 	}
 	var cs []net.Conn
 	for range 3 {
 		c := r.dial()
+		open++
 		if err := ping(c); err != nil {
 			t.Fatal(err)
 		}
