@@ -1,0 +1,129 @@
+// Package api_test proves the device API: every endpoint with its real effect on a real engine, who
+// may call it, and that no input can do harm.
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+// lockMode is the mode of lock files that tests make.
+const lockMode = 0o644
+
+// fleet is the device most tests use: app 31 "shop" with two services and a volume, app 32 "solo"
+// with one. web and main may use the API.
+type fleet struct {
+	*harness.Supervisor
+	Proxy      *harness.Proxy
+	shop, solo harness.App
+}
+
+// newFleet is a device at its target.
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	engine := harness.SharedEngine(t)
+	image := harness.ServerImage("api/app:v1").LoadInto(t, engine)
+	proxy := harness.NewProxy(t, engine)
+	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket}), Proxy: proxy}
+	f.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11,
+		Volumes: map[string]any{"data": map[string]any{}},
+		Services: []harness.Service{
+			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Labels: map[string]string{"io.balena.features.supervisor-api": "1"},
+				Compose: map[string]any{"volumes": []any{"data:/data"}}},
+			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name},
+		}}
+	f.solo = harness.App{ID: 32, Name: "solo", Commit: "bbbb1", Release: 12,
+		Volumes: map[string]any{"keep": map[string]any{}},
+		Services: []harness.Service{
+			{ID: 3, Name: "main", ImageID: 1003, Image: image.Name, Labels: map[string]string{"io.balena.features.supervisor-api": "1"},
+				Compose: map[string]any{"volumes": []any{"keep:/data"}}},
+		}}
+	f.Start()
+	f.Apply(f.target())
+	return f
+}
+
+func (f *fleet) target() harness.Target { return harness.Target{Apps: []harness.App{f.shop, f.solo}} }
+
+// keyOf is the API key that a service was given.
+func (f *fleet) keyOf(t *testing.T, service string) string {
+	t.Helper()
+	key := f.Containers()[service].Env("BALENA_SUPERVISOR_API_KEY")
+	if key == "" {
+		t.Fatalf("%s has no API key", service)
+	}
+	return key
+}
+
+// as makes a call with a given key, or none.
+func (f *fleet) as(key, method, path string, body any) harness.Answer {
+	r := harness.Request{Method: method, Path: path, Body: body, NoKey: true}
+	if key != "" {
+		r.Header = map[string]string{"Authorization": "Bearer " + key}
+	}
+	return f.Call(r)
+}
+
+// changed fails the test unless exactly the named services have new containers that run.
+func (f *fleet) changed(t *testing.T, before map[string]string, services ...string) {
+	t.Helper()
+	f.WaitSettled(soon)
+	now := f.Containers()
+	isNew := map[string]bool{}
+	for _, s := range services {
+		isNew[s] = true
+	}
+	for name, id := range before {
+		if c := now[name]; (c.ID != id) != isNew[name] {
+			t.Errorf("container of %s: was %.12s, is %.12s, to be new: %v", name, id, c.ID, isNew[name])
+		} else if !c.State.Running {
+			t.Errorf("container of %s is %s", name, c.State.Status)
+		}
+	}
+}
+
+// lock makes a user's update lock for a service.
+func (f *fleet) lock(t *testing.T, appID int, service, file string) (path string) {
+	t.Helper()
+	path = filepath.Join(f.LockDir(appID, service), file)
+	if err := os.WriteFile(path, nil, lockMode); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(path) })
+	return path
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// failed is the JSON body of an error.
+func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
+
+// put writes a file inside a service's container.
+func (f *fleet) put(t *testing.T, service, path, text string) {
+	t.Helper()
+	harness.MustAsk(t, f.Containers()[service], http.MethodPut, "/file?path="+path, text)
+}
+
+// has tells whether a file is there inside a service's container.
+func (f *fleet) has(t *testing.T, service, path string) bool {
+	t.Helper()
+	harness.MustAsk(t, f.Containers()[service], http.MethodGet, "/version", "")
+	status, _, err := harness.Ask(f.Containers()[service], http.MethodGet, "/file?path="+path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status == http.StatusOK
+}

@@ -1,0 +1,199 @@
+package fault_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// spec/device-api.md 1.11, 10: 105, 151.
+func TestAPIAnswersWithoutAnEngineAndAppliesOnceItIsThere(t *testing.T) {
+	engine := harness.SharedEngine(t)
+	v1, _, db := images(t)
+	app := shop("aaaa1", 1, v1, db)
+	engine.Stop(t)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Apps: target(app).V3()})
+	s.Expect(target(app))
+	s.Start()
+	pid := s.Process().PID()
+	s.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
+	s.Call(harness.Request{Method: "GET", Path: "/v1/healthy", NoKey: true}).Want(t, 200, "OK")
+	for _, path := range []string{"/v1/device", "/v2/state/status", "/v2/applications/state", "/v2/applications/31/state",
+		"/v1/apps/31", "/v2/version", "/v2/device/name", "/v2/containerId", "/v2/local/target-state", "/v2/local/device-info"} {
+		began := time.Now()
+		answer := s.Get(path)
+		if took := time.Since(began); took > 5*time.Second || answer.Status == 0 {
+			t.Errorf("GET %s took %v", path, took)
+		}
+	}
+	for _, path := range []string{"/v1/restart", "/v1/purge"} {
+		if answer := s.Post(path, map[string]any{"appId": 31}); answer.Status < 400 {
+			t.Errorf("POST %s without an engine: %d %s", path, answer.Status, answer.Body)
+		}
+	}
+	engine.Start(t)
+	s.WaitSettled(soon)
+	if s.Process().PID() != pid || s.Alive() != nil {
+		t.Error("the supervisor did not survive the absence of its engine")
+	}
+}
+
+// spec/engine.md 10: 34; the engine restarts its containers by their policy.
+func TestRestartOfTheEngineChangesNoContainer(t *testing.T) {
+	v1, _, db := images(t)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s.Start()
+	app := shop("aaaa1", 1, v1, db)
+	s.Apply(target(app))
+	before := s.IDs()
+	s.Engine.Stop(t)
+	harness.Until(t, soon, "ping without an engine", s.Alive)
+	s.Engine.Start(t)
+	s.WaitSettled(soon)
+	for name, id := range s.IDs() {
+		if before[name] != id {
+			t.Errorf("%s was recreated after a restart of the engine", name)
+		}
+	}
+	s.Apply(target(shop("bbbb2", 1, v1, db)))
+	for name, id := range s.IDs() {
+		if before[name] != id {
+			t.Errorf("%s was recreated by the release after a restart of the engine", name)
+		}
+	}
+}
+
+func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
+	v1, v2, db := images(t)
+	engine := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	s.Apply(target(shop("aaaa1", 1, v1, db)))
+	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
+	release := 1
+	for _, call := range []string{"POST /containers/{id}/stop", "POST /containers/create", "POST /containers/{id}/start"} {
+		release++
+		web := v1
+		if release%2 == 0 {
+			web = v2
+		}
+		web.LoadInto(t, engine)
+		proxy.Spoil(call, harness.Hang, 0, 1)
+		seen := len(proxy.Times(call))
+		s.PostTarget(target(shop(fmt.Sprintf("cccc%d", release), release, web, db)))
+		harness.Until(t, soon, call, func() error {
+			if len(proxy.Times(call)) == seen {
+				return errors.New("not called yet")
+			}
+			return nil
+		})
+		engine.Kill(t)
+		proxy.Heal()
+		harness.Until(t, soon, "life without an engine", s.Alive)
+		engine.Start(t)
+		harness.Until(t, soon, "the target after the engine was killed at "+call, s.Settled)
+		web1 := s.Containers()["web"]
+		if got := harness.MustAsk(t, web1, http.MethodGet, "/version", ""); got != web.Version {
+			t.Errorf("web serves %q, want %q", got, web.Version)
+		}
+		if got := harness.MustAsk(t, web1, http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {
+			t.Errorf("the volume holds %q", got)
+		}
+	}
+}
+
+// spec/engine.md 10: 7.
+func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
+	v1, _, db := images(t)
+	engine := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	s.Apply(target(shop("aaaa1", 1, v1, db)))
+	proxy.Spoil("GET /events", harness.Reset, 0, -1)
+	proxy.Cut()
+	// The stop by hand happens while nobody listens.
+	engine.Must(t, http.MethodPost, "/containers/"+s.IDs()["web"]+"/stop", nil, nil)
+	proxy.Heal()
+	harness.Until(t, 10*time.Second, "the exit to show in the API", func() error {
+		var state struct {
+			Containers []struct{ ServiceName, Status string }
+		}
+		answer := s.Get("/v2/state/status")
+		answer.JSON(t, &state)
+		for _, c := range state.Containers {
+			if c.ServiceName == "web" && c.Status == "exited" {
+				return nil
+			}
+		}
+		return errors.New(answer.Body)
+	})
+}
+
+// An answer that got lost, a refused call, a broken connection: the work is done once, in the end.
+func TestLostAnswersAndFailedCallsConverge(t *testing.T) {
+	v1, v2, db := images(t)
+	engine := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	s.Apply(target(shop("aaaa1", 1, v1, db)))
+	release := 1
+	dbID := s.IDs()["db"]
+	f := func(call string, fault harness.Fault) {
+		t.Helper()
+		release++
+		web := v1
+		if release%2 == 0 {
+			web = v2
+		}
+		web.LoadInto(t, engine)
+		seen := len(proxy.Times(call))
+		proxy.Spoil(call, fault, 0, 1)
+		s.PostTarget(target(shop(fmt.Sprintf("dddd%d", release), release, web, db)))
+		harness.Until(t, soon, fmt.Sprintf("the target after fault %d in %s", fault, call), s.Settled)
+		proxy.Heal()
+		if len(proxy.Times(call)) == seen {
+			t.Errorf("%s was never called: the case proves nothing", call)
+		}
+		if s.IDs()["db"] != dbID {
+			t.Errorf("fault %d in %s: db was recreated", fault, call)
+			dbID = s.IDs()["db"]
+		}
+	}
+	for _, call := range []string{"POST /containers/{id}/stop", "DELETE /containers/{id}", "POST /containers/create",
+		"POST /containers/{id}/start", "POST /containers/{id}/rename"} {
+		f(call, harness.LoseAnswer)
+		f(call, harness.Reset)
+		f(call, harness.Fail)
+	}
+}
+
+// spec/engine.md 10: 3: a pull that breaks off is a failed pull and is tried again.
+func TestPullCutInTheMiddleIsTriedAgain(t *testing.T) {
+	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	net := registry.Slow(t, 200_000)
+	image := net.Of(registry.Push(t, harness.ServerImage("fault/cut:v1").WithBlob(600_000)))
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	app := shop("aaaa1", 1, image, image)
+	s.PostTarget(target(app))
+	harness.Until(t, soon, "bytes", func() error {
+		if net.Bytes() < 100_000 {
+			return fmt.Errorf("%d bytes", net.Bytes())
+		}
+		return nil
+	})
+	proxy.Cut()
+	s.WaitSettled(soon)
+	net.SetRate(0)
+	if n := len(proxy.Times("POST /images/create")); n != 2 {
+		t.Errorf("%d pulls of one image for two services with one cut, want 2", n)
+	}
+}

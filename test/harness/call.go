@@ -1,0 +1,125 @@
+package harness
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Answer is what the device API answered.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// JSON decodes the body; the test ends when it is not JSON.
+func (a Answer) JSON(t testing.TB, out any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(a.Body), out); err != nil {
+		t.Fatalf("answer %d is not the expected JSON: %v: %q", a.Status, err, a.Body)
+	}
+}
+
+// Want fails the test unless status and whole body are as given.
+func (a Answer) Want(t testing.TB, status int, body string) {
+	t.Helper()
+	if a.Status != status || a.Body != body {
+		t.Errorf("answer %d %q, want %d %q", a.Status, a.Body, status, body)
+	}
+}
+
+// Request is one call of the device API. A string body is sent as it is, any other as JSON.
+type Request struct {
+	Method string
+	Path   string
+	Body   any
+	Header map[string]string
+	NoKey  bool
+}
+
+// URL is the address of a path of the device API.
+func (s *Supervisor) URL(path string) string {
+	return "http://127.0.0.1:" + strconv.Itoa(s.Port) + path
+}
+
+// Key is the global API key, read with the api-key command.
+func (s *Supervisor) Key() string {
+	s.t.Helper()
+	if s.key == "" {
+		code, out, errs := s.Run("api-key")
+		if code != 0 || strings.TrimSpace(out) == "" {
+			s.t.Fatalf("api-key: code %d, output %q, errors %q", code, out, errs)
+		}
+		s.key = strings.TrimSpace(out)
+	}
+	return s.key
+}
+
+// ForgetKey makes the next call read the global key again.
+func (s *Supervisor) ForgetKey() { s.key = "" }
+
+// Get reads a path with the global key.
+func (s *Supervisor) Get(path string) Answer {
+	s.t.Helper()
+	return s.Call(Request{Method: http.MethodGet, Path: path})
+}
+
+// Post sends a JSON body, or none, with the global key.
+func (s *Supervisor) Post(path string, body any) Answer {
+	s.t.Helper()
+	return s.Call(Request{Method: http.MethodPost, Path: path, Body: body})
+}
+
+// Call makes a request that has to be answered, whatever the answer.
+func (s *Supervisor) Call(r Request) Answer {
+	s.t.Helper()
+	answer, err := s.TryCall(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer
+}
+
+// TryCall makes a request that may fail to be answered.
+func (s *Supervisor) TryCall(r Request) (Answer, error) {
+	body, kind, err := r.encode()
+	if err != nil {
+		return Answer{}, err
+	}
+	req, err := http.NewRequest(r.Method, s.URL(r.Path), body)
+	if err != nil {
+		return Answer{}, err
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	if !r.NoKey {
+		req.Header.Set("Authorization", "Bearer "+s.Key())
+	}
+	for name, value := range r.Header {
+		req.Header.Set(name, value)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	return Answer{res.StatusCode, res.Header, string(data)}, err
+}
+
+func (r Request) encode() (io.Reader, string, error) {
+	switch body := r.Body.(type) {
+	case nil:
+		return nil, "", nil
+	case string:
+		return strings.NewReader(body), "application/json", nil
+	default:
+		data, err := json.Marshal(body)
+		return strings.NewReader(string(data)), "application/json", err
+	}
+}

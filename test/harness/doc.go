@@ -1,0 +1,24 @@
+// Package harness owns the real things that the black-box tests run against: the container engine,
+// an image registry, the supervisor's own binary, slow networks and broken sockets. It starts
+// processes, waits for facts and hands them back; it holds no opinion on what is right.
+//
+// Every test binary must run in a network and mount namespace of its own, because an engine changes
+// the network it runs in:
+//
+//	go test -exec "$PWD/../build/host/bed.sh" ./...
+//
+// A package calls Main from its TestMain and takes the shared engine and registry where it needs
+// them:
+//
+//	func TestMain(m *testing.M) { harness.Main(m) }
+//
+//	func TestX(t *testing.T) {
+//		engine := harness.SharedEngine(t)
+//		image := harness.ServerImage("shop/web:1").LoadInto(t, engine)
+//		s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
+//		s.Start()
+//		...
+//	}
+//
+// The tests of one package share one engine, so they do not run in parallel; packages do.
+package harness

@@ -1,0 +1,304 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Setup says how a supervisor is run. Only Engine is needed.
+type Setup struct {
+	Engine *Engine
+	Socket string            // DOCKER_SOCKET, default the engine's own socket
+	Binary string            // default Binary(t)
+	Runner string            // program that runs the binary, such as an emulator
+	Config map[string]any    // laid over the default config.json
+	Apps   any               // apps.json, nil for none
+	Env    map[string]string // laid over the default environment
+}
+
+// Supervisor is one device: directories of its own and the supervisor's process. It can be killed
+// and started again with the same directories.
+type Supervisor struct {
+	Engine *Engine
+	UUID   string
+	Port   int
+	Dir    string // holds root, boot, state, data and documents
+
+	t      testing.TB
+	setup  Setup
+	env    []string
+	proc   *Process
+	key    string
+	target Target
+	client *http.Client
+}
+
+// NewSupervisor prepares a device without starting its supervisor. Everything is taken away when
+// the test ends.
+func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
+	t.Helper()
+	shared(t)
+	if setup.Binary == "" {
+		setup.Binary = Binary(t)
+	}
+	if setup.Socket == "" {
+		setup.Socket = setup.Engine.Socket
+	}
+	s := &Supervisor{Engine: setup.Engine, UUID: "0123456789abcdef0123456789abcdef", t: t, setup: setup, Dir: t.TempDir()}
+	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
+	s.Port = freePort(t)
+	s.layOut()
+	s.environ()
+	t.Cleanup(s.clean)
+	return s
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
+// Path is a path below the device's directory.
+func (s *Supervisor) Path(parts ...string) string {
+	return filepath.Join(append([]string{s.Dir}, parts...)...)
+}
+
+// layOut makes the partitions of a device.
+func (s *Supervisor) layOut() {
+	s.t.Helper()
+	for _, dir := range []string{"root/etc", "root/run/openvpn/vpn_status", "root/tmp/balena-supervisor", "boot", "state", "data", "documents"} {
+		if err := os.MkdirAll(s.Path(dir), 0o755); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if err := syscall.Mount(lockRoot, s.Path("root", lockRoot), "", syscall.MS_BIND, ""); err != nil {
+		s.t.Fatalf("bind %s into the device's root: %v", lockRoot, err)
+	}
+	config := map[string]any{"uuid": s.UUID, "deviceType": "raspberrypi3"}
+	maps.Copy(config, s.setup.Config)
+	s.WriteJSON("boot/config.json", config)
+	s.WriteJSON("boot/device-type.json", map[string]string{"slug": "raspberrypi3", "arch": "armv7hf"})
+	s.WriteFile("root/etc/os-release", "ID=\"balena-os\"\nNAME=\"balenaOS\"\nVERSION=\"6.4.1\"\nPRETTY_NAME=\"balenaOS 6.4.1\"\nVARIANT_ID=\"prod\"\n")
+	s.WriteFile("root/etc/hostname", "testhost\n")
+	if s.setup.Apps != nil {
+		s.WriteJSON("data/apps.json", s.setup.Apps)
+	}
+}
+
+// WriteFile writes a file below the device's directory.
+func (s *Supervisor) WriteFile(path, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.Path(path), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// WriteJSON writes a document below the device's directory.
+func (s *Supervisor) WriteJSON(path string, doc any) {
+	s.t.Helper()
+	data, err := json.Marshal(doc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.WriteFile(path, string(data))
+}
+
+// ReadFile reads a file below the device's directory; a missing file is the empty text.
+func (s *Supervisor) ReadFile(path string) string {
+	s.t.Helper()
+	data, err := os.ReadFile(s.Path(path))
+	if err != nil && !os.IsNotExist(err) {
+		s.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// environ is the whole environment of the process: nothing of the machine is inherited, so that the
+// supervisor under test touches nothing but its own directories.
+func (s *Supervisor) environ() {
+	env := map[string]string{
+		"PATH": os.Getenv("PATH"), "HOME": s.Dir,
+		"DOCKER_SOCKET":           s.setup.Socket,
+		"LISTEN_PORT":             strconv.Itoa(s.Port),
+		"ROOT_MOUNTPOINT":         s.Path("root"),
+		"BOOT_MOUNTPOINT":         s.Path("boot"),
+		"STATE_MOUNTPOINT":        s.Path("state"),
+		"DATA_MOUNTPOINT":         s.Path("data"),
+		"CONFIG_MOUNT_POINT":      s.Path("boot/config.json"),
+		"HOST_OS_VERSION_PATH":    s.Path("root/etc/os-release"),
+		"VPN_STATUS_PATH":         s.Path("root/run/openvpn/vpn_status"),
+		"MAC_ADDRESS_PATH":        "/sys/class/net",
+		"LED_FILE":                s.Path("led"),
+		"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + s.Path("no-bus"),
+		"SUPERVISOR_STATE_DIR":    s.Path("documents"),
+	}
+	maps.Copy(env, s.setup.Env)
+	for name, value := range env {
+		s.env = append(s.env, name+"="+value)
+	}
+}
+
+// command is the supervisor's binary with arguments, in the device's environment.
+func (s *Supervisor) command(args ...string) *exec.Cmd {
+	program := s.setup.Binary
+	if s.setup.Runner != "" {
+		program, args = s.setup.Runner, append([]string{s.setup.Binary}, args...)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = s.env
+	return cmd
+}
+
+// Run runs one of the binary's commands in the device's environment and answers its exit code and
+// its two outputs.
+func (s *Supervisor) Run(args ...string) (code int, stdout, stderr string) {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	cmd := s.command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		s.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// Launch starts the process and does not wait for it.
+func (s *Supervisor) Launch() {
+	s.t.Helper()
+	proc, err := start("resin-supervisor", s.logPath(), s.command())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.proc = proc
+}
+
+// Start starts the process and waits until it answers.
+func (s *Supervisor) Start() {
+	s.t.Helper()
+	s.Launch()
+	Until(s.t, 20*time.Second, "start of the supervisor", s.Alive)
+}
+
+// Alive is nil when the process runs and answers /ping.
+func (s *Supervisor) Alive() error {
+	if !s.proc.alive() {
+		return fmt.Errorf("the supervisor ended with code %d:\n%s", s.proc.ExitCode(), tail(s.logPath(), 20))
+	}
+	res, err := s.client.Get(s.URL("/ping"))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("/ping answered %d", res.StatusCode)
+	}
+	return nil
+}
+
+// Process is the running or last process.
+func (s *Supervisor) Process() *Process { return s.proc }
+
+// Kill ends the process with SIGKILL, as a power cut would.
+func (s *Supervisor) Kill() {
+	s.t.Helper()
+	if err := s.proc.end(syscall.SIGKILL, 10*time.Second); err != nil {
+		s.t.Fatal(err)
+	}
+	s.client.CloseIdleConnections()
+}
+
+// Stop ends the process with SIGTERM and fails the test when it lingers.
+func (s *Supervisor) Stop() {
+	s.t.Helper()
+	if err := s.proc.end(syscall.SIGTERM, 10*time.Second); err != nil {
+		s.t.Fatal(err)
+	}
+	s.client.CloseIdleConnections()
+}
+
+// Restart is Stop and Start.
+func (s *Supervisor) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.Start()
+}
+
+// Log is everything the process wrote so far, over all its starts.
+func (s *Supervisor) Log() string {
+	data, _ := os.ReadFile(s.logPath())
+	return string(data)
+}
+
+func (s *Supervisor) logPath() string { return s.Path("log") }
+
+// LogLines are the log lines with the given message, as JSON objects.
+func (s *Supervisor) LogLines(message string) []map[string]any {
+	var lines []map[string]any
+	for line := range strings.Lines(s.Log()) {
+		doc := map[string]any{}
+		if json.Unmarshal([]byte(line), &doc) == nil && doc["message"] == message {
+			lines = append(lines, doc)
+		}
+	}
+	return lines
+}
+
+// Documents are the files in the supervisor's state directory, as paths below the device's directory.
+func (s *Supervisor) Documents() []string {
+	s.t.Helper()
+	var paths []string
+	err := filepath.WalkDir(s.Path("documents"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			paths = append(paths, strings.TrimPrefix(path, s.Dir+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return paths
+}
+
+// LockDir is the host directory of a service's update locks (spec/engine.md 7).
+func (s *Supervisor) LockDir(appID int, service string) string {
+	return filepath.Join(lockRoot, "services", strconv.Itoa(appID), service)
+}
+
+// clean ends the process, shows its log when the test failed, empties the engine and takes the
+// directories away.
+func (s *Supervisor) clean() {
+	if s.proc != nil {
+		s.proc.end(syscall.SIGKILL, 10*time.Second)
+		s.proc = nil
+	}
+	if s.t.Failed() {
+		s.t.Logf("supervisor log, last lines:\n%s", tail(s.logPath(), 80))
+	}
+	s.client.CloseIdleConnections()
+	s.Engine.renew(s.t)
+	if err := syscall.Unmount(s.Path("root", lockRoot), syscall.MNT_DETACH); err != nil {
+		s.t.Errorf("unmount the lock directory: %v", err)
+	}
+	left, _ := filepath.Glob(lockRoot + "/*")
+	for _, path := range left {
+		os.RemoveAll(path)
+	}
+}

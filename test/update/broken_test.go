@@ -1,0 +1,137 @@
+package update_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// running is nil when the named container runs.
+func running(e *harness.Engine, name string) error {
+	c, err := e.Container(name)
+	if err == nil && !c.State.Running {
+		err = fmt.Errorf("%s is %s: %s", name, c.State.Status, c.State.Error)
+	}
+	return err
+}
+
+// spec/engine.md 10: 56, 84.
+func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
+	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	good := serverImage(t, "broken/good:v1")
+	missing := harness.Image{Name: registry.Addr + "/broken/missing:v1"}
+	healthy := other("good1", 5, service("ok", 7, good))
+	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, missing)), healthy))
+	harness.Until(t, soon, "the good app", func() error { return running(engine, healthy.ContainerName(healthy.Services[0])) })
+
+	const pull = "POST /images/create"
+	harness.Until(t, soon, "four attempts to pull", func() error {
+		if n := len(proxy.Times(pull)); n < 4 {
+			return fmt.Errorf("%d attempts", n)
+		}
+		return nil
+	})
+	attempts := proxy.Times(pull)
+	for i, want := range []time.Duration{1 * time.Second, 2 * time.Second, 4 * time.Second} {
+		if gap := attempts[i+1].Sub(attempts[i]); gap < want*9/10 || gap > want*7/4 {
+			t.Errorf("attempt %d came %v after the one before, want about %v", i+2, gap, want)
+		}
+	}
+	if d := s.Device(); !d.UpdateFailed || !d.UpdatePending {
+		t.Errorf("update_failed %v, update_pending %v", d.UpdateFailed, d.UpdatePending)
+	}
+	before := s.IDs()["ok"]
+	began := time.Now()
+	s.Apply(target(shop("bbbb2", 2, service("web", 1, good)), healthy))
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("a new target took %v: it must not wait for the back-off of the old one", took)
+	}
+	if s.IDs()["ok"] != before {
+		t.Error("the good app was touched")
+	}
+}
+
+// spec/engine.md 10: 62.
+func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
+	image := serverImage(t, "broken/good:v1")
+	f := func(name, key string, value any) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			s := device(t)
+			healthy := other("good1", 5, service("ok", 7, image))
+			s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image).Composed(key, value)), healthy))
+			harness.Until(t, soon, "the good app", func() error { return running(s.Engine, healthy.ContainerName(healthy.Services[0])) })
+			if _, there := s.Containers()["web"]; there {
+				t.Error("the malformed service was created")
+			}
+			s.Apply(target(shop("bbbb2", 2, service("web", 1, image)), healthy))
+		})
+	}
+	f("port range of unequal length", "ports", []any{"8000-8002:80-81"})
+	f("duration", "stop_grace_period", "soonish")
+}
+
+// An app that ran before its definition broke is left running (spec/engine.md 10: 58).
+func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "broken/good:v1")
+	first := shop("aaaa1", 1, service("web", 1, image))
+	s.Apply(target(first))
+	before := s.IDs()
+	marker := other("good1", 5, service("ok", 7, image))
+	s.PostTarget(target(first.Released("bbbb2", 2).With(first.Services[0].Composed("ports", []any{"1-2:3"})), marker))
+	harness.Until(t, soon, "the good app", func() error { return running(s.Engine, marker.ContainerName(marker.Services[0])) })
+	if got := s.IDs()["web"]; got != before["web"] {
+		t.Errorf("web changed from %.12s to %.12s", before["web"], got)
+	}
+	serving(t, s.Containers()["web"], "v1")
+}
+
+// spec/engine.md 10: 55.
+func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
+	engine := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	image := serverImage(t, "broken/good:v1")
+	web := service("web", 1, image)
+	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, service("ok", 7, image))))
+	const start = "POST /containers/{id}/start"
+	harness.Until(t, soon, "three attempts to start web and one for ok", func() error {
+		if n := len(proxy.Times(start)); n < 4 {
+			return fmt.Errorf("%d starts", n)
+		}
+		return nil
+	})
+	if err := running(engine, "ok_1007_5_good1"); err != nil {
+		t.Error(err)
+	}
+	if d := s.Device(); !d.UpdateFailed {
+		t.Error("update_failed is not set")
+	}
+	s.Apply(target(shop("bbbb2", 2, web), other("good1", 5, service("ok", 7, image))))
+}
+
+// spec/engine.md 10: 84; a registry that is away for a while.
+func TestRegistryOutageHealsByItself(t *testing.T) {
+	s, registry := device(t), harness.SharedRegistry(t)
+	net := registry.Slow(t, 0)
+	image := net.Of(registry.Push(t, harness.ServerImage("broken/outage:v1").WithBlob(50_000)))
+	net.Refuse(true)
+	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
+	harness.Until(t, soon, "the failure to show", func() error {
+		if d := s.Device(); !d.UpdateFailed {
+			return fmt.Errorf("device says %+v", d)
+		}
+		return nil
+	})
+	net.Refuse(false)
+	s.WaitSettled(soon)
+	harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/version", "")
+}

@@ -1,0 +1,72 @@
+// Package update_test proves that the supervisor brings a device to its target: black box, with the
+// built binary, a real engine and a real registry.
+package update_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+// shop is the app most tests use.
+func shop(commit string, release int, services ...harness.Service) harness.App {
+	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: commit, Release: release, Services: services}
+}
+
+// other is a second app beside shop.
+func other(commit string, release int, services ...harness.Service) harness.App {
+	return harness.App{ID: 32, UUID: "6bb0c0ffee6bb0c0ffee6bb0c0ffee62", Name: "other", Commit: commit, Release: release, Services: services}
+}
+
+// service is a service of an image; ids are derived from the image id.
+func service(name string, id int, image harness.Image) harness.Service {
+	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
+}
+
+func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
+
+// device is a started supervisor on the package's engine.
+func device(t *testing.T) *harness.Supervisor {
+	t.Helper()
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s.Start()
+	return s
+}
+
+// serverImage is a loaded image of the HTTP server fixture.
+func serverImage(t *testing.T, name string) harness.Image {
+	t.Helper()
+	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
+}
+
+// gone is nil when the engine does not have the container.
+func gone(e *harness.Engine, id string) error {
+	_, err := e.Container(id)
+	var status *harness.StatusError
+	if errors.As(err, &status) && status.Status == http.StatusNotFound {
+		return nil
+	}
+	return fmt.Errorf("container %s is still there (%v)", id, err)
+}
+
+// sameIDs fails the test unless every container kept its id.
+func sameIDs(t *testing.T, s *harness.Supervisor, before map[string]string) {
+	t.Helper()
+	after := s.IDs()
+	for name, id := range before {
+		if after[name] != id {
+			t.Errorf("container of %s changed from %.12s to %.12s", name, id, after[name])
+		}
+	}
+	if len(after) != len(before) {
+		t.Errorf("%d containers, want %d", len(after), len(before))
+	}
+}

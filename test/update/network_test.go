@@ -1,0 +1,96 @@
+package update_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+// spec/engine.md 10: 25, 48: a service in another one's network follows it.
+func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "network/app:v1")
+	base := service("base", 1, image)
+	guest := service("guest", 2, image).Composed("network_mode", "service:base").Setting("PORT", "8081")
+	s.Apply(target(shop("aaaa1", 1, base, guest)))
+	before := s.Containers()
+	if want := "container:" + before["base"].ID; before["guest"].HostConfig.NetworkMode != want {
+		t.Errorf("network mode %q, want %q", before["guest"].HostConfig.NetworkMode, want)
+	}
+	if status, body := harness.FetchFrom(t, before["base"], http.MethodGet, "http://127.0.0.1:8081/version"); status != 200 {
+		t.Errorf("base does not reach guest on its loopback: %d %s", status, body)
+	}
+	s.Restart()
+	s.WaitSettled(soon)
+	sameIDs(t, s, map[string]string{"base": before["base"].ID, "guest": before["guest"].ID})
+	s.Apply(target(shop("bbbb2", 2, base.Setting("MODE", "new"), guest)))
+	now := s.Containers()
+	if now["guest"].ID == before["guest"].ID || now["guest"].HostConfig.NetworkMode != "container:"+now["base"].ID {
+		t.Errorf("guest kept network mode %q, base is %s", now["guest"].HostConfig.NetworkMode, now["base"].ID)
+	}
+}
+
+// spec/engine.md 10: 23, 36.
+func TestHostModeAppGetsNoBridge(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "network/app:v1")
+	host := service("web", 1, image).Composed("network_mode", "host").Setting("PORT", "8099").
+		Labelled("io.balena.features.supervisor-api", "1")
+	s.Apply(target(shop("aaaa1", 1, host)))
+	web := s.Containers()["web"]
+	if got := web.Env("BALENA_SUPERVISOR_HOST"); got != "127.0.0.1" {
+		t.Errorf("supervisor host is %q", got)
+	}
+	if network, found := s.Engine.Network(t, "31_default"); !found || !network.ConfigOnly {
+		t.Errorf("the default network of a host mode app reads %+v", network)
+	}
+	s.Apply(target(shop("bbbb2", 2, host, service("plain", 2, image))))
+	if network, _ := s.Engine.Network(t, "31_default"); network.ConfigOnly || network.Driver != "bridge" {
+		t.Errorf("the default network with a bridge service reads %+v", network)
+	}
+	if s.IDs()["web"] != web.ID {
+		t.Error("the host mode service was recreated for a network it does not use")
+	}
+}
+
+// spec/engine.md 10: 37, 38.
+func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "network/app:v1")
+	back := service("back", 1, image).Composed("networks", []any{"inner"})
+	first := shop("aaaa1", 1, back, service("front", 2, image))
+	first.Networks = map[string]any{"inner": map[string]any{}}
+	s.Apply(target(first))
+	before := s.IDs()
+
+	subnet := first.Released("bbbb2", 2)
+	subnet.Networks = map[string]any{"inner": map[string]any{"ipam": map[string]any{"config": []any{map[string]any{"subnet": "10.78.0.0/24"}}}}}
+	s.Apply(target(subnet))
+	if network, _ := s.Engine.Network(t, "31_inner"); len(network.IPAM.Config) != 1 || network.IPAM.Config[0].Subnet != "10.78.0.0/24" {
+		t.Errorf("inner reads %+v", network)
+	}
+	now := s.IDs()
+	if now["back"] == before["back"] || now["front"] != before["front"] {
+		t.Errorf("containers were %v, are %v", before, now)
+	}
+
+	twin := map[string]any{"Name": "31_default", "Driver": "bridge", "CheckDuplicate": false,
+		"Labels": map[string]string{"io.balena.supervised": "true", "io.balena.app-id": "31"}}
+	s.Engine.Must(t, http.MethodPost, "/networks/create", twin, nil)
+	s.Apply(target(subnet.Released("cccc3", 3)))
+	harness.Until(t, soon, "one network of the name", func() error {
+		n := 0
+		for _, network := range s.Engine.Networks(t) {
+			if network.Name == "31_default" {
+				n++
+			}
+		}
+		if n != 1 {
+			return fmt.Errorf("%d networks", n)
+		}
+		return nil
+	})
+	s.WaitSettled(soon)
+}

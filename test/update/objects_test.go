@@ -1,0 +1,235 @@
+package update_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// spec/engine.md 10: 46.
+func TestDependencyStartsFirst(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "objects/app:v1")
+	events := s.Engine.Record(t)
+	s.Apply(target(shop("aaaa1", 1,
+		service("web", 1, image).Composed("depends_on", []any{"cache"}),
+		service("cache", 2, image).Composed("depends_on", []any{"db"}),
+		service("db", 3, image))))
+	order := []string{"db", "cache", "web"}
+	for i := 1; i < len(order); i++ {
+		first, then := events.Of("start", order[i-1]), events.Of("start", order[i])
+		if len(first) != 1 || len(then) != 1 || first[0].TimeNano > then[0].TimeNano {
+			t.Errorf("%s must start before %s: %d and %d starts", order[i-1], order[i], len(first), len(then))
+		}
+	}
+}
+
+// handMade creates and starts a container outside the supervisor.
+func handMade(t *testing.T, e *harness.Engine, name string, body map[string]any) harness.Container {
+	t.Helper()
+	e.Must(t, http.MethodPost, "/containers/create?name="+name, body, nil)
+	e.Must(t, http.MethodPost, "/containers/"+name+"/start", nil, nil)
+	c, err := e.Container(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// supervisedLabels are the labels of a service's container.
+func supervisedLabels(app int, id int, name string) map[string]string {
+	return map[string]string{"io.balena.supervised": "true", "io.balena.app-id": fmt.Sprint(app),
+		"io.balena.app-uuid": fmt.Sprint(app), "io.balena.service-id": fmt.Sprint(id), "io.balena.service-name": name}
+}
+
+// spec/engine.md 10: 42, 54.
+func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "objects/app:v1")
+	e := s.Engine
+	e.Must(t, http.MethodPost, "/networks/create", map[string]any{"Name": "foreign"}, nil)
+	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "foreign"}, nil)
+	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "x31_data"}, nil)
+	foreign := handMade(t, e, "foreign", map[string]any{"Image": serverImage(t, "objects/foreign:v1").Name})
+	stray := handMade(t, e, "ghost_1_1_dead0", map[string]any{"Image": image.Name, "Labels": supervisedLabels(77, 5, "ghost")})
+	unknown := handMade(t, e, "extra_1009_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 9, "extra")})
+	twin := handMade(t, e, "web_999_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
+
+	s.Apply(target(shop("aaaa1", 1, service("web", 1, image))))
+	for _, c := range []harness.Container{stray, unknown, twin} {
+		if err := gone(e, c.ID); err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+	}
+	late := handMade(t, e, "web_998_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
+	harness.Until(t, soon, "one container of web", func() error {
+		all, err := e.Supervised()
+		if err == nil && len(all) != 1 {
+			err = fmt.Errorf("%d containers", len(all))
+		}
+		return err
+	})
+	s.Apply(target(shop("bbbb2", 2, service("web", 1, image))))
+	if err := gone(e, late.ID); err != nil && s.Containers()["web"].ID == late.ID {
+		t.Error("the second container was taken for the service's own although its definition differs")
+	}
+	s.Apply(target())
+	if c, err := e.Container("foreign"); err != nil || c.ID != foreign.ID || c.State.StartedAt != foreign.State.StartedAt {
+		t.Errorf("the foreign container was touched: %v", err)
+	}
+	if _, found := e.Network(t, "foreign"); !found {
+		t.Error("the foreign network is gone")
+	}
+	for _, name := range []string{"foreign", "x31_data"} {
+		if _, found := e.Volumes(t)[name]; !found {
+			t.Errorf("the foreign volume %s is gone", name)
+		}
+	}
+}
+
+// spec/engine.md 1.7: an image that cannot be removed is kept and tried later; it is no failure of
+// the update.
+func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing.T) {
+	s := device(t)
+	old, image := serverImage(t, "objects/borrowed:v1"), serverImage(t, "objects/app:v1")
+	s.Apply(target(shop("aaaa1", 1, service("web", 1, old))))
+	handMade(t, s.Engine, "borrower", map[string]any{"Image": old.Name})
+	s.PostTarget(target(shop("bbbb2", 2, service("web", 1, image))))
+	s.WaitSettled(10 * time.Second)
+	if err := running(s.Engine, "borrower"); err != nil {
+		t.Error(err)
+	}
+}
+
+// spec/engine.md 10: 39, 40.
+func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "objects/app:v1")
+	first := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}))
+	first.Volumes = map[string]any{"data": map[string]any{}}
+	first.Networks = map[string]any{"back": map[string]any{}}
+	second := other("good1", 5, service("ok", 7, image))
+	s.Apply(target(first, second))
+	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
+	created := s.Engine.Volumes(t)["31_data"].CreatedAt
+
+	bare := shop("bbbb2", 2, service("web", 1, image))
+	s.Apply(target(bare, second))
+	if v, found := s.Engine.Volumes(t)["31_data"]; !found || v.CreatedAt != created {
+		t.Error("the volume dropped from the release is gone or new")
+	}
+	harness.Until(t, soon, "removal of the dropped network", func() error {
+		if _, found := s.Engine.Network(t, "31_back"); found {
+			return fmt.Errorf("31_back is still there")
+		}
+		return nil
+	})
+	s.Apply(target(first.Released("cccc3", 3), second))
+	if got := harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {
+		t.Errorf("the volume holds %q when it is used again", got)
+	}
+
+	// Without a cloud the device is in local mode, which never removes data (spec/cloud.md 8.4).
+	s.Apply(target(second))
+	harness.Until(t, soon, "removal of the app's networks", func() error {
+		for _, n := range s.Engine.Networks(t) {
+			if n.Labels["io.balena.app-id"] == "31" {
+				return fmt.Errorf("network %s is still there", n.Name)
+			}
+		}
+		return nil
+	})
+	s.Apply(target(first.Released("dddd4", 4), second))
+	if got := harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {
+		t.Errorf("the volume holds %q after its app was away", got)
+	}
+}
+
+func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "objects/app:v1")
+	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
+	before := s.IDs()
+	s.Engine.Must(t, http.MethodDelete, "/containers/"+before["web"]+"?force=1", nil, nil)
+	harness.Until(t, 10*time.Second, "a new container", func() error { return running(s.Engine, "web_1001_1_aaaa1") })
+	s.WaitSettled(soon)
+	if s.IDs()["db"] != before["db"] {
+		t.Error("db was recreated too")
+	}
+}
+
+// spec/engine.md 10: 35.
+func TestDeletedSupervisorNetworkComesBackOnTheNextApply(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "objects/app:v1")
+	plain := shop("aaaa1", 1, service("web", 1, image))
+	s.Apply(target(plain))
+	network, found := s.Engine.Network(t, "supervisor0")
+	if !found {
+		t.Fatal("supervisor0 is missing")
+	}
+	s.Engine.Must(t, http.MethodDelete, "/networks/"+network.ID, nil, nil)
+	s.Apply(target(plain.Released("bbbb2", 2)))
+	if _, found := s.Engine.Network(t, "supervisor0"); !found {
+		t.Error("supervisor0 did not come back")
+	}
+}
+
+// spec/engine.md 10: 50.
+func TestExitedOneshotIsNotStartedAgain(t *testing.T) {
+	s := device(t)
+	e := s.Engine
+	once := harness.OneshotImage("objects/once:v1").LoadInto(t, e)
+	image := serverImage(t, "objects/app:v1")
+	job := service("job", 2, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
+	first := shop("aaaa1", 1, service("web", 1, image), job)
+	s.Apply(target(first))
+	before := exited(t, s, "job", 3)
+	s.Apply(target(first.Released("bbbb2", 2)))
+	if after := exited(t, s, "job", 3); after.ID != before.ID || after.State.StartedAt != before.State.StartedAt {
+		t.Error("the finished job ran again without a new definition")
+	}
+	s.Apply(target(first.Released("cccc3", 3).With(first.Services[0], job.Setting("EXIT_CODE", "4"))))
+	exited(t, s, "job", 4)
+}
+
+// exited waits until a service has ended with a code.
+func exited(t *testing.T, s *harness.Supervisor, name string, code int) harness.Container {
+	t.Helper()
+	var c harness.Container
+	harness.Until(t, soon, name+" to end", func() error {
+		c = s.Containers()[name]
+		if c.State.Status != "exited" || c.State.ExitCode != code {
+			return fmt.Errorf("%s with code %d", c.State.Status, c.State.ExitCode)
+		}
+		return nil
+	})
+	return c
+}
+
+// spec/engine.md 10: 51.
+func TestStoppedServiceIsCreatedOrStoppedButNotRemoved(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "objects/app:v1")
+	idle := service("idle", 2, image)
+	idle.Stopped = true
+	first := shop("aaaa1", 1, service("web", 1, image), idle)
+	s.Apply(target(first))
+	if got := s.Containers()["idle"].State.Status; got != "created" {
+		t.Errorf("a service that shall not run is %s", got)
+	}
+	before := s.IDs()
+	halted := first.Services[0]
+	halted.Stopped = true
+	s.PostTarget(target(first.With(halted, idle)))
+	harness.Until(t, soon, "web to stop", func() error {
+		if got := s.Containers()["web"].State.Status; got != "exited" {
+			return fmt.Errorf("web is %s", got)
+		}
+		return nil
+	})
+	sameIDs(t, s, before)
+}
