@@ -157,20 +157,24 @@ func (b *book) releases(change func(map[string]history) error) error {
 	return nil
 }
 
-// before is the last fully applied release of an app as the target described it, nil when there is
-// none, and the release that failed, nil when none did.
-func (b *book) before(appUUID string) (*target.App, *failure) {
+// of is what is kept of an app.
+func (b *book) of(appUUID string) history {
 	b.mu.Lock()
-	h := b.done[appUUID]
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	return b.done[appUUID]
+}
+
+// before is the last fully applied release of an app as the target described it, nil when there is
+// none.
+func (h history) before(appUUID string) *target.App {
 	if h.App == nil {
-		return nil, h.Failed
+		return nil
 	}
 	s, _, err := target.DecodeV3Entry(h.App)
 	if err != nil {
-		return nil, h.Failed
+		return nil
 	}
-	return s.Apps[appUUID], h.Failed
+	return s.Apps[appUUID]
 }
 
 // encodeApp is the durable form of one app.

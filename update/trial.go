@@ -31,8 +31,7 @@ func (t trials) of(l *loop, apps plan.Target) map[string]time.Time {
 		if l.trialTime(a) == 0 || a.Rejected != "" || l.actions[uuid] != nil {
 			continue
 		}
-		done := l.cell.load().Commits[uuid]
-		if before, _ := l.exec.book.before(uuid); done == "" || done == a.Commit || before == nil {
+		if h := l.exec.book.of(uuid); h.Commit == "" || h.Commit == a.Commit || h.App == nil {
 			continue
 		}
 		on[uuid] = time.Time{}
@@ -92,11 +91,16 @@ func (l *loop) trialTime(a *compose.App) time.Duration {
 // instead is the app to be applied for an app of the target: the release before, when the target's
 // own failed its trial.
 func (r *resolver) instead(a *target.App) *target.App {
-	before, failed := r.book.before(a.UUID)
-	if failed == nil || before == nil {
+	h := r.book.of(a.UUID)
+	failed := h.Failed
+	if failed == nil {
 		return a
 	}
 	if digest, err := digestOf(a); err != nil || digest != failed.Digest {
+		return a
+	}
+	before := h.before(a.UUID)
+	if before == nil {
 		return a
 	}
 	r.rolledBack[a.UUID] = "release " + failed.Commit + " failed: " + failed.Reason
