@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,7 @@ import (
 	"resin-supervisor/hostos"
 	"resin-supervisor/ping"
 	"resin-supervisor/update"
+	"resin-supervisor/update/cloud"
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
@@ -96,6 +98,7 @@ const (
 // environment is the container contract of the supervisor (spec/cloud.md 0.4).
 type environment struct {
 	socket, port, root, boot, data, config, osRelease, macs, vpn, stateDir string
+	image, extraCerts, ownCert                                             string
 }
 
 // readEnvironment takes empty values, and the words null and undefined, for unset.
@@ -120,6 +123,10 @@ func readEnvironment(get func(string) string) environment {
 		macs:      value("MAC_ADDRESS_PATH", "/sys/class/net"),
 		vpn:       value("VPN_STATUS_PATH", "/mnt/root/run/openvpn/vpn_status"),
 		stateDir:  value("SUPERVISOR_STATE_DIR", "/data"),
+
+		image:      value("SUPERVISOR_IMAGE", ""),
+		extraCerts: value("NODE_EXTRA_CA_CERTS", ""),
+		ownCert:    value("BALENA_ROOT_CA", ""),
 	}
 }
 
@@ -169,6 +176,7 @@ func status(e environment) error {
 // which they need one another; nothing here waits for the engine, so the API answers at once.
 func daemon(e environment) error {
 	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
+	debug.SetGCPercent(50)         // of a live megabyte: what an apply scatters stays behind in pieces
 	debug.SetMemoryLimit(24 << 20) // a safety net, far above what is used
 	log := zerolog.New(os.Stderr).With().Timestamp().Logger().Level(zerolog.InfoLevel)
 
@@ -192,7 +200,9 @@ func daemon(e environment) error {
 	manager, err := update.New(update.Options{
 		Engine: engine.New(e.socket), Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, Endpoint: config.Get().APIEndpoint,
-		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(), Log: log,
+		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
+		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
+		Image: d.ownImage(), Deltas: d.deltas(), NoteFirmware: config.NoteFirmwareVolume,
 	})
 	if err != nil {
 		return err
@@ -308,15 +318,71 @@ func (d *device) contractFacts() target.ContractFacts {
 
 // registryAuth is what the engine shows to a registry (spec/engine.md 1.4).
 func (d *device) registryAuth(registry string) *doc.AuthConfig {
-	s := d.config.Get()
-	secret := s.APIKey
-	if secret == "" {
-		secret = s.DeviceAPIKey
-	}
-	if registry == "" || !s.Managed() || secret == "" {
+	name, secret := d.login()
+	if registry == "" || !d.config.Get().Managed() || secret == "" {
 		return nil
 	}
-	return &doc.AuthConfig{Username: "d_" + s.UUID, Password: secret, ServerAddress: registry}
+	return &doc.AuthConfig{Username: name, Password: secret, ServerAddress: registry}
+}
+
+// deltas is the way to the delta server, nil on a device without a cloud.
+func (d *device) deltas() update.Deltas {
+	s := d.config.Get()
+	if !s.Managed() {
+		return nil
+	}
+	api, errA := d.client(s.APIEndpoint)
+	server, errB := d.client(s.DeltaEndpoint)
+	if err := errors.Join(errA, errB); err != nil {
+		d.log.Error().Err(err).Msg("images are downloaded as a whole, since there is no delta server")
+		return nil
+	}
+	return &cloud.Deltas{API: api, Server: server, Login: d.login}
+}
+
+func (d *device) client(base string) (*cloud.Client, error) {
+	return cloud.New(base, d.userAgent(), sync.OnceValue(func() *x509.CertPool {
+		return cloud.Roots([]string{"/", d.root}, d.extraCerts, d.ownCert)
+	}))
+}
+
+// userAgent is what the cloud knows the agent by (spec/cloud.md 0.2).
+func (d *device) userAgent() string {
+	agent := "Supervisor/" + version.String()
+	s := d.config.Get()
+	name, variant := d.release["PRETTY_NAME"], d.release.Variant(s.DevelopmentMode)
+	switch {
+	case name == "":
+		return agent
+	case variant == "":
+		return agent + " (Linux; " + name + ")"
+	}
+	return agent + " (Linux; " + name + "; " + variant + ")"
+}
+
+// login is the name and secret that the device shows to the registry and for registry tokens.
+func (d *device) login() (name, secret string) {
+	s := d.config.Get()
+	if secret = s.APIKey; secret == "" {
+		secret = s.DeviceAPIKey
+	}
+	return "d_" + s.UUID, secret
+}
+
+// ownImage is the image the agent runs from, zero when nobody said.
+func (d *device) ownImage() target.Reference {
+	if d.image == "" {
+		return target.Reference{}
+	}
+	r, err := target.ParseReference(d.image)
+	if err != nil {
+		d.log.Warn().Err(err).Msg("image of the agent is not known")
+		return target.Reference{}
+	}
+	if r.Tag == "" {
+		r.Tag = "latest"
+	}
+	return r
 }
 
 // Facts is what the API tells of the device.

@@ -1,11 +1,13 @@
 package hostos
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // readIPs lists the addresses under which the device can be reached from outside, in the kernel's
@@ -16,28 +18,67 @@ func readIPs() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
+	addresses, err := addressesOf()
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
 	ips := []string{}
 	for _, i := range interfaces {
 		if i.Flags&net.FlagLoopback != 0 || i.Flags&net.FlagUp == 0 || i.Flags&net.FlagRunning == 0 || isInternal(i.Name) {
 			continue
 		}
-		addresses, err := i.Addrs()
-		if err != nil {
-			continue // the interface went away meanwhile
-		}
-		ips = append(ips, reachable(addresses)...)
+		ips = append(ips, reachable(addresses[uint32(i.Index)])...)
 	}
 	return ips, nil
 }
 
-func reachable(addresses []net.Addr) []string {
-	var ips []string
-	for _, address := range addresses {
-		network, ok := address.(*net.IPNet)
-		if !ok || network.IP.To4() == nil && network.IP.IsLinkLocalUnicast() {
+// addressesOf lists the addresses of all interfaces, by the interface's index. It asks the kernel once,
+// where net.Interface.Addrs asks it for all addresses again for every interface.
+func addressesOf() (map[uint32][]net.IP, error) {
+	answer, err := syscall.NetlinkRIB(syscall.RTM_GETADDR, syscall.AF_UNSPEC)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := syscall.ParseNetlinkMessage(answer)
+	if err != nil {
+		return nil, err
+	}
+	byIndex := make(map[uint32][]net.IP)
+	for i := range messages {
+		m := &messages[i]
+		if m.Header.Type != syscall.RTM_NEWADDR || len(m.Data) < syscall.SizeofIfAddrmsg {
 			continue
 		}
-		ips = append(ips, network.IP.String())
+		attributes, err := syscall.ParseNetlinkRouteAttr(m)
+		if err != nil {
+			return nil, err
+		}
+		if ip := ownAddress(attributes); ip != nil {
+			index := binary.NativeEndian.Uint32(m.Data[4:]) // struct ifaddrmsg
+			byIndex[index] = append(byIndex[index], ip)
+		}
+	}
+	return byIndex, nil
+}
+
+// ownAddress is the interface's end of an address; a point-to-point link names the other end too.
+func ownAddress(attributes []syscall.NetlinkRouteAttr) net.IP {
+	var ip net.IP
+	for _, a := range attributes {
+		if a.Attr.Type == syscall.IFA_LOCAL || a.Attr.Type == syscall.IFA_ADDRESS && ip == nil {
+			ip = a.Value
+		}
+	}
+	return ip
+}
+
+func reachable(addresses []net.IP) []string {
+	var ips []string
+	for _, ip := range addresses {
+		if ip.To4() == nil && ip.IsLinkLocalUnicast() {
+			continue
+		}
+		ips = append(ips, ip.String())
 	}
 	return ips
 }

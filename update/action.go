@@ -25,7 +25,7 @@ func (l *loop) advance(uuid string, a *action) {
 	if len(a.phases) > 1 {
 		a.phases = a.phases[1:]
 		a.purge = false
-		l.backoff.settled(uuid)
+		l.backoff.forget(uuid)
 		l.nudge()
 		return
 	}
@@ -35,7 +35,7 @@ func (l *loop) advance(uuid string, a *action) {
 // end gives an action's caller its result; the real target applies again from the next pass on.
 func (l *loop) end(uuid string, a *action, err error) {
 	delete(l.actions, uuid)
-	l.backoff.settled(uuid)
+	l.backoff.forget(uuid)
 	a.done <- err
 	l.nudge()
 }
@@ -97,7 +97,7 @@ func (l *loop) enter(appID int, a *action) error {
 		l.end(was.UUID, older, view.ErrAborted)
 	}
 	l.actions[was.UUID] = a
-	l.backoff.settled(was.UUID)
+	l.backoff.forget(was.UUID)
 	return nil
 }
 

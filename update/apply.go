@@ -13,7 +13,6 @@ import (
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/plan"
-	"resin-supervisor/update/target"
 )
 
 // executor carries out steps, one call each. It holds no policy: what to do, and whether, is the
@@ -26,7 +25,12 @@ type executor struct {
 	locks  *locks
 	book   *book
 	auth   func(registry string) *doc.AuthConfig
-	log    zerolog.Logger
+	reboot reboot
+	deltas Deltas
+	terms  func() deltaTerms
+	// noteFirmware tells the host of the volume of extra firmware.
+	noteFirmware func(volume string) error
+	log          zerolog.Logger
 }
 
 // run carries out one step. force overrides update locks.
@@ -38,6 +42,10 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 		return x.save(ctx, s)
 	case plan.RemoveImage:
 		return x.removeImage(ctx, s)
+	case plan.CleanUp:
+		return x.cleanUp(ctx, s)
+	case plan.PrepareVolume:
+		return x.prepareVolume(ctx, s.Object)
 	case plan.CreateVolume:
 		return x.createVolume(ctx, s.Volume)
 	case plan.RemoveVolume:
@@ -62,6 +70,8 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 		return x.start(ctx, s)
 	case plan.HandOver:
 		return x.handOver(ctx, s)
+	case plan.RequireReboot:
+		return x.reboot.require()
 	case plan.SetCommit:
 		return x.book.commit(s.AppUUID, s.Commit, s.Source)
 	case plan.RollBack:
@@ -142,7 +152,7 @@ func (x *executor) start(ctx context.Context, s plan.Step) error {
 		return x.launch(ctx, s.Container.ID, recordOf(s.Container))
 	}
 	id, err := x.create(ctx, s)
-	if err != nil || !s.Service.Running {
+	if err != nil || !s.Service.Running || s.Hold {
 		return err
 	}
 	return x.launch(ctx, id, s.Records[0])
@@ -193,6 +203,15 @@ func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {
 	return errors.Join(err, x.watch.look(ctx, object{"volume", v.Name}))
 }
 
+// prepareVolume makes a volume of the device itself, without labels, and tells the host of it, which
+// looks for firmware there (spec/engine.md 3.1). One that exists stays as it is.
+func (x *executor) prepareVolume(ctx context.Context, name string) error {
+	if _, err := x.engine.CreateVolume(ctx, &doc.VolumeCreate{Name: name}); err != nil {
+		return err
+	}
+	return x.noteFirmware(name)
+}
+
 func (x *executor) removeVolume(ctx context.Context, name string) error {
 	err := x.engine.RemoveVolume(ctx, name)
 	return errors.Join(err, x.watch.look(ctx, object{"volume", name}))
@@ -214,61 +233,4 @@ func (x *executor) removeNetwork(ctx context.Context, ids []string) error {
 		errs = errors.Join(errs, err, x.watch.look(ctx, object{"network", id}))
 	}
 	return errs
-}
-
-// fetch downloads an image unless it is there already, tags it so that nothing prunes it, and
-// records whose it is.
-func (x *executor) fetch(ctx context.Context, s plan.Step) error {
-	if found := x.cell.load().FindImage(s.Image); found != nil {
-		return x.keep(ctx, s, found.ID)
-	}
-	ref, err := target.ParseReference(s.Image)
-	if err != nil {
-		return err
-	}
-	percent := func(p int) {
-		x.cell.note(func(c *current.State) *current.State {
-			return c.WithPull(s.Image, current.Pull{Percent: p, For: s.Records})
-		})
-	}
-	percent(0)
-	defer x.cell.fold(func(c *current.State) *current.State { return c.WithoutPull(s.Image) })
-	tag := ref.Tag
-	if ref.Digest != "" {
-		tag = ref.Digest
-	}
-	if err := x.engine.Pull(ctx, ref.Name(), tag, x.auth(ref.Registry), percent); err != nil {
-		return err
-	}
-	image, err := x.engine.Image(ctx, ref.String())
-	if err != nil {
-		return err
-	}
-	return x.keep(ctx, s, image.Id)
-}
-
-// save records an image that is on the device already.
-func (x *executor) save(ctx context.Context, s plan.Step) error {
-	return x.keep(ctx, s, s.Records[0].EngineID)
-}
-
-// keep tags an image with the name it is wanted by and records the services it is for
-// (spec/engine.md 8.2). For a name with a digest the engine makes the tag latest.
-func (x *executor) keep(ctx context.Context, s plan.Step, id string) error {
-	ref, err := target.ParseReference(s.Image)
-	if err != nil {
-		return err
-	}
-	if err := x.engine.TagImage(ctx, id, ref.Name(), ref.Tag); err != nil {
-		return err
-	}
-	if err := x.watch.look(ctx, object{"image", id}); err != nil {
-		return err
-	}
-	records := make([]current.Record, len(s.Records))
-	for i, r := range s.Records {
-		r.EngineID = id
-		records[i] = r
-	}
-	return x.book.add(records)
 }

@@ -11,8 +11,8 @@ import (
 // (spec/engine.md 5.2). It is pure: the time is an argument.
 type backoff struct {
 	limit time.Duration
-	waits map[string]*wait // by kind and key of a step
-	runs  map[string]*runs // by kind, key and reason of a step
+	waits map[string]*wait // failures, by kind and key of a step
+	runs  map[string]*runs // steps carried out, by kind, key and reason
 }
 
 type wait struct {
@@ -23,8 +23,17 @@ type wait struct {
 
 type runs struct {
 	app   string
+	key   string
+	kind  plan.Kind
 	count int
+	last  time.Time
+	until time.Time
 }
+
+// quiet is how long a step must not have come up again before it counts as having had its effect,
+// beside the time it had to wait itself. Settling does not end it: what undoes a step may well come
+// after that.
+const quiet = 10 * time.Minute
 
 func newBackoff(limit time.Duration) *backoff {
 	return &backoff{limit: limit, waits: make(map[string]*wait), runs: make(map[string]*runs)}
@@ -34,11 +43,18 @@ func identity(s plan.Step) string { return string(s.Kind) + " " + s.Key }
 
 // until says when a step may run, the zero time when at once.
 func (b *backoff) until(s plan.Step) time.Time {
+	until := time.Time{}
 	if w := b.waits[identity(s)]; w != nil {
-		return w.until
+		until = w.until
 	}
-	return time.Time{}
+	if r := b.runs[reasoned(s)]; r != nil && r.until.After(until) {
+		until = r.until
+	}
+	return until
 }
+
+// reasoned identifies a step together with its reason.
+func reasoned(s plan.Step) string { return identity(s) + " " + s.Reason }
 
 // failed notes a failure and returns when the step may run again.
 func (b *backoff) failed(s plan.Step, now time.Time) time.Time {
@@ -46,42 +62,83 @@ func (b *backoff) failed(s plan.Step, now time.Time) time.Time {
 	if w := b.waits[identity(s)]; w != nil {
 		count += w.count
 	}
-	return b.delay(s, count, now)
-}
-
-// done notes that a step was carried out. The same step with the same reason again, before its app
-// was settled, had no lasting effect: it is reported and must wait.
-func (b *backoff) done(s plan.Step, now time.Time) (again bool) {
-	id := identity(s) + " " + s.Reason
-	if b.runs[id] == nil {
-		b.runs[id] = &runs{app: s.AppUUID}
-	}
-	b.runs[id].count++
-	if b.runs[id].count == 1 {
-		delete(b.waits, identity(s))
-		return false
-	}
-	b.delay(s, b.runs[id].count-1, now)
-	return true
-}
-
-func (b *backoff) delay(s plan.Step, count int, now time.Time) time.Time {
-	span := b.limit
-	if count < 30 {
-		span = min(span, 500*time.Millisecond<<count)
-	}
-	w := &wait{app: s.AppUUID, count: count, until: now.Add(span)}
+	w := &wait{app: s.AppUUID, count: count, until: now.Add(b.span(count))}
 	b.waits[identity(s)] = w
 	return w.until
 }
 
-// settled forgets everything about an app.
+// done notes that a step was carried out. The same step with the same reason again, although it was
+// carried out before, had no lasting effect: it is reported and must wait before the next time.
+func (b *backoff) done(s plan.Step, now time.Time) (again bool) {
+	delete(b.waits, identity(s))
+	if !lasting(s.Kind) {
+		return false
+	}
+	b.undone(s)
+	r := b.runs[reasoned(s)]
+	if r == nil || now.Sub(r.until) > quiet && now.Sub(r.last) > quiet {
+		r = &runs{app: s.AppUUID, key: s.Key, kind: s.Kind}
+		b.runs[reasoned(s)] = r
+	}
+	r.count++
+	r.last = now
+	if r.count > 1 {
+		r.until = now.Add(b.span(r.count - 1))
+	}
+	return r.count > 1
+}
+
+// undone forgets the steps that made what s takes away: it is no wonder when they come up again, and
+// what was stopped in order to be replaced must not wait.
+func (b *backoff) undone(s plan.Step) {
+	switch s.Kind {
+	case plan.Kill, plan.Remove, plan.RemoveNetwork, plan.RemoveVolume, plan.RemoveImage:
+	default:
+		return
+	}
+	for id, r := range b.runs {
+		if r.key == s.Key && r.kind != s.Kind {
+			delete(b.runs, id)
+		}
+	}
+}
+
+// lasting tells whether a step changes something that is to stay so.
+func lasting(k plan.Kind) bool {
+	return k != plan.TakeLock && k != plan.ReleaseLock && k != plan.SweepLock && k != plan.SetCommit
+}
+
+// span is how long to wait after so many failures: 1, 2, 4 ... seconds up to the limit.
+func (b *backoff) span(count int) time.Duration {
+	if count >= 30 {
+		return b.limit
+	}
+	return min(b.limit, 500*time.Millisecond<<count)
+}
+
+// pause lets a step wait without counting a failure.
+func (b *backoff) pause(s plan.Step, until time.Time) time.Time {
+	w := b.waits[identity(s)]
+	if w == nil {
+		w = &wait{app: s.AppUUID}
+		b.waits[identity(s)] = w
+	}
+	w.until = until
+	return until
+}
+
+// settled forgets the failures of an app that has nothing left to do.
 func (b *backoff) settled(app string) {
 	for id, w := range b.waits {
 		if w.app == app {
 			delete(b.waits, id)
 		}
 	}
+}
+
+// forget forgets everything about an app: something else is wanted of it.
+func (b *backoff) forget(app string) {
+	b.settled(app)
 	for id, r := range b.runs {
 		if r.app == app {
 			delete(b.runs, id)
@@ -93,6 +150,19 @@ func (b *backoff) settled(app string) {
 func (b *backoff) retryNow() {
 	for _, w := range b.waits {
 		w.until = time.Time{}
+	}
+	for _, r := range b.runs {
+		r.until = time.Time{}
+	}
+}
+
+// reached forgets the failures, and of the steps those whose effect has lasted.
+func (b *backoff) reached(now time.Time) {
+	clear(b.waits)
+	for id, r := range b.runs {
+		if now.Sub(r.until) > quiet && now.Sub(r.last) > quiet {
+			delete(b.runs, id)
+		}
 	}
 }
 

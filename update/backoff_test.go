@@ -50,8 +50,35 @@ func TestAStepWithoutEffectWaits(t *testing.T) {
 		}
 	}
 	b.settled("a")
+	b.reached(now)
+	if !b.done(s, now) {
+		t.Error("a repetition is not noticed after the app was settled in between")
+	}
+	b.reached(now.Add(quiet + 9*time.Second))
+	if b.done(s, now.Add(quiet+9*time.Second)) {
+		t.Error("a repetition is noticed after a long quiet time")
+	}
+	b.forget("a")
 	if b.done(s, now) {
-		t.Error("a repetition is noticed after the app was settled")
+		t.Error("a repetition is noticed although something else was wanted in between")
+	}
+}
+
+// What is stopped again and again in order to be replaced is not kept down: only the stop waits.
+func TestAStepThatUndoesAnotherDoesNotMakeItWait(t *testing.T) {
+	b, now := newBackoff(time.Minute), time.Unix(100, 0)
+	kill := plan.Step{Kind: plan.Kill, Key: "a/service web", AppUUID: "a", Reason: "cpus: 1 -> 2"}
+	start := plan.Step{Kind: plan.Start, Key: "a/service web", AppUUID: "a", Reason: "no container"}
+	for i, again := range []bool{false, true, true} {
+		if b.done(kill, now) != again {
+			t.Errorf("kill %d: want repeated %v", i+1, again)
+		}
+		if b.done(start, now) || b.until(start).After(now) {
+			t.Errorf("start %d must wait", i+1)
+		}
+	}
+	if !b.done(start, now) {
+		t.Error("a second start without a kill is not noticed")
 	}
 }
 

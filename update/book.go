@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -136,6 +137,9 @@ func (b *book) fail(appUUID string, app *target.App, reason string) error {
 	return b.releases(func(m map[string]history) error {
 		digest, err := digestOf(app)
 		h := m[appUUID]
+		if h.before(appUUID) == nil {
+			return errors.New("roll back app " + app.Name + ": what the target said of the release before is lost")
+		}
 		h.Failed = &failure{Digest: digest, Commit: app.Release.Commit, Reason: reason}
 		m[appUUID] = h
 		return err

@@ -158,8 +158,12 @@ func (d *drawing) record(r current.Record) {
 		return
 	}
 	status := "Downloaded"
-	if d.cur.Deleting[r.Name] {
+	doing, busy := d.cur.Doing[current.Slot(r.AppUUID, r.ServiceName)]
+	switch {
+	case d.cur.Deleting[r.Name]:
 		status = "Deleting"
+	case busy && doing.For.Key() == r.Key():
+		status = doing.Status // its container is being created and has no id yet
 	}
 	d.image(r, status, nil)
 }
@@ -172,11 +176,35 @@ func (d *drawing) image(r current.Record, status string, progress *int) {
 	})
 }
 
+// handover marks the containers of services of which two releases run: the oldest hands over, the
+// others wait for it (spec/engine.md 9.1). They are in order of service and age.
+func handover(list []view.Container) {
+	for begin := 0; begin < len(list); {
+		end, running, releases := begin, []*view.Container(nil), make(map[string]bool)
+		for ; end < len(list) && list[end].ServiceName == list[begin].ServiceName; end++ {
+			if c := &list[end]; c.Status == "Running" {
+				running = append(running, c)
+				releases[c.Commit] = true
+			}
+		}
+		if begin = end; len(releases) < 2 {
+			continue
+		}
+		for i, c := range running {
+			c.Status = "Awaiting handover"
+			if i == 0 {
+				c.Status = "Handing over"
+			}
+		}
+	}
+}
+
 func (d *drawing) order(a *view.App) {
 	sort.Slice(a.Containers, func(i, j int) bool {
 		x, y := &a.Containers[i], &a.Containers[j]
 		return cmp.Or(cmp.Compare(x.ServiceName, y.ServiceName), x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.ID, y.ID)) < 0
 	})
+	handover(a.Containers)
 	sort.Slice(a.Images, func(i, j int) bool {
 		x, y := &a.Images[i], &a.Images[j]
 		return cmp.Or(cmp.Compare(x.ServiceName, y.ServiceName), cmp.Compare(x.ReleaseID, y.ReleaseID), cmp.Compare(x.Name, y.Name)) < 0

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"resin-supervisor/hostos/inotify"
+	"resin-supervisor/update/current"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/plan"
 )
@@ -17,32 +19,66 @@ import (
 // says that it took over, or when the time for it is up (spec/engine.md 6, D1, D3).
 func (x *executor) handOver(ctx context.Context, s plan.Step) error {
 	old := s.Container
-	keepDown := &doc.ContainerUpdate{RestartPolicy: doc.RestartPolicy{Name: "no"}}
-	if err := x.engine.UpdateContainer(ctx, old.ID, keepDown); err != nil {
+	if err := x.rearrange(ctx, old, doc.RestartPolicy{Name: "no"}, oldPrefix+strings.TrimPrefix(old.Name, oldPrefix)); err != nil {
 		return errors.Join(err, x.observe(old.ID))
 	}
-	if err := x.engine.RenameContainer(ctx, old.ID, "old_"+old.Name); err != nil {
-		return errors.Join(err, x.observe(old.ID))
-	}
+	x.locks.forgetHandover(s.AppID, s.Service.Name)
 	begin := s
 	begin.Container = nil
 	if err := x.start(ctx, begin); err != nil {
-		return errors.Join(err, x.observe(old.ID))
+		return errors.Join(err, x.callOff(ctx, s), x.observe(old.ID))
 	}
 	wait, cancel := context.WithTimeout(ctx, s.Service.HandoverTimeout)
+	defer cancel()
 	err := x.locks.handedOver(wait, s.AppID, s.Service.Name)
-	cancel()
+	if err != nil && wait.Err() == nil {
+		x.log.Warn().Err(err).Str("service", s.Service.Name).Msg("the sign of the new container cannot be seen, its time is waited for")
+		<-wait.Done()
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
-	}
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		x.log.Warn().Err(err).Str("service", s.Service.Name).Msg("hand-over goes on without a sign of the new container")
 	}
 	return x.kill(ctx, old)
 }
 
+// oldPrefix begins the name of a container that is being replaced by one beside it.
+const oldPrefix = "old_"
+
+// rearrange gives a container another restart policy and another name.
+func (x *executor) rearrange(ctx context.Context, c *current.Container, policy doc.RestartPolicy, name string) error {
+	if err := x.engine.UpdateContainer(ctx, c.ID, &doc.ContainerUpdate{RestartPolicy: policy}); err != nil {
+		return err
+	}
+	if now := x.cell.load().Containers[c.ID]; now != nil && now.Name == name {
+		return nil
+	}
+	return x.engine.RenameContainer(ctx, c.ID, name)
+}
+
+// callOff takes the new container away that could not be started, so that the old one goes on
+// serving as if nothing had been tried.
+func (x *executor) callOff(ctx context.Context, s plan.Step) error {
+	old := s.Container
+	for id, c := range x.cell.load().Containers {
+		if c.AppID != s.AppID || c.ServiceName != s.Service.Name || id == old.ID || !c.CreatedAt.After(old.CreatedAt) {
+			continue
+		}
+		if err := errors.Join(x.engine.RemoveContainer(ctx, id, false), x.observe(id)); err != nil {
+			return err
+		}
+	}
+	return x.rearrange(ctx, old, old.Config.Doc.HostConfig.RestartPolicy, strings.TrimPrefix(old.Name, oldPrefix))
+}
+
 // handoverFiles are the names by which a container says that it took over.
 var handoverFiles = [...]string{"handover-complete", "resin-kill-me"}
+
+// forgetHandover removes what an earlier container of the service wrote.
+func (l *locks) forgetHandover(appID int, service string) {
+	for _, name := range handoverFiles {
+		_ = os.Remove(filepath.Join(l.dir.Path(appID, service), name)) // one that stays ends the wait early
+	}
+}
 
 // handedOver waits until the service wrote one of the hand-over files, and removes it.
 func (l *locks) handedOver(ctx context.Context, appID int, service string) error {

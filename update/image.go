@@ -7,6 +7,7 @@ import (
 
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/engine"
+	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/plan"
 	"resin-supervisor/update/target"
 )
@@ -47,6 +48,13 @@ func stillUsed(c *current.State, s plan.Step, id string, ref target.Reference) b
 	return false
 }
 
+// cleanUp removes an image that nobody named, or one name of it. Nothing is forced: what a container
+// stands on, of whomever it is, stays (deviates from spec/engine.md 8.7).
+func (x *executor) cleanUp(ctx context.Context, s plan.Step) error {
+	_, err := x.engine.RemoveImage(ctx, s.Image, false)
+	return errors.Join(err, x.watch.look(ctx, object{"image", s.IDs[0]}))
+}
+
 // untag removes the tags, then the digests, by which an image belongs to a repository.
 func (x *executor) untag(ctx context.Context, id, repo string) error {
 	for _, separator := range []string{":", "@"} {
@@ -67,4 +75,84 @@ func (x *executor) untag(ctx context.Context, id, repo string) error {
 		}
 	}
 	return x.watch.look(ctx, object{"image", id})
+}
+
+// fetch downloads an image unless it is there already, tags it so that nothing prunes it, and
+// records whose it is (spec/engine.md 8.3).
+func (x *executor) fetch(ctx context.Context, s plan.Step) error {
+	if found := x.cell.load().FindImage(s.Image); found != nil {
+		return x.keep(ctx, s, found.ID)
+	}
+	best := -1 // of all attempts: what is shown never goes down
+	percent := func(p int) {
+		if p <= best {
+			return
+		}
+		best = p
+		x.cell.note(func(c *current.State) *current.State {
+			return c.WithPull(s.Image, current.Pull{Percent: p, For: s.Records})
+		})
+	}
+	percent(0)
+	defer x.cell.fold(func(c *current.State) *current.State { return c.WithoutPull(s.Image) })
+	id, err := x.download(ctx, s, percent)
+	if err != nil {
+		return err
+	}
+	return x.keep(ctx, s, id)
+}
+
+// download gets an image, from a delta where there is one, and returns the engine's id for it.
+func (x *executor) download(ctx context.Context, s plan.Step, percent func(int)) (id string, err error) {
+	if s.From != nil {
+		if id, err = x.pullDelta(ctx, s, percent); id != "" || err != nil {
+			return id, err
+		}
+	}
+	ref, err := target.ParseReference(s.Image)
+	if err != nil {
+		return "", err
+	}
+	return x.pull(ctx, ref, x.auth(ref.Registry), percent)
+}
+
+func (x *executor) pull(ctx context.Context, ref target.Reference, auth *doc.AuthConfig, percent func(int)) (id string, err error) {
+	tag := ref.Tag
+	if ref.Digest != "" {
+		tag = ref.Digest
+	}
+	if err := x.engine.Pull(ctx, ref.Name(), tag, auth, percent); err != nil {
+		return "", err
+	}
+	image, err := x.engine.Image(ctx, ref.String())
+	if err != nil {
+		return "", err
+	}
+	return image.Id, nil
+}
+
+// save records an image that is on the device already.
+func (x *executor) save(ctx context.Context, s plan.Step) error {
+	return x.keep(ctx, s, s.Records[0].EngineID)
+}
+
+// keep tags an image with the name it is wanted by and records the services it is for
+// (spec/engine.md 8.2). For a name with a digest the engine makes the tag latest.
+func (x *executor) keep(ctx context.Context, s plan.Step, id string) error {
+	ref, err := target.ParseReference(s.Image)
+	if err != nil {
+		return err
+	}
+	if err := x.engine.TagImage(ctx, id, ref.Name(), ref.Tag); err != nil {
+		return err
+	}
+	if err := x.watch.look(ctx, object{"image", id}); err != nil {
+		return err
+	}
+	records := make([]current.Record, len(s.Records))
+	for i, r := range s.Records {
+		r.EngineID = id
+		records[i] = r
+	}
+	return x.book.add(records)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"resin-supervisor/update/cloud"
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/engine"
@@ -37,7 +38,12 @@ type loop struct {
 	actions  map[string]*action // intermediate targets, by app uuid
 	backoff  *backoff
 	trials   trials
-	kept     map[string]bool        // images that the engine refused to remove for this target
+	kept     map[string]time.Time   // images (reference, tag or id) that the engine refused to remove, and when
+	image    target.Reference       // the agent's own
+	deltas   bool                   // images are made from deltas where the engine can
+	noSpace  bool                   // the engine's storage was full, and room is still to be made
+	reboot   bool                   // the request for a reboot was made since the last one
+	firmware bool                   // the volume of extra firmware was prepared
 	noted    map[string]*target.App // apps (uuid) whose settled form the book holds
 	adopted  bool                   // the keys of running containers were taken over
 
@@ -50,7 +56,6 @@ type loop struct {
 
 	status status
 	show   func(status) // publishes status to readers
-	idle   func()       // called when an apply is through
 }
 
 // task is a step under way.
@@ -83,6 +88,9 @@ type status struct {
 const (
 	maxPulls    = 3 // downloads at once (spec/engine.md 5.3)
 	maxProblems = 16
+	// keptFor is how long an image that the engine refused to remove is left alone, unless a new
+	// target comes before.
+	keptFor = time.Hour
 )
 
 // run decides and applies until ctx ends; steps under way are broken off then.
@@ -152,6 +160,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	o.Trial = l.trials.of(l, apps)
 	steps := plan.Next(l.cell.load(), l.effective(apps), o)
 	next := sooner(l.begin(ctx, steps), l.trials.begin(l, o.Trial, steps))
+	l.noSpace = l.noSpace && (len(l.cell.load().Pulls) > 0 || slices.ContainsFunc(steps, removesImage))
 	l.settle(steps)
 	l.status.next = next
 	return next
@@ -175,14 +184,21 @@ func (l *loop) effective(apps plan.Target) plan.Target {
 
 func (l *loop) options() plan.Options {
 	o := plan.Options{
-		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: l.kept, MaxPulls: maxPulls,
+		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: make(map[string]bool), MaxPulls: maxPulls,
+		CleanUp: !l.localMode, Supervisor: l.image, Deltas: l.deltas, NoSpace: l.noSpace, FirmwareReady: l.firmware,
 		KeepImages: l.localMode && l.managed, KeepVolumes: l.localMode,
+		Booted: l.exec.reboot.booted, RebootRequired: l.reboot,
 		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
 	}
 	for _, t := range l.running {
 		o.Busy[t.step.AppUUID] = true
 		for _, r := range t.step.Records {
 			o.Busy[r.AppUUID] = true
+		}
+	}
+	for image, at := range l.kept {
+		if o.Now.Sub(at) < keptFor {
+			o.Kept[image] = true
 		}
 	}
 	for uuid, a := range l.actions {
@@ -279,15 +295,21 @@ func (l *loop) finish(r result) {
 	switch {
 	case r.err == nil:
 		l.succeeded(r.step)
-	case r.step.Kind == plan.RemoveImage && engine.IsConflict(r.err):
-		l.kept[r.step.Image] = true
-		l.logStep(l.log.Warn(), r.step).Err(r.err).Msg("image stays until the next target, something else uses it")
+	case removesImage(r.step) && engine.IsConflict(r.err):
+		l.kept[r.step.Image] = time.Now()
+		l.logStep(l.log.Warn(), r.step).Err(r.err).Msg("image stays for now, something else uses it")
+	case errors.Is(r.err, cloud.ErrProcessing):
+		until := l.backoff.pause(r.step, time.Now().Add(l.exec.terms().pause))
+		l.logStep(l.log.Info(), r.step).Time("retry", until).Msg("the delta is still being made")
 	case errors.Is(r.err, context.Canceled):
 		l.logStep(l.log.Info(), r.step).Msg("step broken off")
 	default:
 		l.failed(r.step, r.err)
 	}
 }
+
+// removesImage tells whether a step makes room in the engine's storage.
+func removesImage(s plan.Step) bool { return s.Kind == plan.RemoveImage || s.Kind == plan.CleanUp }
 
 // apply notes that an apply is under way.
 func (l *loop) apply() {
@@ -321,12 +343,18 @@ func (l *loop) succeeded(s plan.Step) {
 		delete(l.leftover, s.AppID)
 	case plan.Fetch:
 		l.status.downloaded = true
+	case plan.PrepareVolume:
+		l.firmware = true
+	case plan.RequireReboot:
+		l.reboot = true
 	case plan.RollBack:
 		l.rolledBack(s)
 	}
 	l.logStep(l.log.Debug(), s).Msg("step done")
 	if l.backoff.done(s, time.Now()) {
+		l.logStep(l.log.Warn(), s).Time("retry", l.backoff.until(s)).Msg("step came up again with the same reason, it must wait before the next time")
 		l.problem(s, "came up again with the same reason, it had no lasting effect")
+		l.status.problems[0].Repeated = true
 	}
 }
 
@@ -335,6 +363,8 @@ func (l *loop) failed(s plan.Step, err error) {
 	until := l.backoff.failed(s, time.Now())
 	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
 	l.problem(s, err.Error())
+	// Before the next attempt room is made; but not for ever, should just that be impossible.
+	l.noSpace = (l.noSpace || engine.IsNoSpace(err)) && !removesImage(s)
 	if a := l.actions[s.AppUUID]; a != nil {
 		l.end(s.AppUUID, a, err)
 		return
@@ -416,17 +446,15 @@ func (l *loop) settle(steps []plan.Step) {
 		l.status.pending = l.status.pending || len(l.actions) == 0
 		return
 	}
-	reached := l.status.applying
-	if reached {
+	if l.status.applying {
 		l.log.Info().Msg("target reached")
 	}
 	l.force = false
-	l.backoff.reset()
+	l.backoff.reached(time.Now())
 	l.status.applying, l.status.pending, l.status.failed, l.status.downloaded = false, false, false, false
-	l.status.problems = nil
-	if reached {
-		l.idle()
-	}
+	l.status.problems = slices.DeleteFunc(slices.Clone(l.status.problems), func(p view.Problem) bool {
+		return !p.Repeated || time.Since(p.At) > quiet
+	})
 }
 
 // note keeps what the target says of a settled app up to date in the book, for the way back: it may

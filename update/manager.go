@@ -5,7 +5,6 @@ package update
 
 import (
 	"context"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +32,12 @@ type Options struct {
 	Endpoint     string               // cloud API origin; empty means unmanaged, which implies local mode
 	PreloadPath  string               // apps.json
 	Contracts    target.ContractFacts // what the device offers to the contracts of services
+	Image        target.Reference     // of the agent itself, zero when it is not known
+	Deltas       Deltas               // nil when there is no server for them
+	// NoteFirmware tells the host the name of the volume in which services keep extra firmware.
+	NoteFirmware func(volume string) error
+	Booted       time.Time // when the device booted
+	Breadcrumb   string    // file by which a release asks for a reboot
 	Log          zerolog.Logger
 }
 
@@ -51,6 +56,7 @@ type Manager struct {
 	life   context.Context // ends when Run does; calls from outside that outlive their caller use it
 	ending context.CancelFunc
 
+	rest     *rest
 	revision atomic.Uint64
 	status   atomic.Pointer[status]
 	cached   atomic.Pointer[picture]
@@ -66,10 +72,12 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, patience: o.PollInterval}
+	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, patience: o.PollInterval, rest: newRest()}
 	m.watch = newWatch(o.Engine, b.cell, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
+		reboot: reboot{booted: o.Booted, breadcrumb: o.Breadcrumb},
+		deltas: o.Deltas, terms: t.deltas, noteFirmware: o.NoteFirmware,
 	}
 	m.loop = &loop{
 		exec: m.exec, watch: m.watch, cell: b.cell, log: o.Log,
@@ -77,14 +85,15 @@ func New(o Options) (*Manager, error) {
 		calls:   make(chan func()), results: make(chan result),
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
-		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]bool), trialDefault: t.trialTime(), managed: o.Endpoint != "", localMode: t.localMode(),
+		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time), image: o.Image, trialDefault: t.trialTime(), managed: o.Endpoint != "", localMode: t.localMode(),
 		status: status{touched: make(map[string]string)},
-		show:   func(s status) { m.status.Store(&s) },
-		idle:   debug.FreeOSMemory, // an apply leaves more garbage than an idle agent collects for hours
+		show:   func(s status) { m.status.Store(&s); m.rest.worked() },
 	}
 	m.life, m.ending = context.WithCancel(context.Background())
 	m.loop.resolve.target = t.active()
 	m.loop.override = t.lockOverride()
+	m.loop.reboot = m.exec.reboot.required()
+	m.loop.deltas = t.deltas().on && o.Deltas != nil
 	m.loop.publish()
 	return m, m.leftovers(o.Locks)
 }
@@ -124,6 +133,7 @@ func (m *Manager) Healthy(now time.Time) bool {
 
 // View is the newest picture of the apps. It never blocks and makes no engine call.
 func (m *Manager) View() *view.State {
+	m.rest.worked()
 	s, cur, down := m.status.Load(), m.cell.load(), m.watch.engineError()
 	if p := m.cached.Load(); p != nil && p.status == s && p.current == cur && p.state.EngineError == down {
 		return p.state

@@ -165,6 +165,7 @@ func (m *Manager) adopt(force bool) error {
 	return m.loop.call(m.life, func() {
 		m.loop.localMode, m.loop.override = m.targets.localMode(), m.targets.lockOverride()
 		m.loop.trialDefault = m.targets.trialTime()
+		m.loop.deltas = m.targets.deltas().on && m.exec.deltas != nil
 		if t != nil {
 			m.loop.setTarget(t, force)
 			m.loop.publish() // who asks next is told of this target, and that it is not applied yet

@@ -85,6 +85,8 @@ func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 	var keyErr error
 	facts := r.facts
 	facts.DeviceName = deviceName(r.target)
+	config := fold(r.target.Config)
+	facts.Strategy, facts.HandoverTimeout = config["SUPERVISOR_UPDATE_STRATEGY"], config["SUPERVISOR_HANDOVER_TIMEOUT"]
 	facts.ServiceKey = func(appID int, service string) string {
 		key, err := r.keys.Service(appID, service)
 		keyErr = errors.Join(keyErr, err)

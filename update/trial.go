@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
 	"resin-supervisor/update/plan"
 	"resin-supervisor/update/target"
 )
@@ -15,6 +16,10 @@ import (
 //
 //	(no trial) --container step--> on trial --all services good--> committed
 //	                                  \--time is up--> rolled back --other target--> (no trial)
+//
+// After a restart of the agent, and after a download that a strategy put between the old container
+// and the new one, the time begins anew. With delete-then-download the old image is gone by then, as
+// that strategy asks for: the way back is a download.
 
 // trials are the apps on trial: until when, by app uuid and commit.
 type trials map[string]trialOf
@@ -36,6 +41,10 @@ func (t trials) of(l *loop, apps plan.Target) map[string]time.Time {
 		}
 		on[uuid] = time.Time{}
 		if begun := t[uuid]; begun.commit == a.Commit {
+			if l.fetching(uuid) {
+				begun.until = time.Now().Add(l.trialTime(a))
+				t[uuid] = begun
+			}
 			on[uuid] = begun.until
 		}
 	}
@@ -52,8 +61,7 @@ func (t trials) of(l *loop, apps plan.Target) map[string]time.Time {
 func (t trials) begin(l *loop, on map[string]time.Time, steps []plan.Step) (next time.Time) {
 	for _, s := range steps {
 		until, trying := on[s.AppUUID]
-		if trying && until.IsZero() && changesContainer(s) {
-			a := l.status.apps[s.AppUUID]
+		if a := l.status.apps[s.AppUUID]; trying && until.IsZero() && (changesContainer(s) || l.begun(a)) {
 			on[s.AppUUID] = time.Now().Add(l.trialTime(a))
 			t[s.AppUUID] = trialOf{commit: a.Commit, until: on[s.AppUUID]}
 			l.log.Info().Str("app", a.Name).Str("release", a.Commit).Time("until", on[s.AppUUID]).Msg("release is on trial")
@@ -69,8 +77,28 @@ func changesContainer(s plan.Step) bool {
 	switch s.Kind {
 	case plan.Kill, plan.Start, plan.HandOver, plan.Rename:
 		return true
-	case plan.Wait:
-		return s.Key == s.AppUUID+"/trial"
+	}
+	return false
+}
+
+// begun tells whether a container of the release is there already.
+func (l *loop) begun(a *compose.App) bool {
+	for _, c := range l.cell.load().Containers {
+		if current.AppKey(c.AppUUID, c.AppID) == a.UUID && c.Commit == a.Commit {
+			return true
+		}
+	}
+	return false
+}
+
+// fetching tells whether an image of an app is being downloaded.
+func (l *loop) fetching(appUUID string) bool {
+	for _, t := range l.running {
+		for _, r := range t.step.Records {
+			if t.step.Kind == plan.Fetch && r.AppUUID == appUUID {
+				return true
+			}
+		}
 	}
 	return false
 }
@@ -111,7 +139,7 @@ func (r *resolver) instead(a *target.App) *target.App {
 func (l *loop) rolledBack(s plan.Step) {
 	delete(l.trials, s.AppUUID)
 	l.resolve.stale = true
-	l.backoff.settled(s.AppUUID)
+	l.backoff.forget(s.AppUUID)
 	l.log.Error().Str("app", s.AppName).Str("release", s.Commit).Str("reason", s.Reason).
 		Msg("release failed its trial, the one before is brought back")
 }

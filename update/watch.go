@@ -357,7 +357,7 @@ var supervisedLabels = [...]string{"io.balena.supervised", "io.resin.supervised"
 // list reads everything once. Containers need a look each, which go side by side.
 func (w *watch) list(ctx context.Context) (current.Listing, error) {
 	var l current.Listing
-	var errs [5]error
+	var errs [6]error
 	var wg sync.WaitGroup
 	wg.Go(func() { l.Containers, errs[0] = w.listContainers(ctx) })
 	wg.Go(func() { l.Images, errs[1] = w.listImages(ctx) })
@@ -367,8 +367,22 @@ func (w *watch) list(ctx context.Context) (current.Listing, error) {
 		info, err := w.engine.Info(ctx)
 		l.NoOomKill, l.Machine, errs[4] = !info.OomKillDisable, info.Architecture, err
 	})
+	wg.Go(func() {
+		v, err := w.engine.Negotiate(ctx)
+		l.Deltas, errs[5] = makesDeltas(v), err
+	})
 	wg.Wait()
 	return l, errors.Join(errs[:]...)
+}
+
+// makesDeltas recognises the one engine that can make an image from a delta (spec/engine.md 8.5).
+func makesDeltas(v doc.Version) bool {
+	for _, c := range v.Components {
+		if strings.HasPrefix(strings.ToLower(c.Name), "balena") {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *watch) listContainers(ctx context.Context) ([]*current.Container, error) {

@@ -13,8 +13,9 @@ import (
 )
 
 // settle is how long messages are gathered after the first one, so that an interface coming up
-// (a dozen messages) is one change.
-const settle = 100 * time.Millisecond
+// (a dozen messages over half a second) is one change, and so are all that come up while the engine
+// starts an app: each container has one.
+const settle = time.Second
 
 const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR
 
@@ -30,7 +31,7 @@ func Watch(ctx context.Context, changed func()) error {
 	defer socket.Close()
 	for err == nil {
 		changed()
-		err = next(socket)
+		err = next(ctx, socket)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -52,12 +53,25 @@ func subscribe() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
-// next returns after the next burst of messages. No timer runs before its first one.
-func next(socket *os.File) error {
+// next returns after the next burst of messages. No timer runs before its first one, and what comes
+// after that one waits in the socket, so that a burst wakes the process twice and not for each message.
+func next(ctx context.Context, socket *os.File) error {
 	if err := receive(socket); err != nil {
 		return err
 	}
-	if err := socket.SetReadDeadline(time.Now().Add(settle)); err != nil {
+	timer := time.NewTimer(settle)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	}
+	return drain(socket)
+}
+
+// drain drops the messages that are there already.
+func drain(socket *os.File) error {
+	if err := socket.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
 		return err
 	}
 	for {

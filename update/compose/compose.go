@@ -27,6 +27,10 @@ type Facts struct {
 	KernelModules bool   // /lib/modules exists on the host
 	Firmware      bool   // /lib/firmware exists on the host
 	NoOomKill     bool   // the engine cannot honour oom_kill_disable (cgroup v2)
+	// Strategy and HandoverTimeout, in milliseconds, are what the device's configuration says for
+	// services without these labels; empty when it says nothing.
+	Strategy        string
+	HandoverTimeout string
 	// ServiceKey returns the device API key of a service that asked for one.
 	ServiceKey func(appID int, service string) string
 }
@@ -43,6 +47,7 @@ type App struct {
 	Commit   string // empty when the target has no release for the app
 	Release  int
 	Services map[string]*Service // by service name
+	Strategy Strategy            // of services that name none, also of those that are not in the target
 	Networks map[string]*Network // by engine network name
 	Volumes  map[string]*Volume  // by engine volume name
 	Warnings []string            // what of the composition was ignored, one line each

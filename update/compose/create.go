@@ -58,7 +58,7 @@ func FromContainer(c *Container, env []string, serviceOf func(id string) string)
 	labels := NormaliseLabels(c.Doc.Labels)
 	s := &Service{Name: labels[labelServiceName], Running: true, Container: copied, ImageKnown: true, AtCreate: map[string]string{}}
 	s.ID, _ = parseID(labels[labelServiceID])
-	s.applyUpdateLabels(labels, &notes{})
+	s.applyUpdateLabels(labels, &Facts{}, &notes{})
 	if id, shared := strings.CutPrefix(c.Doc.HostConfig.NetworkMode, "container:"); shared {
 		if s.PeerOf = serviceOf(id); s.PeerOf != "" {
 			copied.Doc.HostConfig.NetworkMode = "service:" + s.PeerOf

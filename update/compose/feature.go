@@ -6,9 +6,9 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// extraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device,
+// ExtraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device,
 // not to an app, and its name has no prefix (spec/engine.md 3.1).
-const extraFirmwareVolume = "extra-firmware"
+const ExtraFirmwareVolume = "extra-firmware"
 
 // engineSocketInside is where the feature balena-socket puts the engine's socket.
 const engineSocketInside = "/host/run/balena-engine.sock"
@@ -56,9 +56,19 @@ func (r *resolver) features(service string, labels map[string]string, hostMode b
 		twins(x.env, "HOST_OS_BUILD", r.facts.BoardRev)
 	}
 	if on("extra-firmware") {
-		x.mounts = append(x.mounts, doc.Mount{Type: "volume", Source: extraFirmwareVolume, Target: "/extra-firmware"})
+		x.mounts = append(x.mounts, doc.Mount{Type: "volume", Source: ExtraFirmwareVolume, Target: "/extra-firmware"})
 	}
 	return x
+}
+
+// UsesExtraFirmware tells whether the service mounts the volume of extra firmware.
+func (s *Service) UsesExtraFirmware() bool {
+	for _, m := range s.Container.Doc.HostConfig.Mounts {
+		if m.Type == "volume" && m.Source == ExtraFirmwareVolume {
+			return true
+		}
+	}
+	return false
 }
 
 func usesSupervisorAPI(labels map[string]string) bool {

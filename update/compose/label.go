@@ -88,17 +88,20 @@ func runsOnData(labels map[string]string) bool {
 	return (class == "" || class == "service") && (store == "" || store == "data")
 }
 
-// applyUpdateLabels sets how the service is updated from its labels (spec/engine.md 6).
-func (s *Service) applyUpdateLabels(labels map[string]string, n *notes) {
-	s.Strategy = parseStrategy(labels[labelStrategy])
+// applyUpdateLabels sets how the service is updated from its labels, and from the configuration where
+// it has none (spec/engine.md 6).
+func (s *Service) applyUpdateLabels(labels map[string]string, device *Facts, n *notes) {
+	s.Strategy = strategyOf(labels, parseStrategy(device.Strategy))
 	s.RequiresReboot = Truthy(labels[labelReboot])
 	s.HandoverTimeout = defaultHandover
-	if text, given := labels[labelHandover]; given {
-		if ms, ok := parseMilliseconds(text); ok {
-			s.HandoverTimeout = ms
-		} else {
-			n.warn("label " + labelHandover + " is not a positive number of milliseconds, 60000 is used")
-		}
+	text, subject := labels[labelHandover], "label "+labelHandover
+	if _, given := labels[labelHandover]; !given {
+		text, subject = device.HandoverTimeout, "the configured hand-over timeout"
+	}
+	if ms, ok := parseMilliseconds(text); ok {
+		s.HandoverTimeout = ms
+	} else if text != "" {
+		n.warn(subject + " is not a positive number of milliseconds, 60000 is used")
 	}
 	if text, given := labels[labelRollback]; given {
 		limit, ok := parseMilliseconds(text)
@@ -112,8 +115,17 @@ func (s *Service) applyUpdateLabels(labels map[string]string, n *notes) {
 	}
 }
 
-// Strategy is how the container wants to be replaced or removed, by its own label.
-func (c *Container) Strategy() Strategy { return parseStrategy(c.Doc.Labels[labelStrategy]) }
+// Strategy is how the container wants to be replaced or removed, by its own label, else otherwise.
+func (c *Container) Strategy(otherwise Strategy) Strategy {
+	return strategyOf(c.Doc.Labels, otherwise)
+}
+
+func strategyOf(labels map[string]string, otherwise Strategy) Strategy {
+	if name, given := labels[labelStrategy]; given {
+		return parseStrategy(name)
+	}
+	return otherwise
+}
 
 func parseStrategy(s string) Strategy {
 	switch strategy := Strategy(s); strategy {

@@ -31,6 +31,7 @@ type resolver struct {
 func Resolve(app *target.App, facts *Facts, image func(ref string) *doc.Image) (*App, error) {
 	out := &App{
 		ID: app.ID, UUID: app.UUID, Name: app.Name, Class: app.Class, IsHost: app.IsHost, Source: app, Rejected: app.Rejected,
+		Strategy: parseStrategy(facts.Strategy),
 		Services: map[string]*Service{}, Networks: map[string]*Network{}, Volumes: map[string]*Volume{},
 	}
 	if app.Release == nil {

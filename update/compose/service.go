@@ -56,7 +56,7 @@ func (r *resolver) resolveService(svc *target.Service) *Service {
 		DependsOn: r.readDependencies(sec, net.peer), PeerOf: net.peer,
 		ImageKnown: img.known, AtCreate: atCreate(r.facts.DeviceName),
 	}
-	out.applyUpdateLabels(labels, n)
+	out.applyUpdateLabels(labels, r.facts, n)
 	sec.finish()
 	canonical(&d)
 	out.Container = &Container{Doc: d, Networks: canonicalEndpoints(net.networks)}

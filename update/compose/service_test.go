@@ -256,6 +256,36 @@ func TestUpdateLabels(t *testing.T) {
 	f(map[string]string{"io.balena.update.rollback-timeout": "soon"}, DownloadThenKill, time.Minute, 0, false, true)
 }
 
+// The configuration counts for services without the label only; what a label says counts, be it nonsense.
+func TestUpdateDefaults(t *testing.T) {
+	f := func(labels map[string]string, strategy, timeout string, want Strategy, handover time.Duration, warned bool) {
+		t.Helper()
+		app, facts := release(t, `{}`), testFacts()
+		app.Release.Services["web"].Labels = labels
+		facts.Strategy, facts.HandoverTimeout = strategy, timeout
+		out, err := Resolve(app, facts, onDevice(doc.Config{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := out.Services["web"]
+		if s.Strategy != want || s.HandoverTimeout != handover || (len(out.Warnings) > 0) != warned {
+			t.Errorf("%v: %s %v %q", labels, s.Strategy, s.HandoverTimeout, out.Warnings)
+		}
+		if got := s.Container.Strategy(out.Strategy); got != want {
+			t.Errorf("%v: the container says %s", labels, got)
+		}
+		if s.Container.Doc.Labels["io.balena.update.strategy"] != labels["io.balena.update.strategy"] {
+			t.Error("the configuration became a label: a change of it would make containers anew")
+		}
+	}
+	const label = "io.balena.update.strategy"
+	f(nil, "hand-over", "2000", HandOver, 2*time.Second, false)
+	f(map[string]string{label: "kill-then-download"}, "hand-over", "", KillThenDownload, time.Minute, false)
+	f(map[string]string{label: "handover"}, "hand-over", "", DownloadThenKill, time.Minute, false)
+	f(map[string]string{"io.balena.update.handover-timeout": "1500"}, "", "2000", DownloadThenKill, 1500*time.Millisecond, false)
+	f(nil, "nonsense", "-1", DownloadThenKill, time.Minute, true)
+}
+
 // D13 and others: errors name the app, the service and the value, and nothing panics.
 func TestRejected(t *testing.T) {
 	f := func(composition, part string) {

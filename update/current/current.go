@@ -17,6 +17,7 @@ type State struct {
 	Synced        bool                  // all objects were listed since the engine was last (re)connected
 	Listed        bool                  // they were listed at least once; what is here may be old while Synced is false
 	Machine       string                // what the engine runs on, as uname says it: x86_64, aarch64, armv7l ...
+	Deltas        bool                  // the engine can make an image from a delta: balenaEngine (spec/engine.md 8.5)
 	NoOomKill     bool                  // the engine cannot honour oom_kill_disable (spec/engine.md D26)
 	Containers    map[string]*Container // supervised ones, by engine id
 	Images        map[string]*Image     // all images of the engine, by engine id

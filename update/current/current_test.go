@@ -120,6 +120,21 @@ func TestSameObservationIsNoChange(t *testing.T) {
 	}
 }
 
+// A tag that goes on to another image is lost by the one that had it.
+func TestTagsMove(t *testing.T) {
+	s := Empty().WithListing(Listing{Images: []*Image{{ID: "old", Tags: []string{"a:1", "a:2"}}, {ID: "other", Tags: []string{"b:1"}}}})
+	n := s.WithImage(&Image{ID: "new", Tags: []string{"a:1"}})
+	if got := n.Images["old"].Tags; len(got) != 1 || got[0] != "a:2" {
+		t.Errorf("the old image has tags %q", got)
+	}
+	if n.FindImage("a:1").ID != "new" || n.Images["other"].Tags[0] != "b:1" {
+		t.Errorf("images after the move: %+v", n.Images)
+	}
+	if len(s.Images["old"].Tags) != 2 {
+		t.Error("an older state changed")
+	}
+}
+
 // An image id never changes its content, so what was read of it once stays across listings.
 func TestImageDocumentsSurviveAListing(t *testing.T) {
 	read := ReadImageDoc(&doc.Image{Id: "i", RepoTags: []string{"a:1", "<none>:<none>"}})

@@ -3,6 +3,7 @@ package current
 import (
 	"maps"
 	"reflect"
+	"slices"
 )
 
 // Empty is the state before anything was observed.
@@ -16,6 +17,7 @@ type Listing struct {
 	Volumes    []*Volume
 	NoOomKill  bool
 	Machine    string
+	Deltas     bool
 }
 
 // WithListing replaces all engine objects by what a full listing found. Image documents that were
@@ -23,7 +25,7 @@ type Listing struct {
 func (s *State) WithListing(l Listing) *State {
 	n := s.next()
 	n.Synced, n.Listed, n.NoOomKill = true, true, l.NoOomKill
-	n.Machine = l.Machine
+	n.Machine, n.Deltas = l.Machine, l.Deltas
 	n.ImageRevision++
 	n.Containers = index(l.Containers, func(c *Container) string { return c.ID })
 	n.Networks = index(l.Networks, func(x *Network) string { return x.ID })
@@ -79,7 +81,21 @@ func (s *State) WithImage(i *Image) *State {
 	n := s.next()
 	n.ImageRevision++
 	n.Images = with(s.Images, i.ID, i)
+	n.moveTags(i)
 	return n
+}
+
+// moveTags takes the tags of an image from all others: a tag names one image, and the engine does not
+// tell which one has lost it.
+func (s *State) moveTags(to *Image) {
+	moved := func(tag string) bool { return slices.Contains(to.Tags, tag) }
+	for id, image := range s.Images {
+		if image != to && slices.ContainsFunc(image.Tags, moved) {
+			left := *image
+			left.Tags = slices.DeleteFunc(slices.Clone(image.Tags), moved)
+			s.Images[id] = &left
+		}
+	}
 }
 
 // WithoutImage drops an image that is gone.

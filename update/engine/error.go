@@ -16,6 +16,8 @@ type Error struct {
 	Object  string // to what; "" when the call is about no single object
 	Status  int    // HTTP status, or that of an error inside a stream; 0: no whole answer came
 	Message string // the engine's words, or what befell the connection
+	// Streamed says that the error came inside a stream, after the engine had begun the work.
+	Streamed bool
 
 	cause error // of a call without an answer: the context's end or the connection's error
 }
@@ -46,6 +48,12 @@ func IsUnknown(err error) bool { return status(err) == 0 }
 
 // IsNoSpace tells that the engine's storage is full.
 func IsNoSpace(err error) bool { return says(err, "no space left on device") }
+
+// IsStreamed tells that the engine had begun the work and told inside its stream that it went wrong.
+func IsStreamed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Streamed
+}
 
 // IsExecFormat tells that a container's program is made for another processor.
 func IsExecFormat(err error) bool { return says(err, "exec format error") }

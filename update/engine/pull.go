@@ -45,7 +45,9 @@ func followPull(body io.Reader, r request, report func(percent int)) error {
 	told := 0
 	err := eachObject(body, func(m *doc.PullMessage) error {
 		if reason := cmp.Or(m.ErrorDetail.Message, m.Error); reason != "" {
-			return r.fail(cmp.Or(m.ErrorDetail.Code, fasthttp.StatusInternalServerError), reason)
+			e := r.fail(cmp.Or(m.ErrorDetail.Code, fasthttp.StatusInternalServerError), reason)
+			e.Streamed = true
+			return e
 		}
 		if p.add(m); p.percent != told {
 			told = p.percent

@@ -12,6 +12,7 @@ import (
 // app's update lock is replaced by one request for it; it comes up again once the lock is held.
 func (a *app) update() []Step {
 	w := &work{app: a, broken: make(map[string]string), pending: make(map[string]bool)}
+	w.pending[compose.ExtraFirmwareVolume] = !a.opts.FirmwareReady
 	w.dead()
 	w.volumes()
 	w.networks()

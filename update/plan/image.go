@@ -9,7 +9,8 @@ import (
 
 // unusedImages plans the removal of images that neither a container nor the target uses
 // (spec/engine.md 8.6). An app's images stay until the app is settled, so that the way back to the
-// running release needs no download.
+// running release needs no download, and a delta has its source. When the engine's storage is full,
+// images of releases in between go before that.
 func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned []Step) []Step {
 	if len(cur.Pulls) > 0 {
 		return nil
@@ -26,17 +27,28 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 			unsettled[uuid] = true
 		}
 	}
+	moving := make(map[string]bool)
+	used := usedRecords(cur, apps)
 	for _, s := range planned {
-		unsettled[s.AppUUID] = true
+		moving[s.AppUUID] = true
 		for _, r := range s.Records {
-			unsettled[r.AppUUID] = true
+			moving[r.AppUUID] = true
+			if s.Kind != Fetch {
+				continue
+			}
+			if from := source(cur, r); from != nil {
+				used[from.Key()] = true
+			}
 		}
 	}
-	used := usedRecords(cur, apps)
 	drop := make(map[string][]current.Record)
 	for _, key := range slices.Sorted(maps.Keys(cur.Records)) {
 		r := cur.Records[key]
-		if !used[key] && !unsettled[r.AppUUID] && !o.Kept[r.Name] {
+		needed := used[key] || unsettled[r.AppUUID] || o.Kept[r.Name]
+		if moving[r.AppUUID] { // what is still needed of an app on its way
+			needed = needed || !o.NoSpace || r.Commit == cur.Commits[r.AppUUID]
+		}
+		if !needed {
 			drop[r.Name] = append(drop[r.Name], r)
 		}
 	}
@@ -83,9 +95,28 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 	return used
 }
 
+// source is the image of a service that a new one of it can be made from: that of the last fully
+// applied release, else the first on the device (spec/engine.md 8.5). It is nil when there is none.
+func source(cur *current.State, want current.Record) *current.Record {
+	var from *current.Record
+	for _, key := range slices.Sorted(maps.Keys(cur.Records)) {
+		r := cur.Records[key]
+		if r.AppUUID != want.AppUUID || r.ServiceName != want.ServiceName || r.Name == want.Name || cur.Images[r.EngineID] == nil {
+			continue
+		}
+		if r.Commit == cur.Commits[r.AppUUID] {
+			return &r
+		}
+		if from == nil {
+			from = &r
+		}
+	}
+	return from
+}
+
 // boundPulls merges the steps that services want for one image, leaves out downloads that run
-// already, and keeps as many as there is room for.
-func boundPulls(cur *current.State, steps []Step, room int) []Step {
+// already, and keeps as many as there is room for; full says why there is no more.
+func boundPulls(cur *current.State, steps []Step, room int, full string) []Step {
 	kept := make([]Step, 0, len(steps))
 	at := make(map[string]int)
 	for _, s := range steps {
@@ -105,7 +136,7 @@ func boundPulls(cur *current.State, steps []Step, room int) []Step {
 		} else if room <= 0 {
 			s.Kind = Wait
 			s.Key += " wait"
-			s.Reason += ", and enough downloads run"
+			s.Reason += ", and " + full
 		} else {
 			room--
 			at[s.Image] = len(kept)

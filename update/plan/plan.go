@@ -9,6 +9,7 @@ import (
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
+	"resin-supervisor/update/target"
 )
 
 // Target is what the planner works towards: resolved apps by uuid.
@@ -30,11 +31,27 @@ type Options struct {
 	// Trial holds the apps (by uuid) whose release must prove itself before it becomes the
 	// current one, and until when; the zero time while it has not begun.
 	Trial map[string]time.Time
+	// Booted is when the device booted.
+	Booted time.Time
+	// RebootRequired says that the request for a reboot was made since.
+	RebootRequired bool
 	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.
 	Purge map[string]bool
-	// Kept holds the images (by reference) that the engine refused to remove, because a container
-	// that is not ours stands on them.
+	// Kept holds the images (by reference, tag or engine id) that the engine refused to remove,
+	// because a container that is not ours stands on them.
 	Kept map[string]bool
+	// CleanUp allows the removal of images that are not the agent's and that nobody named: while a
+	// cloud's target applies. In local mode, which a device without a cloud is always in, people build
+	// images on the engine, and one without a name may be work under way.
+	CleanUp bool
+	// Supervisor is the image of the agent itself, zero when it is not known.
+	Supervisor target.Reference
+	// Deltas says that new images may be made from old ones where the engine can.
+	Deltas bool
+	// NoSpace says that the engine's storage was found full: room is made before the next download.
+	NoSpace bool
+	// FirmwareReady says that the volume of extra firmware is there and the host knows of it.
+	FirmwareReady bool
 	// MaxPulls bounds the downloads that run at once.
 	MaxPulls    int
 	KeepImages  bool // local mode of a managed device
@@ -47,7 +64,7 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 	if !cur.Synced {
 		return nil
 	}
-	steps := supervisorNetwork(cur)
+	steps := append(supervisorNetwork(cur), firmware(tgt, &o)...)
 	apps := group(cur, tgt, &o)
 	for _, uuid := range slices.Sorted(maps.Keys(apps)) {
 		a := apps[uuid]
@@ -58,10 +75,15 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 			steps = append(steps, a.update()...)
 		}
 	}
+	var removals []Step
 	if !o.KeepImages {
-		steps = append(steps, unusedImages(cur, apps, &o, steps)...)
+		removals = append(unusedImages(cur, apps, &o, steps), cleanUp(cur, &o)...)
 	}
-	return boundPulls(cur, steps, o.MaxPulls-len(cur.Pulls))
+	room, full := o.MaxPulls-len(cur.Pulls), "enough downloads run"
+	if o.NoSpace && len(removals) > 0 {
+		room, full = 0, "room is made first"
+	}
+	return boundPulls(cur, append(steps, removals...), room, full)
 }
 
 // app is one app with everything current and wanted of it: all that its planning may see.
@@ -228,6 +250,22 @@ func supervisorNetwork(cur *current.State) []Step {
 		return killAll(users, "network "+want.Name+" must be made anew: "+reason)
 	}
 	return []Step{{Kind: RemoveNetwork, Key: "network " + want.Name, Reason: reason, Object: want.Name, IDs: ids}}
+}
+
+// firmware prepares the volume of extra firmware once a service asks for it (spec/engine.md 3.1).
+func firmware(tgt Target, o *Options) []Step {
+	if o.FirmwareReady {
+		return nil
+	}
+	for _, a := range tgt {
+		for _, s := range a.Services {
+			if a.Rejected == "" && s.UsesExtraFirmware() {
+				name := compose.ExtraFirmwareVolume
+				return []Step{{Kind: PrepareVolume, Key: "volume " + name, Object: name, Reason: "a service uses it"}}
+			}
+		}
+	}
+	return nil
 }
 
 func attached(cur *current.State, network string) []*current.Container {

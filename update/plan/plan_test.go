@@ -325,6 +325,32 @@ func TestRunState(t *testing.T) {
 }
 
 // engine.md 46: a dependent starts after its dependency; one that keeps crashing does not block.
+// spec/engine.md 5.6
+func TestRequiresReboot(t *testing.T) {
+	w := newWorld(t)
+	held(w)
+	w.present("web:1")
+	a := w.app("u1", 1, "c1", service("web", "web:1", nil))
+	a.Release.Services["web"].Labels["io.balena.update.requires-reboot"] = "1"
+	w.install("u1")
+	w.cur.Containers = map[string]*current.Container{}
+	steps := w.next()
+	if len(steps) != 1 || steps[0].Kind != Start || !steps[0].Hold {
+		t.Fatalf("want a container that is created and held: %v", steps)
+	}
+	r := w.resolve()["u1"]
+	c := w.container(r, r.Services["web"], "created")
+	w.opts.Booted = c.CreatedAt.Add(-time.Hour)
+	w.want("require reboot app shop service web")
+	w.opts.RebootRequired = true
+	w.want("release lock app shop")
+	w.opts.Booted = c.CreatedAt.Add(time.Second)
+	w.want("start app shop service web")
+	if w.next()[0].Hold {
+		t.Error("it is held after the reboot")
+	}
+}
+
 func TestDependencies(t *testing.T) {
 	f := func(condition string, status, health string, exit int, starts bool) {
 		t.Helper()
@@ -494,42 +520,6 @@ func TestLockLeftoversGoWhenSettled(t *testing.T) {
 	w.install("u1")
 	w.opts.Leftover[1] = true
 	w.want("sweep lock app shop")
-}
-
-func BenchmarkReplan50(b *testing.B) {
-	w := benchWorld(50)
-	tgt := w.resolve()
-	b.ReportAllocs()
-	for b.Loop() {
-		if steps := Next(w.cur, tgt, w.opts); len(steps) != 0 {
-			b.Fatalf("%d steps for an applied target", len(steps))
-		}
-	}
-}
-
-func BenchmarkReplan(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			w := benchWorld(n)
-			tgt := w.resolve()
-			for b.Loop() {
-				Next(w.cur, tgt, w.opts)
-			}
-		})
-	}
-}
-
-func benchWorld(n int) *world {
-	w := newWorld(&testing.T{})
-	var services []*target.Service
-	for i := range n {
-		name := fmt.Sprintf("s%04d", i)
-		w.present(name + ":1")
-		services = append(services, service(name, name+":1", target.Map{"ports": []any{"80"}, "volumes": []any{"data:/data"}}))
-	}
-	w.app("u1", 1, "c1", services...)
-	w.install("u1")
-	return w
 }
 
 // Look before you kill: an image for another machine holds the whole release back, unless the image

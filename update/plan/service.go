@@ -187,7 +187,7 @@ func (a *app) imageStep(kind Kind, image, reason string) Step {
 // kill first, else when the new release can start (spec/engine.md 6).
 func (w *work) retire(p *pair) {
 	reason := w.because("service " + p.name + " is not in the target")
-	strategy := p.have.Config.Strategy()
+	strategy := p.have.Config.Strategy(w.want.Strategy)
 	if killsFirst(strategy) || w.hold == "" {
 		w.locked(w.kill(p.have, reason))
 		return
@@ -216,6 +216,7 @@ func (w *work) install(p *pair) {
 func (w *work) start(p *pair, reason string) Step {
 	s := w.towards(Start, p, reason)
 	s.Container, s.Peers = p.have, w.peersOf(p.want)
+	s.Hold = p.have == nil && p.want.RequiresReboot
 	return s
 }
 
@@ -241,6 +242,9 @@ func (w *work) fetch(p *pair) {
 	}
 	s := w.imageStep(Fetch, p.want.Image, "image "+p.want.Image+" is not on the device")
 	s.Service, s.Records = p.want, []current.Record{w.record(p.want)}
+	if w.opts.Deltas && w.cur.Deltas {
+		s.From = source(w.cur, s.Records[0])
+	}
 	w.add(s)
 }
 
@@ -248,7 +252,7 @@ func (w *work) deleteOld(p *pair) bool {
 	deleting := false
 	for _, key := range slices.Sorted(maps.Keys(w.cur.Records)) {
 		r := w.cur.Records[key]
-		if r.AppUUID != w.uuid || r.ServiceName != p.name || r.Name == p.want.Image {
+		if r.AppUUID != w.uuid || r.ServiceName != p.name || r.Name == p.want.Image || w.opts.Kept[r.Name] {
 			continue
 		}
 		s := w.imageStep(RemoveImage, r.Name, "the strategy deletes the old image before the download")
@@ -266,7 +270,7 @@ func (w *work) replace(p *pair) {
 		w.locked(w.kill(p.have, p.differs))
 	case !p.want.ImageKnown:
 		w.fetch(p)
-	case p.want.Strategy == compose.HandOver && w.dependsOnBroken(p.have) == "":
+	case p.want.Strategy == compose.HandOver && !p.want.RequiresReboot && w.dependsOnBroken(p.have) == "":
 		w.handOver(p)
 	case w.hold != "":
 		w.wait(p.name, "is replaced later: "+w.hold)
@@ -306,10 +310,24 @@ func (w *work) run(p *pair) {
 		s.Container = c
 		w.locked(s)
 	case !p.want.Running:
+	case w.awaitsReboot(p.want, c):
+		w.requireReboot(p)
 	case c.Status == "created":
 		w.runCreated(p)
 	case c.Status == "exited" && lostAddress(c.Error):
 		w.add(w.start(p, "its published address was not there yet: "+c.Error))
+	}
+}
+
+// awaitsReboot tells whether a container is to be started at the next boot only
+// (spec/engine.md 5.6).
+func (a *app) awaitsReboot(s *compose.Service, c *current.Container) bool {
+	return s.RequiresReboot && s.Running && c.Status == "created" && c.CreatedAt.After(a.opts.Booted)
+}
+
+func (w *work) requireReboot(p *pair) {
+	if !w.opts.RebootRequired {
+		w.add(w.towards(RequireReboot, p, "service "+p.name+" is to be started at the next boot"))
 	}
 }
 

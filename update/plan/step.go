@@ -26,16 +26,19 @@ const (
 	RemoveNetwork Kind = "remove network"
 	TakeLock      Kind = "take lock"
 	ReleaseLock   Kind = "release lock"
-	SweepLock     Kind = "sweep lock" // remove lock files that an earlier run of the agent left
-	Kill          Kind = "kill"       // stop and remove a container
-	Stop          Kind = "stop"       // stop a container and keep it
-	Remove        Kind = "remove"     // remove a dead container
-	Rename        Kind = "rename"     // same configuration, other release: metadata update
-	Start         Kind = "start"      // create where missing, join networks, start
-	HandOver      Kind = "handover"   // start the new container beside the old one
-	RollBack      Kind = "roll back"  // give up the release and go back to the one before
-	SetCommit     Kind = "set commit" // the release is fully applied
-	Wait          Kind = "wait"       // nothing to do now, but the app is not settled
+	CleanUp       Kind = "clean up"       // remove an image nobody named, or a name of a former agent
+	PrepareVolume Kind = "prepare volume" // make the volume of extra firmware and tell the host of it
+	SweepLock     Kind = "sweep lock"     // remove lock files that an earlier run of the agent left
+	Kill          Kind = "kill"           // stop and remove a container
+	Stop          Kind = "stop"           // stop a container and keep it
+	Remove        Kind = "remove"         // remove a dead container
+	Rename        Kind = "rename"         // same configuration, other release: metadata update
+	Start         Kind = "start"          // create where missing, join networks, start
+	HandOver      Kind = "handover"       // start the new container beside the old one
+	RequireReboot Kind = "require reboot" // say that containers start at the next boot only
+	RollBack      Kind = "roll back"      // give up the release and go back to the one before
+	SetCommit     Kind = "set commit"     // the release is fully applied
+	Wait          Kind = "wait"           // nothing to do now, but the app is not settled
 )
 
 // Step is one act. Two steps with the same Key exclude each other.
@@ -50,16 +53,18 @@ type Step struct {
 
 	Service   *compose.Service   // Start, Rename, HandOver: the target
 	Container *current.Container // Kill, Stop, Remove, Rename, Start (an existing one), HandOver (the old one)
-	Image     string             // Fetch, Save, RemoveImage: normalised reference
+	Image     string             // Fetch, Save, RemoveImage: normalised reference; CleanUp: tag or engine id
+	From      *current.Record    // Fetch: the image that a delta may start from, nil for a whole download
 	Records   []current.Record   // Fetch, Save, Start, HandOver: whose the image is; RemoveImage: what is dropped
 	Network   *compose.Network   // CreateNetwork
 	Volume    *compose.Volume    // CreateVolume
-	Object    string             // RemoveVolume: engine name; RemoveNetwork: for the log
-	IDs       []string           // RemoveNetwork: engine ids
+	Object    string             // RemoveVolume, PrepareVolume: engine name; RemoveNetwork: for the log
+	IDs       []string           // RemoveNetwork, CleanUp: engine ids
 	Services  []string           // TakeLock: whose locks to take
 	ReleaseID int                // Start, Rename, HandOver: of the target release
 	Commit    string             // the same; Commit: empty forgets the app
 	Source    *target.App        // SetCommit, RollBack: the app as the target names it, nil when it is gone
+	Hold      bool               // Start: create the container, do not start it
 	Fault     bool               // Wait: the target cannot be reached as it is
 	Until     time.Time          // Wait: when to look again, zero when something will change
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
@@ -84,11 +89,11 @@ func (s Step) Subject() string {
 	}
 	add("service", s.ServiceName())
 	switch s.Kind {
-	case Fetch, Save, RemoveImage:
+	case Fetch, Save, RemoveImage, CleanUp:
 		add("image", s.Image)
 	case CreateVolume:
 		add("volume", s.Volume.Name)
-	case RemoveVolume:
+	case RemoveVolume, PrepareVolume:
 		add("volume", s.Object)
 	case CreateNetwork:
 		add("network", s.Network.Name)

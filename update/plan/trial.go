@@ -19,6 +19,7 @@ func (a *app) trial() []Step {
 	if _, on := a.opts.Trial[a.uuid]; !on {
 		return nil
 	}
+	var wait []Step
 	for _, name := range slices.Sorted(maps.Keys(a.want.Services)) {
 		why, until := a.unproven(a.want.Services[name])
 		if why == "" {
@@ -26,15 +27,27 @@ func (a *app) trial() []Step {
 		}
 		s := a.step(Wait, "trial", "the release is on trial: service "+name+" "+why)
 		s.Until = until
-		return []Step{s}
+		if until.IsZero() {
+			return []Step{s}
+		}
+		if wait == nil {
+			wait = []Step{s}
+		}
 	}
-	return nil
+	return wait
 }
 
-// late tells whether the time of a trial is up while something of the release is still open.
+// late tells whether the time of a trial is up while something of the release is still open. While
+// the release waits for a reboot it cannot prove anything, and the trial goes on after it. A container
+// that has just been started gets its chance: when it does not crash it is good soon.
 func (a *app) late(open []Step) bool {
+	for name, s := range a.want.Services {
+		if list := a.containers[name]; len(list) > 0 && a.awaitsReboot(s, list[0]) {
+			return false
+		}
+	}
 	deadline := a.opts.Trial[a.uuid]
-	return !deadline.IsZero() && !a.opts.Now.Before(deadline) && len(open) > 0 && open[0].Kind != SetCommit
+	return !deadline.IsZero() && !a.opts.Now.Before(deadline) && len(open) > 0 && open[0].Kind != SetCommit && open[0].Until.IsZero()
 }
 
 func (a *app) rollBack(open []Step) Step {
@@ -50,6 +63,8 @@ func (a *app) unproven(s *compose.Service) (why string, until time.Time) {
 	}
 	c := a.containers[s.Name][0]
 	switch {
+	case a.awaitsReboot(s, c):
+		return "is started at the next boot", time.Time{}
 	case finished(s, c):
 		return "", time.Time{}
 	case c.Status != "running":

@@ -60,6 +60,33 @@ func TestReleaseIsRolledBackWhenTimeIsUp(t *testing.T) {
 	w.want("roll back app shop release c2")
 }
 
+// A container that has just been started is not to blame for a short time of trial.
+func TestTimeIsNotUpWhileAContainerMayStillCrash(t *testing.T) {
+	w := onTrial(t, "running", "", 4*time.Second)
+	w.opts.Trial["u1"] = w.opts.Now
+	w.want("wait app shop")
+	for _, c := range w.cur.Containers {
+		c.Status, c.Running = "restarting", true
+	}
+	w.want("roll back app shop release c2")
+}
+
+// A release that is to be started at the next boot proves itself after it.
+func TestTimeIsNotUpBeforeTheReboot(t *testing.T) {
+	w := onTrial(t, "created", "", 0)
+	w.opts.Trial["u1"], w.opts.RebootRequired = w.opts.Now, true
+	s := w.target.Apps["u1"].Release.Services["web"]
+	s.Labels["io.balena.update.requires-reboot"] = "1"
+	for _, c := range w.cur.Containers {
+		c.Config = w.resolve()["u1"].Services["web"].Container
+		c.CreatedAt = time.Unix(2000, 0)
+	}
+	w.opts.Booted = time.Unix(1999, 0)
+	w.want("wait app shop")
+	w.opts.Booted = time.Unix(2001, 0)
+	w.want("roll back app shop release c2")
+}
+
 func TestWithoutTrialAReleaseIsCurrentAtOnce(t *testing.T) {
 	w := onTrial(t, "running", "unhealthy", time.Second)
 	w.opts.Trial = nil

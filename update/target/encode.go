@@ -14,7 +14,11 @@ func Encode(s *State) ([]byte, error) {
 	for uuid, app := range s.Apps {
 		apps[uuid] = encodeApp(app)
 	}
-	raw, err := json.Marshal(Map{"name": s.Name, "config": s.Config, "apps": apps})
+	config := s.Config
+	if config == nil {
+		config = map[string]string{} // null would not be read back
+	}
+	raw, err := json.Marshal(Map{"name": s.Name, "config": config, "apps": apps})
 	if err != nil {
 		return nil, fmt.Errorf("encode target state: %w", err)
 	}

@@ -31,6 +31,8 @@ type Problem struct {
 	Reason  string // why the step was planned
 	Error   string
 	Retry   time.Time // next attempt
+	// Repeated says that the step was carried out and came up again, with the same reason.
+	Repeated bool
 }
 
 // App is one app as it is and as it should be.
@@ -94,6 +96,6 @@ type Image struct {
 	ReleaseID   int
 	Commit      string
 	EngineID    string // empty while downloading
-	Status      string // Downloading, Downloaded or Deleting
+	Status      string // Downloading, Downloaded, Deleting or, while its container is created, Installing
 	Progress    *int   // percent while downloading, else nil
 }

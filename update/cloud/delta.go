@@ -1,0 +1,162 @@
+package cloud
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/target"
+)
+
+// ErrNoDelta says that the server has no delta between the two images and will have none: the image
+// is to be pulled as a whole.
+var ErrNoDelta = errors.New("no delta is offered")
+
+// ErrProcessing says that the server is still making the delta: it is to be asked again later.
+var ErrProcessing = errors.New("the delta is still being made")
+
+// tokenLife is how long a registry token is used again; tokenPatience bounds the request for one.
+const (
+	tokenLife     = 10 * time.Minute
+	tokenPatience = 59 * time.Second
+)
+
+// Deltas asks a delta server how one image becomes another. It is safe for use by several
+// goroutines.
+type Deltas struct {
+	// API is the cloud API, which gives out registry tokens; Server makes the deltas.
+	API, Server *Client
+	// Login is the name and secret that registry tokens are asked for with.
+	Login func() (name, secret string)
+
+	mu     sync.Mutex
+	tokens map[string]token // by the query that asked for it
+}
+
+type token struct {
+	text string
+	at   time.Time
+}
+
+// Request asks for the delta from image src to image dst and returns the name of an image that
+// balenaEngine makes dst from, with the token to pull it by (spec/engine.md 8.5). The error is
+// ErrNoDelta or ErrProcessing, or else tells what went wrong: then asking again may help.
+func (d *Deltas) Request(ctx context.Context, src, dst string, patience time.Duration) (image, registryToken string, err error) {
+	image, registryToken, err = d.request(ctx, src, dst, patience)
+	if err != nil {
+		err = fmt.Errorf("request delta from %s to %s: %w", src, dst, err)
+	}
+	return image, registryToken, err
+}
+
+func (d *Deltas) request(ctx context.Context, src, dst string, patience time.Duration) (image, registryToken string, err error) {
+	scope, err := tokenScope(src, dst)
+	if err != nil {
+		return "", "", err
+	}
+	if registryToken, err = d.token(ctx, scope); err != nil {
+		return "", "", err
+	}
+	query := url.Values{"src": {src}, "dest": {dst}}
+	status, body, err := d.Server.get(ctx, "/api/v3/delta", query, "Bearer "+registryToken, patience)
+	if err != nil {
+		return "", "", err
+	}
+	if status == fasthttp.StatusUnauthorized {
+		d.forget(scope.Encode()) // it may have lost its validity early
+	}
+	image, err = deltaImage(status, body)
+	return image, registryToken, err
+}
+
+// deltaImage reads the answer of the delta server.
+func deltaImage(status int, body []byte) (string, error) {
+	switch {
+	case status == fasthttp.StatusBadGateway, status == fasthttp.StatusGatewayTimeout:
+		return "", ErrProcessing
+	case status >= 400 && status < 500 && status != fasthttp.StatusUnauthorized:
+		return "", ErrNoDelta
+	case status != fasthttp.StatusOK:
+		return "", fmt.Errorf("the delta server answered %d", status)
+	}
+	var answer struct{ Name string }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "", fmt.Errorf("answer of the delta server: %w", err)
+	}
+	if answer.Name == "" {
+		return "", errors.New("answer of the delta server: no name")
+	}
+	return answer.Name, nil
+}
+
+// tokenScope is the query for a token that may pull from both repositories.
+func tokenScope(src, dst string) (url.Values, error) {
+	from, err := target.ParseReference(src)
+	if err != nil {
+		return nil, err
+	}
+	to, err := target.ParseReference(dst)
+	if err != nil {
+		return nil, err
+	}
+	return url.Values{
+		"service": {to.Registry},
+		"scope":   {"repository:" + to.Repo + ":pull", "repository:" + from.Repo + ":pull"},
+	}, nil
+}
+
+// token returns a registry token, a new one when none is known that is fresh.
+func (d *Deltas) token(ctx context.Context, scope url.Values) (string, error) {
+	if text := d.known(scope.Encode(), time.Now()); text != "" {
+		return text, nil
+	}
+	name, secret := d.Login()
+	login := "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+secret))
+	status, body, err := d.API.get(ctx, "/auth/v1/token", scope, login, tokenPatience)
+	if err != nil {
+		return "", err
+	}
+	var answer struct{ Token string }
+	if status != fasthttp.StatusOK || json.Unmarshal(body, &answer) != nil || answer.Token == "" {
+		return "", fmt.Errorf("the cloud gave no registry token (it answered %d)", status)
+	}
+	d.remember(scope.Encode(), token{answer.Token, time.Now()})
+	return answer.Token, nil
+}
+
+func (d *Deltas) known(scope string, now time.Time) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t := d.tokens[scope]; now.Sub(t.at) < tokenLife {
+		return t.text
+	}
+	return ""
+}
+
+func (d *Deltas) forget(scope string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.tokens, scope)
+}
+
+// remember keeps a token and drops those that are too old.
+func (d *Deltas) remember(scope string, fresh token) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for old, t := range d.tokens {
+		if fresh.at.Sub(t.at) >= tokenLife {
+			delete(d.tokens, old)
+		}
+	}
+	if d.tokens == nil {
+		d.tokens = make(map[string]token)
+	}
+	d.tokens[scope] = fresh
+}

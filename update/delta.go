@@ -1,0 +1,89 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"resin-supervisor/update/cloud"
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/engine"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/target"
+)
+
+// Deltas offers images that hold only what differs between two others, as package cloud does.
+type Deltas interface {
+	// Request returns the name of an image that the engine makes dst from where it has src, and a
+	// token to pull it by. Its errors may be cloud.ErrNoDelta and cloud.ErrProcessing.
+	Request(ctx context.Context, src, dst string, patience time.Duration) (image, token string, err error)
+}
+
+// deltaTerms is what the configuration says of deltas (spec/cloud.md 6.2).
+type deltaTerms struct {
+	on       bool
+	patience time.Duration // for the answer of the delta server
+	pause    time.Duration // until it is asked again for a delta that is still being made
+}
+
+// deltaAttempts is how often a delta that the engine cannot apply is tried (spec/engine.md 8.5).
+const deltaAttempts = 3
+
+// deltas reads the terms. Only the third version of deltas is known here, those that balenaEngine
+// applies itself; every other one means whole images. Unlike the original, version 3 is the default.
+func (t *targets) deltas() deltaTerms {
+	config := t.config()
+	version := whole(config["SUPERVISOR_DELTA_VERSION"], 3)
+	return deltaTerms{
+		on:       compose.Truthy(config["SUPERVISOR_DELTA"]) && version == 3,
+		patience: time.Duration(whole(config["SUPERVISOR_DELTA_REQUEST_TIMEOUT"], 59000)) * time.Millisecond,
+		pause:    time.Duration(whole(config["SUPERVISOR_DELTA_RETRY_INTERVAL"], 10000)) * time.Millisecond,
+	}
+}
+
+// whole reads a positive number, or takes the default when there is none.
+func whole(text string, absent int) int {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 {
+		return n
+	}
+	return absent
+}
+
+// pullDelta gets an image by way of a delta. Neither id nor error means that it has to be pulled as
+// a whole. An error of the connection or the registry is for a later attempt; one that the engine
+// meets when it applies the delta is tried again at once, and a delta that it applies at last is
+// taken (spec/engine.md 8.5, D20).
+func (x *executor) pullDelta(ctx context.Context, s plan.Step, percent func(int)) (id string, err error) {
+	source, err := x.engine.Image(ctx, s.From.EngineID)
+	if engine.IsNotFound(err) || err == nil && source.Size < tiny && source.VirtualSize < tiny {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	name, token, err := x.deltas.Request(ctx, s.From.Name, s.Image, x.terms().patience)
+	if errors.Is(err, cloud.ErrNoDelta) {
+		x.log.Info().Str("image", s.Image).Err(err).Msg("image is downloaded as a whole")
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	ref, err := target.ParseReference(name)
+	if err != nil {
+		return "", err
+	}
+	for range deltaAttempts {
+		id, err = x.pull(ctx, ref, &doc.AuthConfig{RegistryToken: token}, percent)
+		if err == nil || !engine.IsStreamed(err) || engine.IsNoSpace(err) {
+			return id, err
+		}
+		x.log.Warn().Str("image", s.Image).Err(err).Msg("delta was not applied")
+	}
+	return "", nil
+}
+
+// tiny is the size, in bytes, below which a source is itself a delta of the second version.
+const tiny = 40

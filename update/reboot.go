@@ -1,0 +1,30 @@
+package update
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"resin-supervisor/hostos/file"
+)
+
+// reboot is how a release asks for a reboot of the device: a file that whoever reboots looks for
+// (spec/engine.md 5.6).
+type reboot struct {
+	booted     time.Time
+	breadcrumb string
+}
+
+// require makes the request. A file that an earlier boot left becomes a new one.
+func (r reboot) require() error {
+	if err := os.MkdirAll(filepath.Dir(r.breadcrumb), 0o755); err != nil {
+		return err // names operation and path
+	}
+	return file.Write(r.breadcrumb, nil, 0o644)
+}
+
+// required tells whether the request was made since the device booted.
+func (r reboot) required() bool {
+	info, err := os.Stat(r.breadcrumb)
+	return err == nil && info.ModTime().After(r.booted)
+}

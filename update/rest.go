@@ -1,0 +1,59 @@
+package update
+
+import (
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+// rest gives memory back to the system once work was followed by quiet. What an apply, a look at the
+// engine or an answer leaves behind would else stay for hours, since an idle agent allocates nothing
+// that could start a collection. A timer runs only from work to the quiet after it.
+type rest struct {
+	timer *time.Timer
+	began time.Time
+	last  atomic.Int64 // when work was done last, in nanoseconds since began
+	armed atomic.Bool
+	freed uint64 // bytes allocated in all when memory was given back last; belongs to the timer
+}
+
+const (
+	restAfter = 5 * time.Second
+	// restAgain is when a last look shows whether other parts of the agent went on working.
+	restAgain = 30 * time.Second
+	// restWorth is how many bytes must have been allocated for a collection, of some milliseconds, to pay.
+	restWorth = 256 << 10
+)
+
+func newRest() *rest {
+	r := &rest{began: time.Now()}
+	r.timer = time.AfterFunc(time.Hour, r.look)
+	r.timer.Stop()
+	return r
+}
+
+// worked notes that something was done. It is cheap and safe for concurrent use.
+func (r *rest) worked() {
+	r.last.Store(int64(time.Since(r.began)))
+	if r.armed.CompareAndSwap(false, true) {
+		r.timer.Reset(restAfter)
+	}
+}
+
+// look gives memory back, or waits on when there was work meanwhile. It rests itself when there is
+// nothing to give back any more.
+func (r *rest) look() {
+	if left := restAfter - (time.Since(r.began) - time.Duration(r.last.Load())); left > 0 {
+		r.timer.Reset(left)
+		return
+	}
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.TotalAlloc-r.freed < restWorth {
+		r.armed.Store(false)
+		return
+	}
+	debug.FreeOSMemory()
+	r.freed = m.TotalAlloc
+	r.timer.Reset(restAgain)
+}
