@@ -70,7 +70,8 @@ type StatusContainer struct {
 	ImageID     int    `json:"imageId"`
 	ServiceID   int    `json:"serviceId"`
 	ContainerID string `json:"containerId"`
-	CreatedAt   string `json:"createdAt"` // ISO 8601 in UTC with milliseconds
+	CreatedAt   string `json:"createdAt"`        // ISO 8601 in UTC with milliseconds
+	Reason      string `json:"reason,omitempty"` // why the supervisor last touched it
 }
 
 // StatusImage is one image of the app that StateStatus shows.

@@ -95,6 +95,8 @@ type OverviewProblem struct {
 	Reason  string    `json:"reason"`
 	Error   string    `json:"error"`
 	Retry   time.Time `json:"retry,omitzero"`
+	// Repeated says that the step was carried out and came up again, with the same reason.
+	Repeated bool `json:"repeated,omitempty"`
 }
 
 // overview tells everything; it answers before the engine was listed too, to say why it was not.

@@ -71,6 +71,11 @@ func deviceStatus(state *view.State, app *view.App) (string, *int) {
 		if newest(app, func(c *view.Container) bool { return c.Status == phase }) != nil {
 			return phase, nil
 		}
+		for _, image := range app.Images {
+			if image.Status == phase {
+				return phase, nil
+			}
+		}
 	}
 	if s := firstStatus(app); s != stateRunning {
 		return s, nil

@@ -106,6 +106,7 @@ func statusContainer(c *view.Container) StatusContainer {
 		ServiceID:   c.ServiceID,
 		ContainerID: c.ID,
 		CreatedAt:   c.CreatedAt.UTC().Format(isoTime),
+		Reason:      c.Reason,
 	}
 }
 

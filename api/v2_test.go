@@ -299,7 +299,7 @@ func TestOverview(t *testing.T) {
 		len(o.Apps), app.Name, app.UpdateStatus, app.LockHeld, app.Services[0].Name, app.Containers[0].Reason, app.Images[0].Status,
 		o.Problems[0])
 	want := fmt.Sprint("holy-moon", "20.0.1", true, "gone", true, true, 2, "shop", "done", true, "web", "image differs", "Downloaded",
-		OverviewProblem{at, "app shop service web", "start", "not running", "no space", at})
+		OverviewProblem{at, "app shop service web", "start", "not running", "no space", at, false})
 	if line != want {
 		t.Errorf("got  %s\nwant %s", line, want)
 	}
