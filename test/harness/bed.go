@@ -85,6 +85,8 @@ var toolPackages = map[string]string{
 	"dockerd":             "docker.io",
 	"containerd":          "containerd",
 	"docker-registry":     "docker-registry",
+	"mkfs.ext4":           "e2fsprogs",
+	"mount":               "mount",
 	"qemu-arm-static":     "qemu-user-static",
 	"qemu-aarch64-static": "qemu-user-static",
 }

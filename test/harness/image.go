@@ -38,6 +38,8 @@ type Image struct {
 	Health   map[string]any
 
 	Blob int64 // bytes of an extra, incompressible layer that no other image shares
+	// Broken makes the extra layer one that can be downloaded and not be unpacked.
+	Broken bool
 }
 
 // ServerImage is an image of the fixture app, an HTTP server; its tag is its version.
@@ -147,6 +149,9 @@ func (i Image) layers() ([]layer, error) {
 	seed := sha256.Sum256([]byte(i.content()))
 	noise := make([]byte, i.Blob)
 	rand.NewChaCha8(seed).Read(noise)
+	if i.Broken {
+		return []layer{l, {sum(seed[:]), noise, noise, sum(noise)}}, nil
+	}
 	b, err := newLayer(map[string][]byte{"blob": noise}, gzip.NoCompression)
 	return []layer{l, b}, err
 }

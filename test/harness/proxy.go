@@ -41,11 +41,13 @@ type Proxy struct {
 	engine *http.Transport
 	server *http.Server
 
-	mu     sync.Mutex
-	times  map[string][]time.Time
-	rules  []*rule
-	healed chan struct{}
-	conns  map[net.Conn]struct{}
+	mu      sync.Mutex
+	times   map[string][]time.Time
+	heard   []Heard
+	changes map[string]func(body []byte) []byte
+	rules   []*rule
+	healed  chan struct{}
+	conns   map[net.Conn]struct{}
 }
 
 // rule spoils the calls of one name, from the nth on, for a number of times.
@@ -60,7 +62,7 @@ type rule struct {
 func NewProxy(t testing.TB, engine *Engine) *Proxy {
 	t.Helper()
 	p := &Proxy{Socket: filepath.Join(t.TempDir(), "engine.sock"), engine: unixTransport(engine.Socket),
-		times: map[string][]time.Time{}, healed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+		times: map[string][]time.Time{}, changes: map[string]func([]byte) []byte{}, healed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	p.engine.MaxIdleConns = 0
 	l, err := net.Listen("unix", p.Socket)
 	if err != nil {
@@ -178,13 +180,15 @@ func (p *Proxy) handler() http.Handler {
 	// Cut connections are what the proxy is for.
 	quiet := log.New(io.Discard, "", 0)
 	pass := &httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "engine"}) },
-		Transport:     p.engine,
-		FlushInterval: -1,
-		ErrorLog:      quiet,
-		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "engine"}) },
+		Transport:      p.engine,
+		ModifyResponse: p.rewrite,
+		FlushInterval:  -1,
+		ErrorLog:       quiet,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.hear(r)
 		fault, healed := p.note(CallName(r.Method, r.URL.Path))
 		switch fault {
 		case Reset:

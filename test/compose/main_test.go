@@ -1,0 +1,80 @@
+// Package compose_test proves that the engine gets what a composition asks for, and that nothing is
+// made anew that was made right: one table of every compose field, feature label, volume and network
+// option (spec/engine.md 2 to 4), and the conformance lines about them.
+package compose_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+// dict and list are JSON as a composition holds it.
+type (
+	dict = map[string]any
+	list = []any
+)
+
+// shopID is the uuid of shop. Targets are posted in the cloud's form, where what a composition says is
+// apart from what the service says.
+const shopID = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
+
+// shop is the app of most tests.
+func shop(release int, services ...harness.Service) harness.App {
+	return harness.App{ID: 31, UUID: shopID, Name: "shop", Commit: commit(release), Release: release, Services: services}
+}
+
+func commit(release int) string { return "c0ffee" + strconv.Itoa(release) }
+
+// marker is an app that costs nothing. When a new release of it has been applied, everything else of
+// the same target has been looked at too.
+func marker(release int, image harness.Image) harness.App {
+	s := service("mark", 9001, image).Composed("network_mode", "host").Setting("MARK", strconv.Itoa(release))
+	s.Stopped = true
+	return harness.App{ID: 99, UUID: "99", Name: "marker", Commit: commit(release), Release: release, Services: []harness.Service{s}}
+}
+
+func service(name string, id int, image harness.Image) harness.Service {
+	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
+}
+
+func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
+
+// device is a started supervisor on the package's engine.
+func device(t *testing.T) *harness.Supervisor {
+	t.Helper()
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s.Start()
+	return s
+}
+
+// serverImage is a loaded image of the HTTP server fixture.
+func serverImage(t *testing.T, name string) harness.Image {
+	t.Helper()
+	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
+}
+
+// apply brings many services to a target. The API is asked first, since asking the engine about every
+// container again and again would slow the engine down.
+func apply(t *testing.T, s *harness.Supervisor, to harness.Target) {
+	t.Helper()
+	post(t, s, to)
+	harness.Until(t, 3*time.Minute, "target applied", s.Idle)
+	s.WaitSettled(soon)
+}
+
+// post replaces the local target.
+func post(t *testing.T, s *harness.Supervisor, to harness.Target) {
+	t.Helper()
+	s.Expect(to)
+	if answer := s.Post("/v2/local/target-state", dict{s.UUID: to.V3()}); answer.Status != http.StatusOK {
+		t.Fatalf("post the target: %d %s", answer.Status, answer.Body)
+	}
+}

@@ -1,0 +1,81 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// SmallEngine is an engine whose data is on a file system of its own of so many bytes, which a test
+// can fill. It has the network for itself: the package's shared engine rests meanwhile.
+func SmallEngine(t testing.TB, size int64) *Engine {
+	t.Helper()
+	SharedEngine(t).Stop(t)
+	dir, err := os.MkdirTemp(shared(t).dir, "small-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	if err := mountSmall(filepath.Join(dir, "disk"), data, size); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeTree(dir) })
+	e, err := newEngine(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.dumpLog(t); e.discard() })
+	return e
+}
+
+// mountSmall makes an ext4 file system in a file and mounts it.
+func mountSmall(disk, data string, size int64) error {
+	if err := errors.Join(os.Mkdir(data, 0o755), os.WriteFile(disk, nil, 0o600), os.Truncate(disk, size)); err != nil {
+		return err
+	}
+	for _, command := range [][]string{
+		{"mkfs.ext4", "-q", "-m", "0", disk}, // nothing is reserved for root
+		{"mount", "-o", "loop", disk, data},
+	} {
+		path, err := lookTool(command[0])
+		if err != nil {
+			return err
+		}
+		if out, err := exec.Command(path, command[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", command[0], err, out)
+		}
+	}
+	return nil
+}
+
+// Fill leaves so many bytes free on the engine's file system; a negative number frees all that an
+// earlier Fill took.
+func (e *Engine) Fill(t testing.TB, leave int64) {
+	t.Helper()
+	data := filepath.Join(e.dir, "data")
+	filler := filepath.Join(data, "filler")
+	os.Remove(filler)
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(data, &fs); err != nil {
+		t.Fatal(err)
+	}
+	take := int64(fs.Bavail)*fs.Bsize - leave
+	if leave < 0 {
+		return
+	}
+	if take < 0 {
+		t.Fatalf("%d bytes are free on the engine's file system, less than %d", take+leave, leave)
+	}
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Fallocate(int(f.Fd()), 0, 0, take); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,113 @@
+// Package image_test proves how the supervisor treats images: what it downloads and by which way, what
+// it keeps, what it removes, and what happens when there is no room (spec/engine.md section 8).
+package image_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+const pull = "POST /images/create"
+
+// shop is the app of most tests; its release is numbered like its commit.
+func shop(release int, services ...harness.Service) harness.Target {
+	return harness.Target{Apps: []harness.App{{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop",
+		Commit: fmt.Sprintf("commit%d", release), Release: release, Services: services}}}
+}
+
+// service is a service of an image; the image id follows the release.
+func service(name string, id int, image harness.Image) harness.Service {
+	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
+}
+
+// proxied is a device without a cloud, with a proxy before its engine.
+func proxied(t *testing.T) (*harness.Supervisor, *harness.Proxy) {
+	t.Helper()
+	engine := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	return s, proxy
+}
+
+// begin gives a stopped device of a cloud its first target and starts it.
+func begin(t *testing.T, s *harness.Supervisor, target harness.Target) {
+	t.Helper()
+	s.WriteJSON("data/apps.json", target.V3())
+	s.Expect(target)
+	s.Start()
+	s.WaitListed()
+}
+
+// retarget gives a device of a cloud another target, as if it had never had one: what it knows of
+// images and releases stays.
+func retarget(t *testing.T, s *harness.Supervisor, target harness.Target) {
+	t.Helper()
+	s.Stop()
+	stored, err := filepath.Glob(s.Path("documents", "target*"))
+	if err != nil || len(stored) == 0 {
+		t.Fatalf("stored target: %v, %q", err, stored)
+	}
+	for _, path := range stored {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin(t, s, target)
+}
+
+// version is what the service's container serves.
+func version(t *testing.T, s *harness.Supervisor, service string) string {
+	t.Helper()
+	return harness.MustAsk(t, s.Containers()[service], http.MethodGet, "/version", "")
+}
+
+// present fails the test unless the engine has the images.
+func present(t *testing.T, e *harness.Engine, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if e.ImageID(t, name) == "" {
+			t.Errorf("image %s is gone", name)
+		}
+	}
+}
+
+// awaitGone waits until the engine has none of the images.
+func awaitGone(t *testing.T, e *harness.Engine, names ...string) {
+	t.Helper()
+	harness.Until(t, soon, "removal of images", func() error {
+		for _, name := range names {
+			if e.ImageID(t, name) != "" {
+				return fmt.Errorf("%s is still there", name)
+			}
+		}
+		return nil
+	})
+}
+
+// recorded tells whether the supervisor's documents name an image.
+func recorded(s *harness.Supervisor, image harness.Image) bool {
+	return slices.ContainsFunc(s.Documents(), func(path string) bool {
+		return strings.HasPrefix(filepath.Base(path), "images") && strings.Contains(s.ReadFile(path), image.Name)
+	})
+}
+
+func failing(s *harness.Supervisor) error {
+	if d := s.Device(); !d.UpdateFailed {
+		return errors.New("update_failed is not set")
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package image_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+const mega = 1 << 20
+
+// small is a device on an engine with little storage, and the registry of its images, which has to
+// be known before the shared engine goes to rest.
+func small(t *testing.T) (*harness.Supervisor, *harness.Registry) {
+	t.Helper()
+	registry := harness.SharedRegistry(t)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SmallEngine(t, 160*mega)})
+	s.Start()
+	return s, registry
+}
+
+// awaitFull waits until the supervisor says that a download found no room, and answers when that was.
+func awaitFull(t *testing.T, s *harness.Supervisor, image harness.Image) {
+	t.Helper()
+	harness.Until(t, soon, "the error", func() error {
+		for _, line := range s.LogLines("step did not succeed") {
+			if text := fmt.Sprint(line["error"]); line["image"] == image.Name && strings.HasPrefix(text, "pull "+image.Name) &&
+				strings.Contains(text, "no space left on device") {
+				return failing(s)
+			}
+		}
+		return fmt.Errorf("the log does not tell of %s", image.Name)
+	})
+}
+
+// engine.md 3, 8.3, 64, 84: a download that finds no room is an error that says so, leaves the old
+// release running and no record, and succeeds by itself once there is room.
+func TestFullStorage(t *testing.T) {
+	s, registry := small(t)
+	v1 := registry.Push(t, harness.ServerImage("room/web:v1"))
+	v2 := registry.Push(t, harness.ServerImage("room/web:v2").WithBlob(20*mega))
+	s.Apply(shop(1, service("web", 1, v1)))
+	before := s.Containers()["web"]
+	s.Engine.Fill(t, 10*mega)
+	s.PostTarget(shop(2, service("web", 1, v2)))
+	awaitFull(t, s, v2)
+	if status, got, err := harness.Ask(before, http.MethodGet, "/version", ""); err != nil || status != 200 || got != "v1" {
+		t.Errorf("the old release answers %d %q %v", status, got, err)
+	}
+	if recorded(s, v2) || s.Engine.ImageID(t, v2.Name) != "" {
+		t.Error("an image that was not downloaded is recorded or on the engine")
+	}
+	if _, text, _ := s.Run("status"); !strings.Contains(text, "no space left on device") {
+		t.Errorf("status does not say what is wrong:\n%s", text)
+	}
+	s.Engine.Fill(t, -1)
+	s.WaitSettled(soon)
+	if got := version(t, s, "web"); got != "v2" {
+		t.Errorf("web serves %q", got)
+	}
+}
+
+// engine.md 8.3: before the next attempt the images of a release that was given up are removed, though
+// the app is not settled; the running release keeps its own.
+func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
+	s, registry := small(t)
+	v1 := registry.Push(t, harness.ServerImage("room/app:v1"))
+	between := registry.Push(t, harness.ServerImage("room/app:between").WithBlob(20*mega))
+	v3 := registry.Push(t, harness.ServerImage("room/app:v3").WithBlob(20*mega))
+	missing := harness.Image{Name: registry.Addr + "/room/missing:v1"}
+	s.Apply(shop(1, service("web", 1, v1)))
+	s.PostTarget(shop(2, service("web", 1, between), service("db", 2, missing)))
+	harness.Until(t, soon, "the release in between", func() error {
+		if s.Engine.ImageID(t, between.Name) == "" || !recorded(s, between) {
+			return fmt.Errorf("%s is not there", between.Name)
+		}
+		return failing(s)
+	})
+	s.Engine.Fill(t, 30*mega) // v3 takes 40: as a file, and unpacked
+	began := time.Now()
+	s.PostTarget(shop(3, service("web", 1, v3)))
+	awaitFull(t, s, v3)
+	s.WaitSettled(soon)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v, more than the first waits of the back-off", took)
+	}
+	if got := version(t, s, "web"); got != "v3" {
+		t.Errorf("web serves %q", got)
+	}
+	awaitGone(t, s.Engine, between.Name, v1.Name)
+}
