@@ -16,6 +16,7 @@ package() {
 	xz) echo xz-utils ;;
 	ip | ss) echo iproute2 ;;
 	pgrep | pkill) echo procps ;;
+	mkfs.ext4) echo e2fsprogs ;;
 	unshare | flock | setpriv) echo util-linux ;;
 	# A trust store for the engine's and the agent's TLS, not a program: its bundle is looked for.
 	ca-certificates) echo ca-certificates ;;
