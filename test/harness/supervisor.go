@@ -167,6 +167,9 @@ func (s *Supervisor) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// RunBy makes later starts of the process go through a program that runs it, such as an emulator.
+func (s *Supervisor) RunBy(program string) { s.setup.Runner = program }
+
 // Run runs one of the binary's commands in the device's environment and answers its exit code and
 // its two outputs.
 func (s *Supervisor) Run(args ...string) (code int, stdout, stderr string) {

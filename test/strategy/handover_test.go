@@ -1,0 +1,180 @@
+package strategy_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// handover is shop with one service that hands over, at its first release; next is its second.
+func handover(t *testing.T) (first, next harness.App) {
+	t.Helper()
+	image := serverImage(t, "handover/app:v1")
+	web := service("web", 1, image).Labelled(strategyLabel, "hand-over")
+	first = shop("aaaa1", 1, web)
+	return first, first.Released("bbbb2", 2).With(web.Setting("MODE", "new"))
+}
+
+// both waits until two containers of web run and returns them.
+func both(t *testing.T, s *harness.Supervisor) (old, fresh harness.Container) {
+	t.Helper()
+	waitRunning(t, s, "old_web_1001_1_aaaa1", "web_1001_2_bbbb2")
+	found := byName(t, s)
+	return found["old_web_1001_1_aaaa1"], found["web_1001_2_bbbb2"]
+}
+
+// engine.md 67: both run; the file in the new container ends the old one within a second.
+// engine.md 89: Handing over, Awaiting handover, applying changes.
+func TestHandOverWaitsForTheFile(t *testing.T) {
+	for _, sign := range []string{"handover-complete", "resin-kill-me"} {
+		t.Run(sign, func(t *testing.T) {
+			s := device(t)
+			first, next := handover(t)
+			s.Apply(target(first))
+			before := s.Containers()["web"]
+			// What an earlier container wrote is no sign of the new one.
+			harness.MustAsk(t, before, http.MethodPut, "/file?path=/tmp/balena/"+sign, "")
+			s.PostTarget(target(next))
+			old, fresh := both(t, s)
+			if old.ID != before.ID || old.HostConfig.RestartPolicy.Name != "no" {
+				t.Errorf("old container %.12s (was %.12s), restart policy %q", old.ID, before.ID, old.HostConfig.RestartPolicy.Name)
+			}
+			harness.Throughout(t, 1500*time.Millisecond, "the wait for the file", func() error {
+				return errors.Join(running(s, old.ID), running(s, fresh.ID))
+			})
+			checkHandover(t, s)
+
+			written := time.Now()
+			harness.MustAsk(t, fresh, http.MethodPut, "/file?path=/tmp/balena/"+sign, "")
+			var noticed time.Duration
+			harness.Until(t, soon, "the end of the old container", func() error {
+				if noticed == 0 && countSteps(s, "handover web") == 1 && running(s, old.ID) != nil {
+					noticed = time.Since(written)
+				}
+				return gone(s, old.ID)
+			})
+			if noticed > 3*time.Second {
+				t.Errorf("the old container ended %v after the file", noticed)
+			}
+			s.WaitSettled(soon)
+			if now := s.Containers()["web"]; now.ID != fresh.ID {
+				t.Error("the new container was replaced")
+			}
+			if _, err := os.Lstat(filepath.Join(s.LockDir(31, "web"), sign)); err == nil {
+				t.Error("the file is still there")
+			}
+		})
+	}
+}
+
+func checkHandover(t *testing.T, s *harness.Supervisor) {
+	t.Helper()
+	update, services := phases(t, s)
+	if update != "applying changes" || services["web"] != "Awaiting handover" {
+		t.Errorf("%s, web is %s", update, services["web"])
+	}
+	shown := map[string]bool{}
+	for _, c := range look(t, s).Apps[0].Containers {
+		shown[c.Status] = true
+	}
+	if !shown["Handing over"] || !shown["Awaiting handover"] {
+		t.Errorf("containers shown as %v", shown)
+	}
+	// engine.md 73: a hand-over needs the app's lock like any other replacement.
+	if held, _ := filepath.Glob(s.LockDir(31, "web") + "/*.lock"); len(held) != 2 {
+		t.Errorf("locks during the hand-over: %q", held)
+	}
+}
+
+// engine.md 67: without a sign the old container goes at the timeout, of the label or the configuration.
+func TestHandOverEndsAtTheTimeout(t *testing.T) {
+	f := func(name, label, config string, want time.Duration) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			s := device(t)
+			first, next := handover(t)
+			if label != "" {
+				next.Services[0] = next.Services[0].Labelled(handoverLabel, label)
+			}
+			settings := map[string]string{"BALENA_SUPERVISOR_HANDOVER_TIMEOUT": config}
+			s.Apply(harness.Target{Config: settings, Apps: []harness.App{first}})
+			events := s.Engine.Record(t)
+			s.Apply(harness.Target{Config: settings, Apps: []harness.App{next}})
+			took := time.Duration(at(t, events, "kill", "web") - at(t, events, "start", "web"))
+			if took < want || took > want+5*time.Second {
+				t.Errorf("the old container was stopped %v after the start of the new one, want %v", took, want)
+			}
+		})
+	}
+	f("label", "1500", "60000", 1500*time.Millisecond)
+	f("configuration", "", "2000", 2*time.Second)
+}
+
+// A new container that cannot be started leaves the old one as it was, and serving.
+func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
+	s, proxy := tapped(t)
+	first, next := handover(t)
+	s.Apply(target(first))
+	before := s.Containers()["web"]
+	s.PostTarget(target(next.With(next.Services[0].Composed("entrypoint", list{"/not-there"}))))
+	harness.Until(t, soon, "two attempts", func() error {
+		if n := countSteps(s, "handover web"); n < 3 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	if n := proxy.Counts()[startCall]; n < 3 {
+		t.Errorf("%d starts", n)
+	}
+	s.PostTarget(target(first))
+	s.WaitSettled(soon)
+	now := s.Containers()["web"]
+	if now.ID != before.ID || now.State.StartedAt != before.State.StartedAt || now.HostConfig.RestartPolicy.Name != "always" {
+		t.Errorf("the old container changed: %.12s -> %.12s, started %s, policy %s", before.ID, now.ID, now.State.StartedAt, now.HostConfig.RestartPolicy.Name)
+	}
+	if n := countSteps(s, "kill web"); n != 0 {
+		t.Errorf("web was killed %d times", n)
+	}
+}
+
+// engine.md 68: killed during a hand-over, the newest container survives.
+// engine.md 67: the old one does not come back with the engine.
+func TestNewestSurvivesAnInterruptedHandOver(t *testing.T) {
+	s := device(t)
+	first, next := handover(t)
+	s.Apply(target(first))
+	s.PostTarget(target(next))
+	old, fresh := both(t, s)
+	s.Kill()
+	s.Engine.Stop(t)
+	s.Engine.Start(t)
+	waitRunning(t, s, fresh.ID)
+	if err := running(s, old.ID); err == nil {
+		t.Error("the old container came back with the engine")
+	}
+	s.Start()
+	s.WaitSettled(soon)
+	if now := s.Containers()["web"]; now.ID != fresh.ID {
+		t.Error("the newest container did not survive")
+	}
+}
+
+// A hand-over needs two containers side by side; where a network they use is made anew it cannot be.
+func TestHandOverOverAChangedNetworkIsAReplacement(t *testing.T) {
+	s := device(t)
+	first, next := handover(t)
+	first.Networks = dict{"default": dict{}}
+	s.Apply(target(first))
+	before := s.Containers()["web"]
+	next.Networks = dict{"default": dict{"ipam": dict{"config": list{dict{"subnet": "172.31.7.0/24", "gateway": "172.31.7.1"}}}}}
+	s.Apply(target(next))
+	if countSteps(s, "handover") != 0 || s.Containers()["web"].ID == before.ID {
+		t.Errorf("steps: %q", steps(s))
+	}
+}

@@ -1,0 +1,245 @@
+// Package strategy_test proves how services are replaced, started in order, kept, gated and brought
+// back: update strategies, hand-over, dependencies, run state, rollback and reasons, with the built
+// binary and a real engine (spec/engine.md 5, 6, 9).
+package strategy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+type (
+	dict = map[string]any
+	list = []any
+)
+
+const (
+	strategyLabel = "io.balena.update.strategy"
+	handoverLabel = "io.balena.update.handover-timeout"
+	rollbackLabel = "io.balena.update.rollback-timeout"
+	rebootLabel   = "io.balena.update.requires-reboot"
+)
+
+// Calls of the engine that tests count or spoil.
+const (
+	createCall = "POST /containers/create"
+	startCall  = "POST /containers/{id}/start"
+	pullCall   = "POST /images/create"
+)
+
+// shop is the app of most tests.
+func shop(commit string, release int, services ...harness.Service) harness.App {
+	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: commit, Release: release, Services: services}
+}
+
+func service(name string, id int, image harness.Image) harness.Service {
+	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
+}
+
+func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
+
+// device is a started supervisor on the package's engine.
+func device(t *testing.T) *harness.Supervisor {
+	t.Helper()
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s.Start()
+	return s
+}
+
+// tapped is a started supervisor that reaches the engine through a proxy.
+func tapped(t *testing.T) (*harness.Supervisor, *harness.Proxy) {
+	t.Helper()
+	engine := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	return s, proxy
+}
+
+// serverImage is a loaded image of the HTTP server fixture.
+func serverImage(t *testing.T, name string) harness.Image {
+	t.Helper()
+	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
+}
+
+// oneshotImage is a loaded image of the fixture that ends at once.
+func oneshotImage(t *testing.T, name string) harness.Image {
+	t.Helper()
+	return harness.OneshotImage(name).LoadInto(t, harness.SharedEngine(t))
+}
+
+// checked is a service that is healthy while a file is there.
+func checked(s harness.Service, path string) harness.Service {
+	return s.Composed("healthcheck", dict{"test": list{"CMD", "/main", "exists", path}, "interval": "200ms", "timeout": "5s", "retries": 2})
+}
+
+// byName is the engine's supervised containers.
+func byName(t *testing.T, s *harness.Supervisor) map[string]harness.Container {
+	t.Helper()
+	all, err := s.Engine.Supervised()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]harness.Container{}
+	for _, c := range all {
+		found[c.Name] = c
+	}
+	return found
+}
+
+// running is nil when the container of that name runs.
+func running(s *harness.Supervisor, name string) error {
+	c, err := s.Engine.Container(name)
+	if err == nil && !c.State.Running {
+		err = fmt.Errorf("%s is %s: %s", name, c.State.Status, c.State.Error)
+	}
+	return err
+}
+
+func waitRunning(t *testing.T, s *harness.Supervisor, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		harness.Until(t, soon, "start of "+name, func() error { return running(s, name) })
+	}
+}
+
+// gone is nil when the engine does not have the container.
+func gone(s *harness.Supervisor, id string) error {
+	_, err := s.Engine.Container(id)
+	var status *harness.StatusError
+	if errors.As(err, &status) && status.Status == http.StatusNotFound {
+		return nil
+	}
+	return fmt.Errorf("container %.40s is still there (%v)", id, err)
+}
+
+// serves fails the test unless the container answers with its version.
+func serves(t *testing.T, c harness.Container, version string) {
+	t.Helper()
+	if got := harness.MustAsk(t, c, http.MethodGet, "/version", ""); got != version {
+		t.Errorf("%s serves %q, want %q", c.Name, got, version)
+	}
+}
+
+// phases is what GET /v2/applications/state says of shop: updateStatus and status by service.
+func phases(t *testing.T, s *harness.Supervisor) (string, map[string]string) {
+	t.Helper()
+	var apps map[string]struct {
+		UpdateStatus string
+		Services     map[string]struct{ Status string }
+	}
+	s.Get("/v2/applications/state").JSON(t, &apps)
+	services := map[string]string{}
+	for name, service := range apps["shop"].Services {
+		services[name] = service.Status
+	}
+	return apps["shop"].UpdateStatus, services
+}
+
+// statuses is what GET /v2/applications/31/state says by image id.
+func statuses(t *testing.T, s *harness.Supervisor) map[string]string {
+	t.Helper()
+	var state struct {
+		Local map[string]struct {
+			Services map[string]struct{ Status string }
+		}
+	}
+	s.Get("/v2/applications/31/state").JSON(t, &state)
+	found := map[string]string{}
+	for id, service := range state.Local["31"].Services {
+		found[id] = service.Status
+	}
+	return found
+}
+
+// overview is what GET /supervisor/v1/status says.
+type overview struct {
+	UpdateFailed bool
+	NextAttempt  time.Time
+	Apps         []struct {
+		Name, Commit, TargetCommit, UpdateStatus, RolledBack, Rejected string
+		Containers                                                     []struct {
+			ServiceName, Status, Health, Reason, Error string
+			ExitCode                                   int
+		}
+	}
+	Problems []struct {
+		Subject, Step, Reason, Error string
+		Retry                        time.Time
+		Repeated                     bool
+	}
+}
+
+func look(t *testing.T, s *harness.Supervisor) overview {
+	t.Helper()
+	var o overview
+	s.Get("/supervisor/v1/status").JSON(t, &o)
+	return o
+}
+
+// steps are the log lines of steps that begin, as "kind service: reason".
+func steps(s *harness.Supervisor) []string {
+	var lines []string
+	for _, line := range s.LogLines("step begins") {
+		service, _ := line["service"].(string)
+		lines = append(lines, fmt.Sprintf("%s %s: %s", line["step"], service, line["reason"]))
+	}
+	return lines
+}
+
+// countSteps counts the steps that begin with a kind and service.
+func countSteps(s *harness.Supervisor, prefix string) int {
+	n := 0
+	for _, line := range steps(s) {
+		if strings.HasPrefix(line, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// at is when an event came first for a service, in nanoseconds; the test fails when it did not.
+func at(t *testing.T, r *harness.Recorder, action, service string) int64 {
+	t.Helper()
+	seen := r.Of(action, service)
+	if len(seen) == 0 {
+		t.Fatalf("no event %s of %s", action, service)
+	}
+	return seen[0].TimeNano
+}
+
+// copyOf makes a container like another one, under another name, as someone at the engine would.
+func copyOf(t *testing.T, e *harness.Engine, id, name string) string {
+	t.Helper()
+	var full struct {
+		Config, HostConfig json.RawMessage
+		NetworkSettings    struct{ Networks json.RawMessage }
+	}
+	e.Must(t, http.MethodGet, "/containers/"+id+"/json", nil, &full)
+	var body map[string]any
+	if err := json.Unmarshal(full.Config, &body); err != nil {
+		t.Fatal(err)
+	}
+	delete(body, "Hostname") // it is the id of the other one
+	body["HostConfig"] = full.HostConfig
+	body["NetworkingConfig"] = dict{"EndpointsConfig": full.NetworkSettings.Networks}
+	var made struct{ Id string }
+	e.Must(t, http.MethodPost, "/containers/create?name="+name, body, &made)
+	return made.Id
+}
+
+func contains(lines []string, part string) bool {
+	return slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, part) })
+}

@@ -1,0 +1,98 @@
+package strategy_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// absent is nil while a service has no container.
+func absent(s *harness.Supervisor, name string) error {
+	all, err := s.Engine.Supervised()
+	for _, c := range all {
+		if c.Service() == name {
+			return errors.New(c.Name + " is there")
+		}
+	}
+	return err
+}
+
+// engine.md 46: service_started: created after the dependency was started; one that keeps crashing
+// does not block.
+func TestStartedDependency(t *testing.T) {
+	s := device(t)
+	image, crash := serverImage(t, "order/app:v1"), oneshotImage(t, "order/crash:v1")
+	events := s.Engine.Record(t)
+	s.Apply(target(shop("aaaa1", 1,
+		service("a", 1, image).Composed("depends_on", list{"b", "crash"}),
+		service("b", 2, image).Composed("depends_on", dict{"c": dict{"condition": "service_started"}}),
+		service("c", 3, image),
+		service("crash", 4, crash).Setting("EXIT_CODE", "1"))))
+	for _, pair := range [][2]string{{"c", "b"}, {"b", "a"}, {"crash", "a"}} {
+		if at(t, events, "create", pair[1]) < at(t, events, "start", pair[0]) {
+			t.Errorf("%s was created before %s was started", pair[1], pair[0])
+		}
+	}
+}
+
+// service_healthy (engine.md 46, spec/engine.md 12).
+func TestHealthyDependency(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "order/app:v1")
+	app := shop("aaaa1", 1,
+		checked(service("db", 1, image), "/tmp/ready"),
+		service("web", 2, image).Composed("depends_on", dict{"db": dict{"condition": "service_healthy"}}),
+		service("free", 3, image).Composed("depends_on", dict{"db": dict{"condition": "service_healthy", "required": false}}))
+	events := s.Engine.Record(t)
+	s.PostTarget(target(app))
+	waitRunning(t, s, "db_1001_1_aaaa1", "free_1003_1_aaaa1")
+	harness.Until(t, soon, "db to be unhealthy", func() error {
+		if c := look(t, s).Apps[0].Containers; len(c) == 0 || c[0].Health != "unhealthy" {
+			return fmt.Errorf("%v", c)
+		}
+		return nil
+	})
+	harness.Throughout(t, time.Second, "the wait of web", func() error { return absent(s, "web") })
+	db, err := s.Engine.Container("db_1001_1_aaaa1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness.MustAsk(t, db, http.MethodPut, "/file?path=/tmp/ready", "")
+	s.WaitSettled(soon)
+	if at(t, events, "create", "web") < at(t, events, "health_status: healthy", "db") {
+		t.Error("web was created before db was healthy")
+	}
+	// Once it runs, a dependency that falls ill takes nobody down.
+	before := s.IDs()
+	s.Apply(target(app.Released("bbbb2", 2)))
+	if after := s.IDs(); after["web"] != before["web"] || after["db"] != before["db"] {
+		t.Error("containers were made anew")
+	}
+}
+
+// service_completed_successfully (spec/engine.md 12).
+func TestCompletedDependency(t *testing.T) {
+	s := device(t)
+	image, once := serverImage(t, "order/app:v1"), oneshotImage(t, "order/once:v1")
+	job := service("job", 1, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
+	web := service("web", 2, image).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}})
+	app := shop("aaaa1", 1, job, web)
+	events := s.Engine.Record(t)
+	s.PostTarget(target(app))
+	harness.Until(t, soon, "the end of the job", func() error {
+		if len(events.Of("die", "job")) == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	harness.Throughout(t, time.Second, "the wait of web", func() error { return absent(s, "web") })
+	s.Apply(target(app.Released("bbbb2", 2).With(job.Setting("EXIT_CODE", "0"), web)))
+	ends := events.Of("die", "job")
+	if len(ends) != 2 || at(t, events, "create", "web") < ends[1].TimeNano {
+		t.Errorf("%d ends of the job; web was created before the good one", len(ends))
+	}
+}

@@ -1,0 +1,130 @@
+package strategy_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// flaps waits until a step was reported as coming up again, and checks that it waits longer each time.
+func flaps(t *testing.T, s *harness.Supervisor, step string, times []time.Time) {
+	t.Helper()
+	o := look(t, s)
+	found := false
+	for _, p := range o.Problems {
+		found = found || p.Step == step && p.Repeated && p.Reason != ""
+	}
+	if !found {
+		t.Errorf("not reported: %+v", o.Problems)
+	}
+	if len(s.LogLines("step came up again with the same reason, it must wait before the next time")) == 0 {
+		t.Error("not logged")
+	}
+	if code, text, _ := s.Run("status"); code != 0 || !strings.Contains(strings.Join(strings.Fields(text), " "), "same reason") {
+		t.Errorf("status says\n%s", text)
+	}
+	for i, want := range []time.Duration{0, 900 * time.Millisecond, 1900 * time.Millisecond} {
+		if gap := times[i+1].Sub(times[i]); gap < want {
+			t.Errorf("time %d came after %v, want at least %v", i+2, gap, want)
+		}
+	}
+}
+
+func waitTimes(t *testing.T, proxy *harness.Proxy, call string, n int) []time.Time {
+	t.Helper()
+	harness.Until(t, soon, call, func() error {
+		if got := len(proxy.Times(call)); got < n {
+			return fmt.Errorf("%d calls", got)
+		}
+		return nil
+	})
+	return proxy.Times(call)
+}
+
+// Something removes the container whenever it is there, also after the app was settled: each time it
+// is made again later, and it says so.
+func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
+	s, proxy := tapped(t)
+	image := serverImage(t, "reason/app:v1")
+	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
+	db := s.IDs()["db"]
+	made := len(proxy.Times(createCall))
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+				if running(s, "web_1001_1_aaaa1") == nil {
+					s.Engine.Do(http.MethodDelete, "/containers/web_1001_1_aaaa1?force=1", nil, nil)
+				}
+			}
+		}
+	}()
+	end := func() {
+		select {
+		case <-ended:
+		default:
+			close(stop)
+			<-ended
+		}
+	}
+	t.Cleanup(end)
+	waitTimes(t, proxy, createCall, made+4)
+	end()
+	flaps(t, s, "start", proxy.Times(createCall)[made:])
+	if s.IDs()["db"] != db {
+		t.Error("db was touched")
+	}
+	s.WaitSettled(soon)
+}
+
+// The engine says of a field something else than it was asked for: the container is made anew a few
+// times, later and later, and is never kept from running.
+func TestFieldThatTheEngineAlters(t *testing.T) {
+	s, proxy := tapped(t)
+	image := serverImage(t, "reason/app:v1")
+	proxy.Rewrite("GET /containers/{id}/json", func(body []byte) []byte {
+		return bytes.ReplaceAll(body, []byte(`"ShmSize":67108864`), []byte(`"ShmSize":67108865`))
+	})
+	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
+	const stop = "POST /containers/{id}/stop"
+	times := waitTimes(t, proxy, stop, 4)
+	flaps(t, s, "kill", times)
+	created := proxy.Times(createCall)
+	for i := range 3 {
+		if down := created[i+1].Sub(times[i]); down > 3*time.Second {
+			t.Errorf("web was down for %v", down)
+		}
+	}
+}
+
+// Every container says why it was touched last, in the state answers and in the status.
+func TestContainersSayWhyTheyWereTouched(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "reason/app:v1")
+	app := shop("aaaa1", 1, service("web", 1, image))
+	s.Apply(target(app))
+	s.Apply(target(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))))
+	if !contains(steps(s), `kill web: environment MODE: none -> "new"`) {
+		t.Errorf("steps: %q", steps(s))
+	}
+	var status struct {
+		Containers []struct{ ServiceName, Reason string }
+	}
+	s.Get("/v2/state/status").JSON(t, &status)
+	const want = "start: no container for service web of release bbbb2"
+	if len(status.Containers) != 1 || status.Containers[0].Reason != want {
+		t.Errorf("state says %+v", status.Containers)
+	}
+	if _, text, _ := s.Run("status"); !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
+		t.Errorf("status says\n%s", text)
+	}
+}

@@ -1,0 +1,85 @@
+package strategy_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// rebooted is a program that runs another one as on a device that has just booted.
+func rebooted(t *testing.T) string {
+	t.Helper()
+	uptime, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seconds float64
+	if _, err := fmt.Sscan(string(uptime), &seconds); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "rebooted")
+	script := fmt.Sprintf("#!/bin/sh\nexec unshare --time --boottime %d -- \"$@\"\n", -int(seconds))
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// The label requires-reboot (spec/engine.md 5.6): created, not started, the request made once; started
+// after the reboot.
+func TestRequiresReboot(t *testing.T) {
+	engine := harness.SharedEngine(t)
+	image := serverImage(t, "reboot/app:v1")
+	app := shop("aaaa1", 1, service("web", 1, image).Labelled(rebootLabel, "1"), service("db", 2, image))
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
+	breadcrumb := s.Path("root/tmp/balena-supervisor/reboot-after-apply")
+	s.Start()
+	s.PostTarget(target(app))
+	harness.Until(t, soon, "the app settled", s.Idle)
+	first, err := os.Stat(breadcrumb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when, web string) {
+		t.Helper()
+		now := s.Containers()
+		if now["web"].State.Status != web || now["db"].State.Status != "running" {
+			t.Errorf("%s: web is %s, want %s; db is %s", when, now["web"].State.Status, web, now["db"].State.Status)
+		}
+	}
+	check("after the release", "created")
+	if reason := look(t, s).Apps[0].Containers; !strings.Contains(fmt.Sprint(reason), "next boot") {
+		t.Errorf("shown as %+v", reason)
+	}
+	s.Restart()
+	s.WaitListed()
+	s.PostTarget(target(app.Released("bbbb2", 2)))
+	harness.Until(t, soon, "the next release settled", s.Idle)
+	check("after another release and a restart of the supervisor", "created")
+	if again, err := os.Stat(breadcrumb); err != nil || !again.ModTime().Equal(first.ModTime()) {
+		t.Errorf("the request was made again: %v", err)
+	}
+	if n := countSteps(s, "require reboot"); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+
+	// The same device after a reboot.
+	id := s.Containers()["web"].ID
+	harness.Until(t, soon, "the clock to go on", func() error {
+		if c, err := os.Stat(breadcrumb); err != nil || time.Since(c.ModTime()) < 2*time.Second {
+			return fmt.Errorf("%v", err)
+		}
+		return nil
+	})
+	s.Kill()
+	s.RunBy(rebooted(t))
+	s.Start()
+	waitRunning(t, s, id)
+	s.Expect(target(app.Released("bbbb2", 2)))
+	s.WaitSettled(soon)
+}

@@ -1,0 +1,181 @@
+package strategy_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+// replacement is one way to ask for a strategy, and what it must do while the download stands still.
+type replacement struct {
+	label, config, value string // the label's value; a configuration variable
+	oldRuns, oldImage    bool
+}
+
+func TestStrategyDecidesWhenTheOldContainerAndImageGo(t *testing.T) {
+	s, registry := device(t), harness.SharedRegistry(t)
+	old := serverImage(t, "strategy/old:v1")
+	db := serverImage(t, "strategy/db:v1")
+	release := 0
+	f := func(name string, r replacement) {
+		t.Helper()
+		release++
+		t.Run(name, func(t *testing.T) { r.check(t, s, registry, old, db, release) })
+	}
+	// engine.md 64: the old container runs until every image is there.
+	f("default", replacement{oldRuns: true, oldImage: true})
+	// engine.md 69: an unknown strategy is download-then-kill.
+	f("unknown", replacement{label: "handover", config: "SUPERVISOR_UPDATE_STRATEGY", value: "delete-then-download", oldRuns: true, oldImage: true})
+	// engine.md 65: killed before the first byte, the image stays until the new one is there.
+	f("kill", replacement{label: "kill-then-download", oldImage: true})
+	f("kill by configuration", replacement{config: "RESIN_SUPERVISOR_UPDATE_STRATEGY", value: "kill-then-download", oldImage: true})
+	// engine.md 66: the old image goes before the download.
+	f("delete", replacement{label: "delete-then-download"})
+	f("delete by configuration", replacement{config: "BALENA_SUPERVISOR_UPDATE_STRATEGY", value: "delete-then-download"})
+	f("label before configuration", replacement{label: "download-then-kill", config: "SUPERVISOR_UPDATE_STRATEGY", value: "kill-then-download", oldRuns: true, oldImage: true})
+}
+
+func (r replacement) check(t *testing.T, s *harness.Supervisor, registry *harness.Registry, old, db harness.Image, release int) {
+	old.LoadInto(t, s.Engine)
+	web := service("web", 1, old)
+	if r.label != "" {
+		web = web.Labelled(strategyLabel, r.label)
+	}
+	first := shop(fmt.Sprintf("aaaa%d", release), 10*release, web, service("db", 2, db))
+	config := map[string]string{}
+	if r.config != "" {
+		config[r.config] = r.value
+	}
+	s.Apply(harness.Target{Config: config, Apps: []harness.App{first}})
+	before := s.Containers()
+
+	net := registry.Slow(t, 0)
+	fresh := net.Of(registry.Push(t, harness.ServerImage("strategy/new:v2").WithBlob(100_000)))
+	net.Stall()
+	second := first.Released(fmt.Sprintf("bbbb%d", release), 10*release+1).With(web.Using(fresh.Name, 2001), first.Services[1])
+	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{second}})
+	harness.Until(t, soon, "the engine to ask the registry", func() error {
+		if net.Accepted() == 0 {
+			return errors.New("no connection")
+		}
+		return nil
+	})
+	if r.oldRuns {
+		serves(t, before["web"], "v1")
+	} else if err := gone(s, before["web"].ID); err != nil {
+		t.Error(err)
+	}
+	if there := s.Engine.ImageID(t, old.Name) != ""; there != r.oldImage {
+		t.Errorf("the old image is there: %v, want %v", there, r.oldImage)
+	}
+	if n := net.Bytes(); n != 0 {
+		t.Errorf("%d bytes came before these looks", n)
+	}
+	net.Resume()
+	s.WaitSettled(soon)
+	after := s.Containers()
+	serves(t, after["web"], "v2")
+	// engine.md 48: only the service that differs is made anew.
+	if after["db"].ID != before["db"].ID {
+		t.Error("db was made anew")
+	}
+	harness.Until(t, soon, "removal of the old image", func() error {
+		if s.Engine.ImageID(t, old.Name) != "" {
+			return errors.New("still there")
+		}
+		return nil
+	})
+}
+
+// A changed default applies to what is there: no container is made anew for it.
+func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "strategy/old:v1")
+	app := shop("aaaa1", 1, service("web", 1, image), service("leaves", 2, image))
+	s.Apply(target(app))
+	before := s.IDs()
+	config := map[string]string{"SUPERVISOR_UPDATE_STRATEGY": "kill-then-download"}
+	s.Apply(harness.Target{Config: config, Apps: []harness.App{app}})
+	if after := s.IDs(); after["web"] != before["web"] || after["leaves"] != before["leaves"] {
+		t.Error("containers were made anew")
+	}
+	// engine.md 49: a service that leaves goes by the strategy too: here at once, not after the download.
+	registry := harness.SharedRegistry(t)
+	net := registry.Slow(t, 0)
+	slow := net.Of(registry.Push(t, harness.ServerImage("strategy/slow:v1").WithBlob(100_000)))
+	net.Stall()
+	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{app.Released("bbbb2", 2).With(app.Services[0], service("new", 3, slow))}})
+	harness.Until(t, soon, "the end of the service that left", func() error { return gone(s, before["leaves"]) })
+	if n := net.Bytes(); n != 0 {
+		t.Errorf("%d bytes came before", n)
+	}
+	net.Resume()
+	s.WaitSettled(soon)
+}
+
+// engine.md 44: networks, volumes and images first, then the lock, then containers; the commit last.
+// engine.md 45: no container before all images are there.
+// engine.md 87: Downloading, Downloaded, Installing, Starting, Running.
+// engine.md 88: downloading, downloaded or applying changes, done; the release is current at the end only.
+func TestFirstInstallStepByStep(t *testing.T) {
+	s, proxy := tapped(t)
+	registry := harness.SharedRegistry(t)
+	net := registry.Slow(t, 0)
+	small := registry.Push(t, harness.ServerImage("install/small:v1").WithBlob(1000))
+	slow := net.Of(registry.Push(t, harness.ServerImage("install/slow:v1").WithBlob(400_000)))
+	app := shop("aaaa1", 1, service("db", 2, small).Composed("volumes", list{"data:/data"}), service("web", 1, slow))
+	app.Volumes = dict{"data": dict{}}
+	net.Stall()
+	proxy.Spoil(createCall, harness.Hang, 0, 1)
+	proxy.Spoil(startCall, harness.Hang, 0, 1)
+	s.PostTarget(target(app))
+
+	see := func(what, update string, want ...string) {
+		t.Helper()
+		harness.Until(t, soon, what, func() error {
+			status, services := phases(t, s)
+			found := []string{services["db"], services["web"]}
+			for _, ok := range []bool{found[0] == want[0] && found[1] == want[1], found[0] == want[1] && found[1] == want[0]} {
+				if ok && status == update {
+					return nil
+				}
+			}
+			return fmt.Errorf("%s %q", status, found)
+		})
+	}
+	see("one image there, one coming", "downloading", "Downloaded", "Downloading")
+	harness.Until(t, soon, "volume and network", func() error {
+		_, network := s.Engine.Network(t, "31_default")
+		if _, volume := s.Engine.Volumes(t)["31_data"]; !volume || !network {
+			return fmt.Errorf("volume %v, network %v", volume, network)
+		}
+		return nil
+	})
+	if n := proxy.Counts()[createCall]; n != 0 {
+		t.Errorf("%d containers were created before all images were there", n)
+	}
+	if left, _ := filepath.Glob(s.LockDir(31, "*") + "/*.lock"); len(left) > 0 {
+		t.Errorf("the lock was taken before it was needed: %q", left)
+	}
+	net.Resume()
+	see("one being created, one being started", "applying changes", "Installing", "Starting")
+	if state := s.Get("/v2/applications/31/state").Body; !contains([]string{state}, "Installing") || contains([]string{state}, "aaaa1") {
+		t.Errorf("state during the installation: %s", state)
+	}
+	if d := s.Device(); d.Status != "Installing" || d.Commit != "" || !d.UpdatePending || !d.UpdateDownloaded {
+		t.Errorf("device during the installation: %+v", d)
+	}
+	if held, _ := filepath.Glob(s.LockDir(31, "*") + "/*.lock"); len(held) != 4 {
+		t.Errorf("locks during the installation: %q", held)
+	}
+	proxy.Heal()
+	s.WaitSettled(soon)
+	see("everything running", "done", "Running", "Running")
+	lines := steps(s)
+	if last := lines[len(lines)-1]; !contains(lines, "set commit") || !contains([]string{last, lines[len(lines)-2]}, "set commit") {
+		t.Errorf("the commit is not set last: %q", lines)
+	}
+}

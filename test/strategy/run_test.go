@@ -1,0 +1,268 @@
+package strategy_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// cpu is the processor time of a process, in clock ticks of 10 ms.
+func cpu(t *testing.T, pid int) int {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return user + system
+}
+
+// engine.md 90: a service that keeps crashing is the engine's business: shown as Running, its exit code
+// at hand, no step, few engine calls and little work.
+func TestCrashLoopCostsNothing(t *testing.T) {
+	s, proxy := tapped(t)
+	crash := oneshotImage(t, "run/crash:v1")
+	s.Apply(target(shop("aaaa1", 1, service("crash", 1, crash).Setting("EXIT_CODE", "7"))))
+	harness.Until(t, soon, "its exit code in the status", func() error {
+		c := look(t, s).Apps[0].Containers[0]
+		if c.ExitCode != 7 || c.Status != "Running" {
+			return fmt.Errorf("%s, exit code %d", c.Status, c.ExitCode)
+		}
+		return nil
+	})
+	before, calls, begun := cpu(t, s.Process().PID()), proxy.Total(), len(steps(s))
+	events := s.Engine.Record(t)
+	harness.Until(t, soon, "five crashes", func() error {
+		if n := len(events.Of("die", "crash")); n < 5 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	dies := len(events.Of("die", "crash"))
+	if n := proxy.Total() - calls; n > 6*(dies+1) {
+		t.Errorf("%d engine calls for %d crashes", n, dies)
+	}
+	if used := cpu(t, s.Process().PID()) - before; used > 5*(dies+1) {
+		t.Errorf("%d0 ms of processor time for %d crashes", used, dies)
+	}
+	if now := steps(s); len(now) != begun {
+		t.Errorf("steps: %q", now[begun:])
+	}
+}
+
+// engine.md 50: a job that ended stays ended, over applies and over a restart of the supervisor.
+// engine.md 51: running false: created and not started, or stopped.
+// engine.md 52: stopped by the API, a service stays so over releases that change nothing of it.
+func TestRunState(t *testing.T) {
+	s := device(t)
+	image, once := serverImage(t, "run/app:v1"), oneshotImage(t, "run/once:v1")
+	idle := service("idle", 3, image)
+	idle.Stopped = true
+	app := shop("aaaa1", 1, service("web", 1, image), service("job", 2, once).Composed("restart", "on-failure").Setting("EXIT_CODE", "0"), idle)
+	s.Apply(target(app))
+	state := func(want map[string]string) {
+		t.Helper()
+		for name, c := range s.Containers() {
+			if c.State.Status != want[name] {
+				t.Errorf("%s is %s, want %s", name, c.State.Status, want[name])
+			}
+		}
+	}
+	harness.Until(t, soon, "the end of the job", func() error {
+		if c := s.Containers()["job"]; c.State.Status != "exited" {
+			return errors.New(c.State.Status)
+		}
+		return nil
+	})
+	s.Post("/v2/applications/31/stop-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
+	before := s.Containers()
+	want := map[string]string{"web": "exited", "job": "exited", "idle": "created"}
+	state(want)
+	s.Apply(target(app.Released("bbbb2", 2)))
+	s.Restart()
+	s.WaitListed()
+	s.Apply(target(app.Released("cccc3", 3)))
+	state(want)
+	for name, c := range s.Containers() {
+		if c.ID != before[name].ID || c.State.StartedAt != before[name].State.StartedAt {
+			t.Errorf("%s was started or made anew", name)
+		}
+	}
+	// What is wanted otherwise is made anew and runs; running true starts what was only created.
+	idle.Stopped = false
+	halted := app.Services[1].Setting("EXIT_CODE", "0")
+	s.Apply(target(app.Released("dddd4", 4).With(app.Services[0].Setting("MODE", "new"), halted, idle)))
+	state(map[string]string{"web": "running", "job": "exited", "idle": "running"})
+	if s.Containers()["idle"].ID != before["idle"].ID {
+		t.Error("idle was made anew, it should have been started")
+	}
+}
+
+// engine.md 54: of two containers of one service the newest stays.
+func TestSecondContainerOfAServiceGoes(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "run/app:v1")
+	app := shop("aaaa1", 1, service("web", 1, image))
+	s.Apply(target(app))
+	before := s.Containers()["web"]
+	spare := copyOf(t, s.Engine, before.ID, "web_1001_9_5pa4e")
+	s.WaitSettled(soon)
+	harness.Until(t, soon, "the end of the older one", func() error { return gone(s, before.ID) })
+	s.WaitSettled(soon)
+	waitRunning(t, s, "web_1001_1_aaaa1")
+	if now := s.Containers()["web"]; now.ID != spare {
+		t.Errorf("%.12s is left, want the newest, %.12s", now.ID, spare)
+	}
+}
+
+// engine.md 55: a container that cannot be started is tried again with growing delay.
+// engine.md 56: 1, 2, 4 ... seconds; a new target is tried at once.
+func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
+	s, proxy := tapped(t)
+	image := serverImage(t, "run/app:v1")
+	web := service("web", 1, image)
+	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
+	harness.Until(t, soon, "four attempts", func() error {
+		if n := len(proxy.Times(startCall)); n < 4 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	if n := proxy.Counts()[createCall]; n != 1 {
+		t.Errorf("%d containers were created", n)
+	}
+	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+		times := proxy.Times(startCall)
+		if gap := times[i+1].Sub(times[i]); gap < want*9/10 || gap > 2*want+3*time.Second {
+			t.Errorf("attempt %d came after %v, want about %v", i+2, gap, want)
+		}
+	}
+	harness.Until(t, soon, "the failure and the next attempt to be shown", func() error {
+		o := look(t, s)
+		if !o.UpdateFailed || len(o.Problems) == 0 || !strings.Contains(o.Problems[0].Error, "not-there") || o.NextAttempt.IsZero() {
+			return fmt.Errorf("%+v", o)
+		}
+		return nil
+	})
+	due := look(t, s).NextAttempt
+	s.PostTarget(target(shop("bbbb2", 2, web)))
+	harness.Until(t, soon, "the new target to be tried", func() error {
+		if n := proxy.Counts()[createCall]; n < 2 {
+			return errors.New("no container was created")
+		}
+		return nil
+	})
+	if late := time.Since(due); late > 0 {
+		t.Errorf("the new target was tried %v after the time of the old one", late)
+	}
+	s.WaitSettled(soon)
+}
+
+// engine.md 63: a port on an address that comes later; the container was never started, or it was and
+// came back with the engine before the address did.
+func TestPortOnALateAddress(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "run/app:v1")
+	address := func(verb string) {
+		t.Helper()
+		if out, err := exec.Command("ip", "address", verb, "10.99.0.1/32", "dev", "lo").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	app := shop("aaaa1", 1, service("web", 1, image).Composed("ports", list{"10.99.0.1:8088:8080"}))
+	s.PostTarget(target(app))
+	harness.Until(t, soon, "the failure", func() error {
+		if o := look(t, s); len(o.Problems) == 0 {
+			return errors.New("no problem shown")
+		}
+		return nil
+	})
+	address("add")
+	t.Cleanup(func() { address("del") })
+	s.WaitSettled(soon)
+	before := s.Containers()["web"]
+
+	address("del")
+	s.Engine.Stop(t)
+	s.Engine.Start(t)
+	harness.Until(t, soon, "the container down", func() error {
+		if c, err := s.Engine.Container(before.ID); err != nil || c.State.Running || !strings.Contains(c.State.Error, "cannot assign") {
+			return fmt.Errorf("%s %q %v", c.State.Status, c.State.Error, err)
+		}
+		return nil
+	})
+	address("add")
+	waitRunning(t, s, before.ID)
+}
+
+// engine.md 47: a release with the same configuration renames and restarts nothing.
+// engine.md 58: an app that is refused is left as it is.
+// engine.md 62: and the others are applied.
+func TestRefusedAppIsLeftRunning(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "run/app:v1")
+	app := shop("aaaa1", 1, service("web", 1, image))
+	beside := harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}}
+	s.Apply(target(app, beside))
+	before := s.IDs()
+	broken := app.Released("bbbb2", 2).With(app.Services[0].Composed("ports", list{"nonsense"}))
+	s.PostTarget(target(broken, beside.Released("gggg2", 6)))
+	waitRunning(t, s, "ok_1007_6_gggg2", "web_1001_1_aaaa1")
+	if now := s.IDs(); now["ok"] != before["ok"] || now["web"] != before["web"] {
+		t.Error("containers were made anew")
+	}
+	if update, _ := phases(t, s); update != "rejected" {
+		t.Errorf("update status %q", update)
+	}
+	// engine.md 58: an optional service whose contract is not met is left out, the others run.
+	contract := dict{"type": "sw.container", "slug": "needy", "requires": list{dict{"type": "sw.supervisor", "version": ">=9999.0.0"}}}
+	needy := service("needy", 2, image).Composed("contract", contract).Labelled("io.balena.features.optional", "1")
+	s.PostTarget(target(app.Released("cccc3", 3).With(app.Services[0], needy), beside.Released("gggg2", 6)))
+	waitRunning(t, s, "web_1001_3_cccc3")
+	s.Expect(target(app.Released("cccc3", 3), beside.Released("gggg2", 6)))
+	s.WaitSettled(soon)
+	s.PostTarget(target(app.Released("dddd4", 4).With(app.Services[0], service("needy", 2, image).Composed("contract", contract)), beside.Released("gggg2", 6)))
+	harness.Until(t, soon, "the refusal", func() error {
+		if update, _ := phases(t, s); update != "rejected" {
+			return errors.New(update)
+		}
+		return nil
+	})
+	if err := running(s, "web_1001_3_cccc3"); err != nil {
+		t.Error(err)
+	}
+}
+
+// engine.md 53: a container that the engine could not remove is removed when it can be, and replaced.
+func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
+	s, proxy := tapped(t)
+	image := serverImage(t, "run/app:v1")
+	app := shop("aaaa1", 1, service("web", 1, image))
+	s.Apply(target(app))
+	before := s.Containers()["web"]
+	// The engine reports dead what it failed to remove; here the report is what is made.
+	dead := strings.NewReplacer(`"Status":"running"`, `"Status":"dead"`, `"Status":"exited"`, `"Status":"dead"`, `"Running":true`, `"Running":false`, `"Dead":false`, `"Dead":true`)
+	proxy.Rewrite("GET /containers/{id}/json", func(body []byte) []byte {
+		if !bytes.Contains(body, []byte(before.ID)) {
+			return body
+		}
+		return []byte(dead.Replace(string(body)))
+	})
+	s.Engine.Must(t, http.MethodPost, "/containers/"+before.ID+"/stop", nil, nil)
+	harness.Until(t, soon, "the end of the dead one", func() error { return gone(s, before.ID) })
+	s.WaitSettled(soon)
+	if countSteps(s, "remove web: the engine reports it dead") == 0 || countSteps(s, "kill") != 0 {
+		t.Errorf("steps: %q", steps(s))
+	}
+}

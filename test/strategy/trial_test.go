@@ -1,0 +1,176 @@
+package strategy_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// onTrial is a device with release aaaa1 of shop applied, whose next releases are on trial.
+type onTrial struct {
+	t *testing.T
+	*harness.Supervisor
+	proxy  *harness.Proxy
+	image  harness.Image
+	first  harness.App
+	before map[string]harness.Container
+}
+
+func newTrial(t *testing.T) *onTrial {
+	t.Helper()
+	s, proxy := tapped(t)
+	image := serverImage(t, "trial/app:v1")
+	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
+	s.Apply(target(first))
+	return &onTrial{t, s, proxy, image, first, s.Containers()}
+}
+
+// release is the second release: web with another image, and as change makes it. The trial of a
+// crash loop must outlast the time after which a container counts as good.
+func (o *onTrial) release(change func(harness.Service) harness.Service) harness.App {
+	o.t.Helper()
+	fresh := serverImage(o.t, "trial/fresh:v2")
+	web := change(o.first.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, "2500")
+	return o.first.Released("bbbb2", 2).With(web, o.first.Services[1])
+}
+
+// back waits until the first release runs again and checks how it came to that.
+func (o *onTrial) back(why string) {
+	o.t.Helper()
+	o.Expect(target(o.first))
+	o.WaitSettled(soon)
+	now := o.Containers()
+	serves(o.t, now["web"], "v1")
+	if now["db"].ID != o.before["db"].ID || now["db"].State.StartedAt != o.before["db"].State.StartedAt {
+		o.t.Error("db, which did not change, was restarted")
+	}
+	if n := o.proxy.Counts()[pullCall]; n != 0 {
+		o.t.Errorf("%d pulls", n)
+	}
+	app := look(o.t, o.Supervisor).Apps[0]
+	if app.Commit != "aaaa1" || app.TargetCommit != "bbbb2" || app.UpdateStatus != "aborted" ||
+		!strings.Contains(app.RolledBack, "bbbb2") || !strings.Contains(app.RolledBack, why) {
+		o.t.Errorf("shown as %+v, want the reason %q", app, why)
+	}
+	if code, text, _ := o.Run("status"); code != 0 || !strings.Contains(strings.Join(strings.Fields(text), " "), "release bbbb2 failed") {
+		o.t.Errorf("status says\n%s", text)
+	}
+}
+
+func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
+	f := func(name, why string, change func(harness.Service) harness.Service) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			o := newTrial(t)
+			o.PostTarget(target(o.release(change)))
+			o.back(why)
+		})
+	}
+	f("crash loop", "service web ", func(s harness.Service) harness.Service {
+		return s.Using(oneshotImage(t, "trial/crash:v2").Name, 2002).Setting("EXIT_CODE", "1")
+	})
+	f("never healthy", "service web is ", func(s harness.Service) harness.Service { return checked(s, "/never") })
+	f("cannot be started", "never started", func(s harness.Service) harness.Service { return s.Composed("entrypoint", list{"/not-there"}) })
+	f("never healthy, hand-over", "service web is ", func(s harness.Service) harness.Service {
+		return checked(s, "/never").Labelled(strategyLabel, "hand-over").Labelled(handoverLabel, "500")
+	})
+	f("kill first", "service web is ", func(s harness.Service) harness.Service {
+		return checked(s, "/never").Labelled(strategyLabel, "kill-then-download")
+	})
+}
+
+// A failed release is not tried again by a restart of the supervisor, and is when the target says
+// something else, be it of the same release.
+func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
+	o := newTrial(t)
+	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
+	o.PostTarget(target(bad))
+	o.back("service web is ")
+	ids := o.IDs()
+	for range 2 {
+		o.Restart()
+		o.WaitListed()
+		o.Get("/v2/state/status")
+		o.PostTarget(target(bad)) // the same words again
+		o.Expect(target(o.first))
+		o.WaitSettled(soon)
+		if now := o.IDs(); now["web"] != ids["web"] || now["db"] != ids["db"] {
+			t.Error("the failed release was tried again")
+		}
+	}
+	if n := countSteps(o.Supervisor, "roll back"); n != 1 {
+		t.Errorf("%d roll-backs", n)
+	}
+	good := bad.With(bad.Services[0].Setting("FIXED", "yes"), bad.Services[1])
+	serverImage(t, "trial/fresh:v2") // it was removed with the failed release
+	o.PostTarget(target(good))
+	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
+	c, err := o.Engine.Container("web_2001_2_bbbb2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness.MustAsk(t, c, http.MethodPut, "/file?path=/never", "")
+	o.Expect(target(good))
+	o.WaitSettled(soon)
+	if app := look(t, o.Supervisor).Apps[0]; app.Commit != "bbbb2" || app.RolledBack != "" {
+		t.Errorf("shown as %+v", app)
+	}
+}
+
+// A good release becomes current when it is healthy, not before, and the old images go only then.
+func TestGoodReleasePassesItsTrial(t *testing.T) {
+	o := newTrial(t)
+	good := o.release(func(s harness.Service) harness.Service { return checked(s, "/tmp/ready") })
+	good = good.With(good.Services[0].Labelled(rollbackLabel, "60000"))
+	o.PostTarget(target(good))
+	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
+	harness.Throughout(t, time.Second, "the trial", func() error {
+		if app := look(t, o.Supervisor).Apps[0]; app.Commit != "aaaa1" {
+			return errors.New("current before it was healthy: " + app.Commit)
+		}
+		return nil
+	})
+	harness.MustAsk(t, o.Containers()["web"], http.MethodPut, "/file?path=/tmp/ready", "")
+	o.WaitSettled(soon)
+	serves(t, o.Containers()["web"], "v2")
+}
+
+// Killed in the middle of a trial, the supervisor goes on with it: also where the release hangs in the
+// middle of its own start.
+func TestTrialOutlivesTheSupervisor(t *testing.T) {
+	o := newTrial(t)
+	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
+	bad.Services = append(bad.Services, service("late", 3, o.image).Composed("depends_on", dict{"web": dict{"condition": "service_healthy"}}))
+	o.PostTarget(target(bad))
+	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
+	o.Kill()
+	o.Start()
+	o.back("waits for service web to be healthy")
+}
+
+// Nothing is rolled back that did not ask for it; the configuration asks for every release.
+func TestRollbackIsOffByDefaultAndOnByConfiguration(t *testing.T) {
+	o := newTrial(t)
+	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
+	delete(bad.Services[0].Labels, rollbackLabel)
+	o.PostTarget(target(bad))
+	o.WaitSettled(soon) // current at once, healthy or not
+	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
+		t.Errorf("%d roll-backs", n)
+	}
+	worse := bad.Released("cccc3", 3).With(bad.Services[0].Setting("MODE", "worse"), bad.Services[1])
+	o.PostTarget(harness.Target{Config: map[string]string{"BALENA_SUPERVISOR_ROLLBACK_TIMEOUT": "3000"}, Apps: []harness.App{worse}})
+	harness.Until(t, soon, "the roll-back", func() error {
+		if n := countSteps(o.Supervisor, "roll back"); n != 1 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	o.Expect(target(bad))
+	o.WaitSettled(soon)
+}
