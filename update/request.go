@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"resin-supervisor/update/compose"
@@ -134,6 +136,55 @@ func (m *Manager) locked(ctx context.Context, appID int, s serviceFacts, force b
 	}
 	err = f()
 	return errors.Join(err, m.exec.locks.release(appID))
+}
+
+// WithAllLocks runs f while it holds the update locks of every app that has an object on the device,
+// for what concerns the whole device (spec/device-api.md 1.10). With force, users' locks are
+// overridden. The error is a *view.LockedError when a lock forbids it, view.ErrEngineDown while it is
+// not known which apps there are, else that of f. f does not run when a lock was not had.
+func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) error {
+	cur := m.cell.load()
+	if !cur.Listed {
+		return view.ErrEngineDown
+	}
+	override := false
+	if err := m.loop.call(ctx, func() { override = m.loop.override }); err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, claimPatience)
+	defer cancel()
+	var taken []int
+	err := func() error {
+		// In the same order for every caller, so that two of them cannot wait for one another.
+		for _, id := range presentApps(cur) {
+			services := slices.Collect(maps.Keys(newest(cur, id)))
+			if err := m.exec.locks.take(wait, id, services, force || override); err != nil {
+				return err
+			}
+			taken = append(taken, id)
+		}
+		return f()
+	}()
+	for _, id := range taken {
+		err = errors.Join(err, m.exec.locks.release(id))
+	}
+	return err
+}
+
+// presentApps lists the apps that have a container, a network or a volume, by ascending id.
+func presentApps(cur *current.State) []int {
+	ids := make(map[int]bool)
+	for _, c := range cur.Containers {
+		ids[c.AppID] = true
+	}
+	for _, n := range cur.Networks {
+		ids[n.AppID] = true
+	}
+	for _, v := range cur.Volumes {
+		ids[v.AppID] = true
+	}
+	delete(ids, 0) // networks that carry no app id: their apps' containers do
+	return slices.Sorted(maps.Keys(ids))
 }
 
 // SetLocalTarget stores a target state of local mode and applies it (spec/device-api.md 2.31). The

@@ -1,0 +1,89 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/lock"
+	"resin-supervisor/update/view"
+)
+
+// lockable is a manager that knows some apps and can do nothing but lock them.
+func lockable(t *testing.T, state *current.State) (m *Manager, services string) {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "tmp/balena-supervisor/services"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m = &Manager{cell: newCell(state), loop: &loop{calls: make(chan func())}, exec: &executor{locks: newLocks(lock.New(root))}}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		for {
+			select {
+			case f := <-m.loop.calls:
+				f()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return m, filepath.Join(root, "tmp/balena-supervisor/services")
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func TestWithAllLocks(t *testing.T) {
+	m, dir := lockable(t, &current.State{
+		Listed:     true,
+		Containers: map[string]*current.Container{"a": {AppID: 7, ServiceName: "web"}, "b": {AppID: 9, ServiceName: "db"}},
+		Networks:   map[string]*current.Network{"n": {AppID: 0}},
+		Volumes:    map[string]*current.Volume{"v": {AppID: 11}},
+	})
+	ours := func() bool {
+		return isThere(filepath.Join(dir, "7/web/updates.lock")) && isThere(filepath.Join(dir, "9/db/updates.lock"))
+	}
+	boom := errors.New("boom")
+	for _, want := range []error{nil, boom} {
+		err := m.WithAllLocks(context.Background(), false, func() error {
+			if !ours() {
+				t.Error("ran without the locks")
+			}
+			return want
+		})
+		if !errors.Is(err, want) || ours() {
+			t.Fatalf("ended with %v, locks held: %v", err, ours())
+		}
+	}
+
+	users := filepath.Join(dir, "9/db/updates.lock")
+	if err := os.WriteFile(users, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	never := func() error { t.Error("ran against a lock"); return nil }
+	err := m.WithAllLocks(context.Background(), false, never)
+	if locked := (*view.LockedError)(nil); !errors.As(err, &locked) || locked.Text != "Lockfile exists for { appId: 9, service: db }" {
+		t.Fatalf("a user's lock gave %v", err)
+	}
+	if isThere(filepath.Join(dir, "7/web/updates.lock")) || !isThere(users) {
+		t.Fatal("the refused call left a lock or removed the user's")
+	}
+	ran := false
+	if err := m.WithAllLocks(context.Background(), true, func() error { ran = true; return nil }); err != nil || !ran || isThere(users) {
+		t.Fatalf("forced: %v, ran %v, the user's lock is there: %v", err, ran, isThere(users))
+	}
+}
+
+func TestWithAllLocksBeforeTheEngineIsKnown(t *testing.T) {
+	m, _ := lockable(t, &current.State{})
+	if err := m.WithAllLocks(context.Background(), true, func() error { t.Error("ran"); return nil }); !errors.Is(err, view.ErrEngineDown) {
+		t.Fatal(err)
+	}
+}
