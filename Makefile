@@ -15,7 +15,10 @@ STAMP = $(eval STAMP := $$(shell build/host/version.sh || echo invalid))$(if $(f
 # (4 KiB on 32-bit ARM; 16 KiB on arm64, where some kernels have pages of that size).
 FLAGS = -trimpath -buildvcs=false
 LDFLAGS = -s -w -buildid= -X resin-supervisor/build/version.stamp=$(STAMP)
-program = $(GO) build $(FLAGS) -ldflags "$(LDFLAGS) $(2)" -o dist/resin-supervisor$(1) .
+# Nothing of ours is so hot that inlining it shows, and without it a program is 2 % smaller (2.5 % after xz).
+# Libraries and the runtime keep theirs.
+GCFLAGS = resin-supervisor/...=-l
+program = $(GO) build $(FLAGS) -gcflags '$(GCFLAGS)' -ldflags "$(LDFLAGS) $(2)" -o dist/resin-supervisor$(1) .
 
 ARM = armv6 armv7 arm64
 ARCHS = amd64 $(ARM)
