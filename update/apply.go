@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
@@ -30,6 +31,7 @@ type executor struct {
 	terms  func() deltaTerms
 	// noteFirmware tells the host of the volume of extra firmware.
 	noteFirmware func(volume string) error
+	say          voice
 	log          zerolog.Logger
 }
 
@@ -53,15 +55,19 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.CreateNetwork:
 		return x.createNetwork(ctx, s.Network)
 	case plan.RemoveNetwork:
-		return x.removeNetwork(ctx, s.IDs)
+		return x.removeNetwork(ctx, s.Object, s.IDs)
 	case plan.TakeLock:
+		x.say.tell(takingLocks, "", nil)
 		return x.locks.take(ctx, s.AppID, s.Services, force)
 	case plan.ReleaseLock:
+		x.say.tell(releasingLocks, "", nil)
 		return x.locks.release(s.AppID)
 	case plan.SweepLock:
 		return x.locks.sweep(s.AppID)
-	case plan.Kill, plan.Remove:
+	case plan.Kill:
 		return x.kill(ctx, s.Container)
+	case plan.Remove:
+		return x.removeDead(ctx, s.Container)
 	case plan.Stop:
 		return x.stop(ctx, s.Container)
 	case plan.Rename:
@@ -71,7 +77,7 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.HandOver:
 		return x.handOver(ctx, s)
 	case plan.RequireReboot:
-		return x.reboot.require()
+		return x.requireReboot(s.ServiceName())
 	case plan.SetCommit:
 		return x.book.commit(s.AppUUID, s.Commit, s.Source)
 	case plan.RollBack:
@@ -101,30 +107,47 @@ func recordOf(c *current.Container) current.Record {
 // anonymous volumes.
 func (x *executor) kill(ctx context.Context, c *current.Container) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
-	err := x.stopped(ctx, c)
-	if err == nil {
-		err = x.engine.RemoveContainer(ctx, c.ID, false)
-	}
+	err := x.say.do(killing, containerObject(c), func() error {
+		err := x.stopped(ctx, c, true)
+		if err == nil {
+			err = x.engine.RemoveContainer(ctx, c.ID, false)
+		}
+		return err
+	})
 	return errors.Join(err, x.observe(c.ID))
 }
 
-func (x *executor) stopped(ctx context.Context, c *current.Container) error {
+// removeDead removes a container that the engine could not remove before.
+func (x *executor) removeDead(ctx context.Context, c *current.Container) error {
+	defer x.doing(c.ID, "Stopping", recordOf(c))()
+	err := x.say.do(removingDead, containerObject(c), func() error { return x.engine.RemoveContainer(ctx, c.ID, false) })
+	return errors.Join(err, x.observe(c.ID))
+}
+
+// stopped stops a container; removed says that it is removed next.
+func (x *executor) stopped(ctx context.Context, c *current.Container, removed bool) error {
 	x.watch.hold(c.ID)
 	defer x.watch.unhold(c.ID)
-	if c.Status == "dead" || c.Status == "created" {
-		return nil
+	status := fasthttp.StatusNotModified
+	if c.Status != "dead" && c.Status != "created" {
+		var err error
+		if status, err = x.engine.StopContainer(ctx, c.ID); err != nil {
+			return err
+		}
 	}
-	err := x.engine.StopContainer(ctx, c.ID)
-	if engine.IsNotFound(err) {
-		return nil
+	switch {
+	case status == fasthttp.StatusNotModified && removed:
+		x.say.tell(alreadyStopped, containerObject(c), nil)
+	case status == fasthttp.StatusNotFound:
+		x.say.tell(alreadyGone, containerObject(c), nil)
 	}
-	return err
+	return nil
 }
 
 // stop stops a container and keeps it.
 func (x *executor) stop(ctx context.Context, c *current.Container) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
-	err := x.stopped(ctx, c)
+	err := x.say.do(killing, containerObject(c), func() error { return x.stopped(ctx, c, false) })
 	return errors.Join(err, x.observe(c.ID))
 }
 
@@ -149,13 +172,17 @@ func (x *executor) rename(ctx context.Context, s plan.Step) error {
 // start creates the container where there is none, joins its further networks and starts it.
 func (x *executor) start(ctx context.Context, s plan.Step) error {
 	if s.Container != nil {
-		return x.launch(ctx, s.Container.ID, recordOf(s.Container))
+		return x.launch(ctx, s.Container.ID, recordOf(s.Container), s.Container.EngineImage)
 	}
-	id, err := x.create(ctx, s)
+	var id string
+	err := x.say.do(installing, targetObject(s.Service), func() (err error) {
+		id, err = x.create(ctx, s)
+		return err
+	})
 	if err != nil || !s.Service.Running || s.Hold {
 		return err
 	}
-	return x.launch(ctx, id, s.Records[0])
+	return x.launch(ctx, id, s.Records[0], s.Service.Container.Doc.Image)
 }
 
 // create makes a container. When the answer was lost or the name is taken, the container of that
@@ -190,16 +217,19 @@ func (x *executor) join(ctx context.Context, id string, s *compose.Service) erro
 	return nil
 }
 
-func (x *executor) launch(ctx context.Context, id string, r current.Record) error {
+func (x *executor) launch(ctx context.Context, id string, r current.Record, image string) error {
 	defer x.doing(id, "Starting", r)()
 	x.watch.hold(id)
-	err := x.engine.StartContainer(ctx, id)
+	err := x.say.do(starting, serviceObject(r.ServiceName, image), func() error { return x.engine.StartContainer(ctx, id) })
 	x.watch.unhold(id)
 	return errors.Join(err, x.observe(id))
 }
 
 func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {
-	_, err := x.engine.CreateVolume(ctx, &v.Doc)
+	err := x.say.do(creatingVolume, shortName(v.Name), func() error {
+		_, err := x.engine.CreateVolume(ctx, &v.Doc)
+		return err
+	})
 	return errors.Join(err, x.watch.look(ctx, object{"volume", v.Name}))
 }
 
@@ -217,23 +247,26 @@ func (x *executor) prepareVolume(ctx context.Context, name string) error {
 }
 
 func (x *executor) removeVolume(ctx context.Context, name string) error {
-	err := x.engine.RemoveVolume(ctx, name)
+	err := x.say.do(removingVolume, shortName(name), func() error { return x.engine.RemoveVolume(ctx, name) })
 	return errors.Join(err, x.watch.look(ctx, object{"volume", name}))
 }
 
 func (x *executor) createNetwork(ctx context.Context, n *compose.Network) error {
-	made, err := x.engine.CreateNetwork(ctx, &n.Doc)
-	id := made.Id
-	if err != nil {
-		id = n.Name
-	}
+	id := n.Name
+	err := x.say.do(creatingNetwork, shortName(n.Name), func() error {
+		made, err := x.engine.CreateNetwork(ctx, &n.Doc)
+		if err == nil {
+			id = made.Id
+		}
+		return err
+	})
 	return errors.Join(err, x.watch.look(ctx, object{"network", id}))
 }
 
-func (x *executor) removeNetwork(ctx context.Context, ids []string) error {
+func (x *executor) removeNetwork(ctx context.Context, name string, ids []string) error {
 	var errs error
 	for _, id := range ids {
-		err := x.engine.RemoveNetwork(ctx, id)
+		err := x.say.do(removingNetwork, shortName(name), func() error { return x.engine.RemoveNetwork(ctx, id) })
 		errs = errors.Join(errs, err, x.watch.look(ctx, object{"network", id}))
 	}
 	return errs

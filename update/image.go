@@ -3,6 +3,7 @@ package update
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"resin-supervisor/update/current"
@@ -23,7 +24,7 @@ func (x *executor) removeImage(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	if id := s.Records[0].EngineID; !stillUsed(x.cell.load(), s, id, ref) {
-		if err := x.untag(ctx, id, ref.Name()); err != nil {
+		if err := x.say.do(deleting, s.Image, func() error { return x.untag(ctx, id, ref.Name()) }); err != nil {
 			return err
 		}
 	}
@@ -52,6 +53,9 @@ func stillUsed(c *current.State, s plan.Step, id string, ref target.Reference) b
 // stands on, of whomever it is, stays (deviates from spec/engine.md 8.7).
 func (x *executor) cleanUp(ctx context.Context, s plan.Step) error {
 	_, err := x.engine.RemoveImage(ctx, s.Image, false)
+	if err != nil {
+		x.say(fmt.Sprintf("Error cleaning up %s: %v - will ignore for 1 hour", s.IDs[0], err), true)
+	}
 	return errors.Join(err, x.watch.look(ctx, object{"image", s.IDs[0]}))
 }
 
@@ -95,7 +99,15 @@ func (x *executor) fetch(ctx context.Context, s plan.Step) error {
 	}
 	percent(0)
 	defer x.cell.fold(func(c *current.State) *current.State { return c.WithoutPull(s.Image) })
-	id, err := x.download(ctx, s, percent)
+	what := downloading
+	if s.From != nil {
+		what = patching
+	}
+	var id string
+	err := x.say.do(what, s.Image, func() (err error) {
+		id, err = x.download(ctx, s, percent)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -108,6 +120,7 @@ func (x *executor) download(ctx context.Context, s plan.Step, percent func(int))
 		if id, err = x.pullDelta(ctx, s, percent); id != "" || err != nil {
 			return id, err
 		}
+		x.say.tell(downloading.begin, s.Image, nil)
 	}
 	ref, err := target.ParseReference(s.Image)
 	if err != nil {

@@ -395,6 +395,9 @@ func (l *loop) locked(r result) bool {
 	if !errors.As(r.err, &held) {
 		return false
 	}
+	if l.actions[r.step.AppUUID] == nil {
+		defer func() { l.exec.say.locked(time.Until(l.backoff.until(r.step)), r.err) }()
+	}
 	l.failed(r.step, r.err)
 	if l.freed[r.step.AppID] == nil {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -38,7 +38,10 @@ type Options struct {
 	NoteFirmware func(volume string) error
 	Booted       time.Time // when the device booted
 	Breadcrumb   string    // file by which a release asks for a reboot
-	Log          zerolog.Logger
+	// Say puts a message of the agent into the device's log (spec/cloud.md 5.5). It must not wait; nil
+	// means that nobody listens.
+	Say func(text string, stderr bool)
+	Log zerolog.Logger
 }
 
 // Manager is the update engine. Its methods are safe for concurrent use.
@@ -72,12 +75,13 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	say := voiceOf(o.Say)
 	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, patience: o.PollInterval, rest: newRest()}
-	m.watch = newWatch(o.Engine, b.cell, o.Log)
+	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
 		reboot: reboot{booted: o.Booted, breadcrumb: o.Breadcrumb},
-		deltas: o.Deltas, terms: t.deltas, noteFirmware: o.NoteFirmware,
+		deltas: o.Deltas, terms: t.deltas, noteFirmware: o.NoteFirmware, say: say,
 	}
 	m.loop = &loop{
 		exec: m.exec, watch: m.watch, cell: b.cell, log: o.Log,

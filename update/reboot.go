@@ -1,6 +1,7 @@
 package update
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,6 +22,16 @@ func (r reboot) require() error {
 		return err // names operation and path
 	}
 	return file.Write(r.breadcrumb, nil, 0o644)
+}
+
+// requireReboot asks for a reboot on behalf of a service and says so.
+func (x *executor) requireReboot(service string) error {
+	err := x.reboot.require()
+	if err == nil {
+		why, _ := json.Marshal(map[string]string{"serviceName": service}) // strings always marshal
+		x.say("Reboot has been scheduled to apply changes: "+string(why), false)
+	}
+	return err
 }
 
 // required tells whether the request was made since the device booted.

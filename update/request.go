@@ -35,7 +35,14 @@ func (m *Manager) RestartApp(ctx context.Context, appID int, force bool) error {
 // PurgeApp recreates every container of an app with empty volumes (spec/device-api.md 2.7). Errors
 // are those of RestartApp.
 func (m *Manager) PurgeApp(ctx context.Context, appID int, force bool) error {
-	return m.act(ctx, appID, true, force)
+	m.exec.say(fmt.Sprintf("Purging data for app %d", appID), false)
+	err := m.act(ctx, appID, true, force)
+	if err != nil {
+		m.exec.say(fmt.Sprintf("Error purging data: %v", err), true)
+		return err
+	}
+	m.exec.say("Purged data", false)
+	return nil
 }
 
 // StartService starts the container of a service unless the target does not want it to run
@@ -45,7 +52,7 @@ func (m *Manager) StartService(ctx context.Context, appID int, service string) e
 	if err != nil || s.step.Service != nil && !s.step.Service.Running {
 		return err
 	}
-	return m.exec.launch(ctx, c.ID, recordOf(c))
+	return m.exec.launch(ctx, c.ID, recordOf(c), c.EngineImage)
 }
 
 // StopService stops the container of a service and keeps it. It returns when the container has

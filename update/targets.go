@@ -27,6 +27,7 @@ type targets struct {
 	log       zerolog.Logger
 	endpoint  string // cloud API origin, the source of the cloud's target; empty when unmanaged
 	contracts target.ContractFacts
+	say       voice
 
 	mu     sync.Mutex // orders the changes; held while saving so that the next starts from what is durable
 	stored targetDocument
@@ -49,7 +50,7 @@ const (
 // openTargets reads the stored targets and a preload file.
 func openTargets(o Options) (*targets, error) {
 	t := &targets{
-		docs: o.Docs, log: o.Log, endpoint: o.Endpoint, contracts: o.Contracts,
+		docs: o.Docs, log: o.Log, endpoint: o.Endpoint, contracts: o.Contracts, say: voiceOf(o.Say),
 		stored: targetDocument{Sources: make(map[string]json.RawMessage)}, states: make(map[string]*target.State),
 	}
 	if _, err := o.Docs.Load(targetName, targetVersion, &t.stored); err != nil {
@@ -115,7 +116,9 @@ func (t *targets) active() *target.State {
 	if err != nil {
 		return state
 	}
-	t.report(target.CheckContracts(own, t.contracts))
+	problems := target.CheckContracts(own, t.contracts)
+	t.report(problems)
+	t.say.contracts(own, problems)
 	return own
 }
 

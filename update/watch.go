@@ -19,10 +19,11 @@ import (
 // one look at each object an event or a step is about. Looks at one object never overtake each
 // other: the result of an older one is dropped.
 type watch struct {
-	engine *engine.Client
-	cell   *cell
-	log    zerolog.Logger
-	kick   chan struct{}
+	engine  *engine.Client
+	cell    *cell
+	log     zerolog.Logger
+	witness *witness
+	kick    chan struct{}
 
 	mu      sync.Mutex
 	pending map[object]bool // to be looked at; `everything` asks for a listing
@@ -40,9 +41,9 @@ type object struct{ kind, id string }
 
 var everything = object{kind: "everything"}
 
-func newWatch(e *engine.Client, c *cell, log zerolog.Logger) *watch {
+func newWatch(e *engine.Client, c *cell, say voice, log zerolog.Logger) *watch {
 	return &watch{
-		engine: e, cell: c, log: log, kick: make(chan struct{}, 1), down: "not connected yet",
+		engine: e, cell: c, log: log, witness: newWitness(say), kick: make(chan struct{}, 1), down: "not connected yet",
 		pending: make(map[object]bool), held: make(map[string]int), seen: make(map[object]uint64),
 	}
 }
@@ -117,6 +118,7 @@ func (w *watch) event(e doc.Event) {
 	case "container":
 		if containerChanged(e.Action) && current.Supervised(e.Actor.Attributes) {
 			w.enqueue(object{"container", e.Actor.ID})
+			w.witness.event(e)
 		}
 	case "network":
 		if e.Action == "connect" || e.Action == "disconnect" {

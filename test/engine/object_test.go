@@ -29,15 +29,27 @@ func TestContainerLife(t *testing.T) {
 	must(t, c.RenameContainer(ctx, id, "afterlife"))
 	wantStatus(t, "rename to the same", c.RenameContainer(ctx, id, "afterlife"), http.StatusBadRequest)
 	wantStatus(t, "remove running", c.RemoveContainer(ctx, id, false), http.StatusConflict)
-	must(t, c.StopContainer(ctx, id), c.StopContainer(ctx, id))
+	wantStop(t, c, id, http.StatusNoContent)
+	wantStop(t, c, id, http.StatusNotModified)
 	got, err = c.Container(ctx, "afterlife")
 	must(t, err)
 	if got.State.Running || got.HostConfig.RestartPolicy.Name != "no" {
 		t.Errorf("%+v", got)
 	}
-	must(t, c.RemoveContainer(ctx, id, false), c.RemoveContainer(ctx, id, true), c.StopContainer(ctx, id))
+	must(t, c.RemoveContainer(ctx, id, false), c.RemoveContainer(ctx, id, true))
+	wantStop(t, c, id, http.StatusNotFound)
 	if _, err := c.Container(ctx, id); !engine.IsNotFound(err) {
 		t.Error(err)
+	}
+}
+
+// wantStop stops a container and checks what the engine said of it.
+func wantStop(t *testing.T, c *engine.Client, id string, want int) {
+	t.Helper()
+	status, err := c.StopContainer(t.Context(), id)
+	must(t, err)
+	if status != want {
+		t.Errorf("stop %s: status %d, want %d", id, status, want)
 	}
 }
 
@@ -78,7 +90,7 @@ func TestStopTakesTheContainersOwnTime(t *testing.T) {
 		return unless(slices.Contains(logOf(t, c, id, engine.LogOptions{}), "out deaf"), "not yet")
 	})
 	began := time.Now()
-	must(t, c.StopContainer(t.Context(), id))
+	wantStop(t, c, id, http.StatusNoContent)
 	if took := time.Since(began); took < 2*time.Second || took > 9*time.Second {
 		t.Errorf("took %v", took)
 	}

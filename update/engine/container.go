@@ -35,10 +35,14 @@ func (c *Client) StartContainer(ctx context.Context, id string) error {
 }
 
 // StopContainer stops a container and waits for its end as long as the container's own stop
-// timeout demands; that it is stopped or gone already is success.
-func (c *Client) StopContainer(ctx context.Context, id string) error {
+// timeout demands. That it is stopped already (304) or gone (404) is success, which the status tells.
+func (c *Client) StopContainer(ctx context.Context, id string) (status int, err error) {
 	r := post("stop container", "/containers/"+id+"/stop", nil, nil).about(id).within(0)
-	return c.do(ctx, r.allow(fasthttp.StatusNotModified, fasthttp.StatusNotFound), nil)
+	a, err := c.open(ctx, r.allow(fasthttp.StatusNotModified, fasthttp.StatusNotFound))
+	if err != nil {
+		return 0, err
+	}
+	return a.status, c.decode(ctx, r, a, nil)
 }
 
 // RemoveContainer removes a container and its anonymous volumes; that it is gone already is

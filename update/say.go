@@ -1,0 +1,176 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"resin-supervisor/update/cloud"
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/target"
+)
+
+// deed is something done to an object that users follow in the device's log: what is said before it,
+// after it, and when it did not succeed (spec/cloud.md 5.5). What is empty is not said.
+type deed struct{ begin, done, failed string }
+
+var (
+	killing         = deed{"Killing service", "Killed service", "Failed to kill service"}
+	removingDead    = deed{"Removing dead container", "", "Error removing dead container"}
+	downloading     = deed{"Downloading image", "Downloaded image", "Failed to download image"}
+	patching        = deed{"Downloading delta for image", "Downloaded image", "Failed to download image"}
+	installing      = deed{"Installing service", "Installed service", "Failed to install service"}
+	starting        = deed{"Starting service", "Started service", ""}
+	deleting        = deed{"Deleting image", "Deleted image", "Failed to delete image"}
+	creatingVolume  = deed{"Creating volume", "", "Error creating volume"}
+	removingVolume  = deed{"Removing volume", "", "Error removing volume"}
+	creatingNetwork = deed{"Creating network", "", "Error creating network"}
+	removingNetwork = deed{"Removing network", "", "Error removing network"}
+)
+
+// What is said of a single event.
+const (
+	alreadyStopped  = "Service is already stopped, removing container"
+	alreadyGone     = "Service is already stopped and the container removed"
+	exited          = "Service exited"
+	restarting      = "Restarting service"
+	takingLocks     = "Taking update locks"
+	releasingLocks  = "Releasing update locks"
+	deltaProcessing = "Delta still processing remotely. Will retry..."
+)
+
+// voice speaks to the users of the device through its log.
+type voice func(text string, stderr bool)
+
+// voiceOf is the voice of Options.Say, silent when that is nil.
+func voiceOf(say func(text string, stderr bool)) voice {
+	if say == nil {
+		return func(string, bool) {}
+	}
+	return say
+}
+
+// tell says an event of an object, with what went wrong if something did.
+func (v voice) tell(event, object string, err error) {
+	if event == "" {
+		return
+	}
+	if object != "" {
+		event += " '" + object + "'"
+	}
+	if err != nil {
+		event += " due to '" + cause(err) + "'"
+	}
+	v(event, err != nil)
+}
+
+func cause(err error) string {
+	if text := err.Error(); text != "" {
+		return text
+	}
+	return "Unknown cause"
+}
+
+// do carries out a deed and says how it went. One that was broken off has no outcome to tell.
+func (v voice) do(d deed, object string, f func() error) error {
+	v.tell(d.begin, object, nil)
+	err := f()
+	switch {
+	case err == nil:
+		v.tell(d.done, object, nil)
+	case errors.Is(err, cloud.ErrProcessing):
+		v.tell(deltaProcessing, "", nil)
+	case !errors.Is(err, context.Canceled):
+		v.tell(d.failed, object, err)
+	}
+	return err
+}
+
+// locked says that an app waits for an update lock.
+func (v voice) locked(wait time.Duration, err error) {
+	v(fmt.Sprintf("Updates are locked, retrying in %s. Reason: %v", compact(wait), err), false)
+}
+
+// compact writes a span as its largest unit alone: 2s, 1m.
+func compact(d time.Duration) string {
+	d = d.Round(time.Millisecond)
+	for _, u := range [...]struct {
+		size time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if d >= u.size {
+			return fmt.Sprintf("%d%s", d/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%dms", d.Milliseconds())
+}
+
+// contracts says which services the device cannot run (spec/cloud.md 3.8).
+func (v voice) contracts(s *target.State, problems []target.Problem) {
+	rejected := ""
+	for _, p := range problems {
+		if s.Apps[p.App].Rejected == "" {
+			v(p.Text, true)
+			continue
+		}
+		rejected += "\n  " + p.Text
+	}
+	if rejected != "" {
+		v("Some releases were rejected due to having unmet requirements:"+rejected, true)
+	}
+}
+
+// serviceObject names a service with the image of its container.
+func serviceObject(service, image string) string { return service + " " + image }
+
+func containerObject(c *current.Container) string { return serviceObject(c.ServiceName, c.EngineImage) }
+
+func targetObject(s *compose.Service) string { return serviceObject(s.Name, s.Container.Doc.Image) }
+
+// shortName is the name that a composition gives a volume or network, without the app before it.
+func shortName(engineName string) string {
+	if _, name, ok := strings.Cut(engineName, "_"); ok {
+		return name
+	}
+	return engineName
+}
+
+// witness says when services exit and come back, from the events of the engine (spec/cloud.md 5.6).
+type witness struct {
+	say voice
+
+	mu   sync.Mutex
+	last int64           // time of the newest event: the stream may begin again with it
+	died map[string]bool // containers that exited and did not start since
+}
+
+func newWitness(say voice) *witness { return &witness{say: say, died: make(map[string]bool)} }
+
+// event takes an event of a supervised container.
+func (w *witness) event(e doc.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.TimeNano <= w.last {
+		return
+	}
+	w.last = e.TimeNano
+	id, of := e.Actor.ID, e.Actor.Attributes
+	object := serviceObject(compose.NormaliseLabels(of)["io.balena.service-name"], of["image"])
+	switch e.Action {
+	case "die":
+		w.died[id] = true
+		w.say.tell(exited, object, nil)
+	case "start":
+		if w.died[id] {
+			w.say.tell(restarting, object, nil)
+		}
+		delete(w.died, id)
+	case "destroy":
+		delete(w.died, id)
+	}
+}

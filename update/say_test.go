@@ -1,0 +1,109 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"resin-supervisor/update/cloud"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/target"
+)
+
+// recorded is a voice whose words are kept, those of the error output with a mark.
+func recorded() (voice, func() []string) {
+	var said []string
+	return func(text string, stderr bool) {
+			if stderr {
+				text = "! " + text
+			}
+			said = append(said, text)
+		}, func() []string {
+			now := said
+			said = nil
+			return now
+		}
+}
+
+func TestDeedIsTold(t *testing.T) {
+	say, said := recorded()
+	f := func(d deed, object string, err error, want ...string) {
+		t.Helper()
+		if got := say.do(d, object, func() error { return err }); got != err {
+			t.Errorf("error %v became %v", err, got)
+		}
+		if got := said(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	f(killing, "web sha256:1", nil, "Killing service 'web sha256:1'", "Killed service 'web sha256:1'")
+	f(killing, "web i", errors.New("no way"), "Killing service 'web i'", "! Failed to kill service 'web i' due to 'no way'")
+	f(creatingVolume, "data", nil, "Creating volume 'data'")
+	f(creatingVolume, "data", errors.New(""), "Creating volume 'data'", "! Error creating volume 'data' due to 'Unknown cause'")
+	f(starting, "web i", errors.New("x"), "Starting service 'web i'")
+	f(downloading, "a/b:1", context.Canceled, "Downloading image 'a/b:1'")
+	f(patching, "a/b:1", fmt.Errorf("delta: %w", cloud.ErrProcessing),
+		"Downloading delta for image 'a/b:1'", "Delta still processing remotely. Will retry...")
+}
+
+func TestLockedIsTold(t *testing.T) {
+	say, said := recorded()
+	f := func(d time.Duration, want string) {
+		t.Helper()
+		say.locked(d, errors.New("why"))
+		if got := said(); got[0] != "Updates are locked, retrying in "+want+". Reason: why" {
+			t.Errorf("%v: %q", d, got)
+		}
+	}
+	f(500*time.Millisecond, "500ms")
+	f(2*time.Second, "2s")
+	f(64*time.Second, "1m")
+	f(15*time.Minute, "15m")
+	f(2*time.Hour, "2h")
+}
+
+func TestContractsAreTold(t *testing.T) {
+	say, said := recorded()
+	s := &target.State{Apps: map[string]*target.App{"a": {Rejected: "x"}, "b": {Rejected: "y"}, "c": {}}}
+	say.contracts(s, nil)
+	say.contracts(s, []target.Problem{
+		{App: "a", Text: "A: Services with unmet requirements: m, n"}, {App: "c", Text: "Not running containers because of contract violations: o. p"},
+		{App: "b", Text: "B: Services with unmet requirements: q"},
+	})
+	want := []string{
+		"! Not running containers because of contract violations: o. p",
+		"! Some releases were rejected due to having unmet requirements:\n  A: Services with unmet requirements: m, n\n  B: Services with unmet requirements: q",
+	}
+	if got := said(); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestExitsAndRestartsAreTold(t *testing.T) {
+	say, said := recorded()
+	w := newWitness(say)
+	at := int64(0)
+	f := func(action, id string, want ...string) {
+		t.Helper()
+		at++
+		w.event(doc.Event{Type: "container", Action: action, TimeNano: at, Actor: doc.Actor{ID: id, Attributes: map[string]string{
+			"image": "sha256:1", "io.resin.service-name": "web", "io.resin.supervised": "1"}}})
+		if got := said(); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", action, got, want)
+		}
+	}
+	f("start", "1")
+	f("die", "1", "Service exited 'web sha256:1'")
+	f("start", "2")
+	f("start", "1", "Restarting service 'web sha256:1'")
+	f("start", "1")
+	f("die", "1", "Service exited 'web sha256:1'")
+	at -= 2 // a stream that is opened again begins with the last event
+	f("die", "1")
+	at++
+	f("destroy", "1")
+	f("start", "1")
+}
