@@ -1,0 +1,70 @@
+package dbus
+
+import (
+	"context"
+	"strings"
+)
+
+// Reboot asks logind to reboot the device. The error wraps *Error when logind refused.
+func (b *Bus) Reboot(ctx context.Context) error { return b.logind(ctx, "Reboot") }
+
+// PowerOff asks logind to switch the device off.
+func (b *Bus) PowerOff(ctx context.Context) error { return b.logind(ctx, "PowerOff") }
+
+func (b *Bus) logind(ctx context.Context, method string) error {
+	_, err := b.Do(ctx, Call{
+		Service: "org.freedesktop.login1", Path: "/org/freedesktop/login1",
+		Interface: "org.freedesktop.login1.Manager", Method: method,
+		Args: []any{false}, // nobody is there who could be asked for a password
+	})
+	return err
+}
+
+// StartUnit, StopUnit and RestartUnit begin the work on a systemd unit, such as redsocks.service,
+// and return when systemd has accepted it, not when it is done.
+func (b *Bus) StartUnit(ctx context.Context, unit string) error {
+	return b.job(ctx, "StartUnit", unit)
+}
+
+// StopUnit is explained at StartUnit.
+func (b *Bus) StopUnit(ctx context.Context, unit string) error { return b.job(ctx, "StopUnit", unit) }
+
+// RestartUnit is explained at StartUnit. A unit that does not run is started.
+func (b *Bus) RestartUnit(ctx context.Context, unit string) error {
+	return b.job(ctx, "RestartUnit", unit)
+}
+
+func (b *Bus) job(ctx context.Context, method, unit string) error {
+	_, err := b.systemd(ctx, method, unit, "replace")
+	return err
+}
+
+func (b *Bus) systemd(ctx context.Context, method string, args ...any) ([]string, error) {
+	return b.Do(ctx, Call{
+		Service: "org.freedesktop.systemd1", Path: "/org/freedesktop/systemd1",
+		Interface: "org.freedesktop.systemd1.Manager", Method: method, Args: args,
+	})
+}
+
+// UnitState is the ActiveState of a systemd unit: active, reloading, inactive, failed, activating
+// or deactivating; empty when the unit is not loaded.
+func (b *Bus) UnitState(ctx context.Context, unit string) (string, error) {
+	texts, err := b.UnitProperty(ctx, unit, "org.freedesktop.systemd1.Unit", "ActiveState")
+	if IsError(err, "org.freedesktop.systemd1.NoSuchUnit") {
+		return "", nil
+	}
+	return strings.Join(texts, " "), err
+}
+
+// UnitProperty is a property of a loaded systemd unit, a text or a list of texts, by the interface
+// it belongs to. A unit that is not loaded is an *Error named org.freedesktop.systemd1.NoSuchUnit.
+func (b *Bus) UnitProperty(ctx context.Context, unit, iface, property string) ([]string, error) {
+	paths, err := b.systemd(ctx, "GetUnit", unit)
+	if err != nil || len(paths) == 0 {
+		return nil, err
+	}
+	return b.Do(ctx, Call{
+		Service: "org.freedesktop.systemd1", Path: paths[0],
+		Interface: "org.freedesktop.DBus.Properties", Method: "Get", Args: []any{iface, property},
+	})
+}
