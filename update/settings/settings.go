@@ -1,0 +1,155 @@
+// Package settings knows the configuration variables of the agent (spec/cloud.md 6): which there are,
+// their defaults, and what their text means. It is pure.
+package settings
+
+import "time"
+
+// Settings is what the configuration says, each variable with its value or default. Two are equal
+// exactly when they mean the same.
+type Settings struct {
+	PollInterval      time.Duration
+	InstantUpdates    bool // poll at start and when the cloud asks for it
+	LocalMode         bool
+	ConnectivityCheck bool
+	LogControl        bool          // logs are sent to the cloud
+	RequestTimeout    time.Duration // of calls of the cloud API
+
+	Delta               bool
+	DeltaRequestTimeout time.Duration
+	DeltaApplyTimeout   time.Duration // 0 for none
+	DeltaRetryCount     int
+	DeltaRetryInterval  time.Duration
+	DeltaVersion        int
+
+	OverrideLock      bool // ignore update locks
+	PersistentLogging bool
+	HardwareMetrics   bool
+	VPNControl        bool // the VPN runs
+	FirewallMode      string
+	Discoverability   bool
+	// RollbackTimeout is how long a release without a time of its own is on trial, 0 for no trial.
+	RollbackTimeout time.Duration
+}
+
+// variable is one row of the table. The kind of its text is that of the field it fills.
+type variable struct {
+	name     string // without prefix
+	internal string // what warnings call it
+	absent   string // the default
+	reboot   bool   // a change needs a reboot
+	field    func(*Settings) any
+}
+
+// variables is the table of spec/cloud.md 6.2 and our own rollback timeout. Unlike there the third
+// version of deltas is the default, the one that is supported.
+var variables = [...]variable{
+	{"SUPERVISOR_POLL_INTERVAL", "appUpdatePollInterval", "900000", false, func(s *Settings) any { return &s.PollInterval }},
+	{"SUPERVISOR_INSTANT_UPDATE_TRIGGER", "instantUpdates", "true", false, func(s *Settings) any { return &s.InstantUpdates }},
+	{"SUPERVISOR_LOCAL_MODE", "localMode", "false", false, func(s *Settings) any { return &s.LocalMode }},
+	{"SUPERVISOR_CONNECTIVITY_CHECK", "connectivityCheckEnabled", "true", false, func(s *Settings) any { return &s.ConnectivityCheck }},
+	{"SUPERVISOR_LOG_CONTROL", "loggingEnabled", "true", false, func(s *Settings) any { return &s.LogControl }},
+	{"SUPERVISOR_API_REQUEST_TIMEOUT", "apiRequestTimeout", "59000", false, func(s *Settings) any { return &s.RequestTimeout }},
+	{"SUPERVISOR_DELTA", "delta", "false", false, func(s *Settings) any { return &s.Delta }},
+	{"SUPERVISOR_DELTA_REQUEST_TIMEOUT", "deltaRequestTimeout", "59000", false, func(s *Settings) any { return &s.DeltaRequestTimeout }},
+	{"SUPERVISOR_DELTA_APPLY_TIMEOUT", "deltaApplyTimeout", "0", false, func(s *Settings) any { return &s.DeltaApplyTimeout }},
+	{"SUPERVISOR_DELTA_RETRY_COUNT", "deltaRetryCount", "30", false, func(s *Settings) any { return &s.DeltaRetryCount }},
+	{"SUPERVISOR_DELTA_RETRY_INTERVAL", "deltaRetryInterval", "10000", false, func(s *Settings) any { return &s.DeltaRetryInterval }},
+	{"SUPERVISOR_DELTA_VERSION", "deltaVersion", "3", false, func(s *Settings) any { return &s.DeltaVersion }},
+	{overrideLock, "lockOverride", "false", false, func(s *Settings) any { return &s.OverrideLock }},
+	{"SUPERVISOR_PERSISTENT_LOGGING", "persistentLogging", "false", true, func(s *Settings) any { return &s.PersistentLogging }},
+	{"SUPERVISOR_HARDWARE_METRICS", "hardwareMetrics", "true", false, func(s *Settings) any { return &s.HardwareMetrics }},
+	{VPNControl, "vpnControl", "true", false, func(s *Settings) any { return &s.VPNControl }},
+	{"HOST_FIREWALL_MODE", "firewallMode", "off", false, func(s *Settings) any { return &s.FirewallMode }},
+	{"HOST_DISCOVERABILITY", "hostDiscoverability", "true", false, func(s *Settings) any { return &s.Discoverability }},
+	{"SUPERVISOR_ROLLBACK_TIMEOUT", "rollbackTimeout", "0", false, func(s *Settings) any { return &s.RollbackTimeout }},
+}
+
+// Names that need a word of their own.
+const (
+	LocalMode    = "SUPERVISOR_LOCAL_MODE"
+	VPNControl   = "SUPERVISOR_VPN_CONTROL"
+	overrideLock = "SUPERVISOR_OVERRIDE_LOCK"
+	formerLock   = "OVERRIDE_LOCK" // means overrideLock and wins over it
+)
+
+// Warning is a value that was ignored.
+type Warning struct {
+	Name string // of the variable
+	Text string // for the user, in the words of spec/cloud.md 5.5
+}
+
+// Parse reads a configuration that Fold made. A variable that is not set, or not with a valid value,
+// has its default; for each invalid one there is a warning.
+func Parse(config map[string]string) (Settings, []Warning) {
+	var s Settings
+	var warnings []Warning
+	for i := range variables {
+		v := &variables[i]
+		text, set := config[v.name]
+		if set && v.read(&s, text) {
+			continue
+		}
+		v.read(&s, v.absent)
+		if set {
+			warnings = append(warnings, Warning{v.name, "Warning: Ignoring invalid device configuration value for " +
+				v.internal + ", value: " + quote(text) + ". Falling back to default (" + v.absent + ")"})
+		}
+	}
+	return s, warnings
+}
+
+// Complete is a configuration with the defaults of the variables that it does not set.
+func Complete(config map[string]string) map[string]string {
+	all := make(map[string]string, len(config)+len(variables))
+	for _, v := range variables {
+		all[v.name] = v.absent
+	}
+	for name, text := range config {
+		all[name] = text
+	}
+	return all
+}
+
+// Current is the configuration that says no more than the settings do, without defaults.
+func Current(s Settings) map[string]string {
+	config := make(map[string]string)
+	for i := range variables {
+		v := &variables[i]
+		if text := v.text(&s); text != v.absent {
+			config[v.name] = text
+		}
+	}
+	return config
+}
+
+// Changes are the variables that mean something else in want than in have, with what they are
+// changed to: their text in config where it is valid, else the default. reboot says that one of
+// them needs a reboot to have its effect.
+func Changes(have, want Settings, config map[string]string) (changes map[string]string, reboot map[string]string) {
+	changes, reboot = make(map[string]string), make(map[string]string)
+	for i := range variables {
+		v := &variables[i]
+		text := v.text(&want)
+		if v.text(&have) == text {
+			continue
+		}
+		if given, set := config[v.name]; set && v.read(&Settings{}, given) {
+			text = given
+		}
+		changes[v.name] = text
+		if v.reboot {
+			reboot[v.name] = text
+		}
+	}
+	return changes, reboot
+}
+
+// Differs tells whether a variable means something else in b than in a.
+func Differs(name string, a, b Settings) bool {
+	for i := range variables {
+		if v := &variables[i]; v.name == name {
+			return v.text(&a) != v.text(&b)
+		}
+	}
+	return false
+}

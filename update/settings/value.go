@@ -1,0 +1,81 @@
+package settings
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// read sets the field of a variable, or leaves it when the text is not valid.
+func (v *variable) read(s *Settings, text string) bool {
+	switch field := v.field(s).(type) {
+	case *bool:
+		on, ok := boolean(text)
+		if ok {
+			*field = on
+		}
+		return ok
+	case *int:
+		n, ok := whole(text, math.MaxInt32)
+		if ok {
+			*field = int(n)
+		}
+		return ok
+	case *time.Duration:
+		ms, ok := whole(text, math.MaxInt64/int64(time.Millisecond))
+		if ok {
+			*field = time.Duration(ms) * time.Millisecond
+		}
+		return ok
+	case *string:
+		*field = text
+	}
+	return true
+}
+
+// text is the value of a variable in its plainest form.
+func (v *variable) text(s *Settings) string {
+	switch field := v.field(s).(type) {
+	case *bool:
+		return strconv.FormatBool(*field)
+	case *int:
+		return strconv.Itoa(*field)
+	case *time.Duration:
+		return strconv.FormatInt(field.Milliseconds(), 10)
+	case *string:
+		return *field
+	}
+	return ""
+}
+
+// boolean knows the words for on and off, in any case (spec/cloud.md 6.4).
+func boolean(text string) (on, ok bool) {
+	switch strings.ToLower(text) {
+	case "1", "true", "on":
+		return true, true
+	case "0", "false", "off":
+		return false, true
+	}
+	return false, false
+}
+
+// whole reads a number of at least 0, with a fraction only of zeros. Anything else is not valid,
+// such as a number with something behind it (spec/cloud.md 6.4, Q15).
+func whole(text string, most int64) (int64, bool) {
+	digits, fraction, _ := strings.Cut(text, ".")
+	if strings.Trim(fraction, "0") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	return n, err == nil && n >= 0 && n <= most && digits[0] != '+'
+}
+
+// quote shows a value in quotes, cut to a length that fits a line.
+func quote(text string) string {
+	const most = 160
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return strconv.Quote(text)
+}
