@@ -183,6 +183,17 @@ func (s *Supervisor) Run(args ...string) (code int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
+// Overview is what the status command prints, as one line: where it breaks lines depends on the
+// length of what it prints, of a port or a path for instance. The test fails when the command does.
+func (s *Supervisor) Overview() string {
+	s.t.Helper()
+	code, out, errs := s.Run("status")
+	if code != 0 {
+		s.t.Errorf("status ends with code %d: %s", code, errs)
+	}
+	return strings.Join(strings.Fields(out), " ")
+}
+
 // Launch starts the process and does not wait for it.
 func (s *Supervisor) Launch() {
 	s.t.Helper()

@@ -57,7 +57,7 @@ func (o *onTrial) back(why string) {
 		!strings.Contains(app.RolledBack, "bbbb2") || !strings.Contains(app.RolledBack, why) {
 		o.t.Errorf("shown as %+v, want the reason %q", app, why)
 	}
-	if code, text, _ := o.Run("status"); code != 0 || !strings.Contains(strings.Join(strings.Fields(text), " "), "release bbbb2 failed") {
+	if text := o.Overview(); !strings.Contains(text, "release bbbb2 failed") {
 		o.t.Errorf("status says\n%s", text)
 	}
 }
