@@ -39,6 +39,11 @@ func addressesOf() (map[uint32][]net.IP, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseAddresses(answer)
+}
+
+// parseAddresses reads the kernel's answer, a row of netlink messages.
+func parseAddresses(answer []byte) (map[uint32][]net.IP, error) {
 	messages, err := syscall.ParseNetlinkMessage(answer)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,8 @@ func (*memory) Facts() api.DeviceFacts {
 	return api.DeviceFacts{APIPort: 48484, SupervisorVersion: "20.0.1", Managed: true}
 }
 
+func (*memory) Vitals() api.Vitals { return api.Vitals{} }
+
 func (m *memory) Healthy() bool { return !m.sick }
 
 func serve(t *testing.T, m *memory) string {

@@ -4,16 +4,16 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 )
 
-// plain replaces what is not printable: line breaks and tabs by spaces, the rest by question marks.
+// plain makes s printable ASCII, one column for each character on any console: line breaks and
+// tabs become spaces, the rest question marks.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case !unicode.IsPrint(r) || r == unicode.ReplacementChar:
+		case r < ' ' || r > '~':
 			return '?'
 		}
 		return r

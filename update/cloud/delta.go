@@ -123,11 +123,19 @@ func (d *Deltas) token(ctx context.Context, scope url.Values) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	text, err := registryToken(status, body)
+	if err == nil {
+		d.remember(scope.Encode(), token{text, time.Now()})
+	}
+	return text, err
+}
+
+// registryToken reads the cloud's answer to the request for a token.
+func registryToken(status int, body []byte) (string, error) {
 	var answer struct{ Token string }
 	if status != fasthttp.StatusOK || json.Unmarshal(body, &answer) != nil || answer.Token == "" {
 		return "", fmt.Errorf("the cloud gave no registry token (it answered %d)", status)
 	}
-	d.remember(scope.Encode(), token{answer.Token, time.Now()})
 	return answer.Token, nil
 }
 

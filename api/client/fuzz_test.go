@@ -1,0 +1,33 @@
+package client
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"resin-supervisor/api"
+)
+
+// Whatever the API tells, the page fits 80 columns of printable ASCII.
+func FuzzRender(f *testing.F) {
+	f.Add([]byte(`{"synced":true,"device":{"name":"\u001b[2Jx"},"apps":[{"id":1,"name":"a","services":[{"name":"w"}],"containers":[{"serviceName":"w","status":"Running"}]}]}`))
+	f.Add([]byte(`{"apps":[{"images":[{"serviceName":"w","status":"Downloading","progress":-7}]}],"problems":[{"subject":"\u00fc\u4e2d","error":"e\ne"}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var o api.Overview
+		if json.Unmarshal(text, &o) != nil {
+			return
+		}
+		var page strings.Builder
+		if err := Render(&page, o); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(page.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			if len(line) > width || strings.Trim(line, printable) != "" {
+				t.Fatalf("line %q", line)
+			}
+		}
+	})
+}
+
+const printable = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
