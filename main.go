@@ -195,7 +195,7 @@ func daemon(e environment) error {
 	if err := locks.Prepare(); err != nil {
 		log.Warn().Err(err).Msg("update lock directory is not ready")
 	}
-	d := &device{environment: e, config: config, port: config.Get().APIPort(e.port), log: log}
+	d := &device{environment: e, config: config, port: config.Get().APIPort(e.port), log: log, gauge: hostos.NewGauge()}
 	d.readHost()
 	manager, err := update.New(update.Options{
 		Engine: engine.New(e.socket), Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
@@ -259,6 +259,7 @@ type device struct {
 	network  *hostos.Network
 	cloud    *ping.Heartbeat
 	manager  *update.Manager
+	gauge    hostos.Gauge
 }
 
 func (d *device) readHost() {
@@ -394,6 +395,11 @@ func (d *device) Facts() api.DeviceFacts {
 		OSVersion: d.release["PRETTY_NAME"], SupervisorVersion: version.String(),
 		Arch: d.board.Arch, DeviceType: d.board.Slug, Managed: s.Managed(), DevelopmentMode: s.DevelopmentMode,
 	}
+}
+
+// Vitals is what the metrics tell of process and board.
+func (d *device) Vitals() api.Vitals {
+	return api.Vitals{Resident: d.gauge.Resident(), CPU: d.gauge.CPU(), CPUCelsius: d.gauge.Celsius()}
 }
 
 // Healthy runs the checks of the health endpoint; an unmanaged device passes all of them.

@@ -59,6 +59,8 @@ func (a Answer) write(ctx *fasthttp.RequestCtx) {
 		ctx.Response.SetBodyString(string(b))
 	case encoded:
 		ctx.Response.SetBodyRaw(b)
+	case metrics:
+		b.write(&ctx.Response)
 	}
 }
 

@@ -40,6 +40,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		_, _ = io.CopyN(io.Discard, stream, maxSkip) // an error shows when the answer is written
 	}
 	a.write(ctx)
+	s.handlers.answers.count(a.Status)
 	if s.handlers.life.Err() != nil {
 		ctx.SetConnectionClose()
 	}
@@ -135,5 +136,6 @@ func (s *Server) refuseHead(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		code, message = fasthttp.StatusRequestTimeout, "request timeout"
 	}
+	s.handlers.answers.count(code)
 	fail(code, message).write(ctx)
 }

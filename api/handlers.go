@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -19,6 +20,8 @@ type handlers struct {
 	actions chan struct{}   // one entry for each running action
 	large   chan struct{}   // one entry for each large body being read
 	cached  atomic.Pointer[deviceAnswer]
+	answers answers
+	began   time.Time
 }
 
 // largeBodies is how many large bodies are read at once; each costs about twice maxBody.
@@ -31,6 +34,7 @@ func newHandlers(apps Apps, keys Keys, device Device, actions int) *handlers {
 		known:   device,
 		actions: make(chan struct{}, actions),
 		large:   make(chan struct{}, largeBodies),
+		began:   time.Now(),
 	}
 }
 

@@ -120,6 +120,15 @@ func (m *memory) Facts() DeviceFacts {
 	return m.facts
 }
 
+func (m *memory) Vitals() Vitals { return Vitals{10 << 20, 1500 * time.Millisecond, 48.3} }
+
+func (m *memory) Counts() view.Counts {
+	return view.Counts{
+		Applies: [...]uint64{3, 2, 0, 1, 0, 0, 1}, ApplySeconds: 2034.5,
+		StepFailures: 4, Pulls: 5, PullFailures: 1, EngineCalls: 678, EngineErrors: 2,
+	}
+}
+
 func (m *memory) Healthy() bool { return !m.sick }
 
 func (m *memory) note(ctx context.Context, format string, args ...any) error {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"resin-supervisor/update/view"
 )
@@ -23,6 +24,8 @@ type Apps interface {
 	// SetLocalTarget stores a target state of local mode. It may keep body. It returns
 	// *view.InvalidTargetError or view.ErrNotLocalMode when it refuses.
 	SetLocalTarget(body []byte) error
+	// Counts is what was done since the start.
+	Counts() view.Counts
 	// LocalTarget is the JSON of the stored target with the apps that inScope allows.
 	LocalTarget(inScope func(appID int) bool) ([]byte, error)
 }
@@ -38,6 +41,14 @@ type Keys interface {
 type Device interface {
 	Facts() DeviceFacts
 	Healthy() bool
+	Vitals() Vitals
+}
+
+// Vitals is what is measured at the moment of asking.
+type Vitals struct {
+	Resident   int64         // memory of the process, in bytes
+	CPU        time.Duration // processor time of the process so far
+	CPUCelsius float64       // 0 where it is not known
 }
 
 // DeviceFacts is what is known of the device; text is empty while unknown.

@@ -48,6 +48,7 @@ var routes = []route{
 	{"POST", "/v2/local/target-state", anyKey, parsed, (*handlers).setLocalTarget},
 	{"GET", "/v2/local/device-info", anyKey, parsed, (*handlers).deviceInfo},
 
+	{"GET", "/metrics", anyKey, parsed, (*handlers).metrics},
 	{"GET", "/supervisor/v1/status", globalKey, parsed, (*handlers).overview},
 }
 

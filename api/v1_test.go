@@ -134,7 +134,7 @@ func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 		got := r.do(globalTestKey, row.method, path, `{"appId":12,"serviceName":"web"}`)
 		switch path {
 		case "/ping", "/v1/healthy", "/v2/version", "/v2/device/name", "/v2/local/device-info", "/v2/local/target-state",
-			"/supervisor/v1/status":
+			"/supervisor/v1/status", "/metrics":
 			if got.status != 200 {
 				t.Errorf("%s: %v", path, got)
 			}

@@ -8,21 +8,28 @@ import (
 	"strings"
 )
 
-// temperature is that of the processor in degrees Celsius: a thermal zone that says it is the
-// processor's, else a sensor chip of one, else the first thermal zone. Without a sensor it is 0.
+// temperature is that of the processor in degrees Celsius, 0 without a sensor.
 func (h *Hardware) temperature() int {
+	value, _ := strconv.Atoi(strings.TrimSpace(h.read("", h.sensor())))
+	return int(math.Round(float64(value) / 1000))
+}
+
+// sensor is the file with the temperature of the processor, in thousandths of a degree: of a thermal
+// zone that says it is the processor's, else of a sensor chip of one, else of the first thermal zone,
+// which may not be there.
+func (h *Hardware) sensor() string {
 	thermal, hwmon := filepath.Join(h.sys, "class/thermal"), filepath.Join(h.sys, "class/hwmon")
 	for _, zone := range entries(thermal, "thermal_zone") {
 		if isProcessor(h.read(zone, "type")) {
-			return h.degrees(zone, "temp")
+			return filepath.Join(zone, "temp")
 		}
 	}
 	for _, chip := range entries(hwmon, "hwmon") {
 		if isProcessor(h.read(chip, "name")) {
-			return h.degrees(chip, "temp1_input")
+			return filepath.Join(chip, "temp1_input")
 		}
 	}
-	return h.degrees(thermal, "thermal_zone0/temp")
+	return filepath.Join(thermal, "thermal_zone0/temp")
 }
 
 // isProcessor knows the names under which kernels show the processor's sensor.
@@ -34,12 +41,6 @@ func isProcessor(name string) bool {
 		}
 	}
 	return false
-}
-
-// degrees reads thousandths of a degree.
-func (h *Hardware) degrees(dir, name string) int {
-	value, _ := strconv.Atoi(strings.TrimSpace(h.read(dir, name)))
-	return int(math.Round(float64(value) / 1000))
 }
 
 // entries lists what in dir starts with prefix, by name.

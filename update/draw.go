@@ -97,7 +97,7 @@ func (d *drawing) container(c *current.Container) {
 		ID: c.ID, Name: c.Name, ServiceName: c.ServiceName, ServiceID: c.ServiceID, AppID: c.AppID,
 		ImageID: c.ImageID, ReleaseID: c.ReleaseID, Commit: c.Commit, EngineImage: c.EngineImage, Image: d.imageName(c),
 		Status: d.containerStatus(c), Running: c.Running, Health: c.Health, ExitCode: c.ExitCode, Error: c.Error,
-		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, Env: environment(c.Env),
+		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, Restarts: d.cur.Restarts[current.Slot(c.AppUUID, c.ServiceName)], Env: environment(c.Env),
 		Reason: d.status.touched[current.Slot(a.UUID, c.ServiceName)],
 	})
 }

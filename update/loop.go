@@ -56,6 +56,7 @@ type loop struct {
 
 	status status
 	show   func(status) // publishes status to readers
+	counts counts
 }
 
 // task is a step under way.
@@ -333,6 +334,7 @@ func (l *loop) endFetch(s plan.Step) {
 }
 
 func (l *loop) succeeded(s plan.Step) {
+	l.counts.step(s, true)
 	switch s.Kind {
 	case plan.TakeLock:
 		l.held[s.AppUUID] = s.AppID
@@ -360,6 +362,7 @@ func (l *loop) succeeded(s plan.Step) {
 
 // failed notes a failure; an action that the step belongs to ends with it.
 func (l *loop) failed(s plan.Step, err error) {
+	l.counts.step(s, false)
 	until := l.backoff.failed(s, time.Now())
 	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
 	l.problem(s, err.Error())
@@ -451,6 +454,7 @@ func (l *loop) settle(steps []plan.Step) {
 	}
 	if l.status.applying {
 		l.log.Info().Msg("target reached")
+		l.counts.applied(time.Since(l.status.since))
 	}
 	l.force = false
 	l.backoff.reached(time.Now())

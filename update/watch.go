@@ -117,6 +117,9 @@ func (w *watch) event(e doc.Event) {
 	switch e.Type {
 	case "container":
 		if containerChanged(e.Action) && current.Supervised(e.Actor.Attributes) {
+			if e.Action == "start" {
+				w.cell.note(func(s *current.State) *current.State { return s.WithStart(e.Actor.ID) })
+			}
 			w.enqueue(object{"container", e.Actor.ID})
 			w.witness.event(e)
 		}

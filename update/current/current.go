@@ -28,6 +28,7 @@ type State struct {
 	Pulls         map[string]Pull       // running downloads, by image reference
 	Doing         map[string]Doing      // running container work, by engine id or Slot
 	Deleting      map[string]bool       // image references being removed
+	Restarts      map[string]int        // how often containers that had run were started again, by Slot
 }
 
 // Container is one supervised container.

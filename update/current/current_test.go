@@ -3,6 +3,7 @@ package current
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"resin-supervisor/update/engine/doc"
 )
@@ -141,5 +142,19 @@ func TestImageDocumentsSurviveAListing(t *testing.T) {
 	s := Empty().WithImage(read).WithListing(Listing{Images: []*Image{{ID: "i", Tags: []string{"a:1"}}}})
 	if s.Images["i"].Doc == nil || len(read.Tags) != 1 {
 		t.Errorf("image after a listing: %+v", s.Images["i"])
+	}
+}
+
+// A container that ran before and is started again is a restart of its service; its first start is none.
+func TestWithStart(t *testing.T) {
+	slot := Slot("u1", "web")
+	s := Empty().WithStart("a").WithContainer(&Container{ID: "a", AppUUID: "u1", ServiceName: "web"}).WithStart("a")
+	if len(s.Restarts) != 0 {
+		t.Errorf("a first start counts: %v", s.Restarts)
+	}
+	s = s.WithContainer(&Container{ID: "a", AppUUID: "u1", ServiceName: "web", StartedAt: time.Unix(7, 0)})
+	again := s.WithStart("a").WithStart("a")
+	if again.Restarts[slot] != 2 || s.Restarts[slot] != 0 {
+		t.Errorf("%v, before it %v", again.Restarts, s.Restarts)
 	}
 }

@@ -59,6 +59,18 @@ func (s *State) WithContainer(c *Container) *State {
 	return n
 }
 
+// WithStart notes that the engine started a container, which is a restart when it ran before.
+func (s *State) WithStart(id string) *State {
+	c := s.Containers[id]
+	if c == nil || c.StartedAt.IsZero() {
+		return s
+	}
+	n := s.next()
+	slot := Slot(c.AppUUID, c.ServiceName)
+	n.Restarts = with(s.Restarts, slot, s.Restarts[slot]+1)
+	return n
+}
+
 // WithoutContainer drops a container that is gone.
 func (s *State) WithoutContainer(id string) *State {
 	if s.Containers[id] == nil {

@@ -35,7 +35,13 @@ const (
 type Client struct {
 	socket string
 	spoken atomic.Pointer[dialect] // nil: to be asked for
+	calls  atomic.Uint64
+	errors atomic.Uint64
 }
+
+// Calls tells how many calls were made so far, and how many of them the engine did not answer or
+// could not carry out (a status from 500 on).
+func (c *Client) Calls() (made, failed uint64) { return c.calls.Load(), c.errors.Load() }
 
 // New returns a client of the engine that listens on socket, a path or a unix:// address. It does
 // no I/O.
@@ -119,6 +125,7 @@ func (c *Client) exchange(ctx context.Context, r request, prefix string) (*answe
 	if err != nil {
 		return nil, err
 	}
+	c.calls.Add(1)
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
 	if err != nil {
 		return nil, c.cut(ctx, r, err)
@@ -133,6 +140,9 @@ func (c *Client) exchange(ctx context.Context, r request, prefix string) (*answe
 	}
 	if !r.accepts(a.status) {
 		defer a.close()
+		if a.status >= fasthttp.StatusInternalServerError {
+			c.errors.Add(1)
+		}
 		return nil, r.fail(a.status, a.reason())
 	}
 	return a, nil
@@ -173,6 +183,7 @@ func (c *Client) cut(ctx context.Context, r request, err error) error {
 		err = ctx.Err()
 	} else {
 		c.spoken.Store(nil)
+		c.errors.Add(1)
 	}
 	return &Error{Op: r.op, Object: r.object, Message: cutReason(err, r.patience), cause: err}
 }

@@ -82,6 +82,7 @@ type Container struct {
 	Error       string
 	CreatedAt   time.Time
 	StartedAt   time.Time
+	Restarts    int // times a container of the service was started again, since the agent started
 	Env         map[string]string
 	Reason      string // why the agent last touched it, empty when it did not since it started
 }

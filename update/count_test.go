@@ -1,0 +1,36 @@
+package update
+
+import (
+	"testing"
+	"time"
+
+	"resin-supervisor/update/engine"
+	"resin-supervisor/update/plan"
+)
+
+func TestCounts(t *testing.T) {
+	m := &Manager{engine: engine.New("/nowhere"), loop: &loop{}}
+	c := &m.loop.counts
+	for _, d := range []time.Duration{0, time.Second, time.Second + 1, 5 * time.Minute, time.Hour} {
+		c.applied(d)
+	}
+	for _, s := range []struct {
+		kind plan.Kind
+		ok   bool
+	}{{plan.Fetch, true}, {plan.Fetch, true}, {plan.Fetch, false}, {plan.Start, true}, {plan.Start, false}} {
+		c.step(plan.Step{Kind: s.kind}, s.ok)
+	}
+	got := m.Counts()
+	if got.Applies != [...]uint64{2, 1, 0, 0, 1, 0, 1} || got.ApplySeconds != 3902.000000001 {
+		t.Errorf("applies %v, %v seconds", got.Applies, got.ApplySeconds)
+	}
+	if got.Pulls != 2 || got.PullFailures != 1 || got.StepFailures != 2 {
+		t.Errorf("%+v", got)
+	}
+	if _, err := m.engine.Negotiate(t.Context()); err == nil {
+		t.Fatal("an engine answers nowhere")
+	}
+	if got = m.Counts(); got.EngineCalls != 1 || got.EngineErrors != 1 {
+		t.Errorf("%d calls, %d errors", got.EngineCalls, got.EngineErrors)
+	}
+}
