@@ -70,6 +70,9 @@ func parseAddresses(answer []byte) (map[uint32][]net.IP, error) {
 func ownAddress(attributes []syscall.NetlinkRouteAttr) net.IP {
 	var ip net.IP
 	for _, a := range attributes {
+		if len(a.Value) != net.IPv4len && len(a.Value) != net.IPv6len {
+			continue
+		}
 		if a.Attr.Type == syscall.IFA_LOCAL || a.Attr.Type == syscall.IFA_ADDRESS && ip == nil {
 			ip = a.Value
 		}
