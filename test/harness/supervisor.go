@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"resin-supervisor/test/harness/fakecloud"
 )
 
 // Setup says how a supervisor is run. Only Engine is needed.
@@ -26,7 +28,19 @@ type Setup struct {
 	Config map[string]any    // laid over the default config.json
 	Apps   any               // apps.json, nil for none
 	Env    map[string]string // laid over the default environment
+	// Cloud makes it a device of a cloud, which it trusts; the cloud is started unless it runs. The
+	// device is registered there and polls every two seconds, unless Config says otherwise.
+	Cloud *fakecloud.Cloud
+	// Unprovisioned leaves the device to register itself, with ProvisioningKey, into the fleet Fleet.
+	Unprovisioned bool
 }
+
+// What a device of a cloud knows of it.
+const (
+	ProvisioningKey = "fleetkey0123456789abcdef01234567"
+	DeviceKey       = "devicekey0123456789abcdef0123456"
+	Fleet           = 2101
+)
 
 // Supervisor is one device: directories of its own and the supervisor's process. It can be killed
 // and started again with the same directories.
@@ -59,10 +73,49 @@ func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
 	s := &Supervisor{Engine: setup.Engine, UUID: "0123456789abcdef0123456789abcdef", t: t, setup: setup, Dir: t.TempDir()}
 	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
 	s.Port = freePort(t)
+	s.join()
 	s.layOut()
 	s.environ()
 	t.Cleanup(s.clean)
 	return s
+}
+
+// join makes the device one of the cloud's.
+func (s *Supervisor) join() {
+	cloud := s.setup.Cloud
+	if cloud == nil {
+		return
+	}
+	if cloud.Origin == "" {
+		cloud.StartTLS(s.t)
+	}
+	cloud.ProvisioningKey(Fleet, ProvisioningKey)
+	config := map[string]any{"apiEndpoint": cloud.Origin, "deltaEndpoint": cloud.Origin, "applicationId": Fleet,
+		"appUpdatePollInterval": 2000, "bootstrapRetryDelay": 300}
+	if s.setup.Unprovisioned {
+		config["apiKey"] = ProvisioningKey
+	} else {
+		d := cloud.Add(s.UUID, DeviceKey, Fleet)
+		maps.Copy(config, map[string]any{"deviceApiKey": DeviceKey, "deviceId": d.ID, "registered_at": 1700000000000})
+	}
+	maps.Copy(config, s.setup.Config)
+	s.setup.Config = config
+	ca := filepath.Join(s.t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, cloud.CA, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	env := map[string]string{"NODE_EXTRA_CA_CERTS": ca}
+	maps.Copy(env, s.setup.Env)
+	s.setup.Env = env
+}
+
+// Cloud is the cloud the device belongs to.
+func (s *Supervisor) Cloud() *fakecloud.Cloud { return s.setup.Cloud }
+
+// Assign gives the device a target in its cloud and remembers it for WaitSettled.
+func (s *Supervisor) Assign(target Target) {
+	s.setup.Cloud.Assign(s.UUID, target.V3())
+	s.target = target
 }
 
 func freePort(t testing.TB) int {

@@ -1,16 +1,22 @@
-// Package fakecloud is a small cloud for tests: registry tokens and deltas. It notes what it is asked
-// and answers as the test says; its zero value refuses no token and has no delta.
+// Package fakecloud is a cloud for tests. It serves the device side of the API as strictly as the
+// real one: it refuses what that refuses, with the same statuses (spec/cloud.md 2 to 5, A). It notes
+// every call, and each endpoint can be made to fail in many ways. Its zero value works: it knows no
+// device, refuses no registry token and has no delta.
 package fakecloud
 
 import (
+	"bytes"
 	"encoding/json"
-	"encoding/pem"
+	"fmt"
+	"io"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Cloud is one cloud. Its functions may be replaced until it is started; Set replaces them later.
@@ -20,32 +26,117 @@ type Cloud struct {
 	Token func(r Request) (status int, token string)
 	// Delta gives the name of the image that a delta is, or another status than 200. Default: 404.
 	Delta func(r Request) (status int, name string)
+	// NoETag makes the cloud send target states without one; NoGzip makes it never compress.
+	NoETag, NoGzip bool
+	// Names are host names that the certificate is for, beside localhost and the loopback address.
+	Names []string
+	// NotBefore is when the certificate becomes valid, an hour ago when zero.
+	NotBefore time.Time
 
-	mu    sync.Mutex
-	asked []Request
+	// Origin is where the cloud is, CA the PEM of the certificate that proves it.
+	Origin string
+	CA     []byte
+
+	notes sync.Mutex // guards asked, and the requests in it; taken after mu or alone
+	asked []*Request
+
+	mu       sync.Mutex
+	faults   map[Endpoint]*fault
+	devices  []*Device
+	fleets   map[int]string // provisioning key by application id
+	known    map[string]map[string]map[string]bool
+	releases []release
+	lastID   int
+	streams  []*Stream
+	serving  *serving
+	done     chan struct{} // closed when the test ends: what stalls goes on
 }
 
 // Request is one call as it came.
 type Request struct {
-	Path           string
+	At             time.Time
+	Endpoint       Endpoint
+	Method, Path   string
 	Query          url.Values
 	User, Password string // of basic authentication
 	Bearer         string // the whole header otherwise
 	Agent          string
+	Header         http.Header
+	Body           []byte // none of a log stream
+	Status         int    // of the answer, 0 while there is none or when the connection was cut
 }
 
-// Start serves plain HTTP and returns the origin.
-func (c *Cloud) Start(t testing.TB) string {
-	server := httptest.NewServer(c)
-	t.Cleanup(server.Close)
-	return server.URL
+// JSON decodes the body; a body that is none fails the test.
+func (r Request) JSON(t testing.TB) map[string]any {
+	t.Helper()
+	doc := map[string]any{}
+	if err := json.Unmarshal(r.Body, &doc); err != nil {
+		t.Fatalf("%s %s: %v: %q", r.Method, r.Path, err, r.Body)
+	}
+	return doc
 }
 
-// StartTLS serves HTTPS and returns the origin and the certificate to trust, as PEM.
-func (c *Cloud) StartTLS(t testing.TB) (origin string, certificate []byte) {
-	server := httptest.NewTLSServer(c)
-	t.Cleanup(server.Close)
-	return server.URL, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+// Endpoint is one thing the cloud can be asked.
+type Endpoint string
+
+// The endpoints.
+const (
+	Register    Endpoint = "register"
+	DeviceKey   Endpoint = "device-key"
+	LookUp      Endpoint = "look-up" // of a device's id
+	PatchDevice Endpoint = "patch-device"
+	ConfigVar   Endpoint = "config-variable"
+	ReadTags    Endpoint = "read-tags"
+	FindRelease Endpoint = "find-release"
+	FindApp     Endpoint = "find-app"
+	State       Endpoint = "state" // target state
+	Report      Endpoint = "report"
+	Tags        Endpoint = "tags"
+	LogStream   Endpoint = "log-stream"
+	Tokens      Endpoint = "token"
+	Deltas      Endpoint = "delta"
+	Unknown     Endpoint = "unknown"
+	TokenPath            = "/auth/v1/token"
+	DeltaPath            = "/api/v3/delta"
+	maxBody              = 512 << 10
+)
+
+// endpointOf tells what a request asks for.
+func endpointOf(r *http.Request) Endpoint {
+	path := r.URL.Path
+	switch is := func(method, prefix, suffix string) bool {
+		return r.Method == method && strings.HasPrefix(path, prefix) && strings.HasSuffix(path, suffix) && len(path) >= len(prefix)+len(suffix)
+	}; {
+	case is("POST", "/device/register", "") && path == "/device/register":
+		return Register
+	case is("POST", "/api-key/device/", "/device-key"):
+		return DeviceKey
+	case is("GET", "/v7/device", "") && path == "/v7/device":
+		return LookUp
+	case is("PATCH", "/v7/device(", ")"):
+		return PatchDevice
+	case is("POST", "/v7/device_config_variable", ""):
+		return ConfigVar
+	case is("GET", "/v7/device_tag", ""):
+		return ReadTags
+	case is("GET", "/v7/release", ""):
+		return FindRelease
+	case is("GET", "/v7/application(", ")"):
+		return FindApp
+	case r.Method == "PATCH" && path == "/device/v3/state":
+		return Report
+	case r.Method == "PATCH" && path == "/device/v3/tags":
+		return Tags
+	case is("GET", "/device/v3/", "/state"):
+		return State
+	case is("POST", "/device/v2/", "/log-stream"):
+		return LogStream
+	case is("GET", TokenPath, ""):
+		return Tokens
+	case is("GET", DeltaPath, ""):
+		return Deltas
+	}
+	return Unknown
 }
 
 // Set changes the cloud while it runs.
@@ -57,50 +148,183 @@ func (c *Cloud) Set(change func(c *Cloud)) {
 
 // Asked are the calls of a path so far.
 func (c *Cloud) Asked(path string) []Request {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(c.asked), func(r Request) bool { return r.Path != path })
+	return c.filter(func(r *Request) bool { return r.Path == path })
 }
 
-// The paths that the cloud knows.
-const (
-	TokenPath = "/auth/v1/token"
-	DeltaPath = "/api/v3/delta"
-)
+// Calls are the calls of the endpoints so far, of all without one.
+func (c *Cloud) Calls(of ...Endpoint) []Request {
+	return c.filter(func(r *Request) bool { return len(of) == 0 || slices.Contains(of, r.Endpoint) })
+}
 
-// ServeHTTP answers one call.
-func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	request := Request{Path: r.URL.Path, Query: r.URL.Query(), Agent: r.UserAgent()}
-	request.User, request.Password, _ = r.BasicAuth()
-	if request.User == "" {
-		request.Bearer = r.Header.Get("Authorization")
+func (c *Cloud) filter(keep func(*Request) bool) []Request {
+	c.notes.Lock()
+	defer c.notes.Unlock()
+	var list []Request
+	for _, r := range c.asked {
+		if keep(r) {
+			list = append(list, *r)
+		}
 	}
+	return list
+}
+
+// Forget drops what was noted so far.
+func (c *Cloud) Forget() {
+	c.notes.Lock()
+	defer c.notes.Unlock()
+	c.asked = nil
+}
+
+// ServeHTTP answers one call, or does to it what the endpoint's fault says.
+func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	at := endpointOf(r)
+	note := &Request{At: time.Now(), Endpoint: at, Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(),
+		Agent: r.UserAgent(), Header: r.Header.Clone()}
+	if note.User, note.Password, _ = r.BasicAuth(); note.User == "" {
+		note.Bearer = r.Header.Get("Authorization")
+	}
+	if at != LogStream {
+		note.Body, _ = io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(note.Body))
+	}
+	plain := *note
+	c.notes.Lock()
+	c.asked = append(c.asked, note)
+	c.notes.Unlock()
 	c.mu.Lock()
-	c.asked = append(c.asked, request)
-	token, delta := c.Token, c.Delta
+	f := c.faults[at]
+	if f != nil && f.left == 0 {
+		f = nil
+	}
+	if f != nil {
+		f.left--
+	}
 	c.mu.Unlock()
-	switch {
-	case r.Method == http.MethodGet && r.URL.Path == TokenPath:
+	watch := &watched{ResponseWriter: w, note: func(status int) {
+		c.notes.Lock()
+		defer c.notes.Unlock()
+		note.Status = status
+	}}
+	if f != nil {
+		f.do(c, watch, r, func(w http.ResponseWriter) { c.answer(at, w, r, plain) })
+		return
+	}
+	c.answer(at, watch, r, plain)
+}
+
+// watched notes the status of an answer.
+type watched struct {
+	http.ResponseWriter
+	note func(status int)
+	told bool
+}
+
+func (w *watched) WriteHeader(status int) {
+	if !w.told {
+		w.told = true
+		w.note(status)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	if !w.told {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (c *Cloud) answer(at Endpoint, w http.ResponseWriter, r *http.Request, note Request) {
+	if len(note.Body) > maxBody {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	}
+	if at != LogStream && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		note.Body = []byte("{}") // nobody parses it
+	}
+	switch at {
+	case Register:
+		c.register(w, note)
+	case DeviceKey:
+		c.deviceKey(w, note)
+	case LookUp, PatchDevice, ConfigVar, ReadTags, FindRelease, FindApp:
+		c.odata(at, w, note)
+	case State:
+		c.state(w, note)
+	case Report:
+		c.report(w, note)
+	case Tags:
+		c.tags(w, note)
+	case LogStream:
+		c.logStream(w, r, note)
+	case Tokens:
+		c.mu.Lock()
+		token := c.Token
+		c.mu.Unlock()
 		if token == nil {
 			token = func(Request) (int, string) { return http.StatusOK, "token" }
 		}
-		status, text := token(request)
+		status, text := token(note)
 		answer(w, status, map[string]string{"token": text})
-	case r.Method == http.MethodGet && r.URL.Path == DeltaPath:
+	case Deltas:
+		c.mu.Lock()
+		delta := c.Delta
+		c.mu.Unlock()
 		if delta == nil {
 			delta = func(Request) (int, string) { return http.StatusNotFound, "" }
 		}
-		status, name := delta(request)
+		status, name := delta(note)
 		answer(w, status, map[string]string{"name": name})
 	default:
-		http.NotFound(w, r)
+		http.Error(w, "Not Found", http.StatusNotFound)
 	}
 }
 
+// answer writes a document, or an empty body with another status than 200 and 201.
 func answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	if status == http.StatusOK {
+	if status == http.StatusOK || status == http.StatusCreated {
 		json.NewEncoder(w).Encode(body)
 	}
 }
+
+// deny writes a plain text refusal.
+func deny(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	io.WriteString(w, text)
+}
+
+// unauthorized is the answer to a call without a key that is good for it.
+func unauthorized(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(http.StatusUnauthorized)
+	io.WriteString(w, `{"error":"API key required"}`)
+}
+
+// key is the API key of a call: a bearer or the query parameter.
+func (r Request) key() string {
+	if key := r.Query.Get("apikey"); key != "" {
+		return key
+	}
+	key, _ := strings.CutPrefix(r.Bearer, "Bearer ")
+	return key
+}
+
+// object decodes a body that has to be a JSON object.
+func (r Request) object() (map[string]any, error) {
+	var doc map[string]any
+	if err := json.Unmarshal(r.Body, &doc); err != nil {
+		return nil, err
+	}
+	if doc == nil {
+		return nil, fmt.Errorf("body is %q", r.Body)
+	}
+	return doc, nil
+}
+
+// sorted are the keys of a map in order.
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
