@@ -41,7 +41,10 @@ type Options struct {
 	// Say puts a message of the agent into the device's log (spec/cloud.md 5.5). It must not wait; nil
 	// means that nobody listens.
 	Say func(text string, stderr bool)
-	Log zerolog.Logger
+	// Attach is told which supervised containers there are, whenever that changes for the device's log.
+	// It must not wait; nil means that nobody reads their output.
+	Attach func([]view.LogSource)
+	Log    zerolog.Logger
 }
 
 // Manager is the update engine. Its methods are safe for concurrent use.
@@ -75,7 +78,7 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	say := voiceOf(o.Say)
+	say, sources := voiceOf(o.Say), &attacher{attach: o.Attach}
 	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, patience: o.PollInterval, rest: newRest()}
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
@@ -91,7 +94,11 @@ func New(o Options) (*Manager, error) {
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
 		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time), image: o.Image, trialDefault: t.trialTime(), managed: o.Endpoint != "", localMode: t.localMode(),
 		status: status{touched: make(map[string]string)},
-		show:   func(s status) { m.status.Store(&s); m.rest.worked() },
+		show: func(s status) {
+			m.status.Store(&s)
+			m.rest.worked()
+			sources.show(b.cell.load())
+		},
 	}
 	m.life, m.ending = context.WithCancel(context.Background())
 	m.loop.resolve.target = t.active()

@@ -37,6 +37,7 @@ var rooms = []Room{
 	{"update/store", leaves, edge},
 	{"update/key", leaves, edge},
 	{"update/cloud", leaves, edge},
+	{"update/logs", leaves, edge},
 	{"hostos", leaves, edge},
 	{"ping", leaves, edge},
 	{"arm/board", leaves, edge},

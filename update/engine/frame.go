@@ -83,7 +83,7 @@ func (l *lines) finish() {
 		l.stamp()
 	}
 	if text := bytes.TrimSuffix(l.buf, []byte{'\r'}); len(text) > 0 || !l.cut {
-		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: text})
+		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: text, Rest: l.cut})
 	}
 	l.reset(false)
 }
@@ -97,7 +97,7 @@ func (l *lines) piece() {
 		l.stamp()
 	}
 	if len(l.buf) > 0 {
-		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: l.buf})
+		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: l.buf, Rest: l.cut})
 	}
 	l.reset(true)
 }

@@ -31,6 +31,9 @@ func show(l LogLine) string {
 	if l.At.Equal(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)) {
 		s += "stamped "
 	}
+	if l.Rest {
+		s += "+ "
+	}
 	if len(l.Text) > 100 {
 		return fmt.Sprintf("%s%d", s, len(l.Text))
 	}
@@ -69,11 +72,11 @@ func TestLogOfTerminal(t *testing.T) {
 	f(stampText+"no end", "out stamped no end")
 	f(stampText) // a last line without text is none
 	long := strings.Repeat("x", maxLine)
-	f(stampText+long+stampText+"rest\r\n", "out stamped 16384", "out stamped rest") // as the engine cuts
-	f(stampText+long+"rest\r\n", "out stamped 16384", "out rest")
+	f(stampText+long+stampText+"rest\r\n", "out stamped 16384", "out stamped + rest") // as the engine cuts
+	f(stampText+long+"rest\r\n", "out stamped 16384", "out + rest")
 	f(stampText+long+"\r\n"+stampText+"two\r\n", "out stamped 16384", "out stamped two")
 	f(stampText+long+stampText+"\r\n"+stampText+"two\r\n", "out stamped 16384", "out stamped two")
-	f(strings.Repeat("x", 3*maxLine)+"\n", "out 16384", "out 16384", "out 16384")
+	f(strings.Repeat("x", 3*maxLine)+"\n", "out 16384", "out + 16384", "out + 16384")
 }
 
 func TestLogOfFrames(t *testing.T) {
@@ -92,8 +95,8 @@ func TestLogOfFrames(t *testing.T) {
 	f(frame(1, stampText+"no end"), "out stamped no end")
 	long := strings.Repeat("x", maxLine)
 	f(frame(1, stampText+long)+frame(2, stampText+"between\n")+frame(1, stampText+"rest\n"),
-		"out stamped 16384", "err stamped between", "out stamped rest")
-	f(frame(1, stampText+long+long+"\n"), "out stamped 16384", "out 16384")
+		"out stamped 16384", "err stamped between", "out stamped + rest")
+	f(frame(1, stampText+long+long+"\n"), "out stamped 16384", "out + 16384")
 }
 
 func TestLogFramesFaults(t *testing.T) {

@@ -22,6 +22,7 @@ type LogLine struct {
 	Stderr bool      // never set with Tty, where both outputs are one
 	At     time.Time // zero in the later pieces of a line that the engine did not cut itself
 	Text   []byte    // valid until the call returns
+	Rest   bool      // goes on with the line of the piece before
 }
 
 // Logs calls fn with each line of a container's output (spec/engine.md 1.6). It returns nil when

@@ -1,5 +1,7 @@
 package view
 
+import "time"
+
 // LogLine is one line of the device's log as the cloud and local listeners get it: what a service
 // wrote, or a message of the agent itself (spec/cloud.md 5.1).
 type LogLine struct {
@@ -9,4 +11,15 @@ type LogLine struct {
 	IsStdErr    bool
 	ServiceID   int    // of a container's line
 	ServiceName string // of a container's line; for local listeners only
+}
+
+// LogSource is a supervised container whose output belongs to the device's log.
+type LogSource struct {
+	ID          string
+	ServiceID   int
+	ServiceName string
+	Level       string    // BALENA_LOGS_LEVEL of the service (spec/cloud.md 5.6)
+	StartedAt   time.Time // zero while it never started
+	Running     bool
+	Tty         bool // it has a terminal, so that its two outputs are one
 }

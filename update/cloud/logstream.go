@@ -1,0 +1,91 @@
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// LogStream is an open request whose body is the device's log (spec/cloud.md 5.1). The cloud answers
+// it only when it takes no more.
+type LogStream struct {
+	ctx   context.Context
+	conn  net.Conn
+	buf   []byte
+	ended chan struct{}
+	err   error // set before ended is closed
+}
+
+const (
+	sendPatience = 2 * time.Minute // for the cloud to take what was written
+	lastPatience = 2 * time.Second // the same, once the stream's context is over
+)
+
+// LogStream opens the log stream of a device with its key, and returns once the head of the request
+// is sent. The end of ctx leaves little time for what is still written. The stream must be closed.
+func (c *Client) LogStream(ctx context.Context, uuid, key string) (*LogStream, error) {
+	dialing, cancel := context.WithTimeout(ctx, sendPatience)
+	defer cancel()
+	conn, err := c.dial(dialing)
+	if err != nil {
+		return nil, fmt.Errorf("open log stream at %s: %w", c.base.Host, err)
+	}
+	s := &LogStream{ctx: ctx, conn: conn, ended: make(chan struct{})}
+	head := "POST " + strings.TrimRight(c.base.Path, "/") + "/device/v2/" + uuid + "/log-stream HTTP/1.1\r\nHost: " + c.base.Host +
+		"\r\nUser-Agent: " + c.agent + "\r\nAuthorization: Bearer " + key +
+		"\r\nContent-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+	if err := s.write([]byte(head)); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	go s.watch()
+	return s, nil
+}
+
+// watch waits for an answer or the end of the connection.
+func (s *LogStream) watch() {
+	defer close(s.ended)
+	answer := make([]byte, 128)
+	n, err := io.ReadAtLeast(s.conn, answer, 1)
+	if n > 0 {
+		line, _, _ := bytes.Cut(answer[:n], []byte("\r\n"))
+		err = fmt.Errorf("the cloud answered %q", line)
+	}
+	s.err = fmt.Errorf("log stream: %w", err)
+}
+
+// Write sends a part of the body.
+func (s *LogStream) Write(p []byte) (int, error) {
+	if len(p) == 0 { // that would be the end of the body
+		return 0, nil
+	}
+	s.buf = append(strconv.AppendUint(s.buf[:0], uint64(len(p)), 16), "\r\n"...)
+	s.buf = append(append(s.buf, p...), "\r\n"...)
+	if err := s.write(s.buf); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (s *LogStream) write(p []byte) error {
+	_ = s.conn.SetWriteDeadline(time.Now().Add(sendPatience))
+	defer context.AfterFunc(s.ctx, func() { _ = s.conn.SetWriteDeadline(time.Now().Add(lastPatience)) })()
+	if _, err := s.conn.Write(p); err != nil {
+		return fmt.Errorf("log stream: %w", err)
+	}
+	return nil
+}
+
+// Ended is closed when the cloud answered or the connection broke off.
+func (s *LogStream) Ended() <-chan struct{} { return s.ended }
+
+// Err tells why the stream ended, once Ended is closed.
+func (s *LogStream) Err() error { return s.err }
+
+// Close breaks the stream off; its body has no end.
+func (s *LogStream) Close() error { return s.conn.Close() }

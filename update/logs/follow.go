@@ -1,0 +1,315 @@
+package logs
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"resin-supervisor/update/view"
+)
+
+// follower reads the output of containers, one stream of the engine each.
+type follower struct {
+	o    Options
+	emit func(ctx context.Context, l *view.LogLine, m mark)
+
+	mu       sync.Mutex
+	ctx      context.Context // ends all reading; nil before the start and after the end
+	mode     Mode
+	tracks   map[string]*track // by container
+	sources  []view.LogSource
+	baseline time.Time // what is older belongs to nobody, or was delivered
+	resumed  bool      // baseline is from the places of an earlier run
+	saved    time.Time // when the durable places were saved
+	dirty    bool      // places changed since they were saved
+	stale    bool      // the durable ones did
+	readers  sync.WaitGroup
+}
+
+// track is what is known of the output of one container.
+type track struct {
+	src     view.LogSource
+	started time.Time // the run of the container that the spots are about
+	from    time.Time // from when on its output is wanted
+	read    [2]spot   // newest line read, by output
+	done    [2]spot   // newest line delivered
+	skip    [2]spot   // read before the present stream, which repeats some lines
+	again   [2]int    // lines of the time of skip that the present stream repeated
+
+	reading bool
+	changed chan struct{}      // holds a token: src is another one
+	cancel  context.CancelFunc // ends its reader
+}
+
+const (
+	slack     = 2 * time.Second // by which the two outputs of a container may be out of order, at most
+	doubt     = time.Minute     // how late a container may be known to have started anew
+	lastWords = 10 * time.Second
+	againMin  = 5 * time.Second // after a stream that broke off (spec/cloud.md 5.6)
+	againMax  = 15 * time.Minute
+)
+
+func newFollower(o Options, emit func(context.Context, *view.LogLine, mark)) *follower {
+	return &follower{o: o, emit: emit, tracks: make(map[string]*track), saved: time.Now()}
+}
+
+// start begins to read for whom mode says. Lines for the cloud go on where an earlier run of the
+// agent was.
+func (f *follower) start(ctx context.Context, mode Mode) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ctx, f.baseline = ctx, time.Now()
+	if p := f.o.load(); mode == ToCloud && p.At > 0 {
+		f.baseline, f.resumed = time.Unix(0, p.At), true
+		for id, at := range p.Containers {
+			f.tracks[id] = &track{
+				src: view.LogSource{ID: id}, started: time.Unix(0, at.Started), from: time.Unix(0, at.From),
+				read: at.Outputs, done: at.Outputs, changed: make(chan struct{}, 1),
+			}
+		}
+	}
+	f.mode = mode
+	f.sync()
+}
+
+// stop waits for the readers, which the context has ended, and saves the places.
+func (f *follower) stop() {
+	f.mu.Lock()
+	f.ctx = nil
+	f.mu.Unlock()
+	f.readers.Wait()
+	f.save(true)
+}
+
+// want changes for whom lines are read. Who comes new gets what is written from now on.
+func (f *follower) want(m Mode) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx == nil || f.mode == m {
+		return
+	}
+	if f.mode == ToCloud {
+		f.o.store(places{}, true)
+	}
+	for _, t := range f.tracks {
+		if t.cancel != nil {
+			t.cancel()
+		}
+	}
+	f.mode, f.baseline, f.resumed, f.tracks = m, time.Now(), false, make(map[string]*track)
+	f.dirty, f.stale = false, false
+	f.sync()
+}
+
+// attach takes the containers that there are now.
+func (f *follower) attach(sources []view.LogSource) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sources = sources
+	f.sync()
+}
+
+// sync begins to read what is not read yet. The caller holds mu.
+func (f *follower) sync() {
+	if f.ctx == nil || f.mode == Nowhere || f.sources == nil {
+		return
+	}
+	there := make(map[string]bool, len(f.sources))
+	for _, src := range f.sources {
+		if src.Level != "none" && !src.StartedAt.IsZero() {
+			there[src.ID] = true
+			f.see(src)
+		}
+	}
+	for id, t := range f.tracks {
+		switch {
+		case there[id]:
+		case t.reading && !t.src.StartedAt.IsZero():
+			t.src.Running = false // the stream ends by itself, but not for certain
+			cancel := t.cancel
+			time.AfterFunc(lastWords, cancel)
+			t.src.StartedAt = time.Time{}
+		case !t.reading:
+			delete(f.tracks, id)
+		}
+	}
+}
+
+// see takes one container. The caller holds mu.
+func (f *follower) see(src view.LogSource) {
+	t := f.tracks[src.ID]
+	if t == nil {
+		t = &track{changed: make(chan struct{}, 1)}
+		f.tracks[src.ID] = t
+	}
+	if t.src == src {
+		return
+	}
+	anew := !t.src.StartedAt.Equal(src.StartedAt)
+	t.src = src
+	if t.reading {
+		signal(t.changed)
+	} else if anew {
+		t.reading = true
+		ctx, cancel := context.WithCancel(f.ctx)
+		t.cancel = cancel
+		f.readers.Go(func() {
+			defer cancel()
+			f.follow(ctx, t)
+		})
+	}
+}
+
+// since is from when on a container's output is to be read. The caller holds mu.
+func (f *follower) since(t *track) time.Time {
+	newest := max(t.read[0].At, t.read[1].At)
+	begin := t.src.StartedAt.Add(-slack)
+	anew := !t.started.Equal(t.src.StartedAt)
+	if t.from.IsZero() {
+		t.from = f.baseline
+		if f.resumed && begin.Before(f.baseline) {
+			t.from = begin
+		}
+	}
+	switch {
+	case newest == 0:
+		return t.from
+	case anew && t.src.StartedAt.Add(doubt).Before(time.Unix(0, newest)): // the clock went back
+		t.read = [2]spot{}
+		return begin
+	}
+	return time.Unix(0, newest).Add(-slack)
+}
+
+// open prepares for a stream of the container's present run.
+func (f *follower) open(t *track) (src view.LogSource, since time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	since = f.since(t)
+	t.started, t.skip, t.again = t.src.StartedAt, t.read, [2]int{}
+	f.dirty, f.stale = true, true
+	return t.src, since
+}
+
+// follow reads a container for as long as it runs.
+func (f *follower) follow(ctx context.Context, t *track) {
+	wait := againMin
+	for {
+		src, since := f.open(t)
+		err := f.o.Read(ctx, src.ID, src.Tty, since, func(o Output) {
+			wait = againMin
+			f.line(ctx, t, src, o)
+		})
+		if err != nil && ctx.Err() == nil {
+			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container broke off")
+		}
+		if !f.resume(ctx, t, wait) {
+			return
+		}
+		wait = min(2*wait, againMax)
+	}
+}
+
+// resume tells whether a container whose stream ended is to be read again, when it is time to.
+func (f *follower) resume(ctx context.Context, t *track, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		anew := !t.src.StartedAt.Equal(t.started)
+		gone := t.src.StartedAt.IsZero()
+		if ctx.Err() != nil || gone || !anew && !t.src.Running {
+			t.reading = false
+			if gone && f.tracks[t.src.ID] == t {
+				delete(f.tracks, t.src.ID)
+			}
+			f.mu.Unlock()
+			return false
+		}
+		f.mu.Unlock()
+		if anew {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+		case <-t.changed:
+		case <-timer.C:
+			return true
+		}
+	}
+}
+
+// line takes one line that was read.
+func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Output) {
+	k := 0
+	if o.Stderr {
+		k = 1
+	}
+	if !o.At.IsZero() && !t.next(k, o.At.UnixNano()) || o.Rest || ctx.Err() != nil {
+		return
+	}
+	if !o.Stderr && (src.Level == "err" || src.Level == "error") {
+		return
+	}
+	at := o.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	f.emit(ctx, &view.LogLine{
+		Message: string(o.Text), Timestamp: at.UnixMilli(), IsStdErr: o.Stderr,
+		ServiceID: src.ServiceID, ServiceName: src.ServiceName,
+	}, mark{t, o.Stderr, t.read[k]})
+}
+
+// next notes the next line of an output, and tells whether it was not read before.
+func (t *track) next(k int, at int64) bool {
+	if skip := t.skip[k]; skip.At != 0 {
+		switch {
+		case at < skip.At:
+			return false
+		case at == skip.At && t.again[k] < skip.N:
+			t.again[k]++
+			return false
+		}
+		t.skip[k] = spot{}
+	}
+	if t.read[k].At != at {
+		t.read[k] = spot{At: at}
+	}
+	t.read[k].N++
+	return true
+}
+
+// delivered notes how far containers were delivered.
+func (f *follower) delivered(marks []mark) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range marks {
+		k := 0
+		if m.stderr {
+			k = 1
+		}
+		m.track.done[k] = m.spot
+		f.dirty, f.stale = true, true
+	}
+}
+
+// save saves the places if they changed, in memory or durably as it is time to.
+func (f *follower) save(durably bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	durably = durably || time.Since(f.saved) >= saveDurably
+	if f.mode != ToCloud || !f.dirty && !(f.stale && durably) {
+		return
+	}
+	if f.dirty = false; durably {
+		f.saved, f.stale = time.Now(), false
+	}
+	p := places{At: time.Now().UnixNano(), Containers: make(map[string]place, len(f.tracks))}
+	for id, t := range f.tracks {
+		if !t.src.StartedAt.IsZero() {
+			p.Containers[id] = place{Started: t.started.UnixNano(), From: t.from.UnixNano(), Outputs: t.done}
+		}
+	}
+	f.o.store(p, durably)
+}

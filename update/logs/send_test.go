@@ -1,0 +1,377 @@
+package logs
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/view"
+)
+
+// cloud opens streams in memory and keeps what came through each.
+type cloud struct {
+	identity string
+	refuse   error // of new streams
+	streams  []*memory
+	opened   []time.Duration // since the start, each attempt
+	start    time.Time
+	mu       sync.Mutex
+}
+
+func (c *cloud) open(context.Context) (Stream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opened = append(c.opened, time.Since(c.start))
+	if c.refuse != nil {
+		return nil, c.refuse
+	}
+	m := &memory{as: c.identity, ended: make(chan struct{}), gate: make(chan struct{})}
+	close(m.gate)
+	c.streams = append(c.streams, m)
+	return m, nil
+}
+
+func (c *cloud) who() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.identity
+}
+
+func (c *cloud) become(identity string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.identity = identity
+}
+
+// memory is a stream into memory.
+type memory struct {
+	as     string
+	mu     sync.Mutex
+	body   bytes.Buffer
+	writes int
+	closed bool
+	ended  chan struct{}
+	err    error
+	gate   chan struct{} // writes wait until it is closed
+}
+
+func (m *memory) Write(p []byte) (int, error) {
+	<-m.gate
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil || m.closed {
+		return 0, errors.New("broken")
+	}
+	if len(p) > 0 {
+		m.writes++
+	}
+	return m.body.Write(p)
+}
+
+func (m *memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
+
+func (m *memory) Ended() <-chan struct{} { return m.ended }
+func (m *memory) Err() error             { return m.err }
+
+// end has the cloud end the stream.
+func (m *memory) end() {
+	m.mu.Lock()
+	m.err = errors.New("ended")
+	m.mu.Unlock()
+	close(m.ended)
+}
+
+// messages are the lines that came, as their messages.
+func (m *memory) messages(t *testing.T) []string {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.body.Len() == 0 {
+		return nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(m.body.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != io.ErrUnexpectedEOF {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		var l struct{ Message string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		got = append(got, l.Message)
+	}
+	return got
+}
+
+// documents are kept in memory.
+type documents struct{ text []byte }
+
+func (d *documents) Load(_ string, _ int, v any) (bool, error) {
+	return d.text != nil, json.Unmarshal(append(d.text, ' '), v)
+}
+
+func (d *documents) Save(_ string, _ int, v any) (err error) {
+	d.text, err = json.Marshal(v)
+	return err
+}
+
+// piped runs a test with a pipe into a cloud, in a time of its own.
+func piped(t *testing.T, f func(t *testing.T, p *Pipe, c *cloud)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{identity: "me", start: time.Now()}
+		p := New(Options{Mode: ToCloud, Identity: c.who, Open: c.open, Docs: &documents{text: []byte("{}")}, Log: zerolog.Nop()})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.Run(ctx) }()
+		f(t, p, c)
+		stop()
+		<-done
+	})
+}
+
+func wantMessages(t *testing.T, m *memory, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	if got := m.messages(t); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// cloud.md 69: nothing is sent for five seconds, then all in order, flushed at most each 100 ms.
+func TestGraceAndFlush(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		p.Say("one", false)
+		synctest.Wait()
+		if len(c.streams) != 1 || c.opened[0] != 0 {
+			t.Fatalf("opened %v", c.opened)
+		}
+		m := c.streams[0]
+		time.Sleep(4 * time.Second)
+		p.Say("two", true)
+		time.Sleep(999 * time.Millisecond)
+		wantMessages(t, m)
+		time.Sleep(time.Millisecond + flushEach)
+		wantMessages(t, m, "one", "two")
+		writes := m.writes
+		for i := range 9 { // within one flush
+			time.Sleep(10 * time.Millisecond)
+			p.Say(fmt.Sprint(i), false)
+		}
+		time.Sleep(10 * time.Millisecond)
+		wantMessages(t, m, "one", "two")
+		time.Sleep(flushEach)
+		wantMessages(t, m, "one", "two", "0", "1", "2", "3", "4", "5", "6", "7", "8")
+		if n := m.writes - writes; n > 2 {
+			t.Errorf("%d writes for one flush", n)
+		}
+	})
+}
+
+// cloud.md 70: refusals lose nothing, and attempts come after 5, 10, 20 s and so on up to 300.
+func TestBackOffAfterRefusals(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		c.refuse = errors.New("no")
+		p.Say("kept", false)
+		time.Sleep(2500 * time.Second)
+		var gaps []time.Duration
+		for i := 1; i < len(c.opened); i++ {
+			gaps = append(gaps, (c.opened[i]-c.opened[i-1])/time.Second)
+		}
+		if want := []time.Duration{5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300, 300, 300}; !slices.Equal(gaps, want) {
+			t.Errorf("gaps %d, want %d", gaps, want)
+		}
+		c.mu.Lock()
+		c.refuse = nil
+		c.mu.Unlock()
+		time.Sleep(300*time.Second + grace + flushEach)
+		wantMessages(t, c.streams[0], "kept")
+		time.Sleep(time.Second)
+		c.streams[0].end() // after a stream that flowed the count begins anew
+		p.Say("next", false)
+		time.Sleep(2*grace + flushEach)
+		wantMessages(t, c.streams[1], "next")
+	})
+}
+
+// cloud.md 70: a cloud that answers within the grace loses nothing.
+func TestAnswerWithinGrace(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		p.Say("kept", false)
+		time.Sleep(time.Second)
+		c.streams[0].end()
+		synctest.Wait()
+		if c.streams[0].body.Len() != 0 || !c.streams[0].closed {
+			t.Error("something was sent, or the stream was not closed")
+		}
+		time.Sleep(4*time.Second + grace + flushEach)
+		wantMessages(t, c.streams[1], "kept")
+	})
+}
+
+// cloud.md 71: a connection that is cut is opened again.
+func TestCutStream(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		p.Say("one", false)
+		time.Sleep(20 * time.Second)
+		c.streams[0].end()
+		time.Sleep(time.Second)
+		if len(c.streams) != 1 {
+			t.Fatal("a stream is opened though there is nothing to send")
+		}
+		p.Say("two", false)
+		time.Sleep(grace + flushEach)
+		wantMessages(t, c.streams[1], "two")
+	})
+}
+
+// cloud.md 72: after a minute without a line the stream is closed; the next line opens one.
+func TestSilenceClosesTheStream(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		p.Say("one", false)
+		time.Sleep(grace + 40*time.Second)
+		p.Say("two", false)
+		time.Sleep(silence)
+		synctest.Wait()
+		if c.streams[0].closed {
+			t.Fatal("closed too early")
+		}
+		time.Sleep(2 * flushEach)
+		synctest.Wait()
+		if !c.streams[0].closed || len(c.streams) != 1 {
+			t.Fatalf("closed %v, %d streams", c.streams[0].closed, len(c.streams))
+		}
+		p.Say("three", false)
+		time.Sleep(grace + flushEach)
+		wantMessages(t, c.streams[0], "one", "two")
+		wantMessages(t, c.streams[1], "three")
+	})
+}
+
+// cloud.md 73: of what does not fit the newest lines are dropped, and one line says how many.
+func TestFloodWhileBlocked(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		p.Say("first", false)
+		time.Sleep(grace + time.Second)
+		m := c.streams[0]
+		m.gate = make(chan struct{}) // the cloud reads no more
+		p.Say("second", false)
+		time.Sleep(time.Second)
+		text := strings.Repeat("x", 1000)
+		size := len(appendLine(nil, &view.LogLine{Message: text + "0000", Timestamp: time.Now().UnixMilli(), IsSystem: true}, false))
+		const n = 1000
+		for i := range n {
+			p.Say(fmt.Sprintf("%s%04d", text, i), false)
+		}
+		if q := p.queue.size; q > maxQueue || q < maxQueue-2*size {
+			t.Errorf("%d bytes wait", q)
+		}
+		close(m.gate)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		got := m.messages(t)[2:]
+		kept := len(got) - 1
+		if want := maxQueue / size; kept > want || kept < want-1 {
+			t.Errorf("%d lines kept, want %d", kept, want)
+		}
+		for i, line := range got[:kept] {
+			if line != fmt.Sprintf("%s%04d", text, i) {
+				t.Fatalf("line %d is %.20q", i, line[len(line)-4:])
+			}
+		}
+		if want := fmt.Sprintf("Warning: Suppressed %d message(s) due to high load", n-kept); got[kept] != want {
+			t.Errorf("got %q, want %q", got[kept], want)
+		}
+		p.Say("last", false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if after := m.messages(t)[2+len(got):]; !slices.Equal(after, []string{"last"}) {
+			t.Errorf("after it: %q", after)
+		}
+		if p.queue.size != 0 {
+			t.Errorf("%d bytes are still counted", p.queue.size)
+		}
+	})
+}
+
+// cloud.md 78: no stream before there is an identity, what waits comes then; another identity is
+// used at once.
+func TestIdentity(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		c.become("")
+		p.Say("early", false)
+		time.Sleep(time.Hour)
+		if len(c.opened) != 0 {
+			t.Fatal("a stream was opened without an identity")
+		}
+		c.become("one")
+		p.Check()
+		time.Sleep(grace + flushEach)
+		wantMessages(t, c.streams[0], "early")
+		c.become("two")
+		p.Check()
+		p.Say("late", false)
+		time.Sleep(grace + flushEach)
+		wantMessages(t, c.streams[0], "early")
+		wantMessages(t, c.streams[1], "late")
+		if !c.streams[0].closed || c.streams[1].as != "two" {
+			t.Errorf("closed %v, as %s", c.streams[0].closed, c.streams[1].as)
+		}
+	})
+}
+
+// cloud.md 77: a cloud that is not to get lines gets none, also not those of meanwhile.
+func TestModes(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		p.Say("one", false)
+		time.Sleep(grace + flushEach)
+		p.Say("dropped", false)
+		p.SetMode(Nowhere)
+		p.Say("dropped", false)
+		time.Sleep(time.Minute)
+		p.SetMode(ToCloud)
+		p.Say("two", false)
+		time.Sleep(grace + flushEach)
+		wantMessages(t, c.streams[0], "one")
+		wantMessages(t, c.streams[1], "two")
+		if !c.streams[0].closed {
+			t.Error("the stream stays open")
+		}
+	})
+}
+
+func TestEndSendsWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{identity: "me", start: time.Now()}
+		p := New(Options{Mode: ToCloud, Identity: c.who, Open: c.open, Docs: &documents{text: []byte("{}")}, Log: zerolog.Nop()})
+		ctx, stop := context.WithCancel(t.Context())
+		go p.Run(ctx)
+		p.Say("one", false)
+		time.Sleep(time.Minute)
+		p.Say("two", false)
+		stop()
+		wantMessages(t, c.streams[0], "one", "two")
+	})
+}
