@@ -197,8 +197,10 @@ func daemon(e environment) error {
 	}
 	d := &device{environment: e, config: config, port: config.Get().APIPort(e.port), log: log, gauge: hostos.NewGauge()}
 	d.readHost()
+	containers := engine.New(e.socket)
+	pipe := d.openLog(containers, docs)
 	manager, err := update.New(update.Options{
-		Engine: engine.New(e.socket), Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
+		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, Endpoint: config.Get().APIEndpoint,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
@@ -208,6 +210,7 @@ func daemon(e environment) error {
 		return err
 	}
 	d.manager = manager
+	pipe.SetMode(d.logMode(manager.View().LocalMode, true))
 	listener, err := api.Listen(":" + strconv.Itoa(d.port))
 	if err != nil {
 		return err
@@ -220,6 +223,8 @@ func daemon(e environment) error {
 	d.cloud = d.heartbeat(ctx)
 	var parts sync.WaitGroup
 	parts.Go(func() { d.cloud.Run(ctx) })
+	pipe.Say("Supervisor starting", false)
+	parts.Go(func() { pipe.Run(ctx) })
 	parts.Go(func() { manager.Run(ctx) })
 	parts.Go(func() {
 		if err := api.New(manager, keys{ring}, d, log).Serve(ctx, listener); err != nil {

@@ -23,6 +23,7 @@ type Config struct {
 	path     string
 	editing  sync.Mutex // from reading the file to replacing it; readers of settings never wait
 	settings atomic.Pointer[Settings]
+	follow   []func() // guarded by editing
 }
 
 // OpenConfig reads the file. One that cannot be read, parsed or understood is an error that names
@@ -49,9 +50,26 @@ func (c *Config) Reload() error {
 	defer c.editing.Unlock()
 	_, settings, err := c.read()
 	if err == nil {
-		c.settings.Store(&settings)
+		c.adopt(settings)
 	}
 	return err
+}
+
+// Follow has f called whenever the settings changed. It must neither wait nor change the file.
+func (c *Config) Follow(f func()) {
+	c.editing.Lock()
+	defer c.editing.Unlock()
+	c.follow = append(c.follow, f)
+}
+
+// adopt makes settings the ones that Get returns. The caller holds editing.
+func (c *Config) adopt(s Settings) {
+	if old := c.settings.Swap(&s); old == nil || *old == s {
+		return
+	}
+	for _, f := range c.follow {
+		f()
+	}
 }
 
 // Update sets the given keys of the file as it is now and leaves all others as they are; nil removes
@@ -105,7 +123,7 @@ func (c *Config) edit(decide func(Settings) map[string]any) error {
 			return err
 		}
 	}
-	c.settings.Store(&settings)
+	c.adopt(settings)
 	return nil
 }
 

@@ -263,3 +263,25 @@ func TestEmptyHostnameIsTheUUID(t *testing.T) {
 		}
 	}
 }
+
+func TestFollowersAreToldOfChanges(t *testing.T) {
+	c, err := OpenConfig(filepath.Join(t.TempDir(), "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	c.Follow(func() { told++ })
+	f := func(want int, change map[string]any) {
+		t.Helper()
+		if err := c.Update(change); err != nil {
+			t.Fatal(err)
+		}
+		if told != want {
+			t.Errorf("told %d times, want %d", told, want)
+		}
+	}
+	f(1, map[string]any{"uuid": "abc"})
+	f(1, map[string]any{"uuid": "abc"})
+	f(1, map[string]any{"foreign": "x"})
+	f(2, map[string]any{"deviceId": 5})
+}
