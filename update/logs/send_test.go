@@ -347,6 +347,7 @@ func TestModes(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("one", false)
 		time.Sleep(grace + flushEach)
+		synctest.Wait()
 		p.Say("dropped", false)
 		p.SetMode(Nowhere)
 		p.Say("dropped", false)
