@@ -44,6 +44,8 @@ Usage: resin-supervisor [command]
 
   (none)       run the supervisor
   status       show the device, its services and what is being done
+    --watch      again and again, until Ctrl-C
+    --json       as one line of JSON, for scripts
   healthcheck  exit with 0 if the supervisor is healthy, else with 1
   api-key      print the global API key
   version      print the version
@@ -66,14 +68,14 @@ func command(args []string) error {
 		_, err := os.Stdout.WriteString(usage)
 		return err
 	}
-	if len(args) > 1 {
+	if len(args) > 1 && name != "status" {
 		return fmt.Errorf("%s takes no arguments", name)
 	}
 	switch name {
 	case "":
 		return daemon(e)
 	case "status":
-		return status(e)
+		return status(e, args[1:])
 	case "healthcheck":
 		return dial(e, "", healthPatience).Healthy(context.Background())
 	case "api-key":
@@ -160,16 +162,16 @@ func dial(e environment, key string, patience time.Duration) *client.Client {
 	return client.New(net.JoinHostPort("127.0.0.1", strconv.Itoa(listenPort(e))), key, patience)
 }
 
-func status(e environment) error {
+func status(e environment, flags []string) error {
+	show, err := client.ParseShow(flags)
+	if err != nil {
+		return err
+	}
 	key, err := globalKey(e)
 	if err != nil {
 		return err
 	}
-	overview, err := dial(e, key, statusPatience).Overview(context.Background())
-	if err != nil {
-		return err
-	}
-	return client.Render(os.Stdout, overview)
+	return dial(e, key, statusPatience).Show(context.Background(), show, os.Stdout)
 }
 
 // daemon runs the supervisor until a signal ends it. Parts are built and started in the order in
@@ -399,6 +401,7 @@ func (d *device) Facts() api.DeviceFacts {
 		APIPort: d.port, IPAddress: strings.Join(ips, " "), MACAddress: strings.Join(macs, " "),
 		OSVersion: d.release["PRETTY_NAME"], SupervisorVersion: version.String(),
 		Arch: d.board.Arch, DeviceType: d.board.Slug, Managed: s.Managed(), DevelopmentMode: s.DevelopmentMode,
+		CloudReachable: d.cloud.Connected(),
 	}
 }
 

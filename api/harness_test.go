@@ -122,6 +122,13 @@ func (m *memory) Facts() DeviceFacts {
 
 func (m *memory) Vitals() Vitals { return Vitals{10 << 20, 1500 * time.Millisecond, 48.3} }
 
+func (m *memory) UserLock(id int) string {
+	if id == 13 {
+		return "db"
+	}
+	return ""
+}
+
 func (m *memory) Counts() view.Counts {
 	return view.Counts{
 		Applies: [...]uint64{3, 2, 0, 1, 0, 0, 1}, ApplySeconds: 2034.5,

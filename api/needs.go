@@ -24,6 +24,8 @@ type Apps interface {
 	// SetLocalTarget stores a target state of local mode. It may keep body. It returns
 	// *view.InvalidTargetError or view.ErrNotLocalMode when it refuses.
 	SetLocalTarget(body []byte) error
+	// UserLock names the first service of an app that holds an update lock, empty when none does.
+	UserLock(appID int) (service string)
 	// Counts is what was done since the start.
 	Counts() view.Counts
 	// LocalTarget is the JSON of the stored target with the apps that inScope allows.
@@ -62,4 +64,5 @@ type DeviceFacts struct {
 	DeviceType        string
 	Managed           bool // a cloud API endpoint is configured
 	DevelopmentMode   bool
+	CloudReachable    bool // the VPN is up, the cloud API took the last connection, or there is no cloud
 }

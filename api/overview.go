@@ -10,7 +10,9 @@ import (
 // device and its apps except environments, for the status command. Only the global key may see
 // it. Times are absent when there is none.
 type Overview struct {
-	Time        time.Time         `json:"time"` // of the answer, for telling how long ago
+	Time        time.Time         `json:"time"`     // of the answer, for telling how long ago
+	Started     time.Time         `json:"started"`  // when the supervisor did
+	Revision    uint64            `json:"revision"` // two answers with the same one tell the same of the apps
 	Device      OverviewDevice    `json:"device"`
 	Synced      bool              `json:"synced"`                // the engine was listed at least once
 	EngineError string            `json:"engineError,omitempty"` // why the engine cannot be reached
@@ -35,6 +37,11 @@ type OverviewDevice struct {
 	MACAddress        string `json:"macAddress"`
 	Managed           bool   `json:"managed"`
 	LocalMode         bool   `json:"localMode"`
+	// CloudReachable says that the VPN is up or the cloud API took the last connection; it is true
+	// on a device without a cloud.
+	CloudReachable bool    `json:"cloudReachable"`
+	MemoryBytes    int64   `json:"memoryBytes"`          // of the supervisor's process
+	CPUCelsius     float64 `json:"cpuCelsius,omitempty"` // of the processor, where it is known
 }
 
 // OverviewApp is one app as it is and as it should be.
@@ -49,6 +56,7 @@ type OverviewApp struct {
 	Rejected     string              `json:"rejected,omitempty"`
 	RolledBack   string              `json:"rolledBack,omitempty"` // which release failed its trial, and why
 	LockHeld     bool                `json:"lockHeld"`             // by the supervisor
+	UserLock     string              `json:"userLock,omitempty"`   // the first service that holds an update lock of its own
 	Services     []OverviewService   `json:"services"`             // of the target release
 	Containers   []OverviewContainer `json:"containers"`
 	Images       []OverviewImage     `json:"images"`
@@ -75,6 +83,7 @@ type OverviewContainer struct {
 	ExitCode    int       `json:"exitCode"`
 	Error       string    `json:"error,omitempty"`
 	StartedAt   time.Time `json:"startedAt,omitzero"`
+	Restarts    int       `json:"restarts"`         // of the service's containers, since the supervisor started
 	Reason      string    `json:"reason,omitempty"` // why the supervisor last touched it
 }
 
@@ -101,9 +110,11 @@ type OverviewProblem struct {
 
 // overview tells everything; it answers before the engine was listed too, to say why it was not.
 func (h *handlers) overview(*call) Answer {
-	state, facts := h.apps.View(), h.known.Facts()
+	state, facts, vitals := h.apps.View(), h.known.Facts(), h.known.Vitals()
 	o := Overview{
-		Time: time.Now().UTC(),
+		Time:     time.Now().UTC(),
+		Started:  h.began.UTC(),
+		Revision: state.Revision,
 		Device: OverviewDevice{
 			Name:              state.DeviceName,
 			DeviceType:        facts.DeviceType,
@@ -115,6 +126,9 @@ func (h *handlers) overview(*call) Answer {
 			MACAddress:        facts.MACAddress,
 			Managed:           facts.Managed,
 			LocalMode:         state.LocalMode,
+			CloudReachable:    facts.CloudReachable,
+			MemoryBytes:       vitals.Resident,
+			CPUCelsius:        vitals.CPUCelsius,
 		},
 		Synced:      state.Synced,
 		EngineError: state.EngineError,
@@ -127,7 +141,9 @@ func (h *handlers) overview(*call) Answer {
 		Problems:    make([]OverviewProblem, 0, len(state.LastErrors)),
 	}
 	for i := range state.Apps {
-		o.Apps = append(o.Apps, overviewApp(&state.Apps[i]))
+		app := overviewApp(&state.Apps[i])
+		app.UserLock = h.apps.UserLock(app.ID)
+		o.Apps = append(o.Apps, app)
 	}
 	for _, p := range state.LastErrors {
 		o.Problems = append(o.Problems, OverviewProblem(p))
@@ -176,6 +192,7 @@ func overviewContainer(c *view.Container) OverviewContainer {
 		ExitCode:    c.ExitCode,
 		Error:       c.Error,
 		StartedAt:   c.StartedAt,
+		Restarts:    c.Restarts,
 		Reason:      c.Reason,
 	}
 }

@@ -295,6 +295,9 @@ func TestOverview(t *testing.T) {
 		t.Errorf("time %v", o.Time)
 	}
 	app := o.Apps[0]
+	if o.Apps[1].UserLock != "db" || o.Device.MemoryBytes != 10<<20 || o.Device.CPUCelsius != 48.3 || o.Revision == 0 || time.Since(o.Started) > time.Hour {
+		t.Errorf("got %+v, lock of %s, started %v", o.Device, o.Apps[1].UserLock, o.Started)
+	}
 	line := fmt.Sprint(o.Device.Name, o.Device.SupervisorVersion, o.Synced, o.EngineError, o.Applying, o.NextAttempt.Equal(at),
 		len(o.Apps), app.Name, app.UpdateStatus, app.LockHeld, app.Services[0].Name, app.Containers[0].Reason, app.Images[0].Status,
 		o.Problems[0])

@@ -142,6 +142,12 @@ func (m *Manager) Healthy(now time.Time) bool {
 	return !s.applying || !s.fetching.IsZero() || now.Sub(s.since)-s.fetched < 2*m.patience
 }
 
+// UserLock names the first service of an app that holds an update lock, empty when none does.
+func (m *Manager) UserLock(appID int) string {
+	service, _ := m.exec.locks.dir.UserLock(appID)
+	return service
+}
+
 // View is the newest picture of the apps. It never blocks and makes no engine call.
 func (m *Manager) View() *view.State {
 	m.rest.worked()

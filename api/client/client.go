@@ -42,54 +42,27 @@ type Error struct {
 // Error is the operation with what the server said.
 func (e *Error) Error() string { return fmt.Sprintf("%s: %d %s", e.Op, e.Status, e.Message) }
 
-// Ping fails when the API does not answer.
-func (c *Client) Ping(ctx context.Context) error {
-	_, err := c.get(ctx, "/ping")
-	return err
-}
-
 // Healthy fails when the supervisor does not answer or holds itself for unhealthy.
 func (c *Client) Healthy(ctx context.Context) error {
 	_, err := c.get(ctx, "/v1/healthy")
 	return err
 }
 
-// Version is the version of the running supervisor.
-func (c *Client) Version(ctx context.Context) (string, error) {
-	v, err := fetch[struct{ Version string }](ctx, c, "/v2/version")
-	return v.Version, err
+// Overview is everything the supervisor knows, also as the JSON it came as; it needs the global key.
+func (c *Client) Overview(ctx context.Context) (o api.Overview, text []byte, err error) {
+	text, err = c.fetch(ctx, "/supervisor/v1/status", &o)
+	return o, text, err
 }
 
-// Device is the device's state.
-func (c *Client) Device(ctx context.Context) (api.DeviceState, error) {
-	return fetch[api.DeviceState](ctx, c, "/v1/device")
-}
-
-// Status tells whether an update runs.
-func (c *Client) Status(ctx context.Context) (api.StateStatus, error) {
-	return fetch[api.StateStatus](ctx, c, "/v2/state/status")
-}
-
-// AppsState tells for each app, by name, how far its target release is.
-func (c *Client) AppsState(ctx context.Context) (map[string]api.AppSummary, error) {
-	return fetch[map[string]api.AppSummary](ctx, c, "/v2/applications/state")
-}
-
-// Overview is everything the supervisor knows; it needs the global key.
-func (c *Client) Overview(ctx context.Context) (api.Overview, error) {
-	return fetch[api.Overview](ctx, c, "/supervisor/v1/status")
-}
-
-func fetch[T any](ctx context.Context, c *Client, path string) (T, error) {
-	var v T
+func (c *Client) fetch(ctx context.Context, path string, out any) ([]byte, error) {
 	body, err := c.get(ctx, path)
 	if err != nil {
-		return v, err
+		return nil, err
 	}
-	if err := json.Unmarshal(body, &v); err != nil {
-		return v, fmt.Errorf("GET %s: %v", path, err)
+	if err := json.Unmarshal(body, out); err != nil {
+		return nil, fmt.Errorf("GET %s: %v", path, err)
 	}
-	return v, nil
+	return body, nil
 }
 
 // get is one request over a connection of its own.

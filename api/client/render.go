@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -12,15 +11,15 @@ import (
 
 // The columns of the page, in characters.
 const (
-	width     = 80
+	width     = 79 // a console of 80 would begin a new line after the 80th
 	nameWidth = 20
 	wordWidth = 20
 	barWidth  = 24
 )
 
-// Render writes the overview as a page for people that fits 80 columns: the device, each app with
-// its services, and what goes wrong. Characters that could command a terminal are replaced.
-func Render(w io.Writer, o api.Overview) error {
+// Page is the overview as a page for people that fits 80 columns: the device, each app with
+// its services, and what goes wrong. It is printable ASCII: nothing in it can command a terminal.
+func Page(o api.Overview) string {
 	p := &page{now: o.Time}
 	p.device(&o)
 	for i := range o.Apps {
@@ -31,8 +30,7 @@ func Render(w io.Writer, o api.Overview) error {
 		p.line("No apps.")
 	}
 	p.problems(o.Problems)
-	_, err := io.WriteString(w, p.text.String())
-	return err
+	return p.text.String()
 }
 
 type page struct {
@@ -64,16 +62,11 @@ func (p *page) wrapped(first, s string) {
 func (p *page) device(o *api.Overview) {
 	d := &o.Device
 	p.wrapped("Device      ", cmp.Or(d.Name, "(no name)")+", "+phase(o))
-	p.fact("Board       ", d.DeviceType, d.Arch, d.OSVersion)
-	p.fact("Addresses   ", d.IPAddress)
-	mode := "unmanaged"
-	if d.Managed {
-		mode = "managed by the cloud"
-	}
-	if d.LocalMode {
-		mode += ", local mode"
-	}
-	p.fact("Supervisor  ", d.SupervisorVersion, fmt.Sprintf("port %d", d.APIPort), mode)
+	p.fact("Board       ", d.DeviceType, d.Arch, d.OSVersion, degrees(d.CPUCelsius))
+	p.fact("Network     ", cmp.Or(d.IPAddress, "no address"), d.MACAddress)
+	p.fact("Cloud       ", cloud(d))
+	p.fact("Supervisor  ", d.SupervisorVersion, fmt.Sprintf("port %d", d.APIPort), p.up(o.Started), size(d.MemoryBytes))
+	p.fact("Locks       ", locks(o)...)
 	if o.EngineError != "" {
 		p.wrapped("Engine      ", "unreachable: "+o.EngineError)
 	}
@@ -95,26 +88,95 @@ func (p *page) fact(title string, facts ...string) {
 	}
 }
 
+func degrees(celsius float64) string {
+	if celsius == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f degrees", celsius)
+}
+
+func cloud(d *api.OverviewDevice) string {
+	if !d.Managed {
+		return "none"
+	}
+	s := "not reachable"
+	if d.CloudReachable {
+		s = "reachable"
+	}
+	if d.LocalMode {
+		s += ", local mode"
+	}
+	return s
+}
+
+func (p *page) up(since time.Time) string {
+	if since.IsZero() {
+		return ""
+	}
+	return "up " + span(p.now.Sub(since))
+}
+
+func size(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+}
+
+// locks tells who holds the update lock of which app.
+func locks(o *api.Overview) []string {
+	var held []string
+	for i := range o.Apps {
+		a := &o.Apps[i]
+		if a.UserLock != "" {
+			held = append(held, "service "+a.UserLock+" of app "+title(a))
+		}
+		if a.LockHeld {
+			held = append(held, "the supervisor of app "+title(a))
+		}
+	}
+	return held
+}
+
+func title(a *api.OverviewApp) string { return cmp.Or(a.Name, a.UUID) }
+
 // phase says in a few words what the device does.
 func phase(o *api.Overview) string {
 	switch {
 	case !o.Synced:
 		return "waiting for the container engine"
 	case o.Failed && o.Applying:
-		return "updating, with failures"
+		return "updating, with failures" + downloads(o)
 	case o.Failed:
 		return "update failed"
 	case o.Applying:
-		return "updating"
+		return "updating" + downloads(o)
 	case o.Pending:
 		return "update pending"
 	}
 	return "up to date"
 }
 
+// downloads is the mean progress of all downloads that run.
+func downloads(o *api.Overview) string {
+	sum, n := 0, 0
+	for i := range o.Apps {
+		for _, image := range o.Apps[i].Images {
+			if image.Progress != nil {
+				sum += *image.Progress
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d%% of %d downloads", sum/n, n)
+}
+
 func (p *page) app(a *api.OverviewApp) {
 	p.line("")
-	p.wrapped("", fmt.Sprintf("App %s (%d): %s", cmp.Or(a.Name, a.UUID), a.ID, releaseOf(a)))
+	p.wrapped("", fmt.Sprintf("App %s (%d): %s", title(a), a.ID, releaseOf(a)))
 	if a.Rejected != "" {
 		p.wrapped("  Rejected: ", a.Rejected)
 	}
@@ -144,13 +206,15 @@ func releaseOf(a *api.OverviewApp) string {
 	default:
 		s = "release " + short(a.Commit) + " -> " + short(a.TargetCommit) + ", " + a.UpdateStatus
 	}
-	if a.LockHeld {
-		s += ", locked for work"
-	}
 	return s
 }
 
+// row writes a service's line; a name that is too long for its column has a line of its own.
 func (p *page) row(r row) {
+	if len(r.name) >= nameWidth {
+		p.wrapped("  ", r.name)
+		r.name = ""
+	}
 	p.wrapped("  "+pad(r.name, nameWidth)+pad(r.word, wordWidth), r.rest)
 }
 

@@ -60,6 +60,12 @@ func containerRow(c *api.OverviewContainer) row {
 	if c.Status == "exited" {
 		r.word = fmt.Sprintf("exited (%d)", c.ExitCode)
 	}
+	switch {
+	case c.Restarts == 1:
+		r.rest = joinWith("restarted once", r.rest)
+	case c.Restarts > 1:
+		r.rest = joinWith(fmt.Sprintf("restarted %d times", c.Restarts), r.rest)
+	}
 	if c.Error != "" {
 		r.rest = joinWith(r.rest, c.Error)
 	}
@@ -67,8 +73,8 @@ func containerRow(c *api.OverviewContainer) row {
 }
 
 func joinWith(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }
