@@ -100,7 +100,7 @@ const (
 // environment is the container contract of the supervisor (spec/cloud.md 0.4).
 type environment struct {
 	socket, port, root, boot, data, config, osRelease, macs, vpn, stateDir string
-	image, extraCerts, ownCert                                             string
+	image, container, extraCerts, ownCert                                  string
 }
 
 // readEnvironment takes empty values, and the words null and undefined, for unset.
@@ -127,6 +127,7 @@ func readEnvironment(get func(string) string) environment {
 		stateDir:  value("SUPERVISOR_STATE_DIR", "/data"),
 
 		image:      value("SUPERVISOR_IMAGE", ""),
+		container:  value("SUPERVISOR_CONTAINER_ID", ""),
 		extraCerts: value("NODE_EXTRA_CA_CERTS", ""),
 		ownCert:    value("BALENA_ROOT_CA", ""),
 	}
@@ -203,7 +204,8 @@ func daemon(e environment) error {
 	pipe := d.openLog(containers, docs)
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
-		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, Endpoint: config.Get().APIEndpoint,
+		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
+		StoreSettings: config.StoreSettings, Container: e.container, Endpoint: config.Get().APIEndpoint,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
 		Image: d.ownImage(), Deltas: d.deltas(), NoteFirmware: config.NoteFirmwareVolume,

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"resin-supervisor/hostos/file"
+	"resin-supervisor/update/settings"
 )
 
 // document is config.json with every value as it was written, so that foreign keys survive.
@@ -101,6 +102,21 @@ func (c *Config) EnsureIdentity() error {
 		}
 		if s.Managed() && s.DeviceAPIKey == "" {
 			change["deviceApiKey"] = newIdentity()
+		}
+		return change
+	})
+}
+
+// StoreSettings makes the file say of the poll interval and of persistent logging what the
+// configuration does; a key that is absent and would get its default stays absent.
+func (c *Config) StoreSettings(want settings.Settings) error {
+	return c.edit(func(s Settings) map[string]any {
+		change := map[string]any{}
+		if want.PollInterval != s.PollInterval {
+			change["appUpdatePollInterval"] = want.PollInterval.Milliseconds()
+		}
+		if want.PersistentLogging != s.PersistentLogging {
+			change["persistentLogging"] = want.PersistentLogging
 		}
 		return change
 	})

@@ -14,6 +14,7 @@ import (
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/plan"
+	"resin-supervisor/update/settings"
 )
 
 // executor carries out steps, one call each. It holds no policy: what to do, and whether, is the
@@ -28,7 +29,10 @@ type executor struct {
 	auth   func(registry string) *doc.AuthConfig
 	reboot reboot
 	deltas Deltas
-	terms  func() deltaTerms
+	local  *localMode
+	// settings are those in effect; storeSettings makes config.json say the same.
+	settings      func() settings.Settings
+	storeSettings func(settings.Settings) error
 	// noteFirmware tells the host of the volume of extra firmware.
 	noteFirmware func(volume string) error
 	say          voice
@@ -77,7 +81,13 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.HandOver:
 		return x.handOver(ctx, s)
 	case plan.RequireReboot:
-		return x.requireReboot(s.ServiceName())
+		return x.requireReboot(s)
+	case plan.Set:
+		return x.configure(s)
+	case plan.EnterLocal:
+		return x.local.enter(ctx)
+	case plan.LeaveLocal:
+		return x.local.leave(ctx)
 	case plan.SetCommit:
 		return x.book.commit(s.AppUUID, s.Commit, s.Source)
 	case plan.RollBack:

@@ -3,11 +3,9 @@ package update
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"resin-supervisor/update/cloud"
-	"resin-supervisor/update/compose"
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/plan"
@@ -21,35 +19,8 @@ type Deltas interface {
 	Request(ctx context.Context, src, dst string, patience time.Duration) (image, token string, err error)
 }
 
-// deltaTerms is what the configuration says of deltas (spec/cloud.md 6.2).
-type deltaTerms struct {
-	on       bool
-	patience time.Duration // for the answer of the delta server
-	pause    time.Duration // until it is asked again for a delta that is still being made
-}
-
 // deltaAttempts is how often a delta that the engine cannot apply is tried (spec/engine.md 8.5).
 const deltaAttempts = 3
-
-// deltas reads the terms. Only the third version of deltas is known here, those that balenaEngine
-// applies itself; every other one means whole images. Unlike the original, version 3 is the default.
-func (t *targets) deltas() deltaTerms {
-	config := t.config()
-	version := whole(config["SUPERVISOR_DELTA_VERSION"], 3)
-	return deltaTerms{
-		on:       compose.Truthy(config["SUPERVISOR_DELTA"]) && version == 3,
-		patience: time.Duration(whole(config["SUPERVISOR_DELTA_REQUEST_TIMEOUT"], 59000)) * time.Millisecond,
-		pause:    time.Duration(whole(config["SUPERVISOR_DELTA_RETRY_INTERVAL"], 10000)) * time.Millisecond,
-	}
-}
-
-// whole reads a positive number, or takes the default when there is none.
-func whole(text string, absent int) int {
-	if n, err := strconv.Atoi(text); err == nil && n > 0 {
-		return n
-	}
-	return absent
-}
 
 // pullDelta gets an image by way of a delta. Neither id nor error means that it has to be pulled as
 // a whole. An error of the connection or the registry is for a later attempt; one that the engine
@@ -63,7 +34,7 @@ func (x *executor) pullDelta(ctx context.Context, s plan.Step, percent func(int)
 	if err != nil {
 		return "", err
 	}
-	name, token, err := x.deltas.Request(ctx, s.From.Name, s.Image, x.terms().patience)
+	name, token, err := x.deltas.Request(ctx, s.From.Name, s.Image, x.settings().DeltaRequestTimeout)
 	if errors.Is(err, cloud.ErrNoDelta) {
 		x.log.Info().Str("image", s.Image).Err(err).Msg("image is downloaded as a whole")
 		return "", nil

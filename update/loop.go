@@ -40,19 +40,15 @@ type loop struct {
 	trials   trials
 	kept     map[string]time.Time   // images (reference, tag or id) that the engine refused to remove, and when
 	image    target.Reference       // the agent's own
-	deltas   bool                   // images are made from deltas where the engine can
 	noSpace  bool                   // the engine's storage was full, and room is still to be made
 	reboot   bool                   // the request for a reboot was made since the last one
 	firmware bool                   // the volume of extra firmware was prepared
 	noted    map[string]*target.App // apps (uuid) whose settled form the book holds
 	adopted  bool                   // the keys of running containers were taken over
 
-	force     bool // override update locks until the target is reached
-	override  bool // override update locks always, by configuration
-	localMode bool
-	managed   bool
-	// trialDefault is the rollback timeout of services that name none, 0 for none.
-	trialDefault time.Duration
+	force   bool // override update locks until the target is reached
+	managed bool
+	config  configuration
 
 	status status
 	show   func(status) // publishes status to readers
@@ -144,7 +140,12 @@ func (l *loop) call(ctx context.Context, f func()) error {
 func (l *loop) pass(ctx context.Context) time.Time {
 	cur := l.cell.load()
 	l.status.next = time.Time{}
+	if next, settled := l.configure(ctx, cur); !settled {
+		l.status.next = next
+		return next
+	}
 	if !cur.Synced || l.resolve.target == nil {
+		l.status.applying = l.status.applying && l.resolve.target != nil
 		return time.Time{}
 	}
 	if !l.adopted {
@@ -186,8 +187,8 @@ func (l *loop) effective(apps plan.Target) plan.Target {
 func (l *loop) options() plan.Options {
 	o := plan.Options{
 		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: make(map[string]bool), MaxPulls: maxPulls,
-		CleanUp: !l.localMode, Supervisor: l.image, Deltas: l.deltas, NoSpace: l.noSpace, FirmwareReady: l.firmware,
-		KeepImages: l.localMode && l.managed, KeepVolumes: l.localMode,
+		CleanUp: !l.config.have.LocalMode, Supervisor: l.image, Deltas: l.deltas(), NoSpace: l.noSpace, FirmwareReady: l.firmware,
+		KeepImages: l.config.have.LocalMode && l.managed, KeepVolumes: l.config.have.LocalMode,
 		Booted: l.exec.reboot.booted, RebootRequired: l.reboot,
 		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
 	}
@@ -264,7 +265,7 @@ func (l *loop) launch(ctx context.Context, s plan.Step) {
 		l.status.fetching = time.Now()
 	}
 	l.logStep(l.log.Info(), s).Msg("step begins")
-	force := l.force || l.override
+	force := l.force || l.config.have.OverrideLock
 	if a := l.actions[s.AppUUID]; a != nil {
 		force = force || a.force
 	}
@@ -300,7 +301,7 @@ func (l *loop) finish(r result) {
 		l.kept[r.step.Image] = time.Now()
 		l.logStep(l.log.Warn(), r.step).Err(r.err).Msg("image stays for now, something else uses it")
 	case errors.Is(r.err, cloud.ErrProcessing):
-		until := l.backoff.pause(r.step, time.Now().Add(l.exec.terms().pause))
+		until := l.backoff.pause(r.step, time.Now().Add(l.exec.settings().DeltaRetryInterval))
 		l.logStep(l.log.Info(), r.step).Time("retry", until).Msg("the delta is still being made")
 	case errors.Is(r.err, context.Canceled):
 		l.logStep(l.log.Info(), r.step).Msg("step broken off")
@@ -351,6 +352,8 @@ func (l *loop) succeeded(s plan.Step) {
 		l.reboot = true
 	case plan.RollBack:
 		l.rolledBack(s)
+	case plan.Set:
+		l.configured(*s.Settings)
 	}
 	l.logStep(l.log.Debug(), s).Msg("step done")
 	if l.backoff.done(s, time.Now()) {
@@ -533,6 +536,6 @@ func (l *loop) setFacts(f compose.Facts) {
 func (l *loop) publish() {
 	s := l.status
 	s.held = maps.Clone(l.held)
-	s.target, s.localMode = l.resolve.target, l.localMode
+	s.target, s.localMode = l.resolve.target, l.config.have.LocalMode
 	l.show(s)
 }

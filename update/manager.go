@@ -15,6 +15,7 @@ import (
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/lock"
+	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
 	"resin-supervisor/update/view"
 )
@@ -27,13 +28,20 @@ type Options struct {
 	Locks  *lock.Dir
 	Facts  compose.Facts // ServiceKey and NoOomKill are set by the Manager
 	// Auth gives the credentials for a registry host, nil for none (spec/engine.md 1.4).
-	Auth         func(registry string) *doc.AuthConfig
-	PollInterval time.Duration        // upper limit of every back-off
-	Endpoint     string               // cloud API origin; empty means unmanaged, which implies local mode
-	PreloadPath  string               // apps.json
-	Contracts    target.ContractFacts // what the device offers to the contracts of services
-	Image        target.Reference     // of the agent itself, zero when it is not known
-	Deltas       Deltas               // nil when there is no server for them
+	Auth func(registry string) *doc.AuthConfig
+	// PollInterval and PersistentLogging are what config.json says of them, and StoreSettings makes it
+	// say what the settings do.
+	PollInterval      time.Duration
+	PersistentLogging bool
+	StoreSettings     func(settings.Settings) error
+	// Configured is told of the settings in effect: at start and whenever they change. It must not wait.
+	Configured  func(settings.Settings)
+	Endpoint    string               // cloud API origin; empty means unmanaged, which implies local mode
+	PreloadPath string               // apps.json
+	Contracts   target.ContractFacts // what the device offers to the contracts of services
+	Image       target.Reference     // of the agent itself, zero when it is not known
+	Container   string               // id or name of the agent's own container, empty when it runs in none
+	Deltas      Deltas               // nil when there is no server for them
 	// NoteFirmware tells the host the name of the volume in which services keep extra firmware.
 	NoteFirmware func(volume string) error
 	Booted       time.Time // when the device booted
@@ -56,8 +64,6 @@ type Manager struct {
 	exec    *executor
 	targets *targets
 	log     zerolog.Logger
-	// patience is the poll interval, by which the health of an apply is measured.
-	patience time.Duration
 
 	life   context.Context // ends when Run does; calls from outside that outlive their caller use it
 	ending context.CancelFunc
@@ -65,6 +71,7 @@ type Manager struct {
 	rest     *rest
 	revision atomic.Uint64
 	status   atomic.Pointer[status]
+	settings atomic.Pointer[settings.Settings]
 	cached   atomic.Pointer[picture]
 }
 
@@ -79,12 +86,15 @@ func New(o Options) (*Manager, error) {
 		return nil, err
 	}
 	say, sources := voiceOf(o.Say), &attacher{attach: o.Attach}
-	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, patience: o.PollInterval, rest: newRest()}
+	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, rest: newRest()}
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
-		reboot: reboot{booted: o.Booted, breadcrumb: o.Breadcrumb},
-		deltas: o.Deltas, terms: t.deltas, noteFirmware: o.NoteFirmware, say: say,
+		reboot: reboot{booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
+		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say,
+	}
+	if m.exec.local, err = openLocalMode(o, m.watch, t); err != nil {
+		return nil, err
 	}
 	m.loop = &loop{
 		exec: m.exec, watch: m.watch, cell: b.cell, log: o.Log,
@@ -92,7 +102,7 @@ func New(o Options) (*Manager, error) {
 		calls:   make(chan func()), results: make(chan result),
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
-		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time), image: o.Image, trialDefault: t.trialTime(), managed: o.Endpoint != "", localMode: t.localMode(),
+		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time), image: o.Image, managed: o.Endpoint != "",
 		status: status{touched: make(map[string]string)},
 		show: func(s status) {
 			m.status.Store(&s)
@@ -102,9 +112,9 @@ func New(o Options) (*Manager, error) {
 	}
 	m.life, m.ending = context.WithCancel(context.Background())
 	m.loop.resolve.target = t.active()
-	m.loop.override = t.lockOverride()
+	m.loop.config = configuration{changed: m.configured(o.Configured)}
+	m.loop.configureFirst(t, o)
 	m.loop.reboot = m.exec.reboot.required()
-	m.loop.deltas = t.deltas().on && o.Deltas != nil
 	m.loop.publish()
 	return m, m.leftovers(o.Locks)
 }
@@ -139,7 +149,7 @@ func (m *Manager) SetFacts(ctx context.Context, f compose.Facts) error {
 // less than twice the poll interval beside its downloads (spec/cloud.md 9.2).
 func (m *Manager) Healthy(now time.Time) bool {
 	s := m.status.Load()
-	return !s.applying || !s.fetching.IsZero() || now.Sub(s.since)-s.fetched < 2*m.patience
+	return !s.applying || !s.fetching.IsZero() || now.Sub(s.since)-s.fetched < 2*m.Settings().PollInterval
 }
 
 // UserLock names the first service of an app that holds an update lock, empty when none does.

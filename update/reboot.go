@@ -1,12 +1,12 @@
 package update
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"time"
 
 	"resin-supervisor/hostos/file"
+	"resin-supervisor/update/plan"
 )
 
 // reboot is how a release asks for a reboot of the device: a file that whoever reboots looks for
@@ -24,12 +24,16 @@ func (r reboot) require() error {
 	return file.Write(r.breadcrumb, nil, 0o644)
 }
 
-// requireReboot asks for a reboot on behalf of a service and says so.
-func (x *executor) requireReboot(service string) error {
+// requireReboot asks for a reboot on behalf of a service, or of changes of the configuration, and
+// says so.
+func (x *executor) requireReboot(s plan.Step) error {
+	why := changesText(rebootChanges(s.Changes))
+	if service := s.ServiceName(); service != "" {
+		why = jsonText(map[string]string{"serviceName": service})
+	}
 	err := x.reboot.require()
 	if err == nil {
-		why, _ := json.Marshal(map[string]string{"serviceName": service}) // strings always marshal
-		x.say("Reboot has been scheduled to apply changes: "+string(why), false)
+		x.say("Reboot has been scheduled to apply changes: "+why, false)
 	}
 	return err
 }

@@ -106,7 +106,7 @@ func (m *Manager) service(ctx context.Context, appID int, name string) (*current
 		facts.services = append(facts.services, service)
 	}
 	err := m.loop.call(ctx, func() {
-		facts.override = m.loop.override
+		facts.override = m.loop.config.have.OverrideLock
 		if app := m.loop.targetApp(appID); app != nil {
 			facts.step = startStep(app, name, all)
 		}
@@ -155,7 +155,7 @@ func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) 
 		return view.ErrEngineDown
 	}
 	override := false
-	if err := m.loop.call(ctx, func() { override = m.loop.override }); err != nil {
+	if err := m.loop.call(ctx, func() { override = m.loop.config.have.OverrideLock }); err != nil {
 		return err
 	}
 	wait, cancel := context.WithTimeout(ctx, claimPatience)
@@ -210,8 +210,7 @@ func (m *Manager) SetLocalTarget(body []byte) error {
 	if !local.HasName {
 		local.State.Name = m.View().DeviceName
 	}
-	stay := m.targets.endpoint == "" || compose.Truthy(fold(local.State.Config)["SUPERVISOR_LOCAL_MODE"])
-	if err := m.targets.set(localSource, local.State, stay); err != nil {
+	if err := m.targets.set(localSource, local.State); err != nil {
 		return err
 	}
 	return m.adopt(local.Force)
@@ -221,9 +220,9 @@ func (m *Manager) SetLocalTarget(body []byte) error {
 func (m *Manager) adopt(force bool) error {
 	t := m.targets.active()
 	return m.loop.call(m.life, func() {
-		m.loop.localMode, m.loop.override = m.targets.localMode(), m.targets.lockOverride()
-		m.loop.trialDefault = m.targets.trialTime()
-		m.loop.deltas = m.targets.deltas().on && m.exec.deltas != nil
+		for _, w := range m.loop.config.set(m.targets) {
+			m.exec.say(w.Text, false)
+		}
 		if t != nil {
 			m.loop.setTarget(t, force)
 			m.loop.publish() // who asks next is told of this target, and that it is not applied yet
@@ -234,18 +233,14 @@ func (m *Manager) adopt(force bool) error {
 // LocalTarget is the stored target in the shape that SetLocalTarget takes, with the apps that
 // inScope allows (spec/device-api.md 2.30).
 func (m *Manager) LocalTarget(inScope func(appID int) bool) ([]byte, error) {
-	s, localMode := m.targets.present()
-	config := fold(s.Config)
+	s := m.targets.shown()
 	var apps []*target.App
 	for _, a := range s.Apps {
 		if inScope(a.ID) {
 			apps = append(apps, a)
 		}
 	}
-	if localMode {
-		config["SUPERVISOR_LOCAL_MODE"] = "1"
-	}
-	return target.EncodeLocal(s.Name, config, apps)
+	return target.EncodeLocal(s.Name, s.Config, apps)
 }
 
 func notInState(appID int) error {

@@ -85,7 +85,7 @@ func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 	var keyErr error
 	facts := r.facts
 	facts.DeviceName = deviceName(r.target)
-	config := fold(r.target.Config)
+	config := r.target.Config
 	facts.Strategy, facts.HandoverTimeout = config["SUPERVISOR_UPDATE_STRATEGY"], config["SUPERVISOR_HANDOVER_TIMEOUT"]
 	facts.ServiceKey = func(appID int, service string) string {
 		key, err := r.keys.Service(appID, service)

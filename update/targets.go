@@ -2,55 +2,53 @@ package update
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/rs/zerolog"
 
-	"resin-supervisor/hostos/file"
-	"resin-supervisor/update/compose"
+	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
 )
 
-// targets keeps the target states of the device, one for each source, in one durable document: what
-// is applied after a restart without asking anybody (spec/cloud.md 3.6, 7.4, 7.5).
+// targets keeps the target states of the device in one durable document: what is applied after a
+// restart without asking anybody (spec/cloud.md 3.6, 7.4, 7.5). Apps are kept for each source; the
+// name and the configuration are those of the target that came last, from wherever (8.4).
 type targets struct {
 	docs      Documents
 	log       zerolog.Logger
+	say       voice
 	endpoint  string // cloud API origin, the source of the cloud's target; empty when unmanaged
 	contracts target.ContractFacts
-	say       voice
+	// initial is the configuration while no target was ever stored: the device as it was found
+	// (spec/cloud.md 6.5).
+	initial map[string]string
 
 	mu     sync.Mutex // orders the changes; held while saving so that the next starts from what is durable
 	stored targetDocument
-	states map[string]*target.State // by source, decoded
+	states map[string]*target.State // apps by source, decoded
 }
 
-// targetDocument is the durable form. Targets of both sources and the mode that chooses between
-// them are one document, so that no crash separates them.
+// targetDocument is the durable form: one document, so that no crash separates its parts.
 type targetDocument struct {
-	Sources   map[string]json.RawMessage `json:"sources"`
-	LocalMode bool                       `json:"localMode"`
+	Sources map[string]json.RawMessage `json:"sources"`
+	Name    string                     `json:"name"`
+	Config  map[string]string          `json:"config"` // folded; nil when no target was ever stored
+	Pin     *Pin                       `json:"pin,omitempty"`
 }
 
 const (
 	targetName    = "target"
-	targetVersion = 1
+	targetVersion = 2
 	localSource   = "local"
 )
 
 // openTargets reads the stored targets and a preload file.
 func openTargets(o Options) (*targets, error) {
 	t := &targets{
-		docs: o.Docs, log: o.Log, endpoint: o.Endpoint, contracts: o.Contracts, say: voiceOf(o.Say),
+		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, contracts: o.Contracts, initial: settings.Current(o.found()),
 		stored: targetDocument{Sources: make(map[string]json.RawMessage)}, states: make(map[string]*target.State),
 	}
 	if _, err := o.Docs.Load(targetName, targetVersion, &t.stored); err != nil {
@@ -68,35 +66,73 @@ func openTargets(o Options) (*targets, error) {
 	return t, t.preload(o.PreloadPath)
 }
 
+// found are the settings as they are before anybody configured the device.
+func (o Options) found() settings.Settings {
+	s, _ := settings.Parse(nil)
+	s.PollInterval, s.PersistentLogging = o.PollInterval, o.PersistentLogging
+	return s
+}
+
 func (t *targets) report(problems []target.Problem) {
 	for _, p := range problems {
 		t.log.Error().Str("app", p.App).Str("reason", p.Text).Msg("part of the target state was refused")
 	}
 }
 
-// localMode tells whether the local target applies: always on a device without a cloud.
-func (t *targets) localMode() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.source() == localSource
-}
-
-// source is where the target that applies comes from. The caller holds mu.
-func (t *targets) source() string {
-	if t.endpoint == "" || t.stored.LocalMode {
-		return localSource
-	}
-	return t.endpoint
-}
-
-// config holds the configuration variables of the target that applies, without prefixes.
+// config is the configuration of the device, without prefixes. It must not be changed. The caller
+// holds mu.
 func (t *targets) config() map[string]string {
+	if t.stored.Config == nil {
+		return t.initial
+	}
+	return t.stored.Config
+}
+
+// settings are what the configuration says, the configuration itself, and what is wrong with it. A
+// device without a cloud is always in local mode.
+func (t *targets) settings() (settings.Settings, map[string]string, []settings.Warning) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.states[t.source()]; s != nil {
-		return fold(s.Config)
+	return t.parse()
+}
+
+func (t *targets) parse() (settings.Settings, map[string]string, []settings.Warning) {
+	s, warnings := settings.Parse(t.config())
+	s.LocalMode = s.LocalMode || t.endpoint == ""
+	return s, t.config(), warnings
+}
+
+// localMode tells whether the local target applies.
+func (t *targets) localMode() bool {
+	s, _, _ := t.settings()
+	return s.LocalMode
+}
+
+// present is the target that applies as it was stored, nil when none was ever set: the apps of the
+// source that applies, and of the others those that are no fleets (spec/cloud.md 7.4). The caller
+// holds mu.
+func (t *targets) present() *target.State {
+	source := t.endpoint
+	s, config, _ := t.parse()
+	if s.LocalMode {
+		source = localSource
 	}
-	return nil
+	own := t.states[source]
+	if own == nil && (t.endpoint == "" || !s.LocalMode) {
+		return nil
+	}
+	present := &target.State{Name: t.stored.Name, Config: config, Apps: make(map[string]*target.App)}
+	for _, of := range slices.Sorted(maps.Keys(t.states)) {
+		for uuid, app := range t.states[of].Apps {
+			if app.Class != "fleet" {
+				present.Apps[uuid] = app
+			}
+		}
+	}
+	if own != nil {
+		maps.Copy(present.Apps, own.Apps)
+	}
+	return present
 }
 
 // active is the target that applies now, nil when none was ever set. Unmet contracts are marked in
@@ -104,7 +140,7 @@ func (t *targets) config() map[string]string {
 func (t *targets) active() *target.State {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	state := t.states[t.source()]
+	state := t.present()
 	if state == nil {
 		return nil
 	}
@@ -122,99 +158,65 @@ func (t *targets) active() *target.State {
 	return own
 }
 
-// present is the target that applies as it was stored, empty when none was, and whether it is the
-// local one. It must not be changed.
-func (t *targets) present() (s *target.State, localMode bool) {
+// shown is the name, the configuration with all defaults and the apps of the target that applies, for
+// readers. The apps must not be changed.
+func (t *targets) shown() *target.State {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s = t.states[t.source()]; s == nil {
-		s = &target.State{}
+	s := t.present()
+	if s == nil {
+		s = &target.State{Name: t.stored.Name, Config: t.config()}
 	}
-	return s, t.source() == localSource
+	s.Config = settings.Complete(s.Config)
+	if t.endpoint == "" {
+		s.Config[settings.LocalMode] = "true"
+	}
+	return s
 }
 
 // set stores the target of a source.
-func (t *targets) set(source string, s *target.State, localMode bool) error {
+func (t *targets) set(source string, s *target.State) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	raw, err := target.Encode(s)
+	apps := &target.State{Apps: s.Apps}
+	raw, err := target.Encode(apps)
 	if err != nil {
 		return fmt.Errorf("store target state: %w", err)
 	}
-	next := targetDocument{Sources: maps.Clone(t.stored.Sources), LocalMode: localMode}
+	next := t.next()
 	next.Sources[source] = raw
+	next.Name, next.Config = s.Name, settings.Fold(s.Config)
+	if err := t.save(next); err != nil {
+		return err
+	}
+	t.states[source] = apps
+	return nil
+}
+
+// forgetLocal drops the apps of local mode.
+func (t *targets) forgetLocal() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := t.next()
+	delete(next.Sources, localSource)
+	if err := t.save(next); err != nil {
+		return err
+	}
+	delete(t.states, localSource)
+	return nil
+}
+
+// next is a copy of the document, to be changed and saved.
+func (t *targets) next() targetDocument {
+	next := t.stored
+	next.Sources = maps.Clone(t.stored.Sources)
+	return next
+}
+
+func (t *targets) save(next targetDocument) error {
 	if err := t.docs.Save(targetName, targetVersion, next); err != nil {
 		return fmt.Errorf("store target state: %w", err)
 	}
 	t.stored = next
-	t.states[source] = s
 	return nil
-}
-
-// preload takes over apps.json, the target that came with the image or was put there by hand
-// (spec/cloud.md 8.1): once on a managed device, on an unmanaged one whenever there is a new one.
-// A crash at any point repeats it with the same result.
-func (t *targets) preload(path string) error {
-	if path == "" || t.endpoint != "" && t.states[t.endpoint] != nil {
-		return nil
-	}
-	body, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EISDIR) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read preloaded apps: %w", err)
-	}
-	p, problems, err := target.DecodePreload(body, t.endpoint != "")
-	t.report(problems)
-	if err != nil {
-		t.log.Error().Err(err).Msg("preloaded apps were not taken over")
-		return nil
-	}
-	if p == nil || len(p.State.Apps) == 0 && len(p.State.Config) == 0 {
-		return nil
-	}
-	if err := t.set(t.source(), p.State, t.stored.LocalMode); err != nil {
-		return err
-	}
-	t.log.Info().Int("apps", len(p.State.Apps)).Msg("preloaded apps taken over")
-	if err := file.Write(path+".preloaded", body, 0o600); err != nil {
-		return err
-	}
-	return file.Write(path, []byte("{}"), 0o600)
-}
-
-// lockOverride tells whether the configuration lets updates ignore user locks (spec/engine.md 7).
-func (t *targets) lockOverride() bool {
-	config := t.config()
-	if v, set := config["OVERRIDE_LOCK"]; set {
-		return compose.Truthy(v)
-	}
-	return compose.Truthy(config["SUPERVISOR_OVERRIDE_LOCK"])
-}
-
-// trialTime is the rollback timeout that the configuration sets for every release, in milliseconds,
-// 0 for none.
-func (t *targets) trialTime() time.Duration {
-	ms, err := strconv.Atoi(t.config()["SUPERVISOR_ROLLBACK_TIMEOUT"])
-	if err != nil || ms < 0 {
-		return 0
-	}
-	return time.Duration(ms) * time.Millisecond
-}
-
-// fold strips the prefixes of configuration variables; of one name the BALENA_ form wins, then the
-// RESIN_ form, then the bare one (spec/cloud.md 6.3).
-func fold(config map[string]string) map[string]string {
-	folded := make(map[string]string, len(config))
-	for _, prefix := range []string{"", "RESIN_", "BALENA_"} {
-		for _, name := range slices.Sorted(maps.Keys(config)) {
-			bare, ok := strings.CutPrefix(name, prefix)
-			if !ok || prefix == "" && (strings.HasPrefix(name, "RESIN_") || strings.HasPrefix(name, "BALENA_")) {
-				continue
-			}
-			folded[bare] = config[name]
-		}
-	}
-	return folded
 }

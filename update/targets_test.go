@@ -1,13 +1,13 @@
 package update
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rs/zerolog"
 
+	"resin-supervisor/update/settings"
 	"resin-supervisor/update/store"
 )
 
@@ -25,6 +25,11 @@ func openedTargets(t *testing.T, dir, endpoint string) *targets {
 }
 
 const preloaded = `{"config":{"BALENA_SUPERVISOR_OVERRIDE_LOCK":"1"},"apps":{"aa":{"id":1,"name":"shop","releases":{"c1":{"id":2,"services":{}}}}}}`
+
+func openedSettings(t *targets) settings.Settings {
+	s, _, _ := t.settings()
+	return s
+}
 
 func put(t *testing.T, path, text string) {
 	t.Helper()
@@ -44,7 +49,7 @@ func TestPreloadIsTakenOver(t *testing.T) {
 	if s := got.active(); s == nil || s.Apps["aa"] == nil || s.Apps["aa"].Release.Commit != "c1" {
 		t.Fatalf("preloaded target: %v", s)
 	}
-	if !got.lockOverride() {
+	if !openedSettings(got).OverrideLock {
 		t.Error("the preloaded configuration has no effect")
 	}
 	if body, _ := os.ReadFile(filepath.Join(dir, "apps.json")); string(body) != "{}" {
@@ -80,17 +85,4 @@ func TestManagedDeviceTakesOnePreload(t *testing.T) {
 	if s := openedTargets(t, dir, "https://api.example.com").active(); s == nil || s.Apps["bb"] != nil {
 		t.Errorf("target after a second preload: %v", s)
 	}
-}
-
-// cloud.md 80: BALENA_ wins over RESIN_, which wins over no prefix.
-func TestFold(t *testing.T) {
-	f := func(in, want map[string]string) {
-		t.Helper()
-		if got := fold(in); !maps.Equal(got, want) {
-			t.Errorf("fold(%v) = %v, want %v", in, got, want)
-		}
-	}
-	f(map[string]string{"A": "0", "RESIN_A": "1", "BALENA_A": "2"}, map[string]string{"A": "2"})
-	f(map[string]string{"A": "0", "RESIN_A": "1"}, map[string]string{"A": "1"})
-	f(map[string]string{"A": "0"}, map[string]string{"A": "0"})
 }

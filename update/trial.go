@@ -111,7 +111,7 @@ func (l *loop) trialTime(a *compose.App) time.Duration {
 		longest = max(longest, s.RollbackTimeout)
 	}
 	if longest == 0 {
-		return l.trialDefault
+		return l.config.have.RollbackTimeout
 	}
 	return longest
 }

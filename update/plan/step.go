@@ -9,6 +9,7 @@ import (
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
+	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
 )
 
@@ -38,7 +39,10 @@ const (
 	RequireReboot Kind = "require reboot" // say that containers start at the next boot only
 	RollBack      Kind = "roll back"      // give up the release and go back to the one before
 	SetCommit     Kind = "set commit"     // the release is fully applied
-	Wait          Kind = "wait"           // nothing to do now, but the app is not settled
+	Set           Kind = "configure"      // make the settings those of the configuration
+	EnterLocal    Kind = "enter local mode"
+	LeaveLocal    Kind = "leave local mode"
+	Wait          Kind = "wait" // nothing to do now, but the app is not settled
 )
 
 // Step is one act. Two steps with the same Key exclude each other.
@@ -68,6 +72,8 @@ type Step struct {
 	Fault     bool               // Wait: the target cannot be reached as it is
 	Until     time.Time          // Wait: when to look again, zero when something will change
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
+	Settings  *settings.Settings // Set: what they become
+	Changes   []settings.Change  // Set, RequireReboot: what becomes otherwise
 }
 
 // Subject names what the step acts on, for people.
@@ -89,6 +95,8 @@ func (s Step) Subject() string {
 	}
 	add("service", s.ServiceName())
 	switch s.Kind {
+	case Set, EnterLocal, LeaveLocal:
+		b.WriteString("configuration")
 	case Fetch, Save, RemoveImage, CleanUp:
 		add("image", s.Image)
 	case CreateVolume:

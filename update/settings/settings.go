@@ -122,26 +122,28 @@ func Current(s Settings) map[string]string {
 	return config
 }
 
-// Changes are the variables that mean something else in want than in have, with what they are
-// changed to: their text in config where it is valid, else the default. reboot says that one of
-// them needs a reboot to have its effect.
-func Changes(have, want Settings, config map[string]string) (changes map[string]string, reboot map[string]string) {
-	changes, reboot = make(map[string]string), make(map[string]string)
+// Change is a variable that means something else than before.
+type Change struct {
+	Name     string
+	Old, New string // as text; New as it was given where that is valid
+	Reboot   bool   // it has its effect after a reboot only
+}
+
+// Changes lists what want has otherwise than have. config is what want was parsed from.
+func Changes(have, want Settings, config map[string]string) []Change {
+	var changes []Change
 	for i := range variables {
 		v := &variables[i]
-		text := v.text(&want)
-		if v.text(&have) == text {
+		c := Change{Name: v.name, Old: v.text(&have), New: v.text(&want), Reboot: v.reboot}
+		if c.Old == c.New {
 			continue
 		}
 		if given, set := config[v.name]; set && v.read(&Settings{}, given) {
-			text = given
+			c.New = given
 		}
-		changes[v.name] = text
-		if v.reboot {
-			reboot[v.name] = text
-		}
+		changes = append(changes, c)
 	}
-	return changes, reboot
+	return changes
 }
 
 // Differs tells whether a variable means something else in b than in a.

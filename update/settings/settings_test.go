@@ -2,6 +2,7 @@ package settings
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,17 +97,16 @@ func TestWarning(t *testing.T) {
 }
 
 func TestChanges(t *testing.T) {
-	have, _ := Parse(map[string]string{"SUPERVISOR_DELTA": "1", "SUPERVISOR_RETRY": "x", "SUPERVISOR_DELTA_RETRY_COUNT": "5"})
+	have, _ := Parse(map[string]string{"SUPERVISOR_DELTA": "1", "SUPERVISOR_DELTA_RETRY_COUNT": "5"})
 	config := map[string]string{"SUPERVISOR_DELTA": "ON", "SUPERVISOR_PERSISTENT_LOGGING": "1", "SUPERVISOR_DELTA_RETRY_COUNT": "many"}
 	want, _ := Parse(config)
-	changes, reboot := Changes(have, want, config)
-	if !maps.Equal(changes, map[string]string{"SUPERVISOR_PERSISTENT_LOGGING": "1", "SUPERVISOR_DELTA_RETRY_COUNT": "30"}) {
+	changes := Changes(have, want, config)
+	if !slices.Equal(changes, []Change{
+		{"SUPERVISOR_DELTA_RETRY_COUNT", "5", "30", false}, {"SUPERVISOR_PERSISTENT_LOGGING", "false", "1", true},
+	}) {
 		t.Errorf("changes: %v", changes)
 	}
-	if !maps.Equal(reboot, map[string]string{"SUPERVISOR_PERSISTENT_LOGGING": "1"}) {
-		t.Errorf("changes that need a reboot: %v", reboot)
-	}
-	if changes, _ := Changes(want, want, config); len(changes) != 0 {
+	if changes := Changes(want, want, config); len(changes) != 0 {
 		t.Errorf("changes of nothing: %v", changes)
 	}
 }

@@ -1,0 +1,139 @@
+package update
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/settings"
+)
+
+// configuration is what the loop knows of the settings: those in effect, those that are wanted, and
+// who is told when they change. The doors that nobody opened hold their settings as they are: what is
+// not acted upon does not change.
+type configuration struct {
+	have, want settings.Settings
+	given      map[string]string
+	doors      doors
+	changed    func(settings.Settings)
+}
+
+// doors tells which parts of the host somebody acts on (spec/cloud.md 6.2).
+type doors struct{ vpn, firewall, discoverability bool }
+
+// set takes the configuration that a target came with and returns what is wrong with it: values that
+// are not valid where something else than the default was in effect (spec/cloud.md 6.4).
+func (c *configuration) set(t *targets) (warnings []settings.Warning) {
+	want, given, ignored := t.settings()
+	if !c.doors.vpn {
+		want.VPNControl = c.have.VPNControl
+	}
+	if !c.doors.firewall {
+		want.FirewallMode = c.have.FirewallMode
+	}
+	if !c.doors.discoverability {
+		want.Discoverability = c.have.Discoverability
+	}
+	c.want, c.given = want, given
+	for _, w := range ignored {
+		if settings.Differs(w.Name, c.have, want) {
+			warnings = append(warnings, w)
+		}
+	}
+	return warnings
+}
+
+// configure begins the steps towards the configuration. While there are any, apps wait.
+func (l *loop) configure(ctx context.Context, cur *current.State) (next time.Time, settled bool) {
+	steps := plan.Configure(plan.Configuration{
+		Have: l.config.have, Want: l.config.want, Given: l.config.given, RebootRequired: l.reboot,
+		Snapshot: l.exec.local.taken(), Managed: l.managed, Engine: cur.Synced, Idle: len(l.running) == 0,
+	})
+	if len(steps) == 0 {
+		return time.Time{}, true
+	}
+	l.apply()
+	return l.begin(ctx, steps), false
+}
+
+// configured makes settings the ones in effect.
+func (l *loop) configured(s settings.Settings) {
+	l.config.have = s
+	l.backoff.limit = s.PollInterval
+	l.config.changed(s)
+}
+
+// deltas tells whether images are made from deltas where the engine can. Only the third version of
+// deltas is known here, those that balenaEngine applies itself; every other one means whole images.
+func (l *loop) deltas() bool {
+	return l.exec.deltas != nil && l.config.have.Delta && l.config.have.DeltaVersion == 3
+}
+
+// configure makes settings durable where config.json has them; the others are where they came from.
+func (x *executor) configure(s plan.Step) error {
+	text := changesText(s.Changes)
+	x.say("Applying configuration change "+text, false)
+	if err := x.storeSettings(*s.Settings); err != nil {
+		x.say("Error applying configuration change: "+cause(err), true)
+		return err
+	}
+	x.say("Applied configuration change "+text, false)
+	return nil
+}
+
+// changesText is the JSON of changes in messages: name to value.
+func changesText(changes []settings.Change) string {
+	values := make(map[string]string, len(changes))
+	for _, c := range changes {
+		values[c.Name] = c.New
+	}
+	return jsonText(values)
+}
+
+// jsonText is the JSON of texts, with nothing escaped that need not be.
+func jsonText(values map[string]string) string {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(values) // texts always encode
+	return strings.TrimSuffix(out.String(), "\n")
+}
+
+// rebootChanges are the changes that need a reboot.
+func rebootChanges(all []settings.Change) []settings.Change {
+	var changes []settings.Change
+	for _, c := range all {
+		if c.Reboot {
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
+
+// configureFirst starts from the settings that are in effect when the agent starts: those that the
+// configuration says, and of config.json what it says itself.
+func (l *loop) configureFirst(t *targets, o Options) {
+	found := o.found()
+	l.config.have = found
+	l.config.set(t)
+	l.config.have = l.config.want
+	l.config.have.PollInterval, l.config.have.PersistentLogging = found.PollInterval, found.PersistentLogging
+	l.configured(l.config.have)
+}
+
+// configured publishes settings and tells who asked to be told.
+func (m *Manager) configured(tell func(settings.Settings)) func(settings.Settings) {
+	return func(s settings.Settings) {
+		m.settings.Store(&s)
+		if tell != nil {
+			tell(s)
+		}
+	}
+}
+
+// Settings are the settings in effect. They are safe to read at any time.
+func (m *Manager) Settings() settings.Settings { return *m.settings.Load() }
