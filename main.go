@@ -205,7 +205,7 @@ func daemon(e environment) error {
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
-		StoreSettings: config.StoreSettings, Container: e.container, Endpoint: config.Get().APIEndpoint,
+		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), Container: e.container, Endpoint: config.Get().APIEndpoint,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
 		Image: d.ownImage(), Deltas: d.deltas(), NoteFirmware: config.NoteFirmwareVolume,
@@ -214,7 +214,6 @@ func daemon(e environment) error {
 		return err
 	}
 	d.manager = manager
-	pipe.SetMode(d.logMode(manager.View().LocalMode, true))
 	listener, err := api.Listen(":" + strconv.Itoa(d.port))
 	if err != nil {
 		return err
@@ -225,6 +224,7 @@ func daemon(e environment) error {
 	defer stop()
 	d.network = hostos.WatchNetwork(ctx, e.macs, log)
 	d.cloud = d.heartbeat(ctx)
+	d.cloud.Enable(manager.Settings().ConnectivityCheck)
 	var parts sync.WaitGroup
 	parts.Go(func() { d.cloud.Run(ctx) })
 	pipe.Say("Supervisor starting", false)
