@@ -1,0 +1,182 @@
+package hostos
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/hostos/file"
+	"resin-supervisor/hostos/redsocks"
+)
+
+// HostConfig are the settings of the host that its user may change: name and proxy
+// (spec/device-api.md 2.14). Its methods may be called from any goroutine.
+type HostConfig struct {
+	config  *Config
+	root    string
+	boot    string
+	restart func() error
+	log     zerolog.Logger
+	mu      sync.Mutex // from reading the files to replacing them
+}
+
+// Proxy is the proxy as it is set up; the zero Proxy when redsocks.conf is there and unusable.
+type Proxy struct {
+	redsocks.Proxy
+	NoProxy []string // addresses and subnets that are reached directly
+}
+
+// NewHostConfig are the settings of the host whose root and boot partition are mounted at root and
+// boot. After a change of the proxy it calls restart, unless nil, for the services of the host that
+// put it into effect.
+func NewHostConfig(config *Config, root, boot string, restart func() error, log zerolog.Logger) *HostConfig {
+	h := &HostConfig{config: config, root: root, boot: boot, restart: restart, log: log}
+	file.Sweep(h.dir())
+	return h
+}
+
+func (h *HostConfig) dir() string      { return filepath.Join(h.boot, "system-proxy") }
+func (h *HostConfig) confFile() string { return filepath.Join(h.dir(), "redsocks.conf") }
+func (h *HostConfig) noProxyFile() string {
+	return filepath.Join(h.dir(), "no_proxy")
+}
+
+// Hostname is the name that the host goes by now; a name that was set is not seen before the host
+// has applied it. The error wraps the system error.
+func (h *HostConfig) Hostname() (string, error) { return ReadHostname(h.root) }
+
+// Proxy is the proxy that is set up, nil when none is. The error wraps the system error.
+func (h *HostConfig) Proxy() (*Proxy, error) {
+	conf, there, err := readIfThere(h.confFile())
+	if err != nil || !there {
+		return nil, err
+	}
+	p := &Proxy{}
+	if read := redsocks.Parse(conf); read != nil {
+		p.Proxy = *read
+	}
+	direct, _, err := readIfThere(h.noProxyFile())
+	p.NoProxy = redsocks.ParseNoProxy(direct)
+	return p, err
+}
+
+// RefusedError says which setting was refused; nothing has changed then.
+type RefusedError struct{ error }
+
+// Set changes the name of the host, unless nil, and its proxy. An empty name is the first 7
+// characters of the uuid. The error is a *RefusedError when a value cannot be had, else one of the
+// system, after which a part may have changed.
+func (h *HostConfig) Set(hostname *string, proxy redsocks.Change) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.set(hostname, proxy)
+	if refused := (*RefusedError)(nil); err != nil && !errors.As(err, &refused) {
+		h.log.Error().Err(err).Msg("the host's configuration could not be changed")
+	}
+	return err
+}
+
+func (h *HostConfig) set(hostname *string, proxy redsocks.Change) error {
+	if hostname != nil && *hostname != "" && !IsHostname(*hostname) {
+		return &RefusedError{errors.New("hostname is not a host name")}
+	}
+	if proxy.Nothing() {
+		return h.setHostname(hostname)
+	}
+	conf, _, err := readIfThere(h.confFile())
+	if err != nil {
+		return err
+	}
+	result, changed, err := proxy.Over(redsocks.Parse(conf))
+	if err != nil {
+		return &RefusedError{err}
+	}
+	if err := h.setHostname(hostname); err != nil {
+		return err
+	}
+	if err := h.write(result, changed, proxy); err != nil || h.restart == nil {
+		return err
+	}
+	return h.restart()
+}
+
+func (h *HostConfig) setHostname(name *string) error {
+	if name == nil {
+		return nil
+	}
+	return h.config.Update(map[string]any{"hostname": *name})
+}
+
+// write puts the exceptions in place before a proxy that has them, and takes them away after it. Both
+// files are for other users to read: redsocks does not run as root.
+func (h *HostConfig) write(p *redsocks.Proxy, changed bool, c redsocks.Change) error {
+	direct := ""
+	if c.NoProxy != nil && len(*c.NoProxy) > 0 {
+		direct = redsocks.NoProxyFile(*c.NoProxy)
+	}
+	keep := c.NoProxy == nil && !c.Clear
+	if direct != "" && !c.Clear {
+		if err := h.put(h.noProxyFile(), direct); err != nil {
+			return err
+		}
+		keep = true
+	}
+	if changed {
+		var err error
+		if p == nil {
+			err = file.Remove(h.confFile())
+		} else {
+			err = h.put(h.confFile(), p.File())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if keep {
+		return nil
+	}
+	return file.Remove(h.noProxyFile())
+}
+
+// put writes a file into the directory, which it makes unless the boot partition itself is missing.
+func (h *HostConfig) put(path, text string) error {
+	if _, err := os.Stat(h.boot); err != nil {
+		return fmt.Errorf("boot partition: %w", err)
+	}
+	if err := file.MakeDir(h.dir(), 0o755); err != nil {
+		return err
+	}
+	_, err := file.WriteIfChanged(path, []byte(text), 0o644)
+	return err
+}
+
+// readIfThere reads a file that need not be there.
+func readIfThere(path string) (text string, there bool, err error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	return string(data), err == nil, err // the error names operation and path
+}
+
+// IsHostname tells whether name is one that a host can have: labels of letters, digits and hyphens,
+// at most 63 characters each and 64 in all, which is what the kernel keeps.
+func IsHostname(name string) bool {
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			if c := label[i]; !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'z') && c != '-' {
+				return false
+			}
+		}
+	}
+	return len(name) <= 64
+}

@@ -1,0 +1,203 @@
+// Package redsocks knows the proxy settings of the host: how redsocks.conf carries them, which values
+// it can carry, and how a change is laid over what is there. It is a leaf and pure.
+package redsocks
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Proxy is the proxy that all TCP traffic of the device goes through (spec/device-api.md 2.15).
+type Proxy struct {
+	Type     string // one of Types
+	IP       string // IPv4 address or host name
+	Port     int
+	Login    string // empty for none
+	Password string // empty for none
+	DNS      string // ADDRESS:PORT of a DNS server that is asked through the proxy, empty for none
+}
+
+// Types are the kinds of proxy that redsocks speaks to.
+var Types = [...]string{"socks4", "socks5", "http-connect", "http-relay"}
+
+// DefaultDNS is the DNS server of a device that asks through its proxy and names none.
+const DefaultDNS = "8.8.8.8:53"
+
+// Change is a change of the settings: a nil field leaves what is there, an empty one clears it.
+type Change struct {
+	Clear                          bool // away with proxy and exceptions, whatever else is said
+	Type, IP, Login, Password, DNS *string
+	Port                           *int
+	NoProxy                        *[]string // addresses and subnets that are reached directly
+}
+
+// Nothing tells whether c changes nothing, wherever it is laid over.
+func (c Change) Nothing() bool {
+	return !c.Clear && c.NoProxy == nil && c.DNS == nil && !c.names()
+}
+
+// names tells whether c says something of the proxy itself.
+func (c Change) names() bool {
+	return c.Type != nil || c.IP != nil || c.Port != nil || c.Login != nil || c.Password != nil
+}
+
+// ErrIncomplete refuses a proxy that lacks what every proxy needs.
+var ErrIncomplete = errors.New("a proxy needs type, ip and port")
+
+// Over lays c over the present proxy, nil for none, and returns what is then to be written: nil when
+// there is no proxy then, and changed false when redsocks.conf stays as it is. The error says which
+// value is refused; NoProxy is checked too.
+func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
+	if c.Clear {
+		return nil, true, nil
+	}
+	if c.NoProxy != nil {
+		for _, entry := range *c.NoProxy {
+			if err := checkEntry(entry); err != nil {
+				return present, false, err
+			}
+		}
+	}
+	if !c.names() && (c.DNS == nil || present == nil) { // without a proxy, DNS has no meaning
+		return present, false, nil
+	}
+	p := Proxy{}
+	if present != nil {
+		p = *present
+	}
+	for _, field := range [...]struct {
+		to   *string
+		from *string
+	}{{&p.Type, c.Type}, {&p.IP, c.IP}, {&p.Login, c.Login}, {&p.Password, c.Password}, {&p.DNS, c.DNS}} {
+		if field.from != nil {
+			*field.to = *field.from
+		}
+	}
+	if c.Port != nil {
+		p.Port = *c.Port
+	}
+	if p.Type == "" || p.IP == "" || p.Port == 0 {
+		return present, false, ErrIncomplete
+	}
+	if err := c.check(p); err != nil {
+		return present, false, err
+	}
+	return &p, true, nil
+}
+
+// check looks at the values that come with the change; what a file already carried is not judged
+// again.
+func (c Change) check(p Proxy) error {
+	switch {
+	case c.Type != nil && !isType(p.Type):
+		return fmt.Errorf("type is none of %s", strings.Join(Types[:], ", "))
+	case c.IP != nil && !isHost(p.IP):
+		return errors.New("ip is neither an IPv4 address nor a host name")
+	case c.Port != nil && !isPort(p.Port):
+		return errors.New("port is not between 1 and 65535")
+	case c.DNS != nil && p.DNS != "" && !IsDNS(p.DNS):
+		return errors.New("dns is not ADDRESS:PORT")
+	}
+	for _, text := range [...]*string{c.Login, c.Password} {
+		if text != nil && !isText(*text) {
+			return errors.New("login or password is a text that redsocks.conf cannot carry")
+		}
+	}
+	if p.Type == "socks5" && max(len(p.Login), len(p.Password)) > 255 {
+		return errors.New("login and password of a socks5 proxy have at most 255 bytes")
+	}
+	return nil
+}
+
+func isType(s string) bool {
+	for _, t := range Types {
+		if s == t {
+			return true
+		}
+	}
+	return false
+}
+
+func isPort(n int) bool { return n >= 1 && n <= 65535 }
+
+// IsDNS tells whether s is ADDRESS:PORT.
+func IsDNS(s string) bool {
+	host, port, _ := strings.Cut(s, ":")
+	return isHost(host) && isPort(number(port))
+}
+
+// number reads digits; anything else, and what is far out of range, is -1.
+func number(s string) int {
+	if s == "" || len(s) > 9 || strings.Trim(s, "0123456789") != "" {
+		return -1
+	}
+	n, _ := strconv.Atoi(s)
+	return n
+}
+
+// isText tells whether s survives the way into the file and back. Its characters are looked at, and
+// redsocks takes some texts for its own marks, quoted or not.
+func isText(s string) bool {
+	for _, c := range s {
+		if unicode.IsControl(c) || c == utf8.RuneError {
+			return false
+		}
+	}
+	return !isMark(s)
+}
+
+// isHost tells whether s is an IPv4 address or a host name. What looks like an address but is none,
+// such as 10.1 or 300.1.1.1, is not taken for a name.
+func isHost(s string) bool {
+	labels := strings.Split(s, ".")
+	if strings.Trim(labels[len(labels)-1], "0123456789") == "" {
+		return isIPv4(labels)
+	}
+	for _, label := range labels {
+		if !isLabel(label) {
+			return false
+		}
+	}
+	return len(s) <= 253
+}
+
+func isIPv4(labels []string) bool {
+	for _, label := range labels {
+		if n := number(label); n < 0 || n > 255 || len(label) > 1 && label[0] == '0' {
+			return false
+		}
+	}
+	return len(labels) == 4
+}
+
+// isLabel allows the underscore, which names of hosts must not have but names in DNS do.
+func isLabel(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isLetter(c) && !isDigit(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 63 && s[0] != '-' && s[len(s)-1] != '-'
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// checkEntry takes an IPv4 address, a host name or a subnet as ADDRESS/BITS or ADDRESS/MASK: what the
+// host's firewall takes as a destination. A line of the file holds exactly one.
+func checkEntry(s string) error {
+	host, mask, subnet := strings.Cut(s, "/")
+	bits := number(mask)
+	switch labels := strings.Split(host, "."); {
+	case subnet && isIPv4(labels) && (bits >= 0 && bits <= 32 || isIPv4(strings.Split(mask, "."))):
+		return nil
+	case !subnet && isHost(host):
+		return nil
+	}
+	return fmt.Errorf("noProxy: %q is neither an IPv4 address nor a subnet", s)
+}
