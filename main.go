@@ -24,8 +24,10 @@ import (
 	"resin-supervisor/api"
 	"resin-supervisor/api/client"
 	"resin-supervisor/arm/board"
+	"resin-supervisor/arm/led"
 	"resin-supervisor/build/version"
 	"resin-supervisor/hostos"
+	"resin-supervisor/hostos/dbus"
 	"resin-supervisor/ping"
 	"resin-supervisor/update"
 	"resin-supervisor/update/cloud"
@@ -100,7 +102,7 @@ const (
 // environment is the container contract of the supervisor (spec/cloud.md 0.4).
 type environment struct {
 	socket, port, root, boot, data, config, osRelease, macs, vpn, stateDir string
-	image, container, extraCerts, ownCert                                  string
+	image, container, extraCerts, ownCert, led, bus                        string
 }
 
 // readEnvironment takes empty values, and the words null and undefined, for unset.
@@ -130,6 +132,8 @@ func readEnvironment(get func(string) string) environment {
 		container:  value("SUPERVISOR_CONTAINER_ID", ""),
 		extraCerts: value("NODE_EXTRA_CA_CERTS", ""),
 		ownCert:    value("BALENA_ROOT_CA", ""),
+		led:        value("LED_FILE", ""),
+		bus:        value("DBUS_SYSTEM_BUS_ADDRESS", ""),
 	}
 }
 
@@ -202,6 +206,8 @@ func daemon(e environment) error {
 	d.readHost()
 	containers := engine.New(e.socket)
 	pipe := d.openLog(containers, docs)
+	d.light = led.New(e.led, log)
+	d.HostConfig = hostos.NewHostConfig(config, e.root, e.boot, d.restartProxy, log)
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
@@ -226,7 +232,7 @@ func daemon(e environment) error {
 	d.cloud = d.heartbeat(ctx)
 	d.cloud.Enable(manager.Settings().ConnectivityCheck)
 	var parts sync.WaitGroup
-	parts.Go(func() { d.cloud.Run(ctx) })
+	parts.Go(func() { d.cloud.Run(ctx); d.light.Close() })
 	pipe.Say("Supervisor starting", false)
 	parts.Go(func() { pipe.Run(ctx) })
 	parts.Go(func() { manager.Run(ctx) })
@@ -259,6 +265,7 @@ func untilSignal(ctx context.Context, stop func(), parts *sync.WaitGroup) error 
 // device answers what is known of this device, from memory.
 type device struct {
 	environment
+	*hostos.HostConfig
 	config   *hostos.Config
 	port     int
 	log      zerolog.Logger
@@ -269,6 +276,7 @@ type device struct {
 	cloud    *ping.Heartbeat
 	manager  *update.Manager
 	gauge    hostos.Gauge
+	light    *led.LED
 }
 
 func (d *device) readHost() {
@@ -288,6 +296,7 @@ func (d *device) readHost() {
 func (d *device) heartbeat(ctx context.Context) *ping.Heartbeat {
 	o := ping.Options{Changed: func(connected bool) {
 		d.log.Info().Bool("connected", connected).Msg("connectivity of the cloud API")
+		d.light.Lost(!connected)
 	}}
 	if o.Host, o.Port = d.config.Get().CloudAddress(); o.Host == "" {
 		return ping.New(o)
@@ -297,6 +306,20 @@ func (d *device) heartbeat(ctx context.Context) *ping.Heartbeat {
 		d.log.Warn().Err(err).Msg("state of the VPN is not known, it counts as down")
 	}
 	return ping.New(o)
+}
+
+// Blink and EnablePing are asked for by the API.
+func (d *device) Blink()             { d.light.Identify() }
+func (d *device) EnablePing(on bool) { d.cloud.Enable(on) }
+
+// restartProxy makes the host take up its proxy settings; one without systemd does so at its next start.
+func (d *device) restartProxy() error {
+	err := hostos.RestartProxy(context.Background(), dbus.New(d.bus, filepath.Join(d.root, "run/dbus/system_bus_socket")))
+	if errors.Is(err, hostos.ErrNoUnits) {
+		d.log.Warn().Err(err).Msg("proxy settings take effect at the next start of the host")
+		return nil
+	}
+	return err
 }
 
 func (d *device) exists(path string) bool {

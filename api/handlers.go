@@ -41,16 +41,20 @@ func newHandlers(apps Apps, keys Keys, device Device, actions int) *handlers {
 // act runs an action to its end and answers with then, or with what went wrong. Only so many run
 // at once that reads always find a free connection.
 func (h *handlers) act(action func(context.Context) error, then func() Answer) Answer {
-	select {
-	case h.actions <- struct{}{}:
-		defer func() { <-h.actions }()
-	default:
-		return fail(fasthttp.StatusServiceUnavailable, textBusy)
-	}
-	if err := action(h.life); err != nil {
+	if err := h.carryOut(action); err != nil {
 		return problem(err)
 	}
 	return then()
+}
+
+func (h *handlers) carryOut(action func(context.Context) error) error {
+	select {
+	case h.actions <- struct{}{}:
+		defer func() { <-h.actions }()
+		return action(h.life)
+	default:
+		return view.Refusal(textBusy)
+	}
 }
 
 // problem is the answer to a failed action: E4 for a lock, E5 for the rest

@@ -38,6 +38,7 @@ type memory struct {
 	entered chan struct{} // actions say so, when set
 	target  []byte
 	made    int
+	host    memoryHost
 }
 
 func newMemory() *memory {
@@ -186,6 +187,13 @@ func (m *memory) StopService(ctx context.Context, id int, service string, force 
 
 func (m *memory) RestartService(ctx context.Context, id int, service string, force bool) error {
 	return m.note(ctx, "restart %d %s %v", id, service, force)
+}
+
+func (m *memory) WithAllLocks(ctx context.Context, force bool, f func() error) error {
+	if err := m.note(ctx, "locks %v", force); err != nil {
+		return err
+	}
+	return f()
 }
 
 func (m *memory) SetLocalTarget(body []byte) error {

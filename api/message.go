@@ -14,9 +14,10 @@ const (
 	textNotInTarget    = "Service does not exist in target release"                             // S8
 	textNoService      = "serviceName or imageId parameters were not provided or the app is " + // S9
 		"multi-container. Use the v2 service action endpoints."
-	textAppUnavailable = "Application is not available"          // S14
-	textServiceName    = "Could not find service with that name" // S19
-	textAppNotThere    = "App not found: an app needs to be " +  // S6
+	textAppUnavailable = "Application is not available"                         // S14
+	textServiceName    = "Could not find service with that name"                // S19
+	textHostConfig     = "Could not parse host config input to a valid format:" // S22
+	textAppNotThere    = "App not found: an app needs to be " +                 // S6
 		"installed for this endpoint to work.\n\t" +
 		"If you've recently moved this device from another app,\n\t" +
 		"please push an app and wait for it to be installed first."

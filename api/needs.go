@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"resin-supervisor/hostos/redsocks"
 	"resin-supervisor/update/view"
 )
 
@@ -21,6 +22,8 @@ type Apps interface {
 	StartService(ctx context.Context, appID int, service string) error
 	StopService(ctx context.Context, appID int, service string, force bool) error
 	RestartService(ctx context.Context, appID int, service string, force bool) error
+	// WithAllLocks runs f while it holds the update locks of every app on the device.
+	WithAllLocks(ctx context.Context, force bool, f func() error) error
 	// SetLocalTarget stores a target state of local mode. It may keep body. It returns
 	// *view.InvalidTargetError or view.ErrNotLocalMode when it refuses.
 	SetLocalTarget(body []byte) error
@@ -39,11 +42,30 @@ type Keys interface {
 	Regenerate(key string) (string, error)
 }
 
-// Device is what the API asks about the device itself; both calls answer from memory.
+// Device is what the API asks about the device itself.
 type Device interface {
+	// Facts and Healthy answer from memory.
 	Facts() DeviceFacts
 	Healthy() bool
 	Vitals() Vitals
+	// Blink shows a person which device this is, for 15 s from now (spec/device-api.md 2.3).
+	Blink()
+	// EnablePing switches the check of the way to the cloud (spec/device-api.md 2.9).
+	EnablePing(on bool)
+	Host
+}
+
+// Host is what the API asks of the settings of the host.
+type Host interface {
+	// Hostname is the name the host goes by now.
+	Hostname() (string, error)
+	// Proxy is the proxy that is set up and what is reached without it; nil when there is none,
+	// and an empty one when what is set up cannot be used.
+	Proxy() (p *redsocks.Proxy, noProxy []string, err error)
+	// CheckHost is a redsocks.Refused when SetHost would refuse the change.
+	CheckHost(hostname *string, proxy redsocks.Change) error
+	// SetHost changes the name, unless nil, and the proxy. A redsocks.Refused changed nothing.
+	SetHost(hostname *string, proxy redsocks.Change) error
 }
 
 // Vitals is what is measured at the moment of asking.

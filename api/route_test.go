@@ -43,7 +43,7 @@ func TestEveryRouteKeepsTheDoor(t *testing.T) {
 	}
 	for _, row := range routes {
 		if row.body == ignored && !row.scope.open {
-			if got := r.do(globalTestKey, row.method, concrete(row), "{bad"); got.status != 200 {
+			if got := r.do(globalTestKey, row.method, concrete(row), "{bad"); got.status/100 != 2 {
 				t.Errorf("%s with an ignored body: %v", row.path, got)
 			}
 		}

@@ -25,6 +25,11 @@ var routes = []route{
 
 	{"GET", "/v1/healthy", open, ignored, (*handlers).healthy},
 	{"GET", "/v1/device", anyKey, parsed, (*handlers).device},
+	{"GET", "/v1/device/host-config", anyKey, parsed, (*handlers).hostConfig},
+	{"PATCH", "/v1/device/host-config", anyKey, parsed, (*handlers).setHostConfig},
+	{"POST", "/v1/blink", anyKey, ignored, (*handlers).blink},
+	{"POST", "/v1/tcp-ping", anyKey, ignored, (*handlers).enablePing},
+	{"DELETE", "/v1/tcp-ping", anyKey, ignored, (*handlers).disablePing},
 	{"POST", "/v1/update", anyKey, parsed, (*handlers).update},
 	{"POST", "/v1/restart", restartBody, parsed, (*handlers).restartV1},
 	{"POST", "/v1/purge", purgeBody, parsed, (*handlers).purgeV1},

@@ -26,12 +26,6 @@ type HostConfig struct {
 	mu      sync.Mutex // from reading the files to replacing them
 }
 
-// Proxy is the proxy as it is set up; the zero Proxy when redsocks.conf is there and unusable.
-type Proxy struct {
-	redsocks.Proxy
-	NoProxy []string // addresses and subnets that are reached directly
-}
-
 // NewHostConfig are the settings of the host whose root and boot partition are mounted at root and
 // boot. After a change of the proxy it calls restart, unless nil, for the services of the host that
 // put it into effect.
@@ -51,66 +45,65 @@ func (h *HostConfig) noProxyFile() string {
 // has applied it. The error wraps the system error.
 func (h *HostConfig) Hostname() (string, error) { return ReadHostname(h.root) }
 
-// Proxy is the proxy that is set up, nil when none is. The error wraps the system error.
-func (h *HostConfig) Proxy() (*Proxy, error) {
+// Proxy is the proxy that is set up and what is reached without it; nil when none is, and an empty
+// one when redsocks could not use its file. The error wraps the system error.
+func (h *HostConfig) Proxy() (p *redsocks.Proxy, noProxy []string, err error) {
 	conf, there, err := readIfThere(h.confFile())
 	if err != nil || !there {
-		return nil, err
+		return nil, nil, err
 	}
-	p := &Proxy{}
-	if read := redsocks.Parse(conf); read != nil {
-		p.Proxy = *read
+	if p = redsocks.Parse(conf); p == nil {
+		p = &redsocks.Proxy{}
 	}
 	direct, _, err := readIfThere(h.noProxyFile())
-	p.NoProxy = redsocks.ParseNoProxy(direct)
-	return p, err
+	return p, redsocks.ParseNoProxy(direct), err
 }
 
-// RefusedError says which setting was refused; nothing has changed then.
-type RefusedError struct{ error }
+// CheckHost is a redsocks.Refused when SetHost would refuse the change as things are, and an error of
+// the system when that cannot be told.
+func (h *HostConfig) CheckHost(hostname *string, proxy redsocks.Change) error {
+	_, _, err := h.plan(hostname, proxy)
+	return err
+}
 
-// Set changes the name of the host, unless nil, and its proxy. An empty name is the first 7
-// characters of the uuid. The error is a *RefusedError when a value cannot be had, else one of the
+// SetHost changes the name of the host, unless nil, and its proxy. An empty name is the first 7
+// characters of the uuid. The error is a redsocks.Refused when a value cannot be had, else one of the
 // system, after which a part may have changed.
-func (h *HostConfig) Set(hostname *string, proxy redsocks.Change) error {
+func (h *HostConfig) SetHost(hostname *string, proxy redsocks.Change) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	err := h.set(hostname, proxy)
-	if refused := (*RefusedError)(nil); err != nil && !errors.As(err, &refused) {
-		h.log.Error().Err(err).Msg("the host's configuration could not be changed")
+	result, changed, err := h.plan(hostname, proxy)
+	if err != nil {
+		return err
+	}
+	if hostname != nil {
+		err = h.config.Update(map[string]any{"hostname": *hostname})
+	}
+	if err == nil && !proxy.Nothing() {
+		err = h.write(result, changed, proxy)
+		if err == nil && h.restart != nil {
+			err = h.restart()
+		}
+	}
+	if err != nil {
+		h.log.Error().Err(err).Msg("configuration of the host could not be changed")
 	}
 	return err
 }
 
-func (h *HostConfig) set(hostname *string, proxy redsocks.Change) error {
-	if hostname != nil && *hostname != "" && !IsHostname(*hostname) {
-		return &RefusedError{errors.New("hostname is not a host name")}
+// plan finds what redsocks.conf becomes; changed is false when it stays.
+func (h *HostConfig) plan(hostname *string, proxy redsocks.Change) (result *redsocks.Proxy, changed bool, err error) {
+	if hostname != nil && *hostname != "" && !isHostname(*hostname) {
+		return nil, false, redsocks.Refused("network.hostname is not a host name")
 	}
 	if proxy.Nothing() {
-		return h.setHostname(hostname)
+		return nil, false, nil
 	}
 	conf, _, err := readIfThere(h.confFile())
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	result, changed, err := proxy.Over(redsocks.Parse(conf))
-	if err != nil {
-		return &RefusedError{err}
-	}
-	if err := h.setHostname(hostname); err != nil {
-		return err
-	}
-	if err := h.write(result, changed, proxy); err != nil || h.restart == nil {
-		return err
-	}
-	return h.restart()
-}
-
-func (h *HostConfig) setHostname(name *string) error {
-	if name == nil {
-		return nil
-	}
-	return h.config.Update(map[string]any{"hostname": *name})
+	return proxy.Over(redsocks.Parse(conf))
 }
 
 // write puts the exceptions in place before a proxy that has them, and takes them away after it. Both
@@ -165,9 +158,9 @@ func readIfThere(path string) (text string, there bool, err error) {
 	return string(data), err == nil, err // the error names operation and path
 }
 
-// IsHostname tells whether name is one that a host can have: labels of letters, digits and hyphens,
+// isHostname tells whether name is one that a host can have: labels of letters, digits and hyphens,
 // at most 63 characters each and 64 in all, which is what the kernel keeps.
-func IsHostname(name string) bool {
+func isHostname(name string) bool {
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false

@@ -3,8 +3,6 @@
 package redsocks
 
 import (
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -45,12 +43,18 @@ func (c Change) names() bool {
 	return c.Type != nil || c.IP != nil || c.Port != nil || c.Login != nil || c.Password != nil
 }
 
+// Refused says which value was refused and why; nothing has changed then.
+type Refused string
+
+// Error is the message for the client.
+func (r Refused) Error() string { return string(r) }
+
 // ErrIncomplete refuses a proxy that lacks what every proxy needs.
-var ErrIncomplete = errors.New("a proxy needs type, ip and port")
+const ErrIncomplete Refused = "a proxy needs type, ip and port"
 
 // Over lays c over the present proxy, nil for none, and returns what is then to be written: nil when
-// there is no proxy then, and changed false when redsocks.conf stays as it is. The error says which
-// value is refused; NoProxy is checked too.
+// there is no proxy then, and changed false when redsocks.conf stays as it is. The error is a Refused;
+// NoProxy is checked too.
 func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
 	if c.Clear {
 		return nil, true, nil
@@ -94,21 +98,21 @@ func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
 func (c Change) check(p Proxy) error {
 	switch {
 	case c.Type != nil && !isType(p.Type):
-		return fmt.Errorf("type is none of %s", strings.Join(Types[:], ", "))
+		return Refused("type is none of " + strings.Join(Types[:], ", "))
 	case c.IP != nil && !isHost(p.IP):
-		return errors.New("ip is neither an IPv4 address nor a host name")
+		return Refused("ip is neither an IPv4 address nor a host name")
 	case c.Port != nil && !isPort(p.Port):
-		return errors.New("port is not between 1 and 65535")
+		return Refused("port is not between 1 and 65535")
 	case c.DNS != nil && p.DNS != "" && !IsDNS(p.DNS):
-		return errors.New("dns is not ADDRESS:PORT")
+		return Refused("dns is not ADDRESS:PORT")
 	}
 	for _, text := range [...]*string{c.Login, c.Password} {
 		if text != nil && !isText(*text) {
-			return errors.New("login or password is a text that redsocks.conf cannot carry")
+			return Refused("login or password is a text that redsocks.conf cannot carry")
 		}
 	}
 	if p.Type == "socks5" && max(len(p.Login), len(p.Password)) > 255 {
-		return errors.New("login and password of a socks5 proxy have at most 255 bytes")
+		return Refused("login and password of a socks5 proxy have at most 255 bytes")
 	}
 	return nil
 }
@@ -199,5 +203,5 @@ func checkEntry(s string) error {
 	case !subnet && isHost(host):
 		return nil
 	}
-	return fmt.Errorf("noProxy: %q is neither an IPv4 address nor a subnet", s)
+	return Refused("noProxy: " + strconv.Quote(s) + " is neither an IPv4 address nor a subnet")
 }
