@@ -20,6 +20,7 @@ import (
 // memory is a device with one app and one key.
 type memory struct {
 	api.Apps
+	api.Device
 	sick bool
 }
 
