@@ -231,6 +231,9 @@ func daemon(e environment) error {
 	d.network = hostos.WatchNetwork(ctx, e.macs, log)
 	d.cloud = d.heartbeat(ctx)
 	d.cloud.Enable(manager.Settings().ConnectivityCheck)
+	if err := config.Watch(ctx, d.becomes(stop), log); err != nil {
+		log.Warn().Err(err).Msg("changes of config.json by others are not seen")
+	}
 	var parts sync.WaitGroup
 	parts.Go(func() { d.cloud.Run(ctx); d.light.Close() })
 	pipe.Say("Supervisor starting", false)

@@ -24,7 +24,9 @@ type Config struct {
 	path     string
 	editing  sync.Mutex // from reading the file to replacing it; readers of settings never wait
 	settings atomic.Pointer[Settings]
-	follow   []func() // guarded by editing
+	follow   []func()                   // guarded by editing
+	foreign  func(before, now Settings) // the same: told of what others changed
+	present  bool                       // the same: the file was there
 }
 
 // OpenConfig reads the file. One that cannot be read, parsed or understood is an error that names
@@ -51,7 +53,7 @@ func (c *Config) Reload() error {
 	defer c.editing.Unlock()
 	_, settings, err := c.read()
 	if err == nil {
-		c.adopt(settings)
+		c.found(settings)
 	}
 	return err
 }
@@ -61,6 +63,14 @@ func (c *Config) Follow(f func()) {
 	c.editing.Lock()
 	defer c.editing.Unlock()
 	c.follow = append(c.follow, f)
+}
+
+// found takes over what is in the file without our doing. The caller holds editing.
+func (c *Config) found(s Settings) {
+	if before := c.settings.Load(); before != nil && *before != s && c.foreign != nil {
+		c.foreign(*before, s)
+	}
+	c.adopt(s)
 }
 
 // adopt makes settings the ones that Get returns. The caller holds editing.
@@ -130,6 +140,7 @@ func (c *Config) edit(decide func(Settings) map[string]any) error {
 	if err != nil {
 		return err
 	}
+	c.found(settings)
 	changed, err := doc.merge(decide(settings))
 	if err != nil {
 		return fmt.Errorf("change %s: %w", c.path, err)
@@ -145,11 +156,11 @@ func (c *Config) edit(decide func(Settings) map[string]any) error {
 
 func (c *Config) read() (document, Settings, error) {
 	data, err := os.ReadFile(c.path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !c.present {
 		data, err = []byte("{}"), nil
 	}
 	if err != nil {
-		return nil, Settings{}, err // names operation and path
+		return nil, Settings{}, err // names operation and path; a file that went must not be made anew without its keys
 	}
 	doc, err := parseDocument(data)
 	if err != nil {
@@ -159,6 +170,8 @@ func (c *Config) read() (document, Settings, error) {
 	if err != nil {
 		return nil, Settings{}, fmt.Errorf("read %s: %w", c.path, err)
 	}
+	_, err = os.Stat(c.path)
+	c.present = c.present || err == nil
 	return doc, settings, nil
 }
 
