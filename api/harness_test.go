@@ -196,6 +196,14 @@ func (m *memory) WithAllLocks(ctx context.Context, force bool, f func() error) e
 	return f()
 }
 
+func (m *memory) Reboot(ctx context.Context, force bool) error {
+	return m.note(ctx, "reboot %v", force)
+}
+
+func (m *memory) Shutdown(ctx context.Context, force bool) error {
+	return m.note(ctx, "shutdown %v", force)
+}
+
 func (m *memory) SetLocalTarget(body []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

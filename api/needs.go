@@ -24,6 +24,10 @@ type Apps interface {
 	RestartService(ctx context.Context, appID int, service string, force bool) error
 	// WithAllLocks runs f while it holds the update locks of every app on the device.
 	WithAllLocks(ctx context.Context, force bool, f func() error) error
+	// Reboot and Shutdown return when the device is about to go down, *view.LockedError when a
+	// lock or an update of the host forbids it.
+	Reboot(ctx context.Context, force bool) error
+	Shutdown(ctx context.Context, force bool) error
 	// SetLocalTarget stores a target state of local mode. It may keep body. It returns
 	// *view.InvalidTargetError or view.ErrNotLocalMode when it refuses.
 	SetLocalTarget(body []byte) error

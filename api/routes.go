@@ -33,6 +33,8 @@ var routes = []route{
 	{"POST", "/v1/update", anyKey, parsed, (*handlers).update},
 	{"POST", "/v1/restart", restartBody, parsed, (*handlers).restartV1},
 	{"POST", "/v1/purge", purgeBody, parsed, (*handlers).purgeV1},
+	{"POST", "/v1/reboot", anyKey, parsed, (*handlers).reboot},
+	{"POST", "/v1/shutdown", anyKey, parsed, (*handlers).shutdown},
 	{"GET", "/v1/apps/:appId", readPath, parsed, (*handlers).app},
 	{"POST", "/v1/apps/:appId/start", singlePath, parsed, (*handlers).startApp},
 	{"POST", "/v1/apps/:appId/stop", singlePath, parsed, (*handlers).stopApp},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -145,6 +146,10 @@ func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 			_ = r.take()
 		case "/v1/update":
 			wantReply(t, got, 204, "")
+		case "/v1/reboot", "/v1/shutdown": // whether apps must be known first is for the update loop to say
+			if got.status != 202 {
+				t.Errorf("%s: %v", path, got)
+			}
 		case "/v1/regenerate-api-key":
 			if got.status != 200 {
 				t.Errorf("%s: %v", path, got)
@@ -156,7 +161,7 @@ func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 			wantFailure(t, got, 503, down)
 		}
 	}
-	if asked := r.take(); asked != "update false false" {
+	if asked := r.take(); asked != "update false false; reboot false; shutdown false" {
 		t.Errorf("asked for %s", asked)
 	}
 }
@@ -284,6 +289,28 @@ func TestFailuresOfActions(t *testing.T) {
 			"/v2/applications/12/restart-service": `{"serviceName":"web"}`,
 		} {
 			wantFailure(t, r.do(globalTestKey, "POST", path, body), c.status, c.text)
+		}
+	}
+}
+
+func TestRebootAndShutdown(t *testing.T) {
+	r := start(t)
+	for _, c := range []struct {
+		path, body    string
+		err           error
+		status        int
+		answer, asked string
+	}{
+		{"/v1/reboot", ``, nil, 202, `{"Data":"OK","Error":""}`, "reboot false"},
+		{"/v1/shutdown", `{"force":true}`, nil, 202, `{"Data":"OK","Error":""}`, "shutdown true"},
+		{"/v1/reboot", `{}`, &view.LockedError{Text: "Waiting for Host OS update to finish"}, 423,
+			`{"Data":"","Error":"Waiting for Host OS update to finish"}`, "reboot false"},
+		{"/v1/shutdown", `{}`, errors.New("Logind unavailable"), 500, `{"Data":"","Error":"Logind unavailable"}`, "shutdown false"},
+	} {
+		r.err = c.err
+		got := r.do(keyOfA, "POST", c.path, c.body)
+		if did := r.take(); got.status != c.status || got.body != c.answer || got.kind != typeJSON || did != c.asked {
+			t.Errorf("%s %s: %v and %q", c.path, c.body, got, did)
 		}
 	}
 }

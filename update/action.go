@@ -82,6 +82,9 @@ func (l *loop) enter(appID int, a *action) error {
 	if !cur.Synced {
 		return view.ErrEngineDown
 	}
+	if l.leaving != nil {
+		return view.ErrLeaving
+	}
 	was, ok := l.restorable(cur, appID)
 	if !ok {
 		return notInState(appID)

@@ -28,6 +28,7 @@ type executor struct {
 	book   *book
 	auth   func(registry string) *doc.AuthConfig
 	reboot reboot
+	goDown func(ctx context.Context, force bool) error // reboots the device
 	deltas Deltas
 	local  *localMode
 	// settings are those in effect; storeSettings makes config.json say the same.
@@ -88,6 +89,8 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 		return x.local.enter(ctx)
 	case plan.LeaveLocal:
 		return x.local.leave(ctx)
+	case plan.Reboot:
+		return x.goDown(ctx, force)
 	case plan.SetCommit:
 		return x.book.commit(s.AppUUID, s.Commit, s.Source)
 	case plan.RollBack:

@@ -41,6 +41,7 @@ type loop struct {
 	kept     map[string]time.Time   // images (reference, tag or id) that the engine refused to remove, and when
 	image    target.Reference       // the agent's own
 	noSpace  bool                   // the engine's storage was full, and room is still to be made
+	leaving  *departure             // nil unless the device is about to go down: no step begins then
 	reboot   bool                   // the request for a reboot was made since the last one
 	firmware bool                   // the volume of extra firmware was prepared
 	noted    map[string]*target.App // apps (uuid) whose settled form the book holds
@@ -140,6 +141,9 @@ func (l *loop) call(ctx context.Context, f func()) error {
 func (l *loop) pass(ctx context.Context) time.Time {
 	cur := l.cell.load()
 	l.status.next = time.Time{}
+	if l.leaving != nil {
+		return time.Time{}
+	}
 	if next, settled := l.configure(ctx, cur); !settled {
 		l.status.next = next
 		return next

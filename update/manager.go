@@ -46,6 +46,7 @@ type Options struct {
 	NoteFirmware func(volume string) error
 	Booted       time.Time // when the device booted
 	Breadcrumb   string    // file by which a release asks for a reboot
+	Power        Power     // the way to the host for a reboot
 	// Say puts a message of the agent into the device's log (spec/cloud.md 5.5). It must not wait; nil
 	// means that nobody listens.
 	Say func(text string, stderr bool)
@@ -63,6 +64,7 @@ type Manager struct {
 	loop    *loop
 	exec    *executor
 	targets *targets
+	power   Power
 	log     zerolog.Logger
 
 	life   context.Context // ends when Run does; calls from outside that outlive their caller use it
@@ -86,7 +88,7 @@ func New(o Options) (*Manager, error) {
 		return nil, err
 	}
 	say, sources := voiceOf(o.Say), &attacher{attach: o.Attach}
-	m := &Manager{engine: o.Engine, cell: b.cell, targets: t, log: o.Log, rest: newRest()}
+	m := &Manager{engine: o.Engine, power: o.Power, cell: b.cell, targets: t, log: o.Log, rest: newRest()}
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
@@ -110,6 +112,7 @@ func New(o Options) (*Manager, error) {
 			sources.show(b.cell.load())
 		},
 	}
+	m.exec.goDown = m.rebootToApply
 	m.life, m.ending = context.WithCancel(context.Background())
 	m.loop.resolve.target = t.active()
 	m.loop.config = configuration{changed: m.configured(o.Configured)}

@@ -5,6 +5,19 @@ import (
 	"strings"
 )
 
+// LogindReady tells why logind cannot be asked for anything, nil when it can. It is started for
+// that where it does not run.
+func (b *Bus) LogindReady(ctx context.Context) error {
+	_, err := b.Do(ctx, Call{
+		Service: "org.freedesktop.login1", Path: "/org/freedesktop/login1",
+		Interface: "org.freedesktop.DBus.Peer", Method: "Ping",
+	})
+	if IsError(err, "org.freedesktop.DBus.Error.UnknownMethod") {
+		return nil // somebody is there
+	}
+	return err
+}
+
 // Reboot asks logind to reboot the device. The error wraps *Error when logind refused.
 func (b *Bus) Reboot(ctx context.Context) error { return b.logind(ctx, "Reboot") }
 

@@ -83,7 +83,20 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 	if o.NoSpace && len(removals) > 0 {
 		room, full = 0, "room is made first"
 	}
-	return boundPulls(cur, append(steps, removals...), room, full)
+	return reboot(cur, boundPulls(cur, append(steps, removals...), room, full), &o)
+}
+
+// reboot adds the reboot that was asked for once nothing else is left to do (spec/engine.md 5.2).
+func reboot(cur *current.State, steps []Step, o *Options) []Step {
+	if !o.RebootRequired || len(cur.Pulls)+len(o.Busy)+len(o.Intermediate) > 0 {
+		return steps
+	}
+	for _, s := range steps {
+		if s.Kind != Wait {
+			return steps
+		}
+	}
+	return append(steps, Step{Kind: Reboot, Key: "reboot", Reason: "changes are applied at the next boot"})
 }
 
 // app is one app with everything current and wanted of it: all that its planning may see.

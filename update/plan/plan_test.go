@@ -344,7 +344,17 @@ func TestRequiresReboot(t *testing.T) {
 	w.want("require reboot app shop service web")
 	w.opts.RebootRequired = true
 	w.want("release lock app shop")
-	w.opts.Booted = c.CreatedAt.Add(time.Second)
+	delete(w.opts.Held, "u1")
+	w.want("reboot device")
+	w.cur.Pulls = map[string]current.Pull{"x": {}}
+	w.want()
+	w.cur.Pulls, w.opts.Busy = nil, map[string]bool{"u2": true}
+	w.want()
+	w.opts.Busy, w.opts.Intermediate = nil, map[string]string{"u2": "a restart was asked for"}
+	w.want()
+	w.opts.Intermediate = nil
+	w.opts.Booted, w.opts.RebootRequired = c.CreatedAt.Add(time.Second), false
+	held(w)
 	w.want("start app shop service web")
 	if w.next()[0].Hold {
 		t.Error("it is held after the reboot")

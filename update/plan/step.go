@@ -37,6 +37,7 @@ const (
 	Start         Kind = "start"          // create where missing, join networks, start
 	HandOver      Kind = "handover"       // start the new container beside the old one
 	RequireReboot Kind = "require reboot" // say that containers start at the next boot only
+	Reboot        Kind = "reboot"         // of the device, all else being done
 	RollBack      Kind = "roll back"      // give up the release and go back to the one before
 	SetCommit     Kind = "set commit"     // the release is fully applied
 	Set           Kind = "configure"      // make the settings those of the configuration
@@ -97,6 +98,8 @@ func (s Step) Subject() string {
 	switch s.Kind {
 	case Set, EnterLocal, LeaveLocal:
 		b.WriteString("configuration")
+	case Reboot:
+		b.WriteString("device")
 	case Fetch, Save, RemoveImage, CleanUp:
 		add("image", s.Image)
 	case CreateVolume:

@@ -82,8 +82,8 @@ func TestTimeIsNotUpBeforeTheReboot(t *testing.T) {
 		c.CreatedAt = time.Unix(2000, 0)
 	}
 	w.opts.Booted = time.Unix(1999, 0)
-	w.want("wait app shop")
-	w.opts.Booted = time.Unix(2001, 0)
+	w.want("wait app shop", "reboot device")
+	w.opts.Booted, w.opts.RebootRequired = time.Unix(2001, 0), false
 	w.want("roll back app shop release c2")
 }
 
