@@ -102,7 +102,8 @@ const (
 // environment is the container contract of the supervisor (spec/cloud.md 0.4).
 type environment struct {
 	socket, port, root, boot, data, config, osRelease, macs, vpn, stateDir string
-	image, container, extraCerts, ownCert, led, bus                        string
+	image, container, extraCerts, ownCert, led, state                      string
+	bus                                                                    *dbus.Bus
 }
 
 // readEnvironment takes empty values, and the words null and undefined, for unset.
@@ -115,11 +116,11 @@ func readEnvironment(get func(string) string) environment {
 			return v
 		}
 	}
-	boot := value("BOOT_MOUNTPOINT", "/mnt/boot")
+	boot, root := value("BOOT_MOUNTPOINT", "/mnt/boot"), value("ROOT_MOUNTPOINT", "/mnt/root")
 	return environment{
 		socket:    strings.TrimPrefix(value("DOCKER_SOCKET", "/var/run/docker.sock"), "unix://"),
 		port:      value("LISTEN_PORT", ""),
-		root:      value("ROOT_MOUNTPOINT", "/mnt/root"),
+		root:      root,
 		boot:      boot,
 		data:      value("DATA_MOUNTPOINT", "/mnt/data"),
 		config:    value("CONFIG_MOUNT_POINT", filepath.Join(boot, "config.json")),
@@ -128,12 +129,14 @@ func readEnvironment(get func(string) string) environment {
 		vpn:       value("VPN_STATUS_PATH", "/mnt/root/run/openvpn/vpn_status"),
 		stateDir:  value("SUPERVISOR_STATE_DIR", "/data"),
 
+		state: value("STATE_MOUNTPOINT", "/mnt/state"),
+		bus: dbus.New(value("DBUS_SYSTEM_BUS_ADDRESS", ""),
+			"/run/dbus/system_bus_socket", filepath.Join(root, "run/dbus/system_bus_socket")),
 		image:      value("SUPERVISOR_IMAGE", ""),
 		container:  value("SUPERVISOR_CONTAINER_ID", ""),
 		extraCerts: value("NODE_EXTRA_CA_CERTS", ""),
 		ownCert:    value("BALENA_ROOT_CA", ""),
 		led:        value("LED_FILE", ""),
-		bus:        value("DBUS_SYSTEM_BUS_ADDRESS", ""),
 	}
 }
 
@@ -214,7 +217,7 @@ func daemon(e environment) error {
 		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), Container: e.container, Endpoint: config.Get().APIEndpoint,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
-		Image: d.ownImage(), Deltas: d.deltas(), NoteFirmware: config.NoteFirmwareVolume,
+		Image: d.ownImage(), Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
 	})
 	if err != nil {
 		return err
@@ -317,12 +320,19 @@ func (d *device) EnablePing(on bool) { d.cloud.Enable(on) }
 
 // restartProxy makes the host take up its proxy settings; one without systemd does so at its next start.
 func (d *device) restartProxy() error {
-	err := hostos.RestartProxy(context.Background(), dbus.New(d.bus, filepath.Join(d.root, "run/dbus/system_bus_socket")))
+	err := hostos.RestartProxy(context.Background(), d.bus)
 	if errors.Is(err, hostos.ErrNoUnits) {
 		d.log.Warn().Err(err).Msg("proxy settings take effect at the next start of the host")
 		return nil
 	}
 	return err
+}
+
+// power is the way to logind (spec/device-api.md 2.5).
+func (d *device) power() update.Power {
+	return update.Power{Ready: d.bus.LogindReady, Reboot: d.bus.Reboot, PowerOff: d.bus.PowerOff, Updating: []string{
+		filepath.Join(d.state, "rollback-health-breadcrumb"), filepath.Join(d.state, "rollback-altboot-breadcrumb"),
+	}}
 }
 
 func (d *device) exists(path string) bool {

@@ -1,0 +1,319 @@
+package action_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+const soon = 30 * time.Second
+
+const (
+	granted = `{"Data":"OK","Error":""}`
+	leaving = "The device is about to reboot or to shut down"
+)
+
+func refused(text string) string { return fmt.Sprintf(`{"Data":"","Error":%q}`, text) }
+
+func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
+
+// rig is a device on a real engine and a real message bus: app 31 "shop" with the services web and db
+// and a volume of web, app 32 "solo" with the service main.
+type rig struct {
+	*harness.Supervisor
+	Proxy      *harness.Proxy
+	Bus        *harness.Bus
+	shop, solo harness.App
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	engine := harness.SharedEngine(t)
+	image := harness.ServerImage("action/app:v1").LoadInto(t, engine)
+	r := &rig{Proxy: harness.NewProxy(t, engine), Bus: harness.NewBus(t)}
+	r.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: r.Proxy.Socket,
+		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": r.Bus.Address}})
+	r.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11, Volumes: map[string]any{"data": map[string]any{}},
+		Services: []harness.Service{
+			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Compose: map[string]any{"volumes": []any{"data:/data"}}},
+			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name},
+		}}
+	r.solo = harness.App{ID: 32, Name: "solo", Commit: "bbbb1", Release: 12,
+		Services: []harness.Service{{ID: 3, Name: "main", ImageID: 1003, Image: image.Name}}}
+	r.Start()
+	r.Apply(r.target())
+	return r
+}
+
+func (r *rig) target() harness.Target { return harness.Target{Apps: []harness.App{r.shop, r.solo}} }
+
+// lock makes a user's update lock.
+func (r *rig) lock(t *testing.T, appID int, service string) (path string) {
+	t.Helper()
+	path = filepath.Join(r.LockDir(appID, service), "updates.lock")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(path) })
+	return path
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// goesDown waits until logind was asked n times in all, and for as long again as it could be asked
+// once too often.
+func (r *rig) goesDown(t *testing.T, what string, n int) {
+	t.Helper()
+	harness.Until(t, soon, what, func() error {
+		if got := r.Bus.Asked(what); got != n {
+			return fmt.Errorf("logind was asked %d times, want %d", got, n)
+		}
+		return nil
+	})
+}
+
+// stillUp fails the test when logind is asked for anything within the time a departure takes.
+func (r *rig) stillUp(t *testing.T) {
+	t.Helper()
+	harness.Throughout(t, 1500*time.Millisecond, "logind is left alone", func() error {
+		if calls := r.Bus.Calls(); len(calls) > 0 {
+			return fmt.Errorf("logind was asked for %v", calls)
+		}
+		return nil
+	})
+}
+
+// device-api.md 57, 63: the answer comes first, then logind is asked, once.
+func TestReboot(t *testing.T) {
+	r := newRig(t)
+	before := r.IDs()
+	began := time.Now()
+	r.Post("/v1/reboot", nil).Want(t, 202, granted)
+	// A new connection within that second is answered.
+	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(r.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if err := r.Alive(); err != nil {
+		t.Error(err)
+	}
+	r.Post("/v1/reboot", nil).Want(t, 202, granted) // the same one
+	r.Post("/v1/shutdown", nil).Want(t, 500, refused(leaving))
+	r.goesDown(t, "Reboot", 1)
+	if after := r.Bus.Calls()[0].At.Sub(began); after < 500*time.Millisecond {
+		t.Errorf("logind was asked %v after the request", after)
+	}
+	harness.Throughout(t, 1500*time.Millisecond, "once", func() error {
+		if calls := r.Bus.Calls(); len(calls) != 1 {
+			return fmt.Errorf("logind was asked for %v", calls)
+		}
+		return nil
+	})
+	// No app is touched on the way out.
+	for name, c := range r.Containers() {
+		if c.ID != before[name] || !c.State.Running {
+			t.Errorf("%s is %s, new: %v", name, c.State.Status, c.ID != before[name])
+		}
+	}
+	if exists(filepath.Join(r.LockDir(31, "web"), "updates.lock")) {
+		t.Error("the supervisor kept its lock")
+	}
+}
+
+// device-api.md 58.
+func TestShutdown(t *testing.T) {
+	r := newRig(t)
+	r.Post("/v1/shutdown", map[string]any{"force": false}).Want(t, 202, granted)
+	r.goesDown(t, "PowerOff", 1)
+	if r.Bus.Asked("Reboot") != 0 {
+		t.Error("the device reboots")
+	}
+}
+
+// device-api.md 59, and the same lock in any app; issue: a reboot requested while a lock is held.
+func TestRebootRespectsEveryAppsLock(t *testing.T) {
+	r := newRig(t)
+	for _, path := range []string{"/v1/reboot", "/v1/shutdown"} {
+		for app, service := range map[int]string{31: "db", 32: "main"} {
+			file := r.lock(t, app, service)
+			r.Post(path, nil).Want(t, 423, refused(fmt.Sprintf("Lockfile exists for { appId: %d, service: %s }", app, service)))
+			r.Post(path, map[string]any{"force": "yes"}).Want(t, 423, refused(fmt.Sprintf("Lockfile exists for { appId: %d, service: %s }", app, service)))
+			if !exists(file) {
+				t.Errorf("%s: a refused request removed the lock", path)
+			}
+			os.Remove(file)
+		}
+	}
+	r.stillUp(t)
+	file := r.lock(t, 31, "db")
+	r.Post("/v1/reboot", map[string]any{"force": true}).Want(t, 202, granted)
+	r.goesDown(t, "Reboot", 1)
+	if exists(file) {
+		t.Error("the forced reboot left the user's lock")
+	}
+}
+
+// device-api.md 60: the configuration variable that overrides locks counts as force.
+func TestRebootWithLockOverride(t *testing.T) {
+	r := newRig(t)
+	target := r.target()
+	target.Config = map[string]string{"SUPERVISOR_OVERRIDE_LOCK": "1"}
+	r.Apply(target)
+	r.lock(t, 31, "db")
+	r.Post("/v1/reboot", nil).Want(t, 202, granted)
+	r.goesDown(t, "Reboot", 1)
+}
+
+// device-api.md 61; engine.md 77.
+func TestRebootWaitsForTheHostUpdate(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"rollback-health-breadcrumb", "rollback-altboot-breadcrumb"} {
+		r.WriteFile("state/"+name, "")
+		for _, path := range []string{"/v1/reboot", "/v1/shutdown"} {
+			r.Post(path, nil).Want(t, 423, refused("Waiting for Host OS update to finish"))
+		}
+		os.Remove(r.Path("state", name))
+	}
+	r.stillUp(t)
+	r.WriteFile("state/rollback-health-breadcrumb", "")
+	r.Post("/v1/reboot", map[string]any{"force": true}).Want(t, 202, granted)
+	r.goesDown(t, "Reboot", 1)
+}
+
+// device-api.md 62, A10: a refusal of logind leaves everything as it was.
+func TestLogindRefuses(t *testing.T) {
+	r := newRig(t)
+	r.Bus.Refuse("no")
+	r.Post("/v1/reboot", nil).Want(t, 202, granted)
+	r.goesDown(t, "Reboot", 1)
+	before := r.IDs()
+	harness.Until(t, soon, "a restart after the refusal", func() error {
+		if a := r.Post("/v1/restart", map[string]any{"appId": 32}); a.Status != 200 {
+			return fmt.Errorf("%d %s", a.Status, a.Body)
+		}
+		return nil
+	})
+	r.WaitSettled(soon)
+	if r.IDs()["main"] == before["main"] {
+		t.Error("the restart did nothing")
+	}
+	r.shop.Commit = "aaaa2"
+	r.Apply(r.target())
+	r.Bus.Refuse("")
+	r.Post("/v1/reboot", nil).Want(t, 202, granted)
+	r.goesDown(t, "Reboot", 2)
+}
+
+// device-api.md 2.5: without logind the answer is an error, and no lock is lost for it.
+func TestLogindIsNotThere(t *testing.T) {
+	r := newRig(t)
+	r.Bus.Leave(t, "org.freedesktop.login1")
+	file := r.lock(t, 31, "db")
+	for path, body := range map[string]any{"/v1/reboot": map[string]any{"force": true}, "/v1/shutdown": map[string]any{"force": 1}} {
+		answer := r.Post(path, body)
+		var e struct{ Data, Error string }
+		if answer.JSON(t, &e); answer.Status != 500 || e.Data != "" || len(e.Error) < len("Logind unavailable: ") || e.Error[:18] != "Logind unavailable" {
+			t.Errorf("%s without logind: %d %s", path, answer.Status, answer.Body)
+		}
+	}
+	if !exists(file) {
+		t.Error("the lock is gone although nothing was done")
+	}
+	os.Remove(file)
+	if answer := r.Post("/v1/reboot", nil); answer.Status != 500 {
+		t.Errorf("reboot without logind: %d %s", answer.Status, answer.Body)
+	}
+	r.Bus.Return(t, "org.freedesktop.login1")
+	r.Post("/v1/reboot", nil).Want(t, 202, granted)
+	r.goesDown(t, "Reboot", 1)
+}
+
+// device-api.md A9: what would wait for ever behind a reboot is told so, and reads go on.
+func TestActionsAfterARebootWasGranted(t *testing.T) {
+	r := newRig(t)
+	r.Post("/v1/reboot", nil).Want(t, 202, granted)
+	before := r.IDs()
+	for _, path := range []string{"/v2/applications/31/restart", "/v2/applications/32/purge"} {
+		r.Post(path, nil).Want(t, 503, failed(leaving))
+	}
+	for _, path := range []string{"/ping", "/v1/device", "/v2/state/status", "/v2/applications/state"} {
+		if answer := r.Get(path); answer.Status != 200 {
+			t.Errorf("GET %s: %d", path, answer.Status)
+		}
+	}
+	r.Post("/v1/update", nil).Want(t, 204, "")
+	r.shop.Services[1] = r.shop.Services[1].Setting("NEW", "1")
+	r.shop.Commit = "aaaa2"
+	r.PostTarget(r.target())
+	r.goesDown(t, "Reboot", 1)
+	for name, id := range r.IDs() {
+		if before[name] != id {
+			t.Errorf("%s was replaced while the device goes down", name)
+		}
+	}
+	// The agent that comes up after the reboot goes on.
+	r.Kill()
+	r.Start()
+	r.WaitSettled(soon)
+}
+
+// A reboot is needed most when the engine does not answer any more: with force it is granted.
+func TestRebootWithoutAnEngine(t *testing.T) {
+	bus := harness.NewBus(t)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Socket: "/nowhere/engine.sock",
+		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	s.Start()
+	s.Post("/v1/reboot", nil).Want(t, 500, refused("The container engine cannot be reached"))
+	s.Post("/v1/reboot", map[string]any{"force": true}).Want(t, 202, granted)
+	harness.Until(t, soon, "the reboot", func() error {
+		if bus.Asked("Reboot") != 1 {
+			return fmt.Errorf("logind was asked for %v", bus.Calls())
+		}
+		return nil
+	})
+}
+
+// engine.md 5.6; cloud.md 6.6: a release that needs a reboot gets it when all else is done, under the
+// locks, and not during an update of the host.
+func TestReleaseRebootsTheDevice(t *testing.T) {
+	r := newRig(t)
+	file := r.lock(t, 32, "main")
+	r.WriteFile("state/rollback-altboot-breadcrumb", "")
+	r.shop.Commit = "aaaa2"
+	r.shop.Services[1] = r.shop.Services[1].Labelled("io.balena.update.requires-reboot", "1")
+	r.PostTarget(r.target())
+	says := func(text string) func() error {
+		return func() error {
+			for _, line := range r.LogLines("step did not succeed") {
+				if line["error"] == text {
+					return nil
+				}
+			}
+			return fmt.Errorf("the reboot was not held up by %q", text)
+		}
+	}
+	harness.Until(t, soon, "the update of the host to hold up the reboot", says("Waiting for Host OS update to finish"))
+	os.Remove(r.Path("state/rollback-altboot-breadcrumb"))
+	harness.Until(t, soon, "the lock to hold up the reboot", says("Lockfile exists for { appId: 32, service: main }"))
+	if calls := r.Bus.Calls(); len(calls) != 0 {
+		t.Fatalf("logind was asked for %v", calls)
+	}
+	if d := r.Device(); !d.UpdatePending || !d.UpdateFailed {
+		t.Errorf("while the reboot is held up the device says %+v", d)
+	}
+	os.Remove(file)
+	r.goesDown(t, "Reboot", 1)
+	if c := r.Containers()["db"]; c.State.Status != "created" {
+		t.Errorf("db is %s before the reboot", c.State.Status)
+	}
+}
