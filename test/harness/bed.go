@@ -85,10 +85,15 @@ var toolPackages = map[string]string{
 	"dockerd":             "docker.io",
 	"containerd":          "containerd",
 	"docker-registry":     "docker-registry",
+	"ip":                  "iproute2",
+	"iptables":            "iptables",
+	"microsocks":          "microsocks",
 	"mkfs.ext4":           "e2fsprogs",
 	"mount":               "mount",
 	"qemu-arm-static":     "qemu-user-static",
 	"qemu-aarch64-static": "qemu-user-static",
+	"redsocks":            "redsocks",
+	"tinyproxy":           "tinyproxy-bin",
 }
 
 func checkTools(names ...string) error {

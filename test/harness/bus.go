@@ -25,6 +25,7 @@ type Bus struct {
 	calls   []BusCall
 	refused string
 	units   map[string]string
+	parts   map[string][]string
 }
 
 // BusCall is something logind or systemd was asked to do, such as "Reboot" or "RestartUnit
@@ -47,7 +48,7 @@ const busPolicy = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 func NewBus(t testing.TB) *Bus {
 	t.Helper()
 	dir := t.TempDir()
-	b := &Bus{Address: "unix:path=" + filepath.Join(dir, "bus"), units: map[string]string{}}
+	b := &Bus{Address: "unix:path=" + filepath.Join(dir, "bus"), units: map[string]string{}, parts: map[string][]string{}}
 	config := filepath.Join(dir, "config")
 	if err := os.WriteFile(config, fmt.Appendf(nil, busPolicy, b.Address), 0o644); err != nil {
 		t.Fatal(err)
@@ -122,6 +123,9 @@ func (b *Bus) SetUnit(t testing.TB, unit, state string) {
 	get := func(_, property string) (dbus.Variant, *dbus.Error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		if property == "PartOf" {
+			return dbus.MakeVariant(append([]string{}, b.parts[unit]...)), nil
+		}
 		if property != "ActiveState" {
 			return dbus.MakeVariant([]string{}), nil
 		}
@@ -130,6 +134,13 @@ func (b *Bus) SetUnit(t testing.TB, unit, state string) {
 	if err := b.conn.ExportMethodTable(map[string]any{"Get": get}, unitPath(unit), "org.freedesktop.DBus.Properties"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// SetPartOf makes a unit a part of other units.
+func (b *Bus) SetPartOf(unit string, of ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.parts[unit] = of
 }
 
 // Refuse makes every later request for work fail with a text; the empty text ends it.

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -24,7 +26,10 @@ func start(name, logPath string, cmd *exec.Cmd) (*Process, error) {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -34,6 +39,33 @@ func start(name, logPath string, cmd *exec.Cmd) (*Process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// Start starts a program that runs until the test ends, or Stop. Its output is shown when the test
+// failed.
+func Start(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	name := filepath.Base(cmd.Path)
+	log := filepath.Join(t.TempDir(), "log")
+	p, err := start(name, log, cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Stop(t)
+		if t.Failed() {
+			t.Logf("%s, last lines:\n%s", name, tail(log, 30))
+		}
+	})
+	return p
+}
+
+// Stop ends a program that ends when it is asked to.
+func (p *Process) Stop(t testing.TB) {
+	t.Helper()
+	if err := p.end(syscall.SIGTERM, 10*time.Second); err != nil {
+		t.Error(err)
+	}
 }
 
 // PID is the process id.

@@ -1,0 +1,199 @@
+package hostos
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/hostos/redsocks"
+)
+
+// hostBed is a host with its files in a directory of the test.
+type hostBed struct {
+	*HostConfig
+	t        *testing.T
+	boot     string
+	restarts int
+}
+
+func newHostBed(t *testing.T) *hostBed {
+	t.Helper()
+	dir := t.TempDir()
+	b := &hostBed{t: t, boot: filepath.Join(dir, "boot")}
+	for _, name := range []string{b.boot, filepath.Join(dir, "root/etc")} {
+		if err := os.MkdirAll(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "root/etc/hostname"), []byte(" old-name\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config := openConfig(t, configFile(t, preprovisioned))
+	b.HostConfig = NewHostConfig(config, filepath.Join(dir, "root"), b.boot, func() error { b.restarts++; return nil }, zerolog.Nop())
+	return b
+}
+
+func (b *hostBed) file(name string) string {
+	b.t.Helper()
+	data, err := os.ReadFile(filepath.Join(b.boot, "system-proxy", name))
+	if err != nil && !os.IsNotExist(err) {
+		b.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (b *hostBed) set(c redsocks.Change) {
+	b.t.Helper()
+	if err := b.SetHost(nil, c); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func to[T any](v T) *T { return &v }
+
+var firstProxy = redsocks.Change{Type: to("socks5"), IP: to("10.9.8.7"), Port: to(1080)}
+
+// spec/device-api.md 4: 123, 124.
+func TestHostname(t *testing.T) {
+	b := newHostBed(t)
+	if name, err := b.Hostname(); err != nil || name != "old-name" {
+		t.Fatalf("goes by %q (%v)", name, err)
+	}
+	for name, want := range map[string]string{"h1": "h1", "": "0123456", "a-1.b": "a-1.b"} {
+		if err := b.SetHost(&name, redsocks.Change{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.config.Get().Hostname; got != want {
+			t.Errorf("%q became %q", name, got)
+		}
+	}
+	before := content(t, b.config.path)
+	for _, name := range []string{"-a", "a-", "a..b", ".", "a b", "a_b", "ä", "a\n", strings.Repeat("a", 64), strings.Repeat("a", 40) + "." + strings.Repeat("b", 40)} {
+		refused := redsocks.Refused("")
+		if err := b.SetHost(&name, firstProxy); !errors.As(err, &refused) {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err := b.CheckHost(&name, redsocks.Change{}); !errors.As(err, &refused) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if content(t, b.config.path) != before || b.file("redsocks.conf") != "" || b.restarts != 0 {
+		t.Error("a refused name changed something")
+	}
+}
+
+// spec/device-api.md 4: 125 to 130 and A13.
+func TestProxyFiles(t *testing.T) {
+	b := newHostBed(t)
+	want := func(what string, p *redsocks.Proxy, direct string) {
+		t.Helper()
+		got, list, err := b.Proxy()
+		if err != nil || !reflect.DeepEqual(got, p) || b.file("no_proxy") != direct || got != nil && !reflect.DeepEqual(list, redsocks.ParseNoProxy(direct)) {
+			t.Errorf("%s: %+v %q %v, no_proxy %q", what, got, list, err, b.file("no_proxy"))
+		}
+	}
+	want("at first", nil, "")
+	if err := b.SetHost(nil, redsocks.Change{IP: to("x")}); err != redsocks.ErrIncomplete || b.restarts != 0 {
+		t.Fatal(err)
+	}
+	b.set(firstProxy)
+	p := redsocks.Proxy{Type: "socks5", IP: "10.9.8.7", Port: 1080}
+	want("the first", &p, "")
+	b.set(redsocks.Change{IP: to("x"), Login: to("u"), NoProxy: &[]string{"10.0.0.1", "10.1.0.0/16"}})
+	p.IP, p.Login = "x", "u"
+	want("a part", &p, "10.0.0.1\n10.1.0.0/16\n")
+	conf := filepath.Join(b.boot, "system-proxy/redsocks.conf")
+	before, err := os.Stat(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time nothing differs
+		b.set(redsocks.Change{NoProxy: &[]string{"10.0.0.2"}})
+		want("only exceptions", &p, "10.0.0.2\n")
+	}
+	b.set(redsocks.Change{NoProxy: &[]string{}})
+	want("no exceptions", &p, "")
+	b.set(redsocks.Change{Login: to("u")}) // as it is
+	if after, err := os.Stat(conf); err != nil || !os.SameFile(before, after) {
+		t.Errorf("redsocks.conf was written again (%v)", err)
+	}
+	b.set(redsocks.Change{DNS: to(redsocks.DefaultDNS), NoProxy: &[]string{"10.0.0.3"}})
+	b.set(redsocks.Change{Clear: true})
+	want("cleared", nil, "")
+	b.set(redsocks.Change{Clear: true, NoProxy: &[]string{"10.0.0.3"}})
+	want("cleared again", nil, "")
+	b.set(redsocks.Change{DNS: to(redsocks.DefaultDNS)}) // without a proxy
+	want("DNS alone", nil, "")
+	if b.restarts != 10 {
+		t.Errorf("the services were restarted %d times", b.restarts)
+	}
+	left, err := os.ReadDir(filepath.Join(b.boot, "system-proxy"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left %v (%v)", left, err)
+	}
+}
+
+// A file that redsocks could not use is no proxy to build on, and is shown as one without settings.
+func TestProxyFileThatIsNone(t *testing.T) {
+	b := newHostBed(t)
+	b.set(firstProxy)
+	conf := filepath.Join(b.boot, "system-proxy/redsocks.conf")
+	if err := os.WriteFile(conf, []byte("redsocks { type = socks5; }"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if p, _, err := b.Proxy(); err != nil || p == nil || *p != (redsocks.Proxy{}) {
+		t.Errorf("got %+v %v", p, err)
+	}
+	if err := b.SetHost(nil, redsocks.Change{IP: to("x")}); err != redsocks.ErrIncomplete {
+		t.Error(err)
+	}
+	b.set(firstProxy)
+	if p, _, err := b.Proxy(); err != nil || p == nil || p.IP != "10.9.8.7" {
+		t.Errorf("got %+v %v", p, err)
+	}
+}
+
+func TestHostWithoutBootPartition(t *testing.T) {
+	b := newHostBed(t)
+	if err := os.RemoveAll(b.boot); err != nil {
+		t.Fatal(err)
+	}
+	if p, _, err := b.Proxy(); p != nil || err != nil {
+		t.Errorf("got %+v %v", p, err)
+	}
+	if err := b.SetHost(nil, firstProxy); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(b.boot); !os.IsNotExist(err) {
+		t.Error("the boot partition was made up")
+	}
+	b.set(redsocks.Change{Clear: true}) // there is nothing to clear
+	if err := os.Remove(filepath.Join(b.root, "etc/hostname")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Hostname(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A crash left a temporary file; the next start takes it away.
+func TestHostSweeps(t *testing.T) {
+	b := newHostBed(t)
+	b.set(firstProxy)
+	left := filepath.Join(b.boot, "system-proxy/.resin-tmp-0123")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	NewHostConfig(b.config, b.root, b.boot, nil, zerolog.Nop())
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Error("the temporary file stays")
+	}
+	if b.file("redsocks.conf") == "" {
+		t.Error("redsocks.conf is gone")
+	}
+}

@@ -1,0 +1,34 @@
+package host_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+// accepted fails the test unless the real redsocks takes the file. Debian's 0.5 is built without
+// dnsu2t, so that section is left out; and redsocks resolves host names while it reads, so that one
+// it cannot find is no fault of the file.
+func accepted(t testing.TB, conf string) {
+	t.Helper()
+	conf, _, _ = strings.Cut(conf, "\ndnsu2t {")
+	file := filepath.Join(t.TempDir(), "redsocks.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(harness.Tool(t, "redsocks"), "-t", "-c", file).CombinedOutput()
+	if err != nil && !strings.Contains(string(out), "unable to resolve "+ipOf(conf)) {
+		t.Fatalf("redsocks refuses (%v)\n%s\n%s", err, out, conf)
+	}
+}
+
+// ipOf is the value of ip, whose quotes are only for names that start with a digit.
+func ipOf(conf string) string {
+	_, rest, _ := strings.Cut(conf, "\n\tip = ")
+	value, _, _ := strings.Cut(rest, ";\n")
+	return strings.Trim(value, `"`)
+}
