@@ -36,7 +36,7 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 			if s.Kind != Fetch {
 				continue
 			}
-			if from := source(cur, r); from != nil {
+			if from := apps[r.AppUUID].source(r); from != nil {
 				used[from.Key()] = true
 			}
 		}
@@ -97,14 +97,13 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 
 // source is the image of a service that a new one of it can be made from: that of the last fully
 // applied release, else the first on the device (spec/engine.md 8.5). It is nil when there is none.
-func source(cur *current.State, want current.Record) *current.Record {
+func (a *app) source(want current.Record) *current.Record {
 	var from *current.Record
-	for _, key := range slices.Sorted(maps.Keys(cur.Records)) {
-		r := cur.Records[key]
-		if r.AppUUID != want.AppUUID || r.ServiceName != want.ServiceName || r.Name == want.Name || cur.Images[r.EngineID] == nil {
+	for _, r := range a.recordsOf(want.ServiceName) {
+		if r.Name == want.Name || a.cur.Images[r.EngineID] == nil {
 			continue
 		}
-		if r.Commit == cur.Commits[r.AppUUID] {
+		if r.Commit == a.cur.Commits[a.uuid] {
 			return &r
 		}
 		if from == nil {
@@ -112,6 +111,19 @@ func source(cur *current.State, want current.Record) *current.Record {
 		}
 	}
 	return from
+}
+
+// recordsOf lists the image records of a service by their keys.
+func (a *app) recordsOf(service string) []current.Record {
+	if a.records == nil {
+		a.records = make(map[string][]current.Record)
+		for _, key := range slices.Sorted(maps.Keys(a.cur.Records)) {
+			if r := a.cur.Records[key]; r.AppUUID == a.uuid {
+				a.records[r.ServiceName] = append(a.records[r.ServiceName], r)
+			}
+		}
+	}
+	return a.records[service]
 }
 
 // boundPulls merges the steps that services want for one image, leaves out downloads that run

@@ -111,6 +111,7 @@ type app struct {
 	containers map[string][]*current.Container // by service name, newest first
 	networks   map[string][]*current.Network   // by engine name; more than one is a defect
 	volumes    map[string]*current.Volume      // by engine name
+	records    map[string][]current.Record     // by service name; made when first asked for
 }
 
 // group sorts the engine's objects by app. An object belongs to the target app of its uuid, else

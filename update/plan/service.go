@@ -195,6 +195,11 @@ func (w *work) retire(p *pair) {
 	w.wait(p.name, "is removed later: "+w.hold)
 }
 
+// killsFirst names the strategies that stop the old container before the download. Whether there is
+// room for what is to come cannot be known then: the engine tells no size before a pull, an image shares
+// layers with those that are there, and what is free changes with the old image. A guess would refuse
+// updates that fit, and these strategies are chosen where room is short; so nothing is guessed, and a
+// full disk is dealt with when the engine reports one.
 func killsFirst(s compose.Strategy) bool {
 	return s == compose.KillThenDownload || s == compose.DeleteThenDownload
 }
@@ -243,16 +248,15 @@ func (w *work) fetch(p *pair) {
 	s := w.imageStep(Fetch, p.want.Image, "image "+p.want.Image+" is not on the device")
 	s.Service, s.Records = p.want, []current.Record{w.record(p.want)}
 	if w.opts.Deltas && w.cur.Deltas {
-		s.From = source(w.cur, s.Records[0])
+		s.From = w.source(s.Records[0])
 	}
 	w.add(s)
 }
 
 func (w *work) deleteOld(p *pair) bool {
 	deleting := false
-	for _, key := range slices.Sorted(maps.Keys(w.cur.Records)) {
-		r := w.cur.Records[key]
-		if r.AppUUID != w.uuid || r.ServiceName != p.name || r.Name == p.want.Image || w.opts.Kept[r.Name] {
+	for _, r := range w.recordsOf(p.name) {
+		if r.Name == p.want.Image || w.opts.Kept[r.Name] {
 			continue
 		}
 		s := w.imageStep(RemoveImage, r.Name, "the strategy deletes the old image before the download")
