@@ -144,18 +144,27 @@ func (t *targets) active() *target.State {
 	if state == nil {
 		return nil
 	}
-	raw, err := target.Encode(state)
-	if err != nil {
-		return state
-	}
-	own, _, err := target.DecodeV3Entry(raw)
-	if err != nil {
-		return state
-	}
+	own := markable(state)
 	problems := target.CheckContracts(own, t.contracts)
 	t.report(problems)
 	t.say.contracts(own, problems)
 	return own
+}
+
+// markable copies as much of a target as a check of contracts changes; the rest is shared.
+func markable(state *target.State) *target.State {
+	own := *state
+	own.Apps = make(map[string]*target.App, len(state.Apps))
+	for uuid, stored := range state.Apps {
+		app := *stored
+		if app.Release != nil {
+			release := *app.Release
+			release.Services = maps.Clone(release.Services)
+			app.Release = &release
+		}
+		own.Apps[uuid] = &app
+	}
+	return &own
 }
 
 // shown is the name, the configuration with all defaults and the apps of the target that applies, for
