@@ -120,27 +120,44 @@ func recordOf(c *current.Container) current.Record {
 // anonymous volumes.
 func (x *executor) kill(ctx context.Context, c *current.Container) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
+	defer x.hold(c.ID)()
 	err := x.say.do(killing, containerObject(c), func() error {
-		err := x.stopped(ctx, c, true)
-		if err == nil {
-			err = x.engine.RemoveContainer(ctx, c.ID, false)
-		}
-		return err
+		return x.change(c.ID, true, func() error {
+			if err := x.stopped(ctx, c, true); err != nil {
+				return err
+			}
+			return x.engine.RemoveContainer(ctx, c.ID, false)
+		})
 	})
-	return errors.Join(err, x.observe(c.ID))
+	return x.observeGone(c.ID, err)
 }
 
 // removeDead removes a container that the engine could not remove before.
 func (x *executor) removeDead(ctx context.Context, c *current.Container) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
-	err := x.say.do(removingDead, containerObject(c), func() error { return x.engine.RemoveContainer(ctx, c.ID, false) })
-	return errors.Join(err, x.observe(c.ID))
+	defer x.hold(c.ID)()
+	err := x.say.do(removingDead, containerObject(c), func() error {
+		return x.change(c.ID, true, func() error { return x.engine.RemoveContainer(ctx, c.ID, false) })
+	})
+	return x.observeGone(c.ID, err)
+}
+
+// change does work that changes a container. With told, the event stream must tell of it.
+func (x *executor) change(id string, told bool, work func() error) error {
+	since := x.watch.pulse.begin()
+	err := work()
+	x.watch.pulse.end(since, id, told && err == nil)
+	return err
+}
+
+// hold keeps events of a container from causing looks at it until the returned function is called.
+func (x *executor) hold(id string) (done func()) {
+	x.watch.hold(id)
+	return func() { x.watch.unhold(id) }
 }
 
 // stopped stops a container; removed says that it is removed next.
 func (x *executor) stopped(ctx context.Context, c *current.Container, removed bool) error {
-	x.watch.hold(c.ID)
-	defer x.watch.unhold(c.ID)
 	status := fasthttp.StatusNotModified
 	if c.Status != "dead" && c.Status != "created" {
 		var err error
@@ -160,7 +177,10 @@ func (x *executor) stopped(ctx context.Context, c *current.Container, removed bo
 // stop stops a container and keeps it.
 func (x *executor) stop(ctx context.Context, c *current.Container) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
-	err := x.say.do(killing, containerObject(c), func() error { return x.stopped(ctx, c, false) })
+	defer x.hold(c.ID)()
+	err := x.say.do(killing, containerObject(c), func() error {
+		return x.change(c.ID, c.Running, func() error { return x.stopped(ctx, c, false) })
+	})
 	return errors.Join(err, x.observe(c.ID))
 }
 
@@ -172,13 +192,23 @@ func (x *executor) observe(id string) error {
 	return x.watch.look(ctx, object{"container", id})
 }
 
+// observeGone notes that a container is gone, as the engine answered; after an error it looks.
+func (x *executor) observeGone(id string, err error) error {
+	if err != nil {
+		return errors.Join(err, x.observe(id))
+	}
+	x.watch.gone(id)
+	return nil
+}
+
 // lookTimeout bounds one look at one object.
 const lookTimeout = time.Minute
 
 // rename gives a container that did not change the name of its new release.
 func (x *executor) rename(ctx context.Context, s plan.Step) error {
 	name := compose.ContainerName(s.Service.Name, s.Service.ImageID, s.ReleaseID, s.Commit)
-	err := x.engine.RenameContainer(ctx, s.Container.ID, name)
+	defer x.hold(s.Container.ID)()
+	err := x.change(s.Container.ID, true, func() error { return x.engine.RenameContainer(ctx, s.Container.ID, name) })
 	return errors.Join(err, x.observe(s.Container.ID))
 }
 
@@ -208,7 +238,10 @@ func (x *executor) create(ctx context.Context, s plan.Step) (id string, err erro
 		return "", err
 	}
 	name := compose.ContainerName(s.Service.Name, s.Service.ImageID, s.ReleaseID, s.Commit)
+	defer x.hold(newcomer)()
+	since := x.watch.pulse.begin()
 	made, err := x.engine.CreateContainer(ctx, name, body)
+	x.watch.pulse.end(since, made.Id, err == nil)
 	if err != nil {
 		if engine.IsUnknown(err) || engine.IsConflict(err) {
 			err = errors.Join(err, x.observe(name))
@@ -232,9 +265,11 @@ func (x *executor) join(ctx context.Context, id string, s *compose.Service) erro
 
 func (x *executor) launch(ctx context.Context, id string, r current.Record, image string) error {
 	defer x.doing(id, "Starting", r)()
-	x.watch.hold(id)
-	err := x.say.do(starting, serviceObject(r.ServiceName, image), func() error { return x.engine.StartContainer(ctx, id) })
-	x.watch.unhold(id)
+	defer x.hold(id)()
+	c := x.cell.load().Containers[id]
+	err := x.say.do(starting, serviceObject(r.ServiceName, image), func() error {
+		return x.change(id, c != nil && !c.Running, func() error { return x.engine.StartContainer(ctx, id) })
+	})
 	return errors.Join(err, x.observe(id))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"resin-supervisor/update/current"
@@ -156,11 +157,12 @@ func (x *executor) keep(ctx context.Context, s plan.Step, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := x.engine.TagImage(ctx, id, ref.Name(), ref.Tag); err != nil {
-		return err
-	}
-	if err := x.watch.look(ctx, object{"image", id}); err != nil {
-		return err
+	name := target.Reference{Registry: ref.Registry, Repo: ref.Repo, Tag: ref.Tag}.String()
+	if image := x.cell.load().Images[id]; image == nil || !slices.Contains(image.Tags, name) {
+		err := x.engine.TagImage(ctx, id, ref.Name(), ref.Tag)
+		if err = errors.Join(err, x.watch.look(ctx, object{"image", id})); err != nil {
+			return err
+		}
 	}
 	records := make([]current.Record, len(s.Records))
 	for i, r := range s.Records {
