@@ -104,7 +104,8 @@ func New(o Options) (*Manager, error) {
 		calls:   make(chan func()), results: make(chan result),
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
-		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time), image: o.Image, managed: o.Endpoint != "",
+		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time),
+		image: o.Image, managed: o.Endpoint != "",
 		status: status{touched: make(map[string]string)},
 		show: func(s status) {
 			m.status.Store(&s)

@@ -1,0 +1,143 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"resin-supervisor/update/cloud"
+	"resin-supervisor/update/engine"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/view"
+)
+
+// result is what became of a step.
+type result struct {
+	step plan.Step
+	err  error
+}
+
+// finish takes the result of a step.
+func (l *loop) finish(r result) {
+	delete(l.running, r.step.Key)
+	l.endFetch(r.step)
+	if l.locked(r) {
+		return
+	}
+	switch {
+	case r.err == nil:
+		l.succeeded(r.step)
+	case removesImage(r.step) && engine.IsConflict(r.err):
+		l.kept[r.step.Image] = time.Now()
+		l.logStep(l.log.Warn(), r.step).Err(r.err).Msg("image stays for now, something else uses it")
+	case errors.Is(r.err, cloud.ErrProcessing):
+		until := l.backoff.pause(r.step, time.Now().Add(l.exec.settings().DeltaRetryInterval))
+		l.logStep(l.log.Info(), r.step).Time("retry", until).Msg("the delta is still being made")
+	case errors.Is(r.err, context.Canceled):
+		l.logStep(l.log.Info(), r.step).Msg("step broken off")
+	default:
+		l.failed(r.step, r.err)
+	}
+}
+
+// removesImage tells whether a step makes room in the engine's storage.
+func removesImage(s plan.Step) bool { return s.Kind == plan.RemoveImage || s.Kind == plan.CleanUp }
+
+// endFetch counts the time of downloads, which no apply is to blame for (spec/cloud.md 9.2).
+func (l *loop) endFetch(s plan.Step) {
+	if s.Kind != plan.Fetch {
+		return
+	}
+	for _, t := range l.running {
+		if t.step.Kind == plan.Fetch {
+			return
+		}
+	}
+	l.status.fetched += time.Since(l.status.fetching)
+	l.status.fetching = time.Time{}
+}
+
+func (l *loop) succeeded(s plan.Step) {
+	l.counts.step(s, true)
+	switch s.Kind {
+	case plan.TakeLock:
+		l.held[s.AppUUID] = s.AppID
+	case plan.ReleaseLock:
+		delete(l.held, s.AppUUID)
+		delete(l.leftover, s.AppID)
+	case plan.SweepLock:
+		delete(l.leftover, s.AppID)
+	case plan.Fetch:
+		l.status.downloaded = true
+	case plan.PrepareVolume:
+		l.firmware = true
+	case plan.RequireReboot:
+		l.reboot = true
+	case plan.RollBack:
+		l.rolledBack(s)
+	case plan.Set:
+		l.configured(*s.Settings)
+	}
+	l.logStep(l.log.Debug(), s).Msg("step done")
+	if l.backoff.done(s, time.Now()) {
+		l.logStep(l.log.Warn(), s).Time("retry", l.backoff.until(s)).Msg("step came up again with the same reason, it must wait before the next time")
+		l.problem(s, "came up again with the same reason, it had no lasting effect")
+		l.status.problems[0].Repeated = true
+	}
+}
+
+// failed notes a failure; an action that the step belongs to ends with it.
+func (l *loop) failed(s plan.Step, err error) {
+	l.counts.step(s, false)
+	until := l.backoff.failed(s, time.Now())
+	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
+	l.problem(s, err.Error())
+	// Before the next attempt room is made; but not for ever, should just that be impossible.
+	l.noSpace = (l.noSpace || engine.IsNoSpace(err)) && !removesImage(s)
+	if a := l.actions[s.AppUUID]; a != nil {
+		l.end(s.AppUUID, a, err)
+		return
+	}
+	l.status.failed = true
+}
+
+// locked handles a lock that could not be taken: the app waits for its time and for the lock.
+func (l *loop) locked(r result) bool {
+	if r.step.Kind != plan.TakeLock {
+		return false
+	}
+	held := (*view.LockedError)(nil)
+	if !errors.As(r.err, &held) {
+		return false
+	}
+	if l.actions[r.step.AppUUID] == nil {
+		defer func() { l.exec.say.locked(time.Until(l.backoff.until(r.step)), r.err) }()
+	}
+	l.failed(r.step, r.err)
+	if l.freed[r.step.AppID] == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		l.freed[r.step.AppID] = cancel
+		go l.awaitLock(ctx, r.step)
+	}
+	return true
+}
+
+// awaitLock wakes the loop when a user lock of the app goes.
+func (l *loop) awaitLock(ctx context.Context, s plan.Step) {
+	err := l.exec.locks.dir.Wait(ctx, s.AppID)
+	_ = l.call(ctx, func() {
+		delete(l.freed, s.AppID)
+		if err == nil {
+			l.backoff.settled(s.AppUUID)
+		}
+	})
+}
+
+// retryLocks breaks off waits for a lock that the loop itself stands in, so that they begin anew
+// with the present force.
+func (l *loop) retryLocks() {
+	for _, stop := range l.freed {
+		stop()
+	}
+	clear(l.freed)
+}

@@ -1,0 +1,73 @@
+package update
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/view"
+)
+
+// settle notes which apps are done, tells waiting actions, and ends the apply when all are.
+func (l *loop) settle(steps []plan.Step) {
+	open := make(map[string]bool)
+	for _, s := range steps {
+		open[s.AppUUID] = true
+		for _, r := range s.Records {
+			open[r.AppUUID] = true
+		}
+	}
+	for _, t := range l.running {
+		open[t.step.AppUUID] = true
+	}
+	moved := false // an action went on: what is open now is for the next pass to say
+	for _, uuid := range slices.Sorted(maps.Keys(l.actions)) {
+		if !open[uuid] {
+			l.advance(uuid, l.actions[uuid])
+			moved = true
+		}
+	}
+	for uuid, a := range l.status.apps {
+		if !open[uuid] {
+			l.backoff.settled(uuid)
+			l.note(a)
+		}
+	}
+	busy := moved || len(open) > 0 || len(l.actions) > 0
+	if busy {
+		l.apply()
+		l.status.pending = l.status.pending || len(l.actions) == 0
+		return
+	}
+	if l.status.applying {
+		l.log.Info().Msg("target reached")
+		l.counts.applied(time.Since(l.status.since))
+	}
+	l.force = false
+	l.backoff.reached(time.Now())
+	l.status.applying, l.status.pending, l.status.failed, l.status.downloaded = false, false, false, false
+	l.status.problems = slices.DeleteFunc(slices.Clone(l.status.problems), func(p view.Problem) bool {
+		return !p.Repeated || time.Since(p.At) > quiet
+	})
+}
+
+// apply notes that an apply is under way.
+func (l *loop) apply() {
+	if !l.status.applying {
+		l.status.applying, l.status.since, l.status.fetched = true, time.Now(), 0
+	}
+}
+
+// note keeps what the target says of a settled app up to date in the book, for the way back: it may
+// change without a new release.
+func (l *loop) note(a *compose.App) {
+	if a.Source == nil || a.Commit == "" || a.Rejected != "" || l.noted[a.UUID] == a.Source || l.cell.load().Commits[a.UUID] != a.Commit {
+		return
+	}
+	l.noted[a.UUID] = a.Source
+	if err := l.exec.book.commit(a.UUID, a.Commit, a.Source); err != nil {
+		l.log.Error().Err(err).Str("app", a.Name).Msg("release was not noted")
+	}
+}
