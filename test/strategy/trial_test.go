@@ -140,6 +140,18 @@ func TestGoodReleasePassesItsTrial(t *testing.T) {
 	serves(t, o.Containers()["web"], "v2")
 }
 
+// A service that waits for its own lock before it is healthy passes.
+func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
+	o := newTrial(t)
+	good := o.release(func(s harness.Service) harness.Service {
+		return s.Composed("healthcheck", dict{"test": list{"CMD", "/main", "absent", "/tmp/balena/updates.lock"}, "interval": "200ms", "retries": 2})
+	})
+	o.Apply(target(good))
+	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
+		t.Errorf("%d roll-backs", n)
+	}
+}
+
 // Killed in the middle of a trial, the supervisor goes on with it: also where the release hangs in the
 // middle of its own start.
 func TestTrialOutlivesTheSupervisor(t *testing.T) {

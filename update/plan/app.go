@@ -185,8 +185,9 @@ func (a *app) takeLock(reason string) Step {
 func (a *app) settle() []Step {
 	var steps []Step
 	if a.want.Commit != a.cur.Commits[a.uuid] {
+		// The locks go before the verdict: a service may need its own to become healthy.
 		if trial := a.trial(); trial != nil {
-			return trial
+			return append(trial, a.releaseLock()...)
 		}
 		s := a.step(SetCommit, "commit", "every step of the release is done")
 		s.Commit, s.Source = a.want.Commit, a.want.Source

@@ -38,6 +38,15 @@ func TestReleaseOnTrialBecomesCurrentWhenGood(t *testing.T) {
 	f("exited", "", time.Hour, "wait app shop")
 }
 
+// A service may wait for its own lock before it is healthy: ours goes before the verdict.
+func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
+	w := onTrial(t, "running", "starting", time.Hour)
+	held(w)
+	w.want("wait app shop", "release lock app shop")
+	w.opts.Held = nil
+	w.want("wait app shop")
+}
+
 func TestWaitOnTrialSaysWhenItPasses(t *testing.T) {
 	w := onTrial(t, "running", "", 4*time.Second)
 	if s := w.next()[0]; !s.Until.Equal(w.opts.Now.Add(steady - 4*time.Second)) {
