@@ -135,45 +135,6 @@ func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
 	})
 }
 
-// An answer that got lost, a refused call, a broken connection: the work is done once, in the end.
-func TestLostAnswersAndFailedCallsConverge(t *testing.T) {
-	v1, v2, db := images(t)
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
-	s.Apply(target(shop("aaaa1", 1, v1, db)))
-	release := 1
-	dbID := s.IDs()["db"]
-	f := func(call string, fault harness.Fault) {
-		t.Helper()
-		release++
-		web := v1
-		if release%2 == 0 {
-			web = v2
-		}
-		web.LoadInto(t, engine)
-		seen := len(proxy.Times(call))
-		proxy.Spoil(call, fault, 0, 1)
-		s.PostTarget(target(shop(fmt.Sprintf("dddd%d", release), release, web, db)))
-		harness.Until(t, soon, fmt.Sprintf("the target after fault %d in %s", fault, call), s.Settled)
-		proxy.Heal()
-		if len(proxy.Times(call)) == seen {
-			t.Errorf("%s was never called: the case proves nothing", call)
-		}
-		if s.IDs()["db"] != dbID {
-			t.Errorf("fault %d in %s: db was recreated", fault, call)
-			dbID = s.IDs()["db"]
-		}
-	}
-	for _, call := range []string{"POST /containers/{id}/stop", "DELETE /containers/{id}", "POST /containers/create",
-		"POST /containers/{id}/start", "POST /containers/{id}/rename"} {
-		f(call, harness.LoseAnswer)
-		f(call, harness.Reset)
-		f(call, harness.Fail)
-	}
-}
-
 // spec/engine.md 10: 3: a pull that breaks off is a failed pull and is tried again.
 func TestPullCutInTheMiddleIsTriedAgain(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
