@@ -21,16 +21,20 @@ import (
 // plan's. Every method leaves the current state true to the engine before it returns, also when it
 // fails, so that the next plan starts from what is.
 type executor struct {
-	engine *engine.Client
-	watch  *watch
-	cell   *cell
-	locks  *locks
-	book   *book
-	auth   func(registry string) *doc.AuthConfig
-	reboot reboot
-	goDown func(ctx context.Context, force bool) error // reboots the device
-	deltas Deltas
-	local  *localMode
+	engine      *engine.Client
+	watch       *watch
+	cell        *cell
+	locks       *locks
+	book        *book
+	auth        func(registry string) *doc.AuthConfig
+	reboot      reboot
+	goDown      func(ctx context.Context, force bool) error // reboots the device
+	deltas      Deltas
+	local       *localMode
+	targets     *targets
+	preloadPath string
+	// appUUID asks the cloud for the uuid of an app, nil when nobody can.
+	appUUID func(ctx context.Context, id int) (string, error)
 	// settings are those in effect; storeSettings makes config.json say the same.
 	settings      func() settings.Settings
 	storeSettings func(settings.Settings) error
@@ -83,6 +87,8 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 		return x.handOver(ctx, s)
 	case plan.RequireReboot:
 		return x.requireReboot(s)
+	case plan.Preload:
+		return x.preload(ctx)
 	case plan.Set:
 		return x.configure(s)
 	case plan.EnterLocal:

@@ -23,6 +23,7 @@ type loop struct {
 	watch   *watch
 	cell    *cell
 	resolve *resolver
+	targets *targets
 	log     zerolog.Logger
 
 	calls   chan func()
@@ -50,9 +51,10 @@ type loop struct {
 	firmware bool                 // the volume of extra firmware was prepared
 
 	// What passes remember.
-	trials  trials
-	noted   map[string]*target.App // apps (uuid) whose settled form the book holds (settle.go)
-	adopted bool                   // the keys of running containers were taken over
+	trials    trials
+	noted     map[string]*target.App // apps (uuid) whose settled form the book holds (settle.go)
+	preloaded bool                   // the preload file was looked at
+	adopted   bool                   // the keys of running containers were taken over
 
 	status status
 	show   func(status) // publishes status to readers
@@ -141,6 +143,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	if l.leaving != nil {
 		return time.Time{}
 	}
+	l.preload(ctx, cur)
 	if next, settled := l.configure(ctx, cur); !settled {
 		l.status.next = next
 		return next

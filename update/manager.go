@@ -36,12 +36,15 @@ type Options struct {
 	StoreSettings     func(settings.Settings) error
 	// Configured is told of the settings in effect: at start and whenever they change. It must not wait.
 	Configured  func(settings.Settings)
-	Endpoint    string               // cloud API origin; empty means unmanaged, which implies local mode
-	PreloadPath string               // apps.json
-	Contracts   target.ContractFacts // what the device offers to the contracts of services
-	Image       target.Reference     // of the agent itself, zero when it is not known
-	Container   string               // id or name of the agent's own container, empty when it runs in none
-	Deltas      Deltas               // nil when there is no server for them
+	Endpoint    string // cloud API origin; empty means unmanaged, which implies local mode
+	PreloadPath string // apps.json
+	// AppUUID asks the cloud for the uuid of an app, for a preload in the older shape; nil when
+	// there is no cloud to ask.
+	AppUUID   func(ctx context.Context, id int) (string, error)
+	Contracts target.ContractFacts // what the device offers to the contracts of services
+	Image     target.Reference     // of the agent itself, zero when it is not known
+	Container string               // id or name of the agent's own container, empty when it runs in none
+	Deltas    Deltas               // nil when there is no server for them
 	// NoteFirmware tells the host the name of the volume in which services keep extra firmware.
 	NoteFirmware func(volume string) error
 	Booted       time.Time // when the device booted
@@ -93,13 +96,14 @@ func New(o Options) (*Manager, error) {
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
 		reboot: reboot{booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
+		targets: t, preloadPath: o.PreloadPath, appUUID: o.AppUUID,
 		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say,
 	}
 	if m.exec.local, err = openLocalMode(o, m.watch, t); err != nil {
 		return nil, err
 	}
 	m.loop = &loop{
-		exec: m.exec, watch: m.watch, cell: b.cell, log: o.Log,
+		exec: m.exec, targets: t, watch: m.watch, cell: b.cell, log: o.Log,
 		resolve: &resolver{log: o.Log, book: b, facts: o.Facts, keys: o.Keys, told: make(map[string]string), stale: true},
 		calls:   make(chan func()), results: make(chan result),
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),

@@ -1,55 +1,148 @@
 package update
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	"resin-supervisor/hostos/file"
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/plan"
 	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
 )
 
 // Pin is the wish of a preload to pin the device to the release it came with (spec/cloud.md 8.2).
 type Pin struct {
-	App    int    `json:"app"`
+	App    int    `json:"app"` // id
 	Commit string `json:"commit"`
 }
 
 // preload takes over apps.json, the target that came with the image or was put there by hand
-// (spec/cloud.md 8.1): once on a managed device, on an unmanaged one whenever there is a new one.
-// A crash at any point repeats it with the same result.
-func (t *targets) preload(path string) error {
-	if path == "" || t.endpoint != "" && t.states[t.endpoint] != nil {
-		return nil
-	}
+// (spec/cloud.md 8.1): once on a managed device, on an unmanaged one whenever there is a new one. A
+// managed device wants all its images to be there already, which have says; uuidOf is as DecodePreload
+// takes it. A crash at any point repeats it with the same result. The error is for the medium alone.
+func (t *targets) preload(path string, uuidOf func(int) (string, error), have func(image string) bool) (taken bool, err error) {
 	body, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EISDIR) {
-		return nil
+	if path == "" || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EISDIR) {
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read preloaded apps: %w", err)
+		return false, fmt.Errorf("read preloaded apps: %w", err)
 	}
-	p, problems, err := target.DecodePreload(body, t.endpoint != "")
+	p, problems, err := target.DecodePreload(body, uuidOf)
 	t.report(problems)
+	if err == nil && p != nil && have != nil {
+		err = missing(p.State, have)
+	}
 	if err != nil {
-		t.log.Error().Err(err).Msg("preloaded apps were not taken over")
+		t.log.Error().AnErr("cause", errors.Unwrap(err)).Err(err).Msg("preloaded apps were not taken over")
+	}
+	if err != nil || p == nil {
+		return false, nil
+	}
+	if taken, err = t.take(p); !taken {
+		return false, err
+	}
+	t.log.Info().Int("apps", len(p.State.Apps)).Msg("preloaded apps taken over")
+	return true, t.putAway(path, body)
+}
+
+// missing says which images of a target are not on the engine: one is enough to refuse it all.
+func missing(s *target.State, have func(image string) bool) error {
+	var names []string
+	for _, app := range s.Apps {
+		if app.Release == nil {
+			continue
+		}
+		for _, service := range app.Release.Services {
+			if !have(service.Image) {
+				names = append(names, service.Image)
+			}
+		}
+	}
+	if len(names) == 0 {
 		return nil
 	}
-	if p == nil || len(p.State.Apps) == 0 && len(p.State.Config) == 0 {
-		return nil
+	slices.Sort(names)
+	return errors.New("images that are not on the device: " + strings.Join(names, ", "))
+}
+
+// take stores a preloaded target, unless there is one from the cloud.
+func (t *targets) take(p *target.Preload) (bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.endpoint != "" && t.states[t.endpoint] != nil {
+		return false, nil // the cloud was faster
 	}
 	config := maps.Clone(t.config())
 	maps.Copy(config, settings.Fold(p.State.Config))
 	p.State.Config = config
-	if err := t.set(firstText(t.endpoint, localSource), p.State); err != nil {
-		return err
+	next := t.next()
+	switch {
+	case p.Pin && (p.PinApp == 0 || p.PinCommit == ""):
+		t.log.Warn().Msg("device is not pinned, since the preloaded apps have no fleet to pin it to")
+	case p.Pin:
+		next.Pin = &Pin{App: p.PinApp, Commit: p.PinCommit}
 	}
-	t.log.Info().Int("apps", len(p.State.Apps)).Msg("preloaded apps taken over")
+	source := firstText(t.endpoint, localSource)
+	apps, err := t.put(&next, source, p.State)
+	if err != nil {
+		return false, err
+	}
+	if err := t.save(next); err != nil {
+		return false, err
+	}
+	t.states[source] = apps
+	return true, nil
+}
+
+// delivered tells whether the cloud, or a preload in its place, ever set a target.
+func (t *targets) delivered() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.endpoint != "" && t.states[t.endpoint] != nil
+}
+
+// putAway keeps a preload file under another name and leaves an empty one. What a managed device
+// kept once stays (spec/cloud.md 8.1).
+func (t *targets) putAway(path string, body []byte) error {
+	if _, err := os.Stat(path + ".preloaded"); err == nil && t.endpoint != "" {
+		return nil
+	}
 	if err := file.Write(path+".preloaded", body, 0o600); err != nil {
 		return err
 	}
 	return file.Write(path, []byte("{}"), 0o600)
+}
+
+// preload looks at the preload file of a managed device that has no target from its cloud yet, once
+// the engine told of its images. Should it not be usable, that is logged, and the next start looks
+// again.
+func (l *loop) preload(ctx context.Context, cur *current.State) {
+	if l.preloaded || !l.managed || !cur.Synced {
+		return
+	}
+	l.preloaded = true
+	if l.targets.delivered() {
+		return
+	}
+	l.launch(ctx, plan.Step{Kind: plan.Preload, Key: "preload", Reason: "the device has no target from its cloud yet"})
+}
+
+func (x *executor) preload(ctx context.Context) error {
+	uuidOf := func(id int) (string, error) {
+		if x.appUUID == nil {
+			return "", errors.New("there is no way to the cloud")
+		}
+		return x.appUUID(ctx, id)
+	}
+	have := func(image string) bool { return x.cell.load().FindImage(image) != nil }
+	_, err := x.targets.preload(x.preloadPath, uuidOf, have)
+	return err
 }

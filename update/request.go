@@ -218,16 +218,19 @@ func (m *Manager) SetLocalTarget(body []byte) error {
 
 // adopt makes the stored target the one that is applied.
 func (m *Manager) adopt(force bool) error {
-	t := m.targets.active()
 	return m.loop.call(m.life, func() {
-		for _, w := range m.loop.config.set(m.targets) {
-			m.exec.say(w.Text, false)
-		}
-		if t != nil {
-			m.loop.setTarget(t, force)
-			m.loop.publish() // who asks next is told of this target, and that it is not applied yet
-		}
+		m.loop.adopt(force)
+		m.loop.publish() // who asks next is told of this target, and that it is not applied yet
 	})
+}
+
+func (l *loop) adopt(force bool) {
+	for _, w := range l.config.set(l.targets) {
+		l.exec.say(w.Text, false)
+	}
+	if t := l.targets.active(); t != nil {
+		l.setTarget(t, force)
+	}
 }
 
 // LocalTarget is the stored target in the shape that SetLocalTarget takes, with the apps that

@@ -75,6 +75,8 @@ func (l *loop) succeeded(s plan.Step) {
 		l.reboot = true
 	case plan.RollBack:
 		l.rolledBack(s)
+	case plan.Preload:
+		l.adopt(false)
 	case plan.Set:
 		l.configured(*s.Settings)
 	}

@@ -63,7 +63,11 @@ func openTargets(o Options) (*targets, error) {
 		t.report(problems)
 		t.states[source] = state
 	}
-	return t, t.preload(o.PreloadPath)
+	if o.Endpoint == "" {
+		_, err := t.preload(o.PreloadPath, nil, nil)
+		return t, err
+	}
+	return t, nil
 }
 
 // found are the settings as they are before anybody configured the device.
@@ -187,19 +191,28 @@ func (t *targets) shown() *target.State {
 func (t *targets) set(source string, s *target.State) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	apps := &target.State{Apps: s.Apps}
-	raw, err := target.Encode(apps)
-	if err != nil {
-		return fmt.Errorf("store target state: %w", err)
-	}
 	next := t.next()
-	next.Sources[source] = raw
-	next.Name, next.Config = s.Name, settings.Fold(s.Config)
+	apps, err := t.put(&next, source, s)
+	if err != nil {
+		return err
+	}
 	if err := t.save(next); err != nil {
 		return err
 	}
 	t.states[source] = apps
 	return nil
+}
+
+// put makes a target the newest of a document and returns its apps.
+func (t *targets) put(next *targetDocument, source string, s *target.State) (*target.State, error) {
+	apps := &target.State{Apps: s.Apps}
+	raw, err := target.Encode(apps)
+	if err != nil {
+		return nil, fmt.Errorf("store target state: %w", err)
+	}
+	next.Sources[source] = raw
+	next.Name, next.Config = s.Name, settings.Fold(s.Config)
+	return apps, nil
 }
 
 // forgetLocal drops the apps of local mode.

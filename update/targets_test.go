@@ -76,13 +76,39 @@ func TestInvalidPreloadChangesNothing(t *testing.T) {
 	}
 }
 
-// A managed device takes a preload once: its cloud says what comes later.
+// A managed device takes a preload once: its cloud says what comes later. cloud.md 90: one image that
+// is missing is enough to refuse it all.
 func TestManagedDeviceTakesOnePreload(t *testing.T) {
+	const managed = "https://api.example.com"
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "apps.json"), preloaded)
-	openedTargets(t, dir, "https://api.example.com")
-	put(t, filepath.Join(dir, "apps.json"), `{"apps":{"bb":{"id":2,"name":"x","releases":{"c1":{"id":2}}}}}`)
-	if s := openedTargets(t, dir, "https://api.example.com").active(); s == nil || s.Apps["bb"] != nil {
+	path := filepath.Join(dir, "apps.json")
+	const withImages = `{"apps":{"aa":{"id":1,"name":"shop","releases":{"c1":{"id":2,"services":{"web":{"id":1,"image_id":2,"image":"a/b","environment":{},"labels":{}}}}}}},"pinDevice":true}`
+	put(t, path, withImages)
+	take := func(have bool) bool {
+		t.Helper()
+		taken, err := openedTargets(t, dir, managed).preload(path, nil, func(string) bool { return have })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return taken
+	}
+	if take(false) || openedTargets(t, dir, managed).active() != nil {
+		t.Error("a preload without its image was taken")
+	}
+	if body, _ := os.ReadFile(path); string(body) != withImages {
+		t.Error("a refused preload was put away")
+	}
+	if !take(true) {
+		t.Error("a preload with its image was not taken")
+	}
+	if pin := openedTargets(t, dir, managed).stored.Pin; pin == nil || *pin != (Pin{1, "c1"}) {
+		t.Errorf("wish to pin the device: %v", pin)
+	}
+	put(t, path, `{"apps":{"bb":{"id":2,"name":"x","releases":{"c1":{"id":2}}}}}`)
+	if take(true) {
+		t.Error("a second preload was taken")
+	}
+	if s := openedTargets(t, dir, managed).active(); s == nil || s.Apps["bb"] != nil || s.Apps["aa"] == nil {
 		t.Errorf("target after a second preload: %v", s)
 	}
 }

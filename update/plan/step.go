@@ -41,6 +41,7 @@ const (
 	RollBack      Kind = "roll back"      // give up the release and go back to the one before
 	SetCommit     Kind = "set commit"     // the release is fully applied
 	Set           Kind = "configure"      // make the settings those of the configuration
+	Preload       Kind = "preload"        // take over the apps that came with the image
 	EnterLocal    Kind = "enter local mode"
 	LeaveLocal    Kind = "leave local mode"
 	Wait          Kind = "wait" // nothing to do now, but the app is not settled

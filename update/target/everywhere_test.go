@@ -59,7 +59,7 @@ func TestOddValuesEverywhere(t *testing.T) {
 	})
 	for _, text := range []string{entryV3, legacyFile, string(encode(t, tree(t, posted).(map[string]any)["local"]))} {
 		f(text, func(body []byte) *State {
-			if p, _, err := DecodePreload(body, false); err == nil && p != nil {
+			if p, _, err := DecodePreload(body, nil); err == nil && p != nil {
 				return p.State
 			}
 			return nil

@@ -1,9 +1,6 @@
 package target
 
-import (
-	"encoding/json"
-	"errors"
-)
+import "encoding/json"
 
 // Preload is what the preload file apps.json asks for.
 type Preload struct {
@@ -15,16 +12,24 @@ type Preload struct {
 	PinCommit string
 }
 
-// needsCloud has the exact words of spec/cloud.md 8.1.
+// NeedsCloudError says that the uuids of the apps of a v2 file could not be asked for.
+type NeedsCloudError struct{ cause error }
+
+// Unwrap is why the cloud did not answer.
+func (e *NeedsCloudError) Unwrap() error { return e.cause }
+
+// Error has the exact words of spec/cloud.md 8.1.
+func (e *NeedsCloudError) Error() string { return needsCloud }
+
 const needsCloud = "Cannot migrate from v2 apps.json without Internet connectivity. " +
 	"Please use balenaCLI v13.5.1+ for offline preload support."
 
 // DecodePreload reads apps.json in its three shapes: v3, v2 with apps keyed by id, and the array of
 // single-container times (spec/cloud.md 8.1 and 8.3). It gives nil when there is nothing to preload.
-// A v2 file cannot be used on a managed device, where the uuids would have to come from the cloud;
-// elsewhere the id text is the uuid. Malformed apps are treated as in DecodeV3, but when there are
+// uuidOf gives the uuid of an app by its id, which a v2 file does not have; when it fails nothing of
+// the file is used. On a device without a cloud it is nil: the id text is the uuid. Malformed apps are treated as in DecodeV3, but when there are
 // apps and none is usable that is an *InvalidError.
-func DecodePreload(body []byte, managed bool) (*Preload, []Problem, error) {
+func DecodePreload(body []byte, uuidOf func(id int) (string, error)) (*Preload, []Problem, error) {
 	raw, err := parse(body)
 	if err != nil {
 		return nil, nil, err
@@ -38,15 +43,22 @@ func DecodePreload(body []byte, managed bool) (*Preload, []Problem, error) {
 	}
 	apps, _ := members(find(file, "apps")) // the reader has a word for what is no object
 	r := reader{optional: true, app: preloadV3}
+	var offline error
 	if hasNumericKey(apps) {
-		if managed {
-			return nil, nil, errors.New(needsCloud)
+		r.app = func(m member, n node) (*App, bool) {
+			app, known := preloadV2(m, n)
+			if known && uuidOf != nil && offline == nil {
+				app.UUID, offline = uuidOf(app.ID)
+			}
+			return app, known
 		}
-		r.app = preloadV2
 	}
 	state, problems, err := r.read(raw)
 	if err != nil {
 		return nil, nil, err
+	}
+	if offline != nil {
+		return nil, nil, &NeedsCloudError{offline}
 	}
 	c := &check{}
 	p := &Preload{State: state, Pin: treeOf(c, "pinDevice", find(file, "pinDevice")).boolean(false)}
@@ -81,12 +93,24 @@ func (p *Preload) hasUsableApp() bool {
 // pinFirst finds the first usable fleet in the order of the file.
 func (p *Preload) pinFirst(apps []member) {
 	for _, m := range apps {
-		app := p.State.Apps[m.key]
+		app := p.app(m.key)
 		if p.Pin && app != nil && app.Class == "fleet" && app.Rejected == "" {
 			p.PinApp, p.PinCommit = app.ID, app.Release.Commit
 			return
 		}
 	}
+}
+
+// app is the app of a key of the file: its uuid, or in the v2 shape its id.
+func (p *Preload) app(key string) *App {
+	if id, ok := canonical(key); ok {
+		for _, app := range p.State.Apps {
+			if app.ID == id {
+				return app
+			}
+		}
+	}
+	return p.State.Apps[key]
 }
 
 func hasNumericKey(apps []member) bool {

@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -11,9 +12,17 @@ const legacyFile = `[{"appId":"12","name":"old","commit":"abc","imageId":"r.io/o
 	"env":{"A":"1","RESIN_X":"2"},
 	"config":{"RESIN_APP_RESTART_POLICY":"no","RESIN_SUPERVISOR_HANDOVER_TIMEOUT":"9","RESIN_HOST_CONFIG_a":"b"}}]`
 
+// lookUp is how a managed device that is offline asks for uuids.
+func lookUp(managed bool) func(int) (string, error) {
+	if !managed {
+		return nil
+	}
+	return func(int) (string, error) { return "", errors.New("no route to host") }
+}
+
 func preload(t testing.TB, body string, managed bool) *Preload {
 	t.Helper()
-	p, problems, err := DecodePreload([]byte(body), managed)
+	p, problems, err := DecodePreload([]byte(body), lookUp(managed))
 	if err != nil || len(problems) > 0 {
 		t.Fatalf("%v %v in %s", err, problems, body)
 	}
@@ -62,9 +71,13 @@ func TestPreloadV2(t *testing.T) {
 	want := decodeLocal(t, posted).State
 	want.Name = ""
 	wantEqual(t, preload(t, body, false), &Preload{State: want, Pin: true, PinApp: 7, PinCommit: "c0ffee"})
-	_, _, err := DecodePreload([]byte(body), true)
+	_, _, err := DecodePreload([]byte(body), lookUp(true))
 	if err == nil || err.Error() != "Cannot migrate from v2 apps.json without Internet connectivity. Please use balenaCLI v13.5.1+ for offline preload support." {
 		t.Fatalf("managed: %v", err)
+	}
+	p, _, err := DecodePreload([]byte(body), func(id int) (string, error) { return "uuid-of-" + strconv.Itoa(id), nil })
+	if err != nil || p.State.Apps["uuid-of-7"] == nil || p.PinApp != 7 || p.PinCommit != "c0ffee" {
+		t.Fatalf("online: %+v %v", p, err)
 	}
 }
 
@@ -100,11 +113,11 @@ func TestPreloadLegacy(t *testing.T) {
 
 // One unusable app is no reason to leave the others out.
 func TestPreloadPartly(t *testing.T) {
-	p, problems, err := DecodePreload([]byte(entryV3), true) // "other" has no release
+	p, problems, err := DecodePreload([]byte(entryV3), lookUp(true)) // "other" has no release
 	if err != nil || len(problems) != 1 || p.State.Apps["other"].Rejected == "" || p.State.Apps[shop].Rejected != "" {
 		t.Fatalf("%v %v", err, problems)
 	}
-	p, problems, err = DecodePreload([]byte(legacyFile[:len(legacyFile)-1]+`,{"appId":-1},7]`), true)
+	p, problems, err = DecodePreload([]byte(legacyFile[:len(legacyFile)-1]+`,{"appId":-1},7]`), lookUp(true))
 	if err != nil || len(problems) < 2 || len(p.State.Apps) != 1 {
 		t.Fatalf("%v %v", err, problems)
 	}
@@ -117,12 +130,12 @@ func TestPreloadRefuses(t *testing.T) {
 		`{"apps":{"1":{"name":"n"},"abc":{"id":1,"name":"n"}}}`, `[{"appId":1,"name":"n","commit":"","imageId":"a"}]`,
 	} {
 		var invalid *InvalidError
-		if p, _, err := DecodePreload([]byte(body), false); !errors.As(err, &invalid) || p != nil {
+		if p, _, err := DecodePreload([]byte(body), nil); !errors.As(err, &invalid) || p != nil {
 			t.Errorf("%s: %v, want an invalid file", body, err)
 		}
 	}
 	for _, body := range []string{``, `{`, `[`} {
-		if _, _, err := DecodePreload([]byte(body), false); err == nil {
+		if _, _, err := DecodePreload([]byte(body), nil); err == nil {
 			t.Errorf("%q was taken", body)
 		}
 	}
@@ -133,7 +146,7 @@ func FuzzDecodePreload(f *testing.F) {
 	f.Add([]byte(legacyFile), true)
 	f.Add([]byte(`{"pinDevice":true,"apps":{"7":{"name":"n","commit":"c","releaseId":1,"services":{}}}}`), false)
 	f.Fuzz(func(t *testing.T, body []byte, managed bool) {
-		p, _, err := DecodePreload(body, managed)
+		p, _, err := DecodePreload(body, lookUp(managed))
 		if err == nil && p != nil {
 			wantStored(t, p.State)
 		}
