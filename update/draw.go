@@ -68,10 +68,18 @@ func (d *drawing) target(a *target.App) {
 		app.TargetCommit, app.ReleaseID = a.Release.Commit, a.Release.ID
 		for _, name := range slices.Sorted(maps.Keys(a.Release.Services)) {
 			s := a.Release.Services[name]
-			app.Services = append(app.Services, view.Service{Name: name, ID: s.ID, ImageID: s.ImageID, Image: s.Image, Running: s.Running})
+			app.Services = append(app.Services, drawService(s))
+		}
+		if s := a.Release.Agent; s != nil {
+			agent := drawService(s)
+			app.Agent = &agent
 		}
 	}
 	d.apps[a.UUID] = app
+}
+
+func drawService(s *target.Service) view.Service {
+	return view.Service{Name: s.Name, ID: s.ID, ImageID: s.ImageID, Image: s.Image, Running: s.Running}
 }
 
 // of is the app an object belongs to: by uuid, else by id, else one that is not in the target.

@@ -1,5 +1,6 @@
-// Package cloud is what talks to the cloud over HTTP: today the requests for deltas and the registry
-// tokens that go with them (spec/engine.md 8.5, spec/cloud.md 0.2 and A.1).
+// Package cloud is what talks to the cloud over HTTP: provisioning, the poll of the target state, the
+// report of the current state, tags, the log stream, deltas and registry tokens (spec/cloud.md 0 to 4,
+// A; spec/engine.md 8.5).
 //
 // Each call has a connection of its own, which is closed with it: calls are rare, so a connection
 // kept alive would only cost memory, a goroutine and timers.
@@ -7,24 +8,28 @@ package cloud
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
-// maxAnswer is how many bytes of an answer are read.
-const maxAnswer = 1 << 20
+// maxAnswer is how many bytes of an answer are read, uncompressed.
+const maxAnswer = 4 << 20
 
-// Client calls one origin. It follows no redirects. It is safe for use by several goroutines.
+// Client calls one origin. It is safe for use by several goroutines.
 type Client struct {
 	base   *url.URL
 	agent  string
@@ -45,58 +50,207 @@ func New(base, agent string, roots func() *x509.CertPool) (*Client, error) {
 	return &Client{base: u, agent: agent, verify: roots}, nil
 }
 
-// get makes a call below the base, with the query in the order of its keys, and returns status and
-// body. The error says that no whole answer came within patience.
-func (c *Client) get(ctx context.Context, path string, query url.Values, authorization string, patience time.Duration) (status int, body []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	status, body, err = c.exchange(ctx, c.request(path, query, authorization))
-	if err == nil {
-		return status, body, nil
+// call is a request. Without a method it is a GET.
+type call struct {
+	method, path string
+	query        url.Values
+	auth         string // Authorization, none when empty
+	body         any    // sent as JSON unless nil
+	etag         string // If-None-Match
+	// patience bounds the whole call; of one that is steady, each step of it, and the whole more
+	// generously: as long as bytes come, it may take its time.
+	patience time.Duration
+	steady   bool
+	follow   bool // redirects are followed
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	body   []byte
+	etag   string
+	after  string // Retry-After
+}
+
+// ok tells whether the call was carried out.
+func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }
+
+// refusal is the error of a call that was answered, but not as it should have been.
+type refusal struct {
+	path string
+	answer
+}
+
+// Error names the call and begins with what the server said.
+func (r *refusal) Error() string {
+	text := strings.TrimSpace(string(r.body[:min(len(r.body), 120)]))
+	return strings.TrimSpace(r.path + " was answered with " + strconv.Itoa(r.status) + " " + strings.ToValidUTF8(text, ""))
+}
+
+// refused is the status of an answer that is the error, 0 for any other.
+func refused(err error) int {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return r.status
 	}
-	if ended := ctx.Err(); ended != nil {
+	return 0
+}
+
+// must makes a call and decodes the answer into out, unless that is nil; an answer of another status
+// than 2xx is a *refusal.
+func (c *Client) must(ctx context.Context, r call, out any) error {
+	a, err := c.do(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !a.ok() {
+		return &refusal{r.path, a}
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(a.body, out); err != nil {
+		return fmt.Errorf("answer of %s: %w", r.path, err)
+	}
+	return nil
+}
+
+// slack is how much longer than one step of it a steady call may take as a whole.
+const slack = 20
+
+// do makes a call and returns the answer, whatever its status. The error says that no whole answer
+// came in time.
+func (c *Client) do(ctx context.Context, r call) (a answer, err error) {
+	whole := r.patience
+	if r.steady {
+		whole *= slack
+	}
+	limited, cancel := context.WithTimeout(ctx, whole)
+	defer cancel()
+	from := c
+	for range maxRedirects {
+		var to *url.URL
+		if a, to, err = from.exchange(limited, &r); err != nil || to == nil {
+			break
+		}
+		if to.Hostname() != from.base.Hostname() {
+			r.auth = "" // it is not for others to see
+		}
+		r.path, r.query = to.Path, to.Query()
+		from = &Client{base: &url.URL{Scheme: to.Scheme, Host: to.Host}, agent: c.agent, verify: c.verify}
+	}
+	if err == nil {
+		return a, nil
+	}
+	if ended := limited.Err(); ended != nil {
 		err = ended
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no answer within %v", patience)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("no answer within %v", r.patience)
 	}
-	return 0, nil, fmt.Errorf("call %s%s: %w", c.base.Host, path, err)
+	return answer{}, fmt.Errorf("call %s%s: %w", c.base.Host, r.path, err)
 }
 
-func (c *Client) request(path string, query url.Values, authorization string) *fasthttp.Request {
-	u := url.URL{Path: strings.TrimRight(c.base.Path, "/") + path, RawQuery: query.Encode()}
+const maxRedirects = 5
+
+func (c *Client) request(r *call) (*fasthttp.Request, error) {
+	u := url.URL{Path: strings.TrimRight(c.base.Path, "/") + r.path, RawQuery: strings.ReplaceAll(r.query.Encode(), "+", "%20")}
 	req := &fasthttp.Request{}
+	if r.method != "" {
+		req.Header.SetMethod(r.method)
+	}
 	req.Header.SetHost(c.base.Host)
 	req.Header.SetUserAgent(c.agent)
-	req.Header.Set("Authorization", authorization)
+	for _, field := range [...][2]string{{"Authorization", r.auth}, {"If-None-Match", r.etag}} {
+		if field[1] != "" {
+			req.Header.Set(field[0], field[1])
+		}
+	}
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.SetConnectionClose()
 	req.SetRequestURI(u.RequestURI())
-	return req
+	if r.body != nil {
+		raw, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.SetContentType("application/json")
+		req.SetBodyRaw(raw)
+	}
+	return req, nil
 }
 
-// exchange sends a request on a new connection, which the end of ctx closes, and reads the answer.
-func (c *Client) exchange(ctx context.Context, req *fasthttp.Request) (status int, body []byte, err error) {
-	conn, err := c.dial(ctx)
+// exchange sends a request on a new connection, which the end of ctx closes, and reads the answer. to
+// is where it is to be asked again instead.
+func (c *Client) exchange(ctx context.Context, r *call) (a answer, to *url.URL, err error) {
+	req, err := c.request(r)
 	if err != nil {
-		return 0, nil, err
+		return a, nil, err
+	}
+	dialing, cancel := context.WithTimeout(ctx, r.patience)
+	conn, err := c.dial(dialing)
+	cancel()
+	if err != nil {
+		return a, nil, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if r.steady {
+		conn = impatient{conn, r.patience}
+	}
 	if _, err := req.WriteTo(conn); err != nil {
-		return 0, nil, err
+		return a, nil, err
 	}
 	resp := fasthttp.Response{StreamBody: true}
 	if err := resp.Read(bufio.NewReader(conn)); err != nil {
-		return 0, nil, err
+		return a, nil, err
+	}
+	a.status, a.etag, a.after = resp.StatusCode(), string(resp.Header.Peek("ETag")), string(resp.Header.Peek("Retry-After"))
+	if r.follow && a.status >= 301 && a.status <= 308 && a.status != fasthttp.StatusNotModified {
+		to, err = c.base.Parse(string(resp.Header.Peek("Location")))
+		if err == nil && (to.Scheme != "https" && c.base.Scheme == "https" || to.Host == "") {
+			err = fmt.Errorf("redirected to %s", to.Redacted())
+		}
+		return a, to, err
 	}
 	if stream := resp.BodyStream(); stream != nil {
-		body, err = io.ReadAll(io.LimitReader(stream, maxAnswer+1))
+		a.body, err = readAnswer(stream, string(resp.Header.Peek("Content-Encoding")))
 	}
-	if len(body) > maxAnswer {
+	return a, nil, err
+}
+
+// readAnswer reads a body that may be compressed.
+func readAnswer(stream io.Reader, encoding string) ([]byte, error) {
+	if encoding == "gzip" {
+		unpacked, err := gzip.NewReader(stream)
+		if err != nil {
+			return nil, err
+		}
+		stream = unpacked
+	}
+	body, err := io.ReadAll(io.LimitReader(stream, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
 		err = errors.New("answer is too long")
 	}
-	return resp.StatusCode(), body, err
+	return body, err
+}
+
+// impatient is a connection whose reads and writes must each get on within a span.
+type impatient struct {
+	net.Conn
+	span time.Duration
+}
+
+// Read waits for bytes no longer than the span.
+func (c impatient) Read(p []byte) (int, error) {
+	_ = c.SetReadDeadline(time.Now().Add(c.span))
+	return c.Conn.Read(p)
+}
+
+// Write waits for room no longer than the span.
+func (c impatient) Write(p []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(c.span))
+	return c.Conn.Write(p)
 }
 
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
@@ -108,7 +262,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	default:
 		port = "80"
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(c.base.Hostname(), port))
+	conn, err := Dial(ctx, "tcp", net.JoinHostPort(c.base.Hostname(), port))
 	if err != nil || !secure {
 		return conn, err
 	}

@@ -117,12 +117,12 @@ func TestGet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, body, err := c.get(context.Background(), "/x", url.Values{"q": {"a b"}}, "Bearer key", time.Minute)
-	if err != nil || status != 302 || string(body) != "hi" {
-		t.Errorf("got %d %q %v", status, body, err)
+	a, err := c.do(context.Background(), call{path: "/x", query: url.Values{"q": {"a b"}}, auth: "Bearer key", patience: time.Minute})
+	if err != nil || a.status != 302 || string(a.body) != "hi" {
+		t.Errorf("got %d %q %v", a.status, a.body, err)
 	}
 	text := <-asked
-	for _, line := range []string{"GET /below/x?q=a+b HTTP/1.1\n", "User-Agent: Supervisor/1.2.3\n", "Authorization: Bearer key\n"} {
+	for _, line := range []string{"GET /below/x?q=a%20b HTTP/1.1\n", "User-Agent: Supervisor/1.2.3\n", "Authorization: Bearer key\n"} {
 		if !strings.Contains(text, line) {
 			t.Errorf("the request lacks %q:\n%s", line, text)
 		}
@@ -135,7 +135,7 @@ func TestGetIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.get(context.Background(), "/", nil, "", time.Minute); err == nil {
+	if _, err := c.do(context.Background(), call{path: "/", patience: time.Minute}); err == nil {
 		t.Error("an endless answer was accepted")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never answers
@@ -146,12 +146,12 @@ func TestGetIsBounded(t *testing.T) {
 	if c, err = New("http://"+l.Addr().String(), "x", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.get(context.Background(), "/", nil, "", 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+	if _, err := c.do(context.Background(), call{path: "/", patience: 50 * time.Millisecond}); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
 		t.Errorf("a silent server gave %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, err := c.get(ctx, "/", nil, "", time.Minute); !errors.Is(err, context.Canceled) {
+	if _, err := c.do(ctx, call{path: "/", patience: time.Minute}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled call gave %v", err)
 	}
 }

@@ -65,14 +65,14 @@ func (d *Deltas) request(ctx context.Context, src, dst string, patience time.Dur
 		return "", "", err
 	}
 	query := url.Values{"src": {src}, "dest": {dst}}
-	status, body, err := d.Server.get(ctx, "/api/v3/delta", query, "Bearer "+registryToken, patience)
+	a, err := d.Server.do(ctx, call{path: "/api/v3/delta", query: query, auth: "Bearer " + registryToken, patience: patience})
 	if err != nil {
 		return "", "", err
 	}
-	if status == fasthttp.StatusUnauthorized {
+	if a.status == fasthttp.StatusUnauthorized {
 		d.forget(scope.Encode()) // it may have lost its validity early
 	}
-	image, err = deltaImage(status, body)
+	image, err = deltaImage(a.status, a.body)
 	return image, registryToken, err
 }
 
@@ -119,11 +119,11 @@ func (d *Deltas) token(ctx context.Context, scope url.Values) (string, error) {
 	}
 	name, secret := d.Login()
 	login := "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+secret))
-	status, body, err := d.API.get(ctx, "/auth/v1/token", scope, login, tokenPatience)
+	a, err := d.API.do(ctx, call{path: "/auth/v1/token", query: scope, auth: login, patience: tokenPatience})
 	if err != nil {
 		return "", err
 	}
-	text, err := registryToken(status, body)
+	text, err := registryToken(a.status, a.body)
 	if err == nil {
 		d.remember(scope.Encode(), token{text, time.Now()})
 	}

@@ -41,6 +41,9 @@ func encodeRelease(r *Release) Map {
 	for name, s := range r.Services {
 		services[name] = encodeService(s)
 	}
+	if r.Agent != nil {
+		services[r.Agent.Name] = encodeService(r.Agent)
+	}
 	return Map{"id": r.ID, "services": services, "volumes": r.Volumes, "networks": r.Networks}
 }
 

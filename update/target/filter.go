@@ -10,7 +10,11 @@ func dropForeign(app *App) {
 	}
 	supervisor := isSupervisorApp(app.UUID)
 	maps.DeleteFunc(app.Release.Services, func(name string, s *Service) bool {
-		return app.IsHost && !isForData(s) || supervisor && isAgent(name)
+		if supervisor && isAgent(name) {
+			app.Release.Agent = s
+			return true
+		}
+		return app.IsHost && !isForData(s)
 	})
 }
 

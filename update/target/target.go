@@ -28,6 +28,7 @@ type Release struct {
 	Commit   string
 	ID       int
 	Services map[string]*Service // by service name
+	Agent    *Service            // the agent itself, which it does not install; nil in other apps
 	Volumes  map[string]Map      // by compose volume name
 	Networks map[string]Map      // by compose network name
 }

@@ -50,6 +50,7 @@ type App struct {
 	RolledBack   string      // which release failed its trial and why, while the one before applies instead
 	LockHeld     bool        // the supervisor holds the app's update lock
 	Services     []Service   // of the target release, by name
+	Agent        *Service    // service of the target release that is the agent itself, nil in other apps
 	Containers   []Container // by service name, then age
 	Images       []Image     // known or downloading, by service name
 }

@@ -1,0 +1,164 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/view"
+)
+
+// poller is what immediate polls are asked with.
+type poller struct {
+	wake chan struct{}
+
+	mu            sync.Mutex
+	asked         bool
+	force, cancel bool
+	known         string // etag of a target that is of no use and was refused
+}
+
+// fetched is a target as it came.
+type fetched struct {
+	body []byte
+	etag string
+}
+
+var errGone = errors.New("the device is deleted or frozen in the cloud")
+
+// Trigger asks for a poll now; several requests may share one. It is ignored, and false, when updates
+// are not to be instant and nobody forces (spec/cloud.md 3.3).
+func (d *Device) Trigger(force, cancel bool) (accepted bool) {
+	if !force && !d.o.Terms().Instant {
+		return false
+	}
+	p := &d.poller
+	p.mu.Lock()
+	p.asked, p.force, p.cancel = true, p.force || force, p.cancel || cancel
+	p.mu.Unlock()
+	poke(p.wake)
+	return true
+}
+
+func (p *poller) take() (asked, force, cancel bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	asked, force, cancel = p.asked, p.force, p.cancel
+	p.asked, p.force, p.cancel = false, false, false
+	return asked, force, cancel
+}
+
+// poll gets the target on schedule and when somebody asks, one poll at a time, until ctx ends
+// (spec/cloud.md 3.2, 3.3). A poll that was asked for does not move the schedule.
+func (d *Device) poll(ctx context.Context) {
+	failures := 0
+	due := time.NewTimer(0)
+	defer due.Stop()
+	if !d.o.Terms().Instant {
+		due.Reset(d.interval() + spread(d.interval()))
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.poller.wake:
+			if asked, force, cancel := d.poller.take(); asked {
+				if err := d.turn(ctx, true, force, cancel); err != nil {
+					d.o.Log.Warn().Err(err).Msg("poll that was asked for failed")
+				}
+			}
+		case <-due.C:
+			err := d.turn(ctx, false, false, false)
+			if err == nil {
+				failures = 0
+				d.polled.Store(int64(time.Since(d.began)))
+			} else if failures++; ctx.Err() == nil {
+				d.o.Log.Warn().Err(err).Int("failures", failures).Msg("poll failed")
+			}
+			due.Reset(pollDelay(failures, d.interval(), spread))
+		}
+	}
+}
+
+// pollDelay is the time to the next scheduled poll.
+func pollDelay(failures int, interval time.Duration, spread func(time.Duration) time.Duration) time.Duration {
+	if failures > 0 {
+		return backoff(failures, interval)
+	}
+	return interval + spread(interval)
+}
+
+// turn makes one poll and hands on what came (spec/cloud.md 3.4).
+func (d *Device) turn(ctx context.Context, asked, force, cancel bool) error {
+	f, err := d.get(ctx, d.heldETag())
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		f = d.first // fetched before, and not handed on
+	}
+	changed := false
+	if f != nil {
+		changed, err = d.deliver(f, force)
+	}
+	if err == nil && !changed && asked {
+		d.o.Targets.Trigger(force, cancel)
+	}
+	return err
+}
+
+// heldETag is the etag that says which target the device has.
+func (d *Device) heldETag() string {
+	if d.first != nil {
+		return d.first.etag
+	}
+	if d.poller.known != "" {
+		return d.poller.known
+	}
+	return d.o.Targets.CloudETag()
+}
+
+// get asks for the target (spec/cloud.md 3.1). Neither target nor error means that it is still the one
+// of the etag.
+func (d *Device) get(ctx context.Context, etag string) (*fetched, error) {
+	i := d.o.Identity()
+	path := "/device/v3/" + i.UUID + "/state"
+	a, err := d.ask(ctx, call{path: path, etag: etag, steady: true, follow: true})
+	switch {
+	case err != nil:
+		return nil, err
+	case a.status == fasthttp.StatusNotModified && etag == "":
+		return nil, errGone
+	case a.status == fasthttp.StatusNotModified:
+		return nil, nil
+	case a.status != fasthttp.StatusOK:
+		return nil, &refusal{path, a}
+	}
+	return &fetched{a.body, a.etag}, nil
+}
+
+// deliver hands a target on. What is durable, and what cannot be used whoever asks again, is not asked
+// for again; after any other error it is.
+func (d *Device) deliver(f *fetched, force bool) (changed bool, err error) {
+	changed, err = d.o.Targets.SetCloudTarget(f.body, f.etag, force)
+	invalid := (*view.InvalidTargetError)(nil)
+	if errors.As(err, &invalid) {
+		d.o.Log.Error().Err(err).Msg("target state cannot be used")
+		d.poller.known, d.first = f.etag, nil
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("take the target state: %w", err)
+	}
+	d.poller.known, d.first = "", nil
+	if changed {
+		d.report.allow()
+		debug.FreeOSMemory() // the target in all its forms is far more than the agent has otherwise
+	}
+	return changed, nil
+}

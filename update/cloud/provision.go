@@ -1,0 +1,248 @@
+package cloud
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// settleIn registers the device and tells the cloud once how it is configured; both are tried until
+// they succeed (spec/cloud.md 2.3, 2.6, 2.7). It returns false when ctx ended first.
+func (d *Device) settleIn(ctx context.Context) bool {
+	last := ""
+	for {
+		err := d.provision(ctx)
+		if err == nil {
+			err = d.introduce(ctx)
+		}
+		if err == nil {
+			return true
+		}
+		if text := err.Error(); text != last && ctx.Err() == nil {
+			last = text
+			d.o.Log.Warn().Err(err).Msg("device is not ready for its cloud yet, trying on")
+		}
+		if !rest(ctx, max(d.o.Identity().BootstrapDelay, 100*time.Millisecond)) {
+			return false
+		}
+		if err := d.o.Reload(); err != nil {
+			d.o.Log.Error().Err(err).Msg("config.json cannot be read")
+		}
+	}
+}
+
+// provision makes one attempt. Where the device stands is in config.json alone, so that a crash at
+// any point repeats the step with the same identity:
+//
+//	no registered_at                -> register, or find out that we are registered
+//	registered_at, no deviceId      -> exchange keys
+//	registered_at, deviceId, apiKey -> exchange keys, the identity stays
+//	registered_at, deviceId         -> done
+func (d *Device) provision(ctx context.Context) error {
+	i := d.o.Identity()
+	id, at := i.DeviceID, i.RegisteredAt
+	var err error
+	switch {
+	case at == 0:
+		id, err = d.register(ctx, i)
+		at = time.Now().UnixMilli()
+	case id == 0:
+		id, err = d.exchange(ctx, i, true)
+	case i.APIKey != "":
+		id, err = d.exchange(ctx, i, false)
+	default:
+		return d.pin(ctx, i)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.o.Save(map[string]any{"registered_at": at, "deviceId": id, "apiKey": nil}); err != nil {
+		return err
+	}
+	d.o.Log.Info().Int64("device", id).Msg("device is registered")
+	return d.pin(ctx, d.o.Identity())
+}
+
+// register makes the device known to the cloud (spec/cloud.md 2.4).
+func (d *Device) register(ctx context.Context, i Identity) (id int64, err error) {
+	if i.APIKey == "" || i.ApplicationID == 0 || i.UUID == "" {
+		return 0, errors.New("register: config.json has no apiKey, applicationId or uuid")
+	}
+	f := d.o.Facts()
+	var made struct {
+		ID int64 `json:"id"`
+	}
+	err = d.call(ctx, call{method: "POST", path: "/device/register", auth: bearer(i.APIKey), body: struct {
+		Application       int64   `json:"application"`
+		UUID              string  `json:"uuid"`
+		DeviceType        string  `json:"device_type"`
+		APIKey            string  `json:"api_key"`
+		SupervisorVersion string  `json:"supervisor_version"`
+		OSVersion         *string `json:"os_version,omitempty"`
+		OSVariant         *string `json:"os_variant,omitempty"`
+		MACAddress        string  `json:"mac_address,omitempty"`
+	}{i.ApplicationID, i.UUID, f.DeviceType, i.DeviceAPIKey, f.SupervisorVersion, f.OSVersion, f.OSVariant, f.MACAddress}}, &made)
+	if refused(err) == fasthttp.StatusConflict {
+		return d.exchange(ctx, i, true)
+	}
+	if err == nil && made.ID == 0 {
+		err = errors.New("register: the answer has no id")
+	}
+	return made.ID, err
+}
+
+// exchange makes sure that the cloud knows the device's own key, and returns the device's id
+// (spec/cloud.md 2.5). Only a definite answer that the device is not known leads to another identity:
+// after an outage there must not be two devices (Q3).
+func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id int64, err error) {
+	if i.DeviceAPIKey != "" {
+		if id, err = d.lookUp(ctx, i.UUID, i.DeviceAPIKey); err == nil {
+			return id, nil
+		}
+	}
+	if i.APIKey == "" {
+		return 0, fmt.Errorf("exchange keys: config.json has no apiKey (%w)", err)
+	}
+	if id, err = d.lookUp(ctx, i.UUID, i.APIKey); err == nil {
+		path := "/api-key/device/" + strconv.FormatInt(id, 10) + "/device-key"
+		var a answer
+		a, err = d.ask(ctx, call{method: "POST", path: path, auth: bearer(i.APIKey), body: map[string]string{"apiKey": i.DeviceAPIKey}})
+		if err == nil && a.status != fasthttp.StatusOK {
+			err = &refusal{path, a}
+		}
+	}
+	if err == nil || !regenerate || !isUnknown(err) {
+		return id, err
+	}
+	d.o.Log.Warn().Err(err).Msg("the cloud does not know this device, it registers anew")
+	if err := d.o.Save(map[string]any{"uuid": newID(), "deviceApiKey": newID(), "registered_at": nil, "deviceId": nil}); err != nil {
+		return 0, err
+	}
+	return 0, errors.New("the device has a new identity, still to be registered")
+}
+
+var errUnknown = errors.New("the cloud has no such device")
+
+func isUnknown(err error) bool {
+	status := refused(err)
+	return errors.Is(err, errUnknown) || status == fasthttp.StatusUnauthorized || status == fasthttp.StatusNotFound
+}
+
+// lookUp is the id of the device as the holder of a key sees it.
+func (d *Device) lookUp(ctx context.Context, uuid, key string) (int64, error) {
+	var list found
+	err := d.call(ctx, call{path: "/v7/device", query: odata("id", "uuid eq '"+uuid+"'"), auth: bearer(key)}, &list)
+	if err == nil && (len(list.D) == 0 || list.D[0].ID == 0) {
+		err = errUnknown
+	}
+	if err != nil {
+		return 0, err
+	}
+	return list.D[0].ID, nil
+}
+
+// newID makes a uuid or key (spec/cloud.md 2.2).
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// pin carries out the wish of a preload to stay at its release (spec/cloud.md 8.2).
+func (d *Device) pin(ctx context.Context, i Identity) error {
+	app, commit, wanted := d.o.Targets.PinRequest()
+	if !wanted {
+		return nil
+	}
+	if app == 0 || commit == "" {
+		d.o.Log.Warn().Int("app", app).Str("commit", commit).Msg("request to pin the device is not complete, it is passed over")
+		return nil
+	}
+	var list found
+	filter := "belongs_to__application eq " + strconv.Itoa(app) + " and commit eq '" + commit + "' and status eq 'success'"
+	if err := d.call(ctx, call{path: "/v7/release", query: odata("id", filter)}, &list); err != nil {
+		return err
+	}
+	if len(list.D) == 0 {
+		d.o.Log.Warn().Str("commit", commit).Msg("the cloud has no release to pin the device to, the request is dropped")
+		return d.o.Targets.PinDone()
+	}
+	if _, err := d.fetch(ctx); err != nil {
+		return err
+	}
+	err := d.call(ctx, call{method: "PATCH", path: d.path("device", i.DeviceID), body: map[string]int64{"is_pinned_on__release": list.D[0].ID}}, nil)
+	if err != nil {
+		return err
+	}
+	return d.o.Targets.PinDone()
+}
+
+// introduction is the durable note of which cloud was told how the device is configured.
+type introduction struct {
+	Endpoint string `json:"endpoint"`
+}
+
+const (
+	introductionName    = "introduction"
+	introductionVersion = 1
+)
+
+// introduce tells a cloud that the device is new to what of its configuration is out of the ordinary,
+// so that the first target does not reset it (spec/cloud.md 2.6).
+func (d *Device) introduce(ctx context.Context) error {
+	i := d.o.Identity()
+	var done introduction
+	if _, err := d.o.Docs.Load(introductionName, introductionVersion, &done); err != nil || done.Endpoint == i.Endpoint {
+		return err
+	}
+	config, err := d.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	for name, value := range d.o.Initial(config) {
+		err := d.call(ctx, call{method: "POST", path: "/v7/device_config_variable", body: struct {
+			Value  string `json:"value"`
+			Device int64  `json:"device"`
+			Name   string `json:"name"`
+		}{value, i.DeviceID, "RESIN_" + name}}, nil)
+		if err != nil && refused(err) != fasthttp.StatusConflict { // an earlier attempt got so far
+			return err
+		}
+	}
+	if i.Name != "" {
+		err := d.call(ctx, call{method: "PATCH", path: d.path("device", i.DeviceID), body: map[string]string{"device_name": i.Name}}, nil)
+		if err != nil {
+			d.o.Log.Warn().Err(err).Msg("device name was not set in the cloud")
+			d.o.Say("Unable to report initial device name to API", true)
+		}
+	}
+	return d.o.Docs.Save(introductionName, introductionVersion, introduction{i.Endpoint})
+}
+
+// fetch gets the target before polls begin, keeps it for the first of them, and returns its
+// configuration.
+func (d *Device) fetch(ctx context.Context) (config map[string]string, err error) {
+	i := d.o.Identity()
+	f, err := d.get(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var devices map[string]struct {
+		Config map[string]string `json:"config"`
+	}
+	if err := json.Unmarshal(f.body, &devices); err != nil {
+		return nil, fmt.Errorf("target state: %w", err)
+	}
+	if devices[i.UUID].Config == nil {
+		return nil, errors.New("target state has no configuration for the device")
+	}
+	d.first = f
+	return devices[i.UUID].Config, nil
+}

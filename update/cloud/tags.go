@@ -1,0 +1,179 @@
+package cloud
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// tags is the queue of tags that services set (spec/cloud.md A.2).
+type tags struct {
+	wake chan struct{}
+	docs Documents
+
+	mu   sync.Mutex // held while saving
+	doc  tagsDocument
+	last time.Time // when one was set
+}
+
+// tagsDocument holds what is wanted and what the cloud took.
+type tagsDocument struct {
+	Target   map[string]string `json:"target"`
+	Reported map[string]string `json:"reported"`
+}
+
+const (
+	tagsName    = "tags"
+	tagsVersion = 1
+	// tagsPause is how long setting tags must have rested: what is set in one go is sent in one go.
+	tagsPause = 10 * time.Second
+)
+
+// Tag is a tag of the device in the cloud.
+type Tag struct {
+	ID    int64  `json:"id"`
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func (t *tags) open(docs Documents) error {
+	t.docs = docs
+	t.doc = tagsDocument{Target: map[string]string{}, Reported: map[string]string{}}
+	_, err := docs.Load(tagsName, tagsVersion, &t.doc)
+	return err
+}
+
+// SetTags sets tags of the device. They are durable when it returns and sent later. The cloud keeps
+// the names that begin with io.resin. or io.balena. for itself: they are left out (spec/cloud.md Q13).
+func (d *Device) SetTags(set map[string]string) error {
+	own := maps.Clone(set)
+	maps.DeleteFunc(own, func(key, _ string) bool {
+		reserved := strings.HasPrefix(key, "io.resin.") || strings.HasPrefix(key, "io.balena.")
+		if reserved {
+			d.o.Log.Warn().Str("tag", key).Msg("a tag of the cloud's own cannot be set")
+		}
+		return reserved
+	})
+	t := &d.tags
+	err := t.change(func(doc tagsDocument) { maps.Copy(doc.Target, own) })
+	if err == nil {
+		poke(t.wake)
+	}
+	return err
+}
+
+// change makes a changed queue durable.
+func (t *tags) change(f func(tagsDocument)) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := tagsDocument{maps.Clone(t.doc.Target), maps.Clone(t.doc.Reported)}
+	f(next)
+	if err := t.docs.Save(tagsName, tagsVersion, next); err != nil {
+		return err
+	}
+	t.doc, t.last = next, time.Now()
+	return nil
+}
+
+// pending are the tags that the cloud does not have, and how long nobody has set one.
+func (t *tags) pending() (map[string]string, time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	news := make(map[string]string)
+	for key, value := range t.doc.Target {
+		if old, known := t.doc.Reported[key]; !known || old != value {
+			news[key] = value
+		}
+	}
+	return news, time.Since(t.last)
+}
+
+// took notes tags that the cloud has, or, where it will not have them, that they are not wanted.
+func (t *tags) took(sent map[string]string, wanted bool) error {
+	return t.change(func(doc tagsDocument) {
+		for key, value := range sent {
+			if wanted {
+				doc.Reported[key] = value
+			} else if doc.Target[key] == value {
+				delete(doc.Target, key)
+			}
+		}
+	})
+}
+
+// sendTags sends tags until ctx ends.
+func (d *Device) sendTags(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		news, quiet := d.tags.pending()
+		if len(news) == 0 {
+			select {
+			case <-d.tags.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if quiet < tagsPause {
+			rest(ctx, tagsPause-quiet)
+			continue
+		}
+		err := d.patchTags(ctx, news)
+		if refused(err) == fasthttp.StatusBadRequest {
+			err = d.sift(ctx, news)
+		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if failures++; failures == 1 && ctx.Err() == nil {
+			d.o.Log.Warn().Err(err).Msg("tags were not sent, trying on")
+		}
+		rest(ctx, reportDelay(failures, err, d.interval(), time.Now()))
+	}
+}
+
+func (d *Device) patchTags(ctx context.Context, news map[string]string) error {
+	body := map[string]map[string]string{d.o.Identity().UUID: news}
+	err := d.call(ctx, call{method: "PATCH", path: "/device/v3/tags", body: body}, nil)
+	if err == nil {
+		err = d.tags.took(news, true)
+	}
+	return err
+}
+
+// sift sends tags one by one and drops those that the cloud refuses.
+func (d *Device) sift(ctx context.Context, news map[string]string) error {
+	for key, value := range news {
+		one := map[string]string{key: value}
+		err := d.patchTags(ctx, one)
+		if refused(err) == fasthttp.StatusBadRequest {
+			d.o.Log.Error().Err(err).Str("tag", key).Msg("the cloud refuses a tag, it is dropped")
+			err = d.tags.took(one, false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Tags asks the cloud for the tags of the device.
+func (d *Device) Tags(ctx context.Context) ([]Tag, error) {
+	i := d.o.Identity()
+	key := i.DeviceAPIKey
+	if i.APIKey != "" {
+		key = i.APIKey
+	}
+	var list found
+	err := d.call(ctx, call{path: "/v7/device_tag", auth: bearer(key),
+		query: odata("id,tag_key,value", "device eq "+strconv.FormatInt(i.DeviceID, 10))}, &list)
+	all := make([]Tag, 0, len(list.D))
+	for _, t := range list.D {
+		all = append(all, Tag{t.ID, t.Key, t.Value})
+	}
+	return all, err
+}
