@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -206,6 +207,9 @@ func daemon(e environment) error {
 		log.Warn().Err(err).Msg("update lock directory is not ready")
 	}
 	d := &device{environment: e, config: config, port: config.Get().APIPort(e.port), log: log, gauge: hostos.NewGauge()}
+	d.roots = sync.OnceValue(func() *x509.CertPool {
+		return cloud.Roots([]string{"/", d.root}, d.extraCerts, d.ownCert, config.Get().RootCA)
+	})
 	d.readHost()
 	containers := engine.New(e.socket)
 	pipe := d.openLog(containers, docs)
@@ -215,6 +219,7 @@ func daemon(e environment) error {
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
 		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), Container: e.container, Endpoint: config.Get().APIEndpoint,
+		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
 		Image: d.ownImage(), Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
@@ -223,6 +228,9 @@ func daemon(e environment) error {
 		return err
 	}
 	d.manager = manager
+	if err := d.join(docs, ring, pipe); err != nil {
+		return err
+	}
 	listener, err := api.Listen(":" + strconv.Itoa(d.port))
 	if err != nil {
 		return err
@@ -242,8 +250,12 @@ func daemon(e environment) error {
 	pipe.Say("Supervisor starting", false)
 	parts.Go(func() { pipe.Run(ctx) })
 	parts.Go(func() { manager.Run(ctx) })
+	if d.remote != nil {
+		parts.Go(func() { d.reportChanges(ctx) })
+		parts.Go(func() { d.remote.Run(ctx) })
+	}
 	parts.Go(func() {
-		if err := api.New(manager, keys{ring}, d, log).Serve(ctx, listener); err != nil {
+		if err := api.New(apps{manager, d.remote}, keys{ring, d.changed}, d, log).Serve(ctx, listener); err != nil {
 			log.Error().Err(err).Msg("device API ended")
 			stop()
 		}
@@ -280,9 +292,13 @@ type device struct {
 	board    board.Type
 	network  *hostos.Network
 	cloud    *ping.Heartbeat
+	remote   *cloud.Device // nil on a device without a cloud
+	roots    func() *x509.CertPool
 	manager  *update.Manager
 	gauge    hostos.Gauge
 	light    *led.LED
+
+	undervoltage atomic.Pointer[hostos.Undervoltage]
 }
 
 func (d *device) readHost() {
@@ -300,7 +316,7 @@ func (d *device) readHost() {
 
 // heartbeat tries to reach the cloud API while the VPN is down; without a cloud it rests.
 func (d *device) heartbeat(ctx context.Context) *ping.Heartbeat {
-	o := ping.Options{Changed: func(connected bool) {
+	o := ping.Options{Dial: cloud.Dial, Changed: func(connected bool) {
 		d.log.Info().Bool("connected", connected).Msg("connectivity of the cloud API")
 		d.light.Lost(!connected)
 	}}
@@ -387,9 +403,7 @@ func (d *device) deltas() update.Deltas {
 }
 
 func (d *device) client(base string) (*cloud.Client, error) {
-	return cloud.New(base, d.userAgent(), sync.OnceValue(func() *x509.CertPool {
-		return cloud.Roots([]string{"/", d.root}, d.extraCerts, d.ownCert)
-	}))
+	return cloud.New(base, d.userAgent(), d.roots)
 }
 
 // userAgent is what the cloud knows the agent by (spec/cloud.md 0.2).
@@ -450,11 +464,15 @@ func (d *device) Vitals() api.Vitals {
 
 // Healthy runs the checks of the health endpoint; an unmanaged device passes all of them.
 func (d *device) Healthy() bool {
-	return !d.config.Get().Managed() || d.cloud.Connected() && d.manager.Healthy(time.Now())
+	now := time.Now()
+	return d.remote == nil || d.cloud.Connected() && d.manager.Healthy(now) && d.remote.Healthy(now)
 }
 
 // keys lets the API see the keyring as it needs it.
-type keys struct{ ring *key.Ring }
+type keys struct {
+	ring    *key.Ring
+	changed func() // the report has a new key to tell
+}
 
 func (k keys) Lookup(word string) (appID int, global, ok bool) {
 	scope, ok := k.ring.Lookup(word)
@@ -463,5 +481,6 @@ func (k keys) Lookup(word string) (appID int, global, ok bool) {
 
 func (k keys) Regenerate(word string) (string, error) {
 	fresh, _, err := k.ring.Regenerate(word)
+	k.changed()
 	return fresh, err
 }

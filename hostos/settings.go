@@ -33,7 +33,8 @@ type Settings struct {
 	InitialDeviceName   string
 	PersistentLogging   bool
 	DevelopmentMode     bool
-	listenPort          int // as written in the file, 0 when it is not
+	RootCA              string // PEM in base64 of an authority to trust, beside the system's
+	listenPort          int    // as written in the file, 0 when it is not
 }
 
 // Managed reports whether the device belongs to a cloud (spec/cloud.md 2.8).
@@ -87,6 +88,7 @@ func (d document) settings() (Settings, error) {
 		InitialDeviceName:   r.text("initialDeviceName", ""),
 		PersistentLogging:   r.flag("persistentLogging"),
 		DevelopmentMode:     r.flag("developmentMode"),
+		RootCA:              r.text("balenaRootCA", ""),
 	}
 	if _, written := r.value("listenPort"); written {
 		s.listenPort = s.ListenPort

@@ -13,10 +13,11 @@ type cell struct {
 	state atomic.Pointer[current.State]
 	mu    sync.Mutex
 	wake  chan struct{} // holds one token: something changed since the loop last looked
+	told  func()        // called after each change; it must not wait
 }
 
 func newCell(initial *current.State) *cell {
-	c := &cell{wake: make(chan struct{}, 1)}
+	c := &cell{wake: make(chan struct{}, 1), told: func() {}}
 	c.state.Store(initial)
 	return c
 }
@@ -41,5 +42,8 @@ func (c *cell) note(change func(*current.State) *current.State) (changed bool) {
 	old := c.state.Load()
 	next := change(old)
 	c.state.Store(next)
-	return next != old
+	if changed = next != old; changed {
+		c.told()
+	}
+	return changed
 }

@@ -35,9 +35,12 @@ type Options struct {
 	PersistentLogging bool
 	StoreSettings     func(settings.Settings) error
 	// Configured is told of the settings in effect: at start and whenever they change. It must not wait.
-	Configured  func(settings.Settings)
-	Endpoint    string // cloud API origin; empty means unmanaged, which implies local mode
-	PreloadPath string // apps.json
+	Configured func(settings.Settings)
+	// Changed is told that View may have changed. It must not wait; nil means that nobody asks.
+	Changed     func()
+	UUID        func() string // of the device
+	Endpoint    string        // cloud API origin; empty means unmanaged, which implies local mode
+	PreloadPath string        // apps.json
 	// AppUUID asks the cloud for the uuid of an app, for a preload in the older shape; nil when
 	// there is no cloud to ask.
 	AppUUID   func(ctx context.Context, id int) (string, error)
@@ -115,6 +118,7 @@ func New(o Options) (*Manager, error) {
 			m.status.Store(&s)
 			m.rest.worked()
 			sources.show(b.cell.load())
+			b.cell.told()
 		},
 	}
 	m.exec.goDown = m.rebootToApply

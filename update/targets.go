@@ -21,6 +21,8 @@ type targets struct {
 	log       zerolog.Logger
 	say       voice
 	endpoint  string // cloud API origin, the source of the cloud's target; empty when unmanaged
+	uuid      func() string
+	refused   string // digest of the cloud's last document that was of no use
 	contracts target.ContractFacts
 	// initial is the configuration while no target was ever stored: the device as it was found
 	// (spec/cloud.md 6.5).
@@ -37,6 +39,8 @@ type targetDocument struct {
 	Name    string                     `json:"name"`
 	Config  map[string]string          `json:"config"` // folded; nil when no target was ever stored
 	Pin     *Pin                       `json:"pin,omitempty"`
+	// Received is what of the cloud's the apps under its endpoint are.
+	Received received `json:"received"`
 }
 
 const (
@@ -48,7 +52,7 @@ const (
 // openTargets reads the stored targets and a preload file.
 func openTargets(o Options) (*targets, error) {
 	t := &targets{
-		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, contracts: o.Contracts, initial: settings.Current(o.found()),
+		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, uuid: o.UUID, contracts: o.Contracts, initial: settings.Current(o.found()),
 		stored: targetDocument{Sources: make(map[string]json.RawMessage)}, states: make(map[string]*target.State),
 	}
 	if _, err := o.Docs.Load(targetName, targetVersion, &t.stored); err != nil {
@@ -192,6 +196,9 @@ func (t *targets) set(source string, s *target.State) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := t.next()
+	if source != localSource {
+		next.Received = received{}
+	}
 	apps, err := t.put(&next, source, s)
 	if err != nil {
 		return err

@@ -100,6 +100,11 @@ func (s *Supervisor) join() {
 	}
 	maps.Copy(config, s.setup.Config)
 	s.setup.Config = config
+	cloud.Set(func(c *fakecloud.Cloud) {
+		if c.PollInterval == "" {
+			c.PollInterval = fmt.Sprint(config["appUpdatePollInterval"])
+		}
+	})
 	ca := filepath.Join(s.t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, cloud.CA, 0o644); err != nil {
 		s.t.Fatal(err)

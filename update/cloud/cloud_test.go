@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"net"
 	"net/url"
@@ -176,10 +177,11 @@ func TestRoots(t *testing.T) {
 			t.Errorf("%s: the certificate is not trusted", name)
 		}
 	}
-	f("bundle", Roots([]string{"/nowhere", root}, "", ""))
-	f("file", Roots(nil, file, ""))
-	f("text", Roots(nil, "/nowhere", string(pem)))
-	if empty := Roots([]string{"/nowhere"}, "/nowhere", "x"); !empty.Equal(x509.NewCertPool()) {
+	f("bundle", Roots([]string{"/nowhere", root}, "", "", ""))
+	f("file", Roots(nil, file, "", ""))
+	f("text", Roots(nil, "/nowhere", string(pem), ""))
+	f("config", Roots(nil, "/nowhere", "", base64.StdEncoding.EncodeToString(pem)))
+	if empty := Roots([]string{"/nowhere"}, "/nowhere", "x", "y"); !empty.Equal(x509.NewCertPool()) {
 		t.Error("something is trusted without a source")
 	}
 }

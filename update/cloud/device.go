@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/url"
@@ -171,9 +172,31 @@ func odata(selected, filter string) url.Values {
 type found struct {
 	D []struct {
 		ID    int64  `json:"id"`
+		UUID  string `json:"uuid"`
 		Key   string `json:"tag_key"`
 		Value string `json:"value"`
 	} `json:"d"`
+}
+
+// resourceKey is what resources are asked for with (spec/cloud.md A.1).
+func (i Identity) resourceKey() string {
+	if i.APIKey != "" {
+		return bearer(i.APIKey)
+	}
+	return bearer(i.DeviceAPIKey)
+}
+
+// AppUUID asks the cloud for the uuid of an app (spec/cloud.md 3.11).
+func (d *Device) AppUUID(ctx context.Context, id int) (string, error) {
+	var list found
+	err := d.call(ctx, call{path: d.path("application", int64(id)), query: url.Values{"$select": {"uuid"}}, auth: d.o.Identity().resourceKey()}, &list)
+	if err == nil && len(list.D) == 0 {
+		err = fmt.Errorf("the cloud has no app %d", id)
+	}
+	if err != nil {
+		return "", err
+	}
+	return list.D[0].UUID, nil
 }
 
 func (d *Device) path(resource string, id int64) string {

@@ -32,9 +32,6 @@ func (d *Device) settleIn(ctx context.Context) bool {
 		if !rest(ctx, max(d.o.Identity().BootstrapDelay, 100*time.Millisecond)) {
 			return false
 		}
-		if err := d.o.Reload(); err != nil {
-			d.o.Log.Error().Err(err).Msg("config.json cannot be read")
-		}
 	}
 }
 

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 )
@@ -15,9 +16,10 @@ var bundles = [...]string{
 }
 
 // Roots reads the certificates that servers are trusted by (spec/cloud.md 0.2): the first bundle
-// found in one of the root directories, the PEM file extra and the PEM text own; each may be missing.
+// found in one of the root directories, the PEM file extra, the PEM text own, and the same in base64 as
+// config.json has it; each may be missing.
 // A directory of single files is not read: it would cost several times as much.
-func Roots(directories []string, extra, own string) *x509.CertPool {
+func Roots(directories []string, extra, own, encoded string) *x509.CertPool {
 	pool := x509.NewCertPool()
 	if bundle := firstBundle(directories); bundle != nil {
 		pool.AppendCertsFromPEM(bundle)
@@ -26,6 +28,9 @@ func Roots(directories []string, extra, own string) *x509.CertPool {
 		pool.AppendCertsFromPEM(pem)
 	}
 	pool.AppendCertsFromPEM([]byte(own))
+	if pem, err := base64.StdEncoding.DecodeString(encoded); err == nil {
+		pool.AppendCertsFromPEM(pem)
+	}
 	return pool
 }
 

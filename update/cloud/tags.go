@@ -164,12 +164,8 @@ func (d *Device) sift(ctx context.Context, news map[string]string) error {
 // Tags asks the cloud for the tags of the device.
 func (d *Device) Tags(ctx context.Context) ([]Tag, error) {
 	i := d.o.Identity()
-	key := i.DeviceAPIKey
-	if i.APIKey != "" {
-		key = i.APIKey
-	}
 	var list found
-	err := d.call(ctx, call{path: "/v7/device_tag", auth: bearer(key),
+	err := d.call(ctx, call{path: "/v7/device_tag", auth: i.resourceKey(),
 		query: odata("id,tag_key,value", "device eq "+strconv.FormatInt(i.DeviceID, 10))}, &list)
 	all := make([]Tag, 0, len(list.D))
 	for _, t := range list.D {

@@ -28,6 +28,9 @@ type Cloud struct {
 	Delta func(r Request) (status int, name string)
 	// NoETag makes the cloud send target states without one; NoGzip makes it never compress.
 	NoETag, NoGzip bool
+	// PollInterval is put into every target that names none, as the server does: the variable
+	// RESIN_SUPERVISOR_POLL_INTERVAL. None when empty.
+	PollInterval string
 	// Names are host names that the certificate is for, beside localhost and the loopback address.
 	Names []string
 	// NotBefore is when the certificate becomes valid, an hour ago when zero.

@@ -56,7 +56,7 @@ func (c *Cloud) join(d *Device) {
 	c.lastID++
 	d.ID = 4710 + c.lastID
 	d.State, d.Config, d.Tags = map[string]any{}, map[string]string{}, map[string]string{}
-	d.target = map[string]any{"name": "device-" + d.UUID[:min(7, len(d.UUID))], "config": map[string]string{}, "apps": map[string]any{}}
+	d.target = map[string]any{"name": "device-" + d.UUID[:min(7, len(d.UUID))], "config": map[string]any{}, "apps": map[string]any{}}
 	c.devices = append(c.devices, d)
 }
 
@@ -99,8 +99,7 @@ func (c *Cloud) Change(uuid string, change func(d *Device)) {
 }
 
 // Assign gives a device its target: the object below the device's uuid (spec/cloud.md 3.5). The
-// releases and images that it names are known from then on. The server puts a poll interval into
-// every target that has none; minimum is that of this cloud, none when empty.
+// releases and images that it names are known from then on.
 func (c *Cloud) Assign(uuid string, entry map[string]any) {
 	raw, err := json.Marshal(entry)
 	if err != nil {

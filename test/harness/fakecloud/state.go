@@ -27,7 +27,7 @@ func (c *Cloud) state(w http.ResponseWriter, r Request) {
 		unauthorized(w)
 		return
 	}
-	body, err := json.Marshal(map[string]any{uuid: d.target})
+	body, err := json.Marshal(map[string]any{uuid: c.paced(d.target)})
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
@@ -52,6 +52,19 @@ func (c *Cloud) state(w http.ResponseWriter, r Request) {
 		body = packed.Bytes()
 	}
 	w.Write(body)
+}
+
+// paced is a target with the poll interval that the server puts into it.
+func (c *Cloud) paced(target map[string]any) map[string]any {
+	const name = "RESIN_SUPERVISOR_POLL_INTERVAL"
+	config, ok := target["config"].(map[string]any)
+	if c.PollInterval == "" || !ok || config[name] != nil {
+		return target
+	}
+	target, config = maps.Clone(target), maps.Clone(config)
+	config[name] = c.PollInterval
+	target["config"] = config
+	return target
 }
 
 // A kind of value in a report.

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"resin-supervisor/hostos"
+	"resin-supervisor/update"
+	"resin-supervisor/update/cloud"
+	"resin-supervisor/update/key"
+	"resin-supervisor/update/logs"
+	"resin-supervisor/update/settings"
+	"resin-supervisor/update/store"
+)
+
+// join builds what keeps the device in touch with its cloud; without a cloud there is nothing.
+func (d *device) join(docs *store.Store, ring *key.Ring, pipe *logs.Pipe) (err error) {
+	if !d.config.Get().Managed() {
+		return nil
+	}
+	hardware := hostos.NewHardware()
+	d.remote, err = cloud.NewDevice(cloud.Options{
+		Client: d.client, Identity: d.identity, Save: d.saveIdentity,
+		Facts: func() cloud.Facts { return d.cloudFacts(ring) },
+		Terms: func() cloud.Terms {
+			s := d.manager.Settings()
+			return cloud.Terms{Instant: s.InstantUpdates, Metrics: s.HardwareMetrics, Patience: s.RequestTimeout}
+		},
+		Metrics: func(all bool) map[string]any { return d.metrics(hardware, all) },
+		Initial: func(config map[string]string) map[string]string { return unsaid(d.manager.Settings(), config) },
+		Targets: d.manager, Docs: docs, Cache: filepath.Join(d.root, "tmp/balena-supervisor/state-report-cache"),
+		Say: pipe.Say, Log: d.log,
+	})
+	return err
+}
+
+// changed says that there may be something new to report.
+func (d *device) changed() {
+	if d.remote != nil {
+		d.remote.Changed()
+	}
+}
+
+// appUUID asks the cloud for the uuid of an app, nil on a device without a cloud.
+func (d *device) appUUID() func(context.Context, int) (string, error) {
+	if !d.config.Get().Managed() {
+		return nil
+	}
+	return func(ctx context.Context, id int) (string, error) { return d.remote.AppUUID(ctx, id) }
+}
+
+// reportChanges follows what the report tells beside the apps.
+func (d *device) reportChanges(ctx context.Context) {
+	under, err := hostos.WatchUndervoltage(ctx, "/dev/kmsg", d.changed)
+	if err != nil {
+		d.log.Warn().Err(err).Msg("low voltage is not seen")
+	}
+	d.undervoltage.Store(under)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.network.Changes():
+			d.changed()
+		}
+	}
+}
+
+func (d *device) identity() cloud.Identity {
+	s := d.config.Get()
+	return cloud.Identity{
+		Endpoint: s.APIEndpoint, UUID: s.UUID, APIKey: s.APIKey, DeviceAPIKey: s.DeviceAPIKey, DeviceID: s.DeviceID,
+		ApplicationID: s.ApplicationID, RegisteredAt: s.RegisteredAt, Name: s.InitialDeviceName,
+		PollInterval: s.PollInterval, BootstrapDelay: s.BootstrapRetryDelay,
+	}
+}
+
+// saveIdentity makes a change of the identity durable and lets containers know.
+func (d *device) saveIdentity(change map[string]any) error {
+	if err := d.config.Update(change); err != nil {
+		return err
+	}
+	return d.manager.SetFacts(context.Background(), d.composeFacts())
+}
+
+func (d *device) cloudFacts(ring *key.Ring) cloud.Facts {
+	f := d.Facts()
+	return cloud.Facts{
+		DeviceType: f.DeviceType, OSVersion: known(f.OSVersion), OSVariant: known(d.release.Variant(f.DevelopmentMode)),
+		SupervisorVersion: f.SupervisorVersion, IPAddress: f.IPAddress, MACAddress: f.MACAddress, APIPort: f.APIPort, APISecret: ring.Global(),
+	}
+}
+
+func known(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// metrics are the fields of the report that the hardware fills (spec/cloud.md 4.8).
+func (d *device) metrics(h *hostos.Hardware, all bool) map[string]any {
+	m := map[string]any{"is_undervolted": false}
+	if u := d.undervoltage.Load(); u != nil {
+		m["is_undervolted"] = u.Seen()
+	}
+	if !all {
+		return m
+	}
+	s := h.Sample()
+	m["cpu_usage"], m["cpu_temp"], m["memory_usage"], m["memory_total"] = s.CPUUsage, s.CPUTemp, s.MemoryUsage, s.MemoryTotal
+	m["storage_block_device"], m["storage_usage"] = s.StorageBlockDevice, s.StorageUsage
+	if s.StorageBlockDevice != "" {
+		m["storage_total"] = s.StorageTotal
+	}
+	if s.CPUID != "" {
+		m["cpu_id"] = s.CPUID
+	}
+	return m
+}
+
+// unsaid is what is in effect here, differs from the default, and is not in a configuration of the
+// cloud (spec/cloud.md 2.6). Local mode and the VPN count as they are by default.
+func unsaid(s settings.Settings, config map[string]string) map[string]string {
+	said := settings.Fold(config)
+	vars := settings.Current(s)
+	delete(vars, settings.LocalMode)
+	delete(vars, settings.VPNControl)
+	for name := range said {
+		delete(vars, name)
+	}
+	return vars
+}
+
+// apps lets the API ask for a poll where there is a cloud to ask.
+type apps struct {
+	*update.Manager
+	remote *cloud.Device
+}
+
+// Trigger asks the cloud, which leads to a pass; without a cloud it is a pass at once.
+func (a apps) Trigger(force, cancel bool) bool {
+	if a.remote == nil {
+		return a.Manager.Trigger(force, cancel)
+	}
+	return a.remote.Trigger(force, cancel)
+}

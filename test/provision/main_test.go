@@ -1,0 +1,77 @@
+// Package provision_test proves how a device gets to know its cloud: registration, exchange of keys,
+// the report of its first configuration, pinning, and what of it survives a power cut
+// (spec/cloud.md 2 and 8.2).
+package provision_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+// fresh is a device that is still to be registered, and its cloud. Its identity is that of config
+// where it says one; else it has to make one.
+func fresh(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
+	t.Helper()
+	cloud := &fakecloud.Cloud{}
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Unprovisioned: true, Config: config})
+	return s, cloud
+}
+
+// config is the device's config.json.
+func config(t *testing.T, s *harness.Supervisor) map[string]any {
+	t.Helper()
+	doc := map[string]any{}
+	if err := json.Unmarshal([]byte(s.ReadFile("boot/config.json")), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// registered waits until the device knows its id and has no provisioning key any more.
+func registered(t *testing.T, s *harness.Supervisor) map[string]any {
+	t.Helper()
+	var doc map[string]any
+	harness.Until(t, soon, "registration", func() error {
+		doc = config(t, s)
+		if _, left := doc["apiKey"]; left || doc["deviceId"] == nil || doc["registered_at"] == nil {
+			return fmt.Errorf("config.json: %v", doc)
+		}
+		return nil
+	})
+	return doc
+}
+
+// calls waits for so many calls of an endpoint.
+func calls(t *testing.T, cloud *fakecloud.Cloud, at fakecloud.Endpoint, n int) []fakecloud.Request {
+	t.Helper()
+	harness.Until(t, soon, fmt.Sprintf("%d calls of %s", n, at), func() error {
+		if got := len(cloud.Calls(at)); got < n {
+			return fmt.Errorf("%d calls", got)
+		}
+		return nil
+	})
+	return cloud.Calls(at)
+}
+
+// reporting waits for the first report: by then the device has settled in.
+func reporting(t *testing.T, cloud *fakecloud.Cloud) {
+	t.Helper()
+	harness.Until(t, soon, "a report that was taken", func() error {
+		for _, r := range cloud.Calls(fakecloud.Report) {
+			if r.Status == 200 {
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
+}

@@ -1,0 +1,175 @@
+package update
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"maps"
+	"path/filepath"
+	"strings"
+
+	"resin-supervisor/hostos/file"
+	"resin-supervisor/update/settings"
+	"resin-supervisor/update/target"
+	"resin-supervisor/update/view"
+)
+
+// received tells which document of the cloud is stored. It is a part of the document of targets, so
+// that an etag is never remembered of a target that was lost (spec/cloud.md 7.5).
+type received struct {
+	Endpoint string `json:"endpoint"`
+	UUID     string `json:"uuid"`
+	ETag     string `json:"etag"`
+	Digest   string `json:"digest"` // of the body
+}
+
+// notMoved begins what users are told of a target that cannot be used (spec/cloud.md 3.7).
+const notMoved = "Could not move to new release: "
+
+// CloudETag is the etag of the stored target of this device's cloud, empty when there is none.
+func (m *Manager) CloudETag() string {
+	t := m.targets
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.stored.Received; r.Endpoint == t.endpoint && r.UUID == t.uuid() && t.states[t.endpoint] != nil {
+		return r.ETag
+	}
+	return ""
+}
+
+// SetCloudTarget stores the target state that the cloud sent, together with its etag, and applies it
+// (spec/cloud.md 3.4, 3.6). changed is false when it is the one that came last: nothing is done then.
+// Apps that are malformed are rejected alone; an error of type *view.InvalidTargetError says that
+// nothing of the document can be used, and what was stored stays.
+func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed bool, err error) {
+	t := m.targets
+	sum := sha256.Sum256(body)
+	now := received{Endpoint: t.endpoint, UUID: t.uuid(), ETag: etag, Digest: hex.EncodeToString(sum[:])}
+	if t.holds(now) {
+		return false, t.receive(nil, now)
+	}
+	state, problems, err := target.DecodeV3(body, now.UUID)
+	if err != nil {
+		invalid := (*target.InvalidError)(nil)
+		if !errors.As(err, &invalid) {
+			return false, err
+		}
+		if t.refused != now.Digest {
+			t.refused = now.Digest
+			m.notMoved(invalid.Lines)
+		}
+		return false, &view.InvalidTargetError{Problems: invalid.Lines}
+	}
+	t.report(problems)
+	m.notMoved(texts(problems))
+	if err := m.dumpConfig(state.Config); err != nil {
+		m.log.Error().Err(err).Msg("the host does not get to know the configuration")
+	}
+	if err := t.receive(state, now); err != nil {
+		return false, err
+	}
+	return true, m.adopt(force)
+}
+
+func texts(problems []target.Problem) (lines []string) {
+	for _, p := range problems {
+		lines = append(lines, p.Text)
+	}
+	return lines
+}
+
+// notMoved tells users what is wrong with a target. A contract that is none says so itself.
+func (m *Manager) notMoved(lines []string) {
+	var rest []string
+	for _, line := range lines {
+		if strings.HasPrefix(line, "The contract for service ") {
+			m.exec.say(notMoved+line, true)
+			continue
+		}
+		rest = append(rest, strings.Split(line, "\n")...)
+	}
+	if len(rest) == 0 {
+		return
+	}
+	m.exec.say(notMoved+"Invalid target state.", true)
+	for _, line := range rest {
+		m.exec.say(line, true)
+	}
+}
+
+// dumpConfig writes the configuration as it came for the host, which asks it whether update locks are
+// overridden and knows one name of that alone (spec/cloud.md 3.6, Q5).
+func (m *Manager) dumpConfig(config map[string]string) error {
+	raw := maps.Clone(config)
+	if raw == nil {
+		raw = make(map[string]string)
+	}
+	const lock = "SUPERVISOR_OVERRIDE_LOCK"
+	raw[lock] = "false"
+	if s, _ := settings.Parse(settings.Fold(config)); s.OverrideLock {
+		raw[lock] = "true"
+	}
+	text, err := json.Marshal(raw)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(filepath.Dir(m.exec.reboot.breadcrumb), "target-state-config")
+	if err := file.MakeDir(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if _, err := file.WriteIfChanged(path, text, 0o644); err != nil {
+		return err
+	}
+	return nil
+}
+
+// holds tells whether a document is the one that was stored last.
+func (t *targets) holds(r received) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.stored.Received
+	return old.Digest == r.Digest && old.Endpoint == r.Endpoint && old.UUID == r.UUID && t.states[t.endpoint] != nil
+}
+
+// receive stores a target of the cloud with the note of what it was, or the note alone.
+func (t *targets) receive(s *target.State, r received) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := t.next()
+	next.Received = r
+	if s == nil {
+		if r == t.stored.Received {
+			return nil
+		}
+		return t.save(next)
+	}
+	apps, err := t.put(&next, t.endpoint, s)
+	if err != nil {
+		return err
+	}
+	if err := t.save(next); err != nil {
+		return err
+	}
+	t.states[t.endpoint] = apps
+	return nil
+}
+
+// PinRequest is the wish of a preload to pin the device to the release it came with.
+func (m *Manager) PinRequest() (app int, commit string, wanted bool) {
+	m.targets.mu.Lock()
+	defer m.targets.mu.Unlock()
+	if p := m.targets.stored.Pin; p != nil {
+		return p.App, p.Commit, true
+	}
+	return 0, "", false
+}
+
+// PinDone forgets the wish.
+func (m *Manager) PinDone() error {
+	m.targets.mu.Lock()
+	defer m.targets.mu.Unlock()
+	next := m.targets.next()
+	next.Pin = nil
+	return m.targets.save(next)
+}
