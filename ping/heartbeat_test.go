@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // short is an interval that a test can wait for; endless is one that it cannot.
@@ -200,4 +202,35 @@ func TestHeartbeatUnmanaged(t *testing.T) {
 	if !h.Connected() {
 		t.Fatal("not connected")
 	}
+}
+
+// While the VPN is up no timer runs: a try that was due every millisecond would wake the process a
+// thousand times a second.
+func TestHeartbeatSleepsWhileTheVPNIsUp(t *testing.T) {
+	dir := t.TempDir()
+	active := filepath.Join(dir, "active")
+	must(t, os.WriteFile(active, nil, 0o600))
+	v, _ := vpnAt(t, dir)
+	h, told := start(t, Options{Host: "h", Port: 1, Interval: time.Millisecond, VPN: v, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errRefused
+	}})
+	if !next10s(t, told) {
+		t.Fatal("the VPN does not count as connected")
+	}
+	up := switches(t)
+	must(t, os.Remove(active))
+	next10s(t, told)
+	if down := switches(t); down < 1000 || up > down/10 || h.Connected() {
+		t.Fatalf("%d wake-ups while the VPN is up, %d while it is down", up, down)
+	}
+}
+
+// switches counts how often the process slept within two seconds.
+func switches(t *testing.T) int64 {
+	t.Helper()
+	var before, after unix.Rusage
+	must(t, unix.Getrusage(unix.RUSAGE_SELF, &before))
+	time.Sleep(2 * time.Second)
+	must(t, unix.Getrusage(unix.RUSAGE_SELF, &after))
+	return int64(after.Nvcsw - before.Nvcsw)
 }
