@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"sync"
+
 	"resin-supervisor/hostos"
 	"resin-supervisor/update/logs"
 	"resin-supervisor/update/settings"
@@ -9,12 +12,36 @@ import (
 // configured acts on the settings that concern the parts of the supervisor beside update, at start and
 // whenever they change (spec/cloud.md 6.2).
 func (d *device) configured(pipe *logs.Pipe) func(settings.Settings) {
+	discoverable := true // how the host starts
+	var switching sync.Mutex
 	return func(s settings.Settings) {
 		pipe.SetMode(d.logMode(s.LocalMode, s.LogControl))
 		if d.cloud != nil {
 			d.cloud.Enable(s.ConnectivityCheck)
 		}
+		if s.Discoverability != discoverable {
+			discoverable = s.Discoverability
+			go func() {
+				switching.Lock()
+				defer switching.Unlock()
+				d.discover(s.Discoverability)
+			}()
+		}
 	}
+}
+
+// discover lets the host be found by its name on the local network, or not.
+func (d *device) discover(on bool) {
+	for _, unit := range [...]string{"avahi-daemon.socket", "avahi-daemon.service"} {
+		if err := d.bus.SwitchUnit(context.Background(), unit, on, func() {}); err != nil {
+			d.log.Error().Err(err).Str("unit", unit).Bool("on", on).Msg("discoverability of the host was not changed")
+		}
+	}
+}
+
+// switchVPN starts or stops the host's VPN unless it is as it should be.
+func (d *device) switchVPN(ctx context.Context, on bool, begin func()) error {
+	return d.bus.SwitchUnit(ctx, "openvpn.service", on, begin)
 }
 
 // becomes ends the process when somebody else made another device of this one in config.json, such as

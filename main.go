@@ -218,7 +218,7 @@ func daemon(e environment) error {
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
-		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), Container: e.container, Endpoint: config.Get().APIEndpoint,
+		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, Container: e.container, Endpoint: config.Get().APIEndpoint,
 		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,

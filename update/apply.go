@@ -33,6 +33,7 @@ type executor struct {
 	local       *localMode
 	targets     *targets
 	preloadPath string
+	vpn         func(ctx context.Context, on bool, begin func()) error
 	// appUUID asks the cloud for the uuid of an app, nil when nobody can.
 	appUUID func(ctx context.Context, id int) (string, error)
 	// settings are those in effect; storeSettings makes config.json say the same.
@@ -87,6 +88,8 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 		return x.handOver(ctx, s)
 	case plan.RequireReboot:
 		return x.requireReboot(s)
+	case plan.SwitchVPN:
+		return x.switchVPN(ctx, !s.Hold)
 	case plan.Preload:
 		return x.preload(ctx)
 	case plan.Set:

@@ -18,24 +18,22 @@ import (
 type configuration struct {
 	have, want settings.Settings
 	given      map[string]string
-	doors      doors
 	changed    func(settings.Settings)
+	vpn        vpn
+	// The doors to parts of the host: somebody acts on these variables.
+	firewall, discoverability bool
 }
-
-// doors tells which parts of the host somebody acts on (spec/cloud.md 6.2).
-type doors struct{ vpn, firewall, discoverability bool }
 
 // set takes the configuration that a target came with and returns what is wrong with it: values that
 // are not valid where something else than the default was in effect (spec/cloud.md 6.4).
 func (c *configuration) set(t *targets) (warnings []settings.Warning) {
 	want, given, ignored := t.settings()
-	if !c.doors.vpn {
-		want.VPNControl = c.have.VPNControl
-	}
-	if !c.doors.firewall {
+	c.vpn.wanted = want.VPNControl
+	want.VPNControl = c.have.VPNControl // switched on its own
+	if !c.firewall {
 		want.FirewallMode = c.have.FirewallMode
 	}
-	if !c.doors.discoverability {
+	if !c.discoverability {
 		want.Discoverability = c.have.Discoverability
 	}
 	c.want, c.given = want, given

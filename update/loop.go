@@ -148,9 +148,10 @@ func (l *loop) pass(ctx context.Context) time.Time {
 		l.status.next = next
 		return next
 	}
+	next := l.switchVPN(ctx)
 	if !cur.Synced || l.resolve.target == nil {
 		l.status.applying = l.status.applying && l.resolve.target != nil
-		return time.Time{}
+		return next
 	}
 	if !l.adopted {
 		adoptKeys(cur, l.resolve.keys, l.log)
@@ -165,7 +166,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	o := l.options()
 	o.Trial = l.trials.of(l, apps)
 	steps := plan.Next(l.cell.load(), l.effective(apps), o)
-	next := sooner(l.begin(ctx, steps), l.trials.begin(l, o.Trial, steps))
+	next = sooner(next, sooner(l.begin(ctx, steps), l.trials.begin(l, o.Trial, steps)))
 	l.noSpace = l.noSpace && (len(l.cell.load().Pulls) > 0 || slices.ContainsFunc(steps, removesImage))
 	l.settle(steps)
 	l.status.next = next

@@ -41,6 +41,12 @@ type Options struct {
 	UUID        func() string // of the device
 	Endpoint    string        // cloud API origin; empty means unmanaged, which implies local mode
 	PreloadPath string        // apps.json
+	// VPN switches the host's VPN on or off unless it is already, calling begin before it does; nil
+	// where nobody can.
+	VPN func(ctx context.Context, on bool, begin func()) error
+	// CanFirewall and CanDiscover say that somebody who is told of the settings acts on the mode of
+	// the firewall, and on discoverability. Otherwise the variables have no effect, and none is claimed.
+	CanFirewall, CanDiscover bool
 	// AppUUID asks the cloud for the uuid of an app, for a preload in the older shape; nil when
 	// there is no cloud to ask.
 	AppUUID   func(ctx context.Context, id int) (string, error)
@@ -99,7 +105,7 @@ func New(o Options) (*Manager, error) {
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
 		reboot: reboot{booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
-		targets: t, preloadPath: o.PreloadPath, appUUID: o.AppUUID,
+		targets: t, vpn: o.VPN, preloadPath: o.PreloadPath, appUUID: o.AppUUID,
 		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say,
 	}
 	if m.exec.local, err = openLocalMode(o, m.watch, t); err != nil {
@@ -124,7 +130,7 @@ func New(o Options) (*Manager, error) {
 	m.exec.goDown = m.rebootToApply
 	m.life, m.ending = context.WithCancel(context.Background())
 	m.loop.resolve.target = t.active()
-	m.loop.config = configuration{changed: m.configured(o.Configured)}
+	m.loop.config = configuration{changed: m.configured(o.Configured), firewall: o.CanFirewall, discoverability: o.CanDiscover}
 	m.loop.configureFirst(t, o)
 	m.loop.reboot = m.exec.reboot.required()
 	m.loop.publish()

@@ -35,6 +35,8 @@ func (l *loop) finish(r result) {
 		l.logStep(l.log.Info(), r.step).Time("retry", until).Msg("the delta is still being made")
 	case errors.Is(r.err, context.Canceled):
 		l.logStep(l.log.Info(), r.step).Msg("step broken off")
+	case r.step.Kind == plan.SwitchVPN:
+		l.logStep(l.log.Error(), r.step).Err(r.err).Time("retry", l.config.vpn.again).Msg("step did not succeed")
 	default:
 		l.failed(r.step, r.err)
 	}
@@ -75,6 +77,8 @@ func (l *loop) succeeded(s plan.Step) {
 		l.reboot = true
 	case plan.RollBack:
 		l.rolledBack(s)
+	case plan.SwitchVPN:
+		l.config.vpn.known, l.config.vpn.on = true, !s.Hold
 	case plan.Preload:
 		l.adopt(false)
 	case plan.Set:

@@ -20,7 +20,9 @@ func (l *loop) settle(steps []plan.Step) {
 		}
 	}
 	for _, t := range l.running {
-		open[t.step.AppUUID] = true
+		if t.step.Kind != plan.SwitchVPN {
+			open[t.step.AppUUID] = true
+		}
 	}
 	moved := false // an action went on: what is open now is for the next pass to say
 	for _, uuid := range slices.Sorted(maps.Keys(l.actions)) {
@@ -42,6 +44,7 @@ func (l *loop) settle(steps []plan.Step) {
 		return
 	}
 	if l.status.applying {
+		l.config.vpn.again = time.Time{}
 		l.log.Info().Msg("target reached")
 		l.counts.applied(time.Since(l.status.since))
 	}

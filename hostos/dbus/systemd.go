@@ -59,6 +59,32 @@ func (b *Bus) systemd(ctx context.Context, method string, args ...any) ([]string
 	})
 }
 
+// SwitchUnit starts or stops a systemd unit unless it runs or rests already, calling begin before it
+// asks for that. A unit that the host does not have is left alone.
+func (b *Bus) SwitchUnit(ctx context.Context, unit string, on bool, begin func()) error {
+	state, err := b.UnitState(ctx, unit)
+	if err != nil {
+		return err
+	}
+	runs := state == "active" || state == "activating" || state == "reloading"
+	switch {
+	case runs == on:
+		return nil
+	case !on:
+		begin()
+		return b.StopUnit(ctx, unit)
+	case state != "":
+		begin()
+		return b.StartUnit(ctx, unit)
+	}
+	// It may be one that was not needed since the host started, or none.
+	if err = b.StartUnit(ctx, unit); IsError(err, "org.freedesktop.systemd1.NoSuchUnit") {
+		return nil
+	}
+	begin()
+	return err
+}
+
 // UnitState is the ActiveState of a systemd unit: active, reloading, inactive, failed, activating
 // or deactivating; empty when the unit is not loaded.
 func (b *Bus) UnitState(ctx context.Context, unit string) (string, error) {

@@ -41,7 +41,8 @@ const (
 	RollBack      Kind = "roll back"      // give up the release and go back to the one before
 	SetCommit     Kind = "set commit"     // the release is fully applied
 	Set           Kind = "configure"      // make the settings those of the configuration
-	Preload       Kind = "preload"        // take over the apps that came with the image
+	SwitchVPN     Kind = "switch VPN"
+	Preload       Kind = "preload" // take over the apps that came with the image
 	EnterLocal    Kind = "enter local mode"
 	LeaveLocal    Kind = "leave local mode"
 	Wait          Kind = "wait" // nothing to do now, but the app is not settled
@@ -70,7 +71,7 @@ type Step struct {
 	ReleaseID int                // Start, Rename, HandOver: of the target release
 	Commit    string             // the same; Commit: empty forgets the app
 	Source    *target.App        // SetCommit, RollBack: the app as the target names it, nil when it is gone
-	Hold      bool               // Start: create the container, do not start it
+	Hold      bool               // Start: create the container, do not start it; SwitchVPN: off
 	Fault     bool               // Wait: the target cannot be reached as it is
 	Until     time.Time          // Wait: when to look again, zero when something will change
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x

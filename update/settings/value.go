@@ -49,6 +49,9 @@ func (v *variable) text(s *Settings) string {
 	return ""
 }
 
+// Flag is the text of a flag.
+func Flag(on bool) string { return strconv.FormatBool(on) }
+
 // boolean knows the words for on and off, in any case (spec/cloud.md 6.4).
 func boolean(text string) (on, ok bool) {
 	switch strings.ToLower(text) {

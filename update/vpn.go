@@ -1,0 +1,62 @@
+package update
+
+import (
+	"context"
+	"time"
+
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/settings"
+)
+
+// vpn is what became of switching the host's VPN as the configuration says (spec/cloud.md 6.2,
+// SUPERVISOR_VPN_CONTROL). What is stored may keep the device from its cloud, so that nobody can
+// correct it any more: off counts only once the cloud said so since the agent started.
+type vpn struct {
+	wanted bool // by the configuration
+	heard  bool // from the cloud, since the agent started
+	on     bool // how it was switched last, once known is set
+	known  bool
+	again  time.Time // no attempt before
+}
+
+// vpnPause is between two attempts to switch the VPN, unless the target is reached before.
+const vpnPause = time.Hour
+
+// switchVPN begins to switch the VPN when it is not as it should be, and returns when to try again.
+// Apps do not wait for it.
+func (l *loop) switchVPN(ctx context.Context) (next time.Time) {
+	v := &l.config.vpn
+	on := v.wanted || !v.heard
+	step := plan.Step{Kind: plan.SwitchVPN, Key: "vpn", Hold: !on, Reason: settings.VPNControl + " is " + settings.Flag(on)}
+	switch {
+	case l.exec.vpn == nil || !l.managed || v.known && v.on == on || l.running[step.Key] != nil:
+		return time.Time{}
+	case v.again.After(time.Now()):
+		return v.again
+	}
+	v.again = time.Now().Add(vpnPause)
+	l.launch(ctx, step)
+	return time.Time{}
+}
+
+// vpn switches the VPN and says so when it is not yet as it should be.
+func (x *executor) switchVPN(ctx context.Context, on bool) error {
+	text := jsonText(map[string]string{settings.VPNControl: settings.Flag(on)})
+	changing := false
+	err := x.vpn(ctx, on, func() {
+		changing = true
+		x.say("Applying configuration change "+text, false)
+	})
+	switch {
+	case err != nil && changing:
+		x.say("Error applying configuration change: "+cause(err), true)
+	case changing:
+		x.say("Applied configuration change "+text, false)
+	}
+	return err
+}
+
+// Heard notes that the cloud was heard of: that what is stored of it is what it says now.
+func (m *Manager) Heard() {
+	_ = m.loop.call(m.life, func() { m.loop.config.vpn.heard = true })
+}
