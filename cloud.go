@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"resin-supervisor/api"
 	"resin-supervisor/hostos"
 	"resin-supervisor/update"
 	"resin-supervisor/update/cloud"
@@ -13,10 +14,11 @@ import (
 	"resin-supervisor/update/store"
 )
 
-// join builds what keeps the device in touch with its cloud; without a cloud there is nothing.
+// join builds what keeps the device in touch with its cloud; without a cloud there are only its tags.
 func (d *device) join(docs *store.Store, ring *key.Ring, pipe *logs.Pipe) (err error) {
 	if !d.config.Get().Managed() {
-		return nil
+		d.queue, err = cloud.OpenTagQueue(docs)
+		return err
 	}
 	hardware := hostos.NewHardware()
 	d.remote, err = cloud.NewDevice(cloud.Options{
@@ -32,6 +34,23 @@ func (d *device) join(docs *store.Store, ring *key.Ring, pipe *logs.Pipe) (err e
 		Say: pipe.Say, Log: d.log,
 	})
 	return err
+}
+
+// Tags and SetTags are the tags that the API hands on.
+func (d *device) Tags(ctx context.Context) ([]api.Tag, error) {
+	list, err := d.remote.Tags(ctx)
+	tags := make([]api.Tag, len(list))
+	for i, t := range list {
+		tags[i] = api.Tag(t)
+	}
+	return tags, err
+}
+
+func (d *device) SetTags(set map[string]string) error {
+	if d.remote == nil {
+		return d.queue.SetTags(set)
+	}
+	return d.remote.SetTags(set)
 }
 
 // changed says that there may be something new to report.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -37,6 +38,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/key"
 	"resin-supervisor/update/lock"
+	"resin-supervisor/update/logs"
 	"resin-supervisor/update/store"
 	"resin-supervisor/update/target"
 )
@@ -255,6 +257,7 @@ func daemon(e environment) error {
 		parts.Go(func() { d.remote.Run(ctx) })
 	}
 	parts.Go(func() {
+		d.pipe = pipe
 		if err := api.New(apps{manager, d.remote}, keys{ring, d.changed}, d, log).Serve(ctx, listener); err != nil {
 			log.Error().Err(err).Msg("device API ended")
 			stop()
@@ -292,11 +295,13 @@ type device struct {
 	board    board.Type
 	network  *hostos.Network
 	cloud    *ping.Heartbeat
-	remote   *cloud.Device // nil on a device without a cloud
+	remote   *cloud.Device   // nil on a device without a cloud
+	queue    *cloud.TagQueue // nil on a device with one
 	roots    func() *x509.CertPool
 	manager  *update.Manager
 	gauge    hostos.Gauge
 	light    *led.LED
+	pipe     *logs.Pipe
 
 	undervoltage atomic.Pointer[hostos.Undervoltage]
 }
@@ -342,6 +347,23 @@ func (d *device) restartProxy() error {
 		return nil
 	}
 	return err
+}
+
+// VPN looks at the host's VPN (spec/device-api.md 2.25). A host without systemd has none to enable.
+func (d *device) VPN(ctx context.Context) (enabled, connected bool) {
+	state, err := d.bus.UnitState(ctx, "openvpn.service")
+	if err != nil {
+		d.log.Debug().Err(err).Msg("state of the VPN unit is not known")
+	}
+	_, missing := os.Stat(filepath.Join(d.vpn, "active"))
+	return state != "" && state != "inactive" && state != "deactivating", missing == nil
+}
+
+// Listen and Journal are the logs that the API hands on.
+func (d *device) Listen() api.Lines { return d.pipe.Listen() }
+
+func (d *device) Journal(q api.JournalQuery) (io.ReadCloser, error) {
+	return hostos.ReadJournal(d.root, hostos.JournalQuery(q))
 }
 
 // power is the way to logind (spec/device-api.md 2.5).
@@ -452,7 +474,7 @@ func (d *device) Facts() api.DeviceFacts {
 	return api.DeviceFacts{
 		APIPort: d.port, IPAddress: strings.Join(ips, " "), MACAddress: strings.Join(macs, " "),
 		OSVersion: d.release["PRETTY_NAME"], SupervisorVersion: version.String(),
-		Arch: d.board.Arch, DeviceType: d.board.Slug, Managed: s.Managed(), DevelopmentMode: s.DevelopmentMode,
+		Arch: d.board.Arch, DeviceType: d.board.Slug, Managed: s.Managed(), Registered: s.DeviceID != 0, DevelopmentMode: s.DevelopmentMode,
 		CloudReachable: d.cloud.Connected(),
 	}
 }

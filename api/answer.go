@@ -61,6 +61,8 @@ func (a Answer) write(ctx *fasthttp.RequestCtx) {
 		ctx.Response.SetBodyRaw(b)
 	case metrics:
 		b.write(&ctx.Response)
+	case stream:
+		b.write(ctx)
 	}
 }
 

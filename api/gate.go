@@ -22,8 +22,27 @@ type gate struct {
 // conn is a client's connection; place is its entry in gate.waiting, nil while a handler works.
 type conn struct {
 	net.Conn
-	gate  *gate
-	place *list.Element
+	gate   *gate
+	place  *list.Element
+	stream time.Duration // how long one write of an endless answer may take, 0 for any other answer
+}
+
+// Write of an endless answer has a time of its own; any other answer has one for all of it.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.stream > 0 {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.stream)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline has no effect on an endless answer.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if c.stream > 0 {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // Read waits for the client.

@@ -19,9 +19,12 @@ type handlers struct {
 	life    context.Context // of the server: actions outlive their clients
 	actions chan struct{}   // one entry for each running action
 	large   chan struct{}   // one entry for each large body being read
-	cached  atomic.Pointer[deviceAnswer]
-	answers answers
-	began   time.Time
+	streams chan struct{}   // one entry for each endless answer
+	// patience is how long one write of an endless answer may take.
+	patience time.Duration
+	cached   atomic.Pointer[deviceAnswer]
+	answers  answers
+	began    time.Time
 }
 
 // largeBodies is how many large bodies are read at once; each costs about twice maxBody.
@@ -34,6 +37,7 @@ func newHandlers(apps Apps, keys Keys, device Device, actions int) *handlers {
 		known:   device,
 		actions: make(chan struct{}, actions),
 		large:   make(chan struct{}, largeBodies),
+		streams: make(chan struct{}, maxStreams),
 		began:   time.Now(),
 	}
 }

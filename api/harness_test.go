@@ -30,6 +30,7 @@ type memory struct {
 	state   view.State
 	facts   DeviceFacts
 	sick    bool
+	source  *source
 	keys    map[string]int // app id, 0 for the global key
 	asked   []string
 	err     error         // of the next actions
@@ -43,7 +44,8 @@ type memory struct {
 
 func newMemory() *memory {
 	return &memory{
-		state: settled(),
+		source: ended(),
+		state:  settled(),
 		facts: DeviceFacts{
 			APIPort: 48484, IPAddress: "192.168.7.9", MACAddress: "02:00:5E:10:00:01",
 			OSVersion: "balenaOS 2.100.0", SupervisorVersion: "20.0.1", Managed: true,
@@ -202,6 +204,74 @@ func (m *memory) Reboot(ctx context.Context, force bool) error {
 
 func (m *memory) Shutdown(ctx context.Context, force bool) error {
 	return m.note(ctx, "shutdown %v", force)
+}
+
+func (m *memory) CleanUpVolumes(ctx context.Context, inScope func(int) bool) error {
+	return m.note(ctx, "clean up %v %v", inScope(12), inScope(13))
+}
+
+func (m *memory) VPN(context.Context) (enabled, connected bool) { return true, false }
+
+func (m *memory) Tags(context.Context) ([]Tag, error) {
+	return []Tag{{11, "site", "north"}}, m.err
+}
+
+func (m *memory) SetTags(tags map[string]string) error {
+	return m.note(context.Background(), "tags %v", tags)
+}
+
+func (m *memory) Journal(q JournalQuery) (io.ReadCloser, error) {
+	if err := m.note(context.Background(), "journal %+v", q); err != nil {
+		return nil, err
+	}
+	return reader{m.source}, nil
+}
+
+func (m *memory) Listen() Lines { return m.source }
+
+// source is a journal and a listener: what is sent into it comes out, until it is closed.
+type source struct {
+	lines  chan []byte
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newSource() *source { return &source{lines: make(chan []byte), closed: make(chan struct{})} }
+
+// ended is a source with nothing in it.
+func ended() *source {
+	s := newSource()
+	s.Close()
+	return s
+}
+
+func (s *source) Close() { s.once.Do(func() { close(s.closed) }) }
+
+func (s *source) Next(ctx context.Context) ([]byte, error) {
+	select {
+	case line, ok := <-s.lines:
+		if !ok {
+			return nil, io.EOF
+		}
+		return line, nil
+	case <-s.closed:
+		return nil, io.EOF
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// reader is a source as a journal.
+type reader struct{ *source }
+
+func (r reader) Read(p []byte) (int, error) {
+	line, err := r.Next(context.Background())
+	return copy(p, line), err
+}
+
+func (r reader) Close() error {
+	r.source.Close()
+	return nil
 }
 
 func (m *memory) SetLocalTarget(body []byte) error {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"resin-supervisor/hostos/redsocks"
@@ -28,6 +29,8 @@ type Apps interface {
 	// lock or an update of the host forbids it.
 	Reboot(ctx context.Context, force bool) error
 	Shutdown(ctx context.Context, force bool) error
+	// CleanUpVolumes removes the volumes of apps in scope that no container and no target has.
+	CleanUpVolumes(ctx context.Context, inScope func(appID int) bool) error
 	// SetLocalTarget stores a target state of local mode. It may keep body. It returns
 	// *view.InvalidTargetError or view.ErrNotLocalMode when it refuses.
 	SetLocalTarget(body []byte) error
@@ -56,7 +59,45 @@ type Device interface {
 	Blink()
 	// EnablePing switches the check of the way to the cloud (spec/device-api.md 2.9).
 	EnablePing(on bool)
+	// VPN tells whether the host's VPN is to run, and whether it is up.
+	VPN(ctx context.Context) (enabled, connected bool)
+	Tags
 	Host
+	// Listen returns a new listener to the device's log.
+	Listen() Lines
+	// Journal begins to read the journal of the host. Close may be called at any time.
+	Journal(JournalQuery) (io.ReadCloser, error)
+}
+
+// Tags is what the API asks of the cloud's record of the device.
+type Tags interface {
+	// Tags asks the cloud for the tags of the device, which is registered there.
+	Tags(context.Context) ([]Tag, error)
+	// SetTags keeps tags durably, to be sent to the cloud when it can be reached.
+	SetTags(map[string]string) error
+}
+
+// Tag is a tag of the device in the cloud.
+type Tag struct {
+	ID    int64  `json:"id"`
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Lines is a listener to the device's log. Next waits for a line, which is encoded and has its end;
+// Close may be called while it waits.
+type Lines interface {
+	Next(context.Context) ([]byte, error)
+	Close()
+}
+
+// JournalQuery says what of the journal is wanted (spec/device-api.md 2.29); empty texts and zero
+// are for all.
+type JournalQuery struct {
+	All                                    bool // also what cannot be shown
+	Follow                                 bool // go on with what is written later
+	Count                                  int  // only the last ones
+	Unit, Identifier, Format, Since, Until string
 }
 
 // Host is what the API asks of the settings of the host.
@@ -90,5 +131,6 @@ type DeviceFacts struct {
 	DeviceType        string
 	Managed           bool // a cloud API endpoint is configured
 	DevelopmentMode   bool
+	Registered        bool // the cloud knows the device
 	CloudReachable    bool // the VPN is up, the cloud API took the last connection, or there is no cloud
 }

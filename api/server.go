@@ -50,8 +50,10 @@ func New(apps Apps, keys Keys, device Device, log zerolog.Logger) *Server {
 }
 
 func newServer(apps Apps, keys Keys, device Device, log zerolog.Logger, l limits) *Server {
+	h := newHandlers(apps, keys, device, l.actions)
+	h.patience = l.write
 	return &Server{
-		handlers: newHandlers(apps, keys, device, l.actions),
+		handlers: h,
 		limits:   l,
 		gate:     newGate(l.connections),
 		log:      log,

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"errors"
 
 	"github.com/valyala/fasthttp"
@@ -25,6 +26,29 @@ func (h *handlers) deviceName(*call) Answer {
 		Status string `json:"status"`
 		Name   string `json:"deviceName"`
 	}{success, cmp.Or(h.apps.View().DeviceName, "local")})
+}
+
+// vpn tells whether the host has a VPN and whether it is up (spec/device-api.md 2.25).
+func (h *handlers) vpn(*call) Answer {
+	type state struct {
+		Enabled   bool `json:"enabled"`
+		Connected bool `json:"connected"`
+	}
+	enabled, connected := h.known.VPN(h.life)
+	return document(struct {
+		Status string `json:"status"`
+		VPN    state  `json:"vpn"`
+	}{success, state{enabled, connected}})
+}
+
+// cleanUpVolumes removes volumes that nobody needs any more (spec/device-api.md 2.28).
+func (h *handlers) cleanUpVolumes(c *call) Answer {
+	covers := c.caller.covers
+	return h.act(func(ctx context.Context) error { return h.apps.CleanUpVolumes(ctx, covers) }, func() Answer {
+		return document(struct {
+			Status string `json:"status"`
+		}{success})
+	})
 }
 
 // deviceInfo tells what kind of board this is (spec/device-api.md 2.32).

@@ -59,13 +59,28 @@ func (d *Device) SetTags(set map[string]string) error {
 		}
 		return reserved
 	})
-	t := &d.tags
-	err := t.change(func(doc tagsDocument) { maps.Copy(doc.Target, own) })
+	err := d.tags.set(own)
 	if err == nil {
-		poke(t.wake)
+		poke(d.tags.wake)
 	}
 	return err
 }
+
+func (t *tags) set(set map[string]string) error {
+	return t.change(func(doc tagsDocument) { maps.Copy(doc.Target, set) })
+}
+
+// TagQueue keeps the tags of a device without a cloud, for the one that it may get.
+type TagQueue struct{ tags tags }
+
+// OpenTagQueue reads the queue that a Device goes on with.
+func OpenTagQueue(docs Documents) (*TagQueue, error) {
+	q := &TagQueue{}
+	return q, q.tags.open(docs)
+}
+
+// SetTags makes tags durable.
+func (q *TagQueue) SetTags(set map[string]string) error { return q.tags.set(set) }
 
 // change makes a changed queue durable.
 func (t *tags) change(f func(tagsDocument)) error {

@@ -31,6 +31,8 @@ const (
 	ErrAborted Refusal = "Aborted by a newer operation"
 	// ErrEngineDown refuses an action while the engine has not been listed yet.
 	ErrEngineDown Refusal = "The container engine cannot be reached"
+	// ErrNoTarget refuses what needs a target state while there is none.
+	ErrNoTarget Refusal = "There is no target state yet"
 	// ErrLeaving refuses or ends an action because the device goes down.
 	ErrLeaving Refusal = "The device is about to reboot or to shut down"
 )

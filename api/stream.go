@@ -1,0 +1,85 @@
+package api
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxStreams is how many endless answers are given at once.
+const maxStreams = 256
+
+// stream is the body of an answer that goes on until its source ends or the client goes.
+type stream struct {
+	kind string // content type
+	from io.ReadCloser
+	life context.Context // ends the stream
+	free chan struct{}   // gives back a place when the stream has ended
+	// patience is how long one write may take.
+	patience time.Duration
+}
+
+func (s stream) contentType() string { return s.kind }
+
+// stream is an endless answer; when there are too many, from is closed and the caller told.
+func (h *handlers) stream(kind string, from io.ReadCloser) Answer {
+	select {
+	case h.streams <- struct{}{}:
+		return Answer{fasthttp.StatusOK, stream{kind, from, h.life, h.streams, h.patience}}
+	default:
+		_ = from.Close()
+		return fail(fasthttp.StatusServiceUnavailable, textBusy)
+	}
+}
+
+// write lets the source be sent as it comes, and closes it when the client goes. The connection ends
+// with the answer, so that whatever the client sends meanwhile can be dropped.
+func (s stream) write(ctx *fasthttp.RequestCtx) {
+	watched := &watched{ReadCloser: s.from, free: s.free}
+	watched.stop = context.AfterFunc(s.life, watched.end)
+	if held, ok := ctx.Conn().(*conn); ok {
+		held.stream = s.patience
+		_ = held.Conn.SetReadDeadline(time.Time{})
+		go watched.watch(held.Conn)
+	}
+	ctx.SetConnectionClose()
+	ctx.Response.ImmediateHeaderFlush = true
+	ctx.Response.SetBodyStream(watched, -1)
+}
+
+// watched is a source that is closed once, by whoever first finds that it is not wanted any more.
+type watched struct {
+	io.ReadCloser
+	once sync.Once
+	stop func() bool
+	free chan struct{}
+	err  error
+}
+
+// Close is called by the server when the answer has ended.
+func (w *watched) Close() error {
+	w.end()
+	return w.err
+}
+
+func (w *watched) end() {
+	w.once.Do(func() {
+		w.err = w.ReadCloser.Close()
+		<-w.free
+	})
+}
+
+// watch waits until the client has gone, or the server has closed the connection.
+func (w *watched) watch(client io.Reader) {
+	var dropped [64]byte
+	for {
+		if _, err := client.Read(dropped[:]); err != nil {
+			w.stop()
+			w.end()
+			return
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// localLogs sends the lines of the device's log as they come (spec/device-api.md 2.33).
+func (h *handlers) localLogs(*call) Answer {
+	ctx, cancel := context.WithCancel(context.Background())
+	return h.stream("application/x-ndjson", &lineReader{lines: h.known.Listen(), ctx: ctx, cancel: cancel})
+}
+
+// lineReader reads the lines of a listener. Close may be called while Read waits.
+type lineReader struct {
+	lines  Lines
+	ctx    context.Context
+	cancel context.CancelFunc
+	rest   []byte // of the line begun
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		var err error
+		if r.rest, err = r.lines.Next(r.ctx); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func (r *lineReader) Close() error {
+	r.cancel()
+	r.lines.Close()
+	return nil
+}
+
+// journalLogs sends the host's journal (spec/device-api.md 2.29).
+func (h *handlers) journalLogs(c *call) Answer {
+	q := JournalQuery{All: truthy(c.body["all"]), Follow: truthy(c.body["follow"]), Format: "short"}
+	if n, ok := intValue(c.body["count"]); ok && n > 0 {
+		q.Count = n
+	}
+	for name, to := range map[string]*string{
+		"unit": &q.Unit, "containerId": &q.Identifier, "format": &q.Format, "since": &q.Since, "until": &q.Until,
+	} {
+		if !textField(c.body[name], to) {
+			return fail(fasthttp.StatusBadRequest, "Expecting a text at "+name)
+		}
+	}
+	from, err := h.known.Journal(q)
+	if err != nil {
+		return problem(err)
+	}
+	return h.stream(typeText, from)
+}
+
+// textField stores a text or a number, unless it is absent, and tells whether it is one.
+func textField(raw json.RawMessage, to *string) bool {
+	if len(raw) == 0 || string(raw) == "null" {
+		return true
+	}
+	switch v := value(raw).(type) {
+	case string:
+		if v != "" {
+			*to = v
+		}
+		return !strings.Contains(v, "\x00")
+	case float64:
+		*to = string(raw)
+		return true
+	}
+	return false
+}

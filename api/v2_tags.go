@@ -1,0 +1,78 @@
+package api
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/valyala/fasthttp"
+)
+
+// The texts of spec/device-api.md 2.26 and S20, S21.
+const (
+	textNoCloud       = "Attempt to communicate with API, without initialized client"
+	textNotRegistered = "Attempt to retrieve device tags before provision"
+	textTagsBody      = "Invalid tags body, must be an object like `{[tagKey: string]: string}`"
+	textTagKey        = "Tag keys cannot contain whitespace"
+	textTagReserved   = "Tag keys that begin with io.resin. or io.balena. are reserved"
+)
+
+// tags asks the cloud for the device's tags (spec/device-api.md 2.26).
+func (h *handlers) tags(c *call) Answer {
+	switch facts := h.known.Facts(); {
+	case !facts.Managed:
+		return fail(fasthttp.StatusInternalServerError, textNoCloud)
+	case !facts.Registered:
+		return fail(fasthttp.StatusInternalServerError, textNotRegistered)
+	}
+	list, err := h.known.Tags(h.life)
+	if err != nil {
+		return fail(fasthttp.StatusInternalServerError, err.Error())
+	}
+	if list == nil {
+		list = []Tag{}
+	}
+	return document(struct {
+		Status string `json:"status"`
+		Tags   []Tag  `json:"tags"`
+	}{success, list})
+}
+
+// setTags keeps tags, to be sent to the cloud (spec/device-api.md 2.27).
+func (h *handlers) setTags(c *call) Answer {
+	tags, refusal := tagsOf(c)
+	if refusal != "" {
+		return fail(fasthttp.StatusBadRequest, refusal)
+	}
+	if len(tags) > 0 {
+		if err := h.known.SetTags(tags); err != nil {
+			return fail(fasthttp.StatusInternalServerError, err.Error())
+		}
+	}
+	return Answer{fasthttp.StatusAccepted, encode(struct {
+		Status string `json:"status"`
+	}{success})}
+}
+
+// tagsOf checks a map of tags in the order of its keys; the first mistake counts.
+func tagsOf(c *call) (tags map[string]string, refusal string) {
+	if len(c.raw) > 0 && c.body == nil {
+		return nil, textTagsBody // a list
+	}
+	tags = make(map[string]string, len(c.body))
+	for _, key := range slices.Sorted(maps.Keys(c.body)) {
+		var text *string
+		switch {
+		case json.Unmarshal(c.body[key], &text) != nil || text == nil:
+			return nil, textTagsBody
+		case strings.ContainsFunc(key, unicode.IsSpace):
+			return nil, textTagKey
+		case strings.HasPrefix(key, "io.resin.") || strings.HasPrefix(key, "io.balena."):
+			return nil, textTagReserved
+		}
+		tags[key] = *text
+	}
+	return tags, ""
+}

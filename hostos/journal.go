@@ -1,0 +1,103 @@
+package hostos
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// JournalQuery says what of the journal is wanted; empty texts and zero are for all.
+type JournalQuery struct {
+	All                                    bool // also what cannot be shown
+	Follow                                 bool // go on with what is written later
+	Count                                  int  // only the last ones
+	Unit, Identifier, Format, Since, Until string
+}
+
+// arguments are those of journalctl. Each value is one argument with its option, so that none can
+// be taken for another option.
+func (q JournalQuery) arguments() []string {
+	args := []string{"journalctl", "--no-pager", "--quiet"}
+	add := func(option, value string) {
+		if value != "" {
+			args = append(args, option+"="+value)
+		}
+	}
+	if q.All {
+		args = append(args, "--all")
+	}
+	if q.Follow {
+		args = append(args, "--follow")
+	}
+	if q.Count > 0 {
+		add("--lines", strconv.Itoa(q.Count))
+	}
+	add("--unit", q.Unit)
+	add("--identifier", q.Identifier)
+	add("--output", q.Format)
+	add("--since", q.Since)
+	add("--until", q.Until)
+	return args
+}
+
+// ReadJournal begins to read the journal of the host whose root is mounted at root, with the host's
+// own journalctl, since only that is sure to know the format of the host's journal. The reader ends
+// with the journal; Close ends it at any time, and may be called more than once.
+func ReadJournal(root string, q JournalQuery) (io.ReadCloser, error) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	proc, err := startIn(root, []string{"/usr/bin/journalctl", "/bin/journalctl"}, q.arguments(), in)
+	if err != nil {
+		_ = out.Close()
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	return &journal{File: out, proc: proc}, nil
+}
+
+// startIn starts the first of the programs that exists below root, as seen from there.
+func startIn(root string, programs, args []string, output *os.File) (*os.Process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	attr := &os.ProcAttr{
+		Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"},
+		Files: []*os.File{null, output, null},
+	}
+	if filepath.Clean(root) != "/" {
+		attr.Sys = &syscall.SysProcAttr{Chroot: root}
+	}
+	for _, program := range programs {
+		var proc *os.Process
+		if proc, err = os.StartProcess(program, args, attr); !errors.Is(err, fs.ErrNotExist) {
+			return proc, err
+		}
+	}
+	return nil, err
+}
+
+// journal is the output of a running journalctl.
+type journal struct {
+	*os.File
+	proc *os.Process
+	once sync.Once
+}
+
+// Close ends the program and waits for its end.
+func (j *journal) Close() error {
+	j.once.Do(func() {
+		_ = j.proc.Kill() // it may have ended by itself
+		_, _ = j.proc.Wait()
+	})
+	return j.File.Close()
+}
