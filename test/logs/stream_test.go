@@ -1,0 +1,222 @@
+package logs_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+// cloud.md 68, 69, 74, 75.
+func TestLinesOfContainers(t *testing.T) {
+	cloud := &fakecloud.Cloud{}
+	image := serverImage(t, "logs/web:v1")
+	s := managed(t, cloud, nil,
+		service("web", 11, image),
+		service("errors", 12, image).Setting("BALENA_LOGS_LEVEL", "error"),
+		service("silent", 13, image).Setting("BALENA_LOGS_LEVEL", "none"),
+		service("term", 14, image).Composed("tty", true).Setting("BALENA_LOGS_LEVEL", "debug"))
+	for _, name := range []string{"web", "errors", "silent", "term"} {
+		print(t, s, name, "n=2&text=out-"+name)
+		print(t, s, name, "n=2&text=err-"+name+"&err=1")
+	}
+	print(t, s, "web", "n=1&text=long&size=20000")
+	print(t, s, "web", "n=1&text=last")
+	await(t, cloud, "last 0")
+	harness.Until(t, soon, "the lines of other services", func() error {
+		for _, text := range []string{"err-errors 1", "err-term 1"} {
+			if _, ok := find(cloud.Logs(), text); !ok {
+				return errors.New(text + " is not there")
+			}
+		}
+		return nil
+	})
+
+	t.Run("head of the request", func(t *testing.T) { checkHead(t, s, cloud) })
+	t.Run("nothing within the grace", func(t *testing.T) {
+		stream := cloud.Streams()[0]
+		if n, first := stream.Body(); n == 0 || first.Sub(stream.Opened) < 4900*time.Millisecond {
+			t.Errorf("%d bytes, the first after %v", n, first.Sub(stream.Opened))
+		}
+	})
+	t.Run("open and whole lines", func(t *testing.T) {
+		if ended, err := cloud.Streams()[0].Ended(); ended || len(cloud.Streams()) != 1 {
+			t.Errorf("ended: %v %v, %d streams", ended, err, len(cloud.Streams()))
+		}
+		for _, l := range cloud.Logs() {
+			if l.Unparseable {
+				t.Errorf("line %q", l.Raw)
+			}
+		}
+	})
+	t.Run("fields", func(t *testing.T) { checkFields(t, cloud.Logs()) })
+	t.Run("levels", func(t *testing.T) {
+		for _, text := range []string{"out-errors 0", "out-silent 0", "err-silent 0", "app started"} {
+			if l, ok := find(cloud.Logs(), text); ok && (l.ServiceID == nil || *l.ServiceID == 12 || *l.ServiceID == 13) {
+				t.Errorf("%s came", l.Raw)
+			}
+		}
+	})
+	t.Run("long line", func(t *testing.T) {
+		long, _ := find(cloud.Logs(), "long 0")
+		if len(long.Message) != 10000 || !strings.HasSuffix(long.Message, "xxx[...]") {
+			t.Errorf("%d characters, the end is %q", len(long.Message), long.Message[len(long.Message)-10:])
+		}
+		texts := messages(cloud.Logs())
+		if i := slices.Index(texts, long.Message); texts[i+1] != "last 0" {
+			t.Errorf("after it comes %.40q", texts[i+1])
+		}
+	})
+}
+
+func checkHead(t *testing.T, s *harness.Supervisor, cloud *fakecloud.Cloud) {
+	request := cloud.Calls(fakecloud.LogStream)[0]
+	if request.Method != http.MethodPost || request.Path != "/device/v2/"+s.UUID+"/log-stream" || len(request.Query) > 0 {
+		t.Errorf("%s %s?%s", request.Method, request.Path, request.Query.Encode())
+	}
+	for name, want := range map[string]string{
+		"Authorization": "Bearer " + harness.DeviceKey, "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip",
+	} {
+		if got := request.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if !strings.HasPrefix(request.Agent, "Supervisor/") {
+		t.Errorf("User-Agent %q", request.Agent)
+	}
+}
+
+func checkFields(t *testing.T, lines []fakecloud.LogLine) {
+	if l := lines[0]; l.Message != "Supervisor starting" {
+		t.Errorf("the first line is %s", l.Raw)
+	}
+	f := func(text string, want map[string]any) {
+		t.Helper()
+		l, ok := find(lines, text)
+		if !ok {
+			t.Errorf("%q did not come", text)
+			return
+		}
+		want["message"] = text
+		if at := time.UnixMilli(l.Timestamp); time.Since(at) > time.Minute || time.Since(at) < 0 {
+			t.Errorf("%s: the time is %v", l.Raw, at)
+		}
+		want["timestamp"] = l.Doc["timestamp"]
+		if fmt.Sprint(l.Doc) != fmt.Sprint(want) {
+			t.Errorf("got %s, want %v", l.Raw, want)
+		}
+	}
+	f("Supervisor starting", map[string]any{"isSystem": true})
+	f("out-web 1", map[string]any{"serviceId": 11.0})
+	f("err-web 1", map[string]any{"serviceId": 11.0, "isStdErr": true})
+	f("err-errors 1", map[string]any{"serviceId": 12.0, "isStdErr": true})
+	f("out-term 1", map[string]any{"serviceId": 14.0})
+	f("err-term 1", map[string]any{"serviceId": 14.0})
+}
+
+// cloud.md 70, 71.
+func TestRefusedAndCutStreams(t *testing.T) {
+	cloud := &fakecloud.Cloud{}
+	cloud.Break(fakecloud.LogStream, fakecloud.Status(http.StatusUnauthorized), 2)
+	image := serverImage(t, "logs/web:v1")
+	s := managed(t, cloud, nil, service("web", 11, image))
+	print(t, s, "web", "n=500&text=early")
+	await(t, cloud, "early 499")
+	wantAll(t, cloud.Logs(), "early", 500)
+	if l := cloud.Logs()[0]; l.Message != "Supervisor starting" {
+		t.Errorf("the first line is %s", l.Raw)
+	}
+	if n := len(cloud.Calls(fakecloud.LogStream)); n != 3 {
+		t.Errorf("%d attempts, want 3", n)
+	}
+	cloud.Streams()[0].Cut()
+	harness.Until(t, soon, "the end of the stream", func() error {
+		if ended, _ := cloud.Streams()[0].Ended(); !ended {
+			return errors.New("it is open")
+		}
+		return nil
+	})
+	harness.Until(t, soon, "the supervisor to notice", func() error {
+		if n := len(s.LogLines("log stream broke off")); n != 3 {
+			return fmt.Errorf("it noticed %d ends of streams", n)
+		}
+		return nil
+	})
+	print(t, s, "web", "n=10&text=late")
+	await(t, cloud, "late 9")
+	wantAll(t, cloud.Logs(), "late", 10)
+}
+
+// wantAll wants the numbers from 0 on, in order, each once.
+func wantAll(t *testing.T, lines []fakecloud.LogLine, word string, n int) {
+	t.Helper()
+	got := numbered(lines, word)
+	for i := range min(n, len(got)) {
+		if got[i] != i {
+			t.Fatalf("line %d of %q has the number %d", i, word, got[i])
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%d lines %q, want %d", len(got), word, n)
+	}
+}
+
+// cloud.md 73.
+func TestFlood(t *testing.T) {
+	cloud := &fakecloud.Cloud{}
+	cloud.Break(fakecloud.LogStream, fakecloud.Drop)
+	image := serverImage(t, "logs/web:v1")
+	s := managed(t, cloud, nil, service("web", 11, image))
+	const n = 4000
+	print(t, s, "web", fmt.Sprintf("n=%d&text=flood&size=200", n))
+	harness.Until(t, soon, "an attempt after the flood", func() error {
+		if len(cloud.Calls(fakecloud.LogStream)) < 3 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	cloud.Mend(fakecloud.LogStream)
+	l := await(t, cloud, "Warning: Suppressed")
+	if !l.IsSystem || !l.IsStdErr {
+		t.Errorf("%s", l.Raw)
+	}
+	var dropped int
+	if _, err := fmt.Sscanf(l.Message, "Warning: Suppressed %d message(s) due to high load", &dropped); err != nil || !strings.HasSuffix(l.Message, "due to high load") {
+		t.Fatalf("%q: %v", l.Message, err)
+	}
+	wantAll(t, cloud.Logs(), "flood", n-dropped)
+	size := 0
+	for _, l := range cloud.Logs() {
+		size += len(l.Raw) + 1
+	}
+	if size > 256<<10+1024 || size < 256<<10-1024 {
+		t.Errorf("%d bytes were kept", size)
+	}
+	print(t, s, "web", "n=1&text=after")
+	await(t, cloud, "after 0")
+	for _, text := range messages(cloud.Logs()) {
+		if strings.HasPrefix(text, "Warning: Suppressed") && text != l.Message {
+			t.Errorf("a second one: %q", text)
+		}
+	}
+}
+
+// cloud.md 78.
+func TestLogsEndpoint(t *testing.T) {
+	cloud, other := &fakecloud.Cloud{}, &fakecloud.Cloud{}
+	other.Start(t) // plain HTTP: Q9
+	config := map[string]any{"logsEndpoint": other.Origin + "/"}
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: config})
+	other.Add(s.UUID, harness.DeviceKey, harness.Fleet)
+	s.Start()
+	await(t, other, "Supervisor starting")
+	if n := len(cloud.Calls(fakecloud.LogStream)); n != 0 {
+		t.Errorf("%d streams at the API", n)
+	}
+}
