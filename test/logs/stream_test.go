@@ -18,8 +18,8 @@ func TestLinesOfContainers(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	image := serverImage(t, "logs/web:v1")
 	s := managed(t, cloud, nil,
-		service("web", 11, image),
-		service("errors", 12, image).Setting("BALENA_LOGS_LEVEL", "error"),
+		service("web", 11, image).Composed("tty", false),
+		service("errors", 12, image).Composed("tty", false).Setting("BALENA_LOGS_LEVEL", "error"),
 		service("silent", 13, image).Setting("BALENA_LOGS_LEVEL", "none"),
 		service("term", 14, image).Composed("tty", true).Setting("BALENA_LOGS_LEVEL", "debug"))
 	for _, name := range []string{"web", "errors", "silent", "term"} {
@@ -32,7 +32,7 @@ func TestLinesOfContainers(t *testing.T) {
 	harness.Until(t, soon, "the lines of other services", func() error {
 		for _, text := range []string{"err-errors 1", "err-term 1"} {
 			if _, ok := find(cloud.Logs(), text); !ok {
-				return errors.New(text + " is not there")
+				return fmt.Errorf("%s is not there, but %.3000q", text, messages(cloud.Logs()))
 			}
 		}
 		return nil
@@ -123,7 +123,7 @@ func checkFields(t *testing.T, lines []fakecloud.LogLine) {
 // cloud.md 70, 71.
 func TestRefusedAndCutStreams(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	cloud.Break(fakecloud.LogStream, fakecloud.Status(http.StatusUnauthorized), 2)
+	cloud.Break(fakecloud.LogStream, fakecloud.Status(http.StatusUnauthorized), 1)
 	image := serverImage(t, "logs/web:v1")
 	s := managed(t, cloud, nil, service("web", 11, image))
 	print(t, s, "web", "n=500&text=early")
@@ -132,8 +132,8 @@ func TestRefusedAndCutStreams(t *testing.T) {
 	if l := cloud.Logs()[0]; l.Message != "Supervisor starting" {
 		t.Errorf("the first line is %s", l.Raw)
 	}
-	if n := len(cloud.Calls(fakecloud.LogStream)); n != 3 {
-		t.Errorf("%d attempts, want 3", n)
+	if n := len(cloud.Calls(fakecloud.LogStream)); n != 2 {
+		t.Errorf("%d attempts, want 2", n)
 	}
 	cloud.Streams()[0].Cut()
 	harness.Until(t, soon, "the end of the stream", func() error {
@@ -143,7 +143,7 @@ func TestRefusedAndCutStreams(t *testing.T) {
 		return nil
 	})
 	harness.Until(t, soon, "the supervisor to notice", func() error {
-		if n := len(s.LogLines("log stream broke off")); n != 3 {
+		if n := len(s.LogLines("log stream broke off")); n != 2 {
 			return fmt.Errorf("it noticed %d ends of streams", n)
 		}
 		return nil
@@ -176,7 +176,7 @@ func TestFlood(t *testing.T) {
 	const n = 4000
 	print(t, s, "web", fmt.Sprintf("n=%d&text=flood&size=200", n))
 	harness.Until(t, soon, "an attempt after the flood", func() error {
-		if len(cloud.Calls(fakecloud.LogStream)) < 3 {
+		if len(cloud.Calls(fakecloud.LogStream)) < 2 {
 			return errors.New("not yet")
 		}
 		return nil

@@ -11,7 +11,8 @@ import (
 // follower reads the output of containers, one stream of the engine each.
 type follower struct {
 	o    Options
-	emit func(ctx context.Context, l *view.LogLine, m mark)
+	// emit passes a line on. With patience it waits for room; else a line without room is dropped.
+	emit func(patience context.Context, l *view.LogLine, m mark)
 
 	mu       sync.Mutex
 	ctx      context.Context // ends all reading; nil before the start and after the end
@@ -36,6 +37,8 @@ type track struct {
 	skip    [2]spot   // read before the present stream, which repeats some lines
 	again   [2]int    // lines of the time of skip that the present stream repeated
 
+	opened time.Time // when the present stream was opened
+
 	reading bool
 	changed chan struct{}      // holds a token: src is another one
 	cancel  context.CancelFunc // ends its reader
@@ -43,6 +46,7 @@ type track struct {
 
 const (
 	slack     = 2 * time.Second // by which the two outputs of a container may be out of order, at most
+	lag       = 5 * time.Second // the age from which on a line is one of the past
 	doubt     = time.Minute     // how late a container may be known to have started anew
 	lastWords = 10 * time.Second
 	againMin  = 5 * time.Second // after a stream that broke off (spec/cloud.md 5.6)
@@ -186,7 +190,7 @@ func (f *follower) open(t *track) (src view.LogSource, since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	since = f.since(t)
-	t.started, t.skip, t.again = t.src.StartedAt, t.read, [2]int{}
+	t.started, t.skip, t.again, t.opened = t.src.StartedAt, t.read, [2]int{}, time.Now()
 	f.dirty, f.stale = true, true
 	return t.src, since
 }
@@ -254,6 +258,10 @@ func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Out
 	at := o.At
 	if at.IsZero() {
 		at = time.Now()
+	}
+	// A line of the past waits for room: the engine keeps those that come behind it.
+	if !at.Before(t.opened) && time.Since(at) < lag {
+		ctx = nil
 	}
 	f.emit(ctx, &view.LogLine{
 		Message: string(o.Text), Timestamp: at.UnixMilli(), IsStdErr: o.Stderr,

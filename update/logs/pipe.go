@@ -97,17 +97,8 @@ func (p *Pipe) Say(text string, stderr bool) {
 // Put puts a line into the log that is not a container's.
 func (p *Pipe) Put(l view.LogLine) { p.put(&l, mark{}, nil) }
 
-// line puts a container's line into the log. One that is old already waits for room in the queue: the
-// engine keeps those that come behind it.
-func (p *Pipe) line(ctx context.Context, l *view.LogLine, m mark) {
-	if time.Since(time.UnixMilli(l.Timestamp)) < lag {
-		ctx = nil
-	}
-	p.put(l, m, ctx)
-}
-
-// lag is the age from which on a line counts as one of the past.
-const lag = 5 * time.Second
+// line puts a container's line into the log; with patience it waits for room in the queue.
+func (p *Pipe) line(patience context.Context, l *view.LogLine, m mark) { p.put(l, m, patience) }
 
 func (p *Pipe) put(l *view.LogLine, m mark, patience context.Context) {
 	p.mu.Lock()

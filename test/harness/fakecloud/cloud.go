@@ -186,7 +186,9 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if note.User, note.Password, _ = r.BasicAuth(); note.User == "" {
 		note.Bearer = r.Header.Get("Authorization")
 	}
-	if at != LogStream {
+	if at == LogStream {
+		http.NewResponseController(w).EnableFullDuplex() // it is answered before its end
+	} else {
 		note.Body, _ = io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(note.Body))
 	}

@@ -33,14 +33,14 @@ func (c *Cloud) Break(at Endpoint, f Fault, times ...int) {
 func (c *Cloud) Mend(at Endpoint) { c.Set(func(c *Cloud) { delete(c.faults, at) }) }
 
 // Drop closes the connection without an answer and does nothing of what was asked.
-func Drop(*Cloud, http.ResponseWriter, *http.Request, func(http.ResponseWriter)) {
-	panic(http.ErrAbortHandler)
+func Drop(_ *Cloud, _ http.ResponseWriter, r *http.Request, _ func(http.ResponseWriter)) {
+	hangUp(r)
 }
 
 // Lose does what was asked and closes the connection without an answer.
-func Lose(_ *Cloud, _ http.ResponseWriter, _ *http.Request, next func(http.ResponseWriter)) {
+func Lose(_ *Cloud, _ http.ResponseWriter, r *http.Request, next func(http.ResponseWriter)) {
 	next(httptest.NewRecorder())
-	panic(http.ErrAbortHandler)
+	hangUp(r)
 }
 
 // Stall never answers.
@@ -49,7 +49,7 @@ func Stall(c *Cloud, _ http.ResponseWriter, r *http.Request, _ func(http.Respons
 	case <-r.Context().Done():
 	case <-c.done:
 	}
-	panic(http.ErrAbortHandler)
+	hangUp(r)
 }
 
 // StallBody sends head and half of the answer, and then nothing more.
@@ -59,9 +59,9 @@ func StallBody(c *Cloud, w http.ResponseWriter, r *http.Request, next func(http.
 }
 
 // Truncate cuts the connection in the middle of the answer's body.
-func Truncate(_ *Cloud, w http.ResponseWriter, _ *http.Request, next func(http.ResponseWriter)) {
+func Truncate(_ *Cloud, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter)) {
 	half(w, next)
-	panic(http.ErrAbortHandler)
+	hangUp(r)
 }
 
 func half(w http.ResponseWriter, next func(http.ResponseWriter)) {

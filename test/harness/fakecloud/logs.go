@@ -112,9 +112,9 @@ func (c *Cloud) logStream(w http.ResponseWriter, r *http.Request, note Request) 
 		w.WriteHeader(http.StatusCreated)
 	case <-s.quit:
 		s.end(errors.New("cut"))
-		panic(http.ErrAbortHandler)
+		hangUp(r)
 	case <-done:
-		panic(http.ErrAbortHandler)
+		hangUp(r)
 	}
 }
 

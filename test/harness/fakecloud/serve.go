@@ -1,6 +1,7 @@
 package fakecloud
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -71,8 +72,21 @@ func (c *Cloud) Up(t testing.TB) {
 	if s.config != nil {
 		l = tls.NewListener(l, s.config)
 	}
-	s.server = &http.Server{Handler: c, ErrorLog: log.New(io.Discard, "", 0)}
+	s.server = &http.Server{Handler: c, ErrorLog: log.New(io.Discard, "", 0), ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, conn)
+	}}
 	go s.server.Serve(l)
+}
+
+type connKey struct{}
+
+// hangUp closes the connection of a call at once; a server does so by itself only after it read what
+// is left of the body, which of a log stream has no end.
+func hangUp(r *http.Request) {
+	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+		conn.Close()
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // Down closes all connections and refuses new ones.
