@@ -10,7 +10,7 @@ import (
 
 // follower reads the output of containers, one stream of the engine each.
 type follower struct {
-	o    Options
+	o Options
 	// emit passes a line on. With patience it waits for room; else a line without room is dropped.
 	emit func(patience context.Context, l *view.LogLine, m mark)
 
