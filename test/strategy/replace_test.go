@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -11,65 +12,78 @@ import (
 
 // replacement is one way to ask for a strategy, and what it must do while the download stands still.
 type replacement struct {
-	label, config, value string // the label's value; a configuration variable
-	oldRuns, oldImage    bool
+	label             string // its value, empty for none
+	oldRuns, oldImage bool
 }
 
+// Each way is a service of its own app; those of one configuration are looked at together.
 func TestStrategyDecidesWhenTheOldContainerAndImageGo(t *testing.T) {
 	s, registry := device(t), harness.SharedRegistry(t)
-	old := serverImage(t, "strategy/old:v1")
-	db := serverImage(t, "strategy/db:v1")
-	release := 0
-	f := func(name string, r replacement) {
+	round := 0
+	f := func(config, value string, ways ...replacement) {
 		t.Helper()
-		release++
-		t.Run(name, func(t *testing.T) { r.check(t, s, registry, old, db, release) })
+		round++
+		t.Run(fmt.Sprint(config, " ", value), func(t *testing.T) { replace(t, s, registry, round, map[string]string{config: value}, ways) })
 	}
-	// engine.md 64: the old container runs until every image is there.
-	f("default", replacement{oldRuns: true, oldImage: true})
-	// engine.md 69: an unknown strategy is download-then-kill.
-	f("unknown", replacement{label: "handover", config: "SUPERVISOR_UPDATE_STRATEGY", value: "delete-then-download", oldRuns: true, oldImage: true})
-	// engine.md 65: killed before the first byte, the image stays until the new one is there.
-	f("kill", replacement{label: "kill-then-download", oldImage: true})
-	f("kill by configuration", replacement{config: "RESIN_SUPERVISOR_UPDATE_STRATEGY", value: "kill-then-download", oldImage: true})
-	// engine.md 66: the old image goes before the download.
-	f("delete", replacement{label: "delete-then-download"})
-	f("delete by configuration", replacement{config: "BALENA_SUPERVISOR_UPDATE_STRATEGY", value: "delete-then-download"})
-	f("label before configuration", replacement{label: "download-then-kill", config: "SUPERVISOR_UPDATE_STRATEGY", value: "kill-then-download", oldRuns: true, oldImage: true})
+	f("UNRELATED", "",
+		// engine.md 64: the old container runs until every image is there.
+		replacement{oldRuns: true, oldImage: true},
+		// engine.md 65: killed before the first byte, the image stays until the new one is there.
+		replacement{label: "kill-then-download", oldImage: true},
+		// engine.md 66: the old image goes before the download.
+		replacement{label: "delete-then-download"})
+	f("RESIN_SUPERVISOR_UPDATE_STRATEGY", "kill-then-download",
+		replacement{oldImage: true},
+		replacement{label: "download-then-kill", oldRuns: true, oldImage: true})
+	f("BALENA_SUPERVISOR_UPDATE_STRATEGY", "delete-then-download",
+		replacement{},
+		// engine.md 69: an unknown strategy is download-then-kill.
+		replacement{label: "handover", oldRuns: true, oldImage: true})
 }
 
-func (r replacement) check(t *testing.T, s *harness.Supervisor, registry *harness.Registry, old, db harness.Image, release int) {
-	old.LoadInto(t, s.Engine)
-	web := service("web", 1, old)
-	if r.label != "" {
-		web = web.Labelled(strategyLabel, r.label)
-	}
-	first := shop(fmt.Sprintf("aaaa%d", release), 10*release, web, service("db", 2, db))
-	config := map[string]string{}
-	if r.config != "" {
-		config[r.config] = r.value
-	}
-	s.Apply(harness.Target{Config: config, Apps: []harness.App{first}})
-	before := s.Containers()
-
+func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, round int, config map[string]string, ways []replacement) {
 	net := registry.Slow(t, 0)
-	fresh := net.Of(registry.Push(t, harness.ServerImage("strategy/new:v2").WithBlob(100_000)))
+	var first, second []harness.App
+	var old []harness.Image
+	db := serverImage(t, "strategy/db:v1")
+	for n, way := range ways {
+		old = append(old, serverImage(t, fmt.Sprintf("strategy/old%d:v1", n)))
+		fresh := net.Of(registry.Push(t, harness.ServerImage(fmt.Sprintf("strategy/new%d%d:v2", round, n)).WithBlob(100_000)))
+		web := service(fmt.Sprint("web", n), 1, old[n])
+		if way.label != "" {
+			web = web.Labelled(strategyLabel, way.label)
+		}
+		app := harness.App{ID: 31 + n, UUID: fmt.Sprint(31 + n), Name: fmt.Sprint("shop", n), Commit: fmt.Sprintf("aaaa%d%d", round, n), Release: 10 * round,
+			Services: []harness.Service{web, service(fmt.Sprint("db", n), 2, db)}}
+		first = append(first, app)
+		second = append(second, app.Released(fmt.Sprintf("bbbb%d%d", round, n), 10*round+1).With(web.Using(fresh.Name, 2001), app.Services[1]))
+	}
+	s.Apply(harness.Target{Config: config, Apps: first})
+	before := s.Containers()
 	net.Stall()
-	second := first.Released(fmt.Sprintf("bbbb%d", release), 10*release+1).With(web.Using(fresh.Name, 2001), first.Services[1])
-	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{second}})
-	harness.Until(t, soon, "the engine to ask the registry", func() error {
-		if net.Accepted() == 0 {
-			return errors.New("no connection")
+	s.PostTarget(harness.Target{Config: config, Apps: second})
+	harness.Until(t, soon, "the engine to ask the registry for all of them", func() error {
+		pulls := 0
+		for _, line := range s.LogLines("step begins") {
+			if line["step"] == "fetch" && strings.Contains(fmt.Sprint(line["image"]), fmt.Sprint("strategy/new", round)) {
+				pulls++
+			}
+		}
+		if pulls < len(ways) || net.Accepted() == 0 {
+			return fmt.Errorf("%d downloads, %d connections", pulls, net.Accepted())
 		}
 		return nil
 	})
-	if r.oldRuns {
-		serves(t, before["web"], "v1")
-	} else if err := gone(s, before["web"].ID); err != nil {
-		t.Error(err)
-	}
-	if there := s.Engine.ImageID(t, old.Name) != ""; there != r.oldImage {
-		t.Errorf("the old image is there: %v, want %v", there, r.oldImage)
+	for n, way := range ways {
+		web := before[fmt.Sprint("web", n)]
+		if way.oldRuns {
+			serves(t, web, "v1")
+		} else if err := gone(s, web.ID); err != nil {
+			t.Errorf("%+v: %v", way, err)
+		}
+		if there := s.Engine.ImageID(t, old[n].Name) != ""; there != way.oldImage {
+			t.Errorf("%+v: the old image is there: %v", way, there)
+		}
 	}
 	if n := net.Bytes(); n != 0 {
 		t.Errorf("%d bytes came before these looks", n)
@@ -77,17 +91,19 @@ func (r replacement) check(t *testing.T, s *harness.Supervisor, registry *harnes
 	net.Resume()
 	s.WaitSettled(soon)
 	after := s.Containers()
-	serves(t, after["web"], "v2")
-	// engine.md 48: only the service that differs is made anew.
-	if after["db"].ID != before["db"].ID {
-		t.Error("db was made anew")
-	}
-	harness.Until(t, soon, "removal of the old image", func() error {
-		if s.Engine.ImageID(t, old.Name) != "" {
-			return errors.New("still there")
+	for n := range ways {
+		serves(t, after[fmt.Sprint("web", n)], "v2")
+		// engine.md 48: only the service that differs is made anew.
+		if db := fmt.Sprint("db", n); after[db].ID != before[db].ID {
+			t.Errorf("%s was made anew", db)
 		}
-		return nil
-	})
+		harness.Until(t, soon, "removal of the old image", func() error {
+			if s.Engine.ImageID(t, old[n].Name) != "" {
+				return errors.New("still there")
+			}
+			return nil
+		})
+	}
 }
 
 // A changed default applies to what is there: no container is made anew for it.

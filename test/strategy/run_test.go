@@ -133,9 +133,11 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 	image := serverImage(t, "run/app:v1")
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
-	harness.Until(t, soon, "four attempts", func() error {
-		if n := len(proxy.Times(startCall)); n < 4 {
-			return fmt.Errorf("%d", n)
+	harness.Until(t, soon, "three failures, and the next attempt to be shown", func() error {
+		o := look(t, s)
+		if n := len(waits(t, s, "/not-there")); n < 3 || !o.UpdateFailed || len(o.Problems) == 0 || !strings.Contains(o.Problems[0].Error, "not-there") ||
+			o.NextAttempt.IsZero() {
+			return fmt.Errorf("%d failures, %+v", n, o)
 		}
 		return nil
 	})
@@ -143,30 +145,45 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 		t.Errorf("%d containers were created", n)
 	}
 	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
-		times := proxy.Times(startCall)
-		if gap := times[i+1].Sub(times[i]); gap < want*9/10 || gap > 2*want+3*time.Second {
-			t.Errorf("attempt %d came after %v, want about %v", i+2, gap, want)
+		if got := waits(t, s, "/not-there")[i]; got < want || got > want+time.Second { // the log has whole seconds
+			t.Errorf("after failure %d: the next attempt in %v, want %v", i+1, got, want)
 		}
 	}
-	harness.Until(t, soon, "the failure and the next attempt to be shown", func() error {
-		o := look(t, s)
-		if !o.UpdateFailed || len(o.Problems) == 0 || !strings.Contains(o.Problems[0].Error, "not-there") || o.NextAttempt.IsZero() {
-			return fmt.Errorf("%+v", o)
+	times := proxy.Times(startCall)
+	for i, want := range []time.Duration{time.Second, 2 * time.Second} {
+		if gap := times[i+1].Sub(times[i]); gap < want*9/10 {
+			t.Errorf("attempt %d came after %v, want %v", i+2, gap, want)
 		}
-		return nil
-	})
-	due := look(t, s).NextAttempt
-	s.PostTarget(target(shop("bbbb2", 2, web)))
+	}
+	s.PostTarget(target(shop("bbbb2", 2, web.Composed("entrypoint", list{"/still-not-there"}))))
 	harness.Until(t, soon, "the new target to be tried", func() error {
-		if n := proxy.Counts()[createCall]; n < 2 {
-			return errors.New("no container was created")
+		if len(waits(t, s, "/still-not-there")) == 0 {
+			return errors.New("not yet")
 		}
 		return nil
 	})
-	if late := time.Since(due); late > 0 {
-		t.Errorf("the new target was tried %v after the time of the old one", late)
+	if first := waits(t, s, "/still-not-there")[0]; first > 2*time.Second {
+		t.Errorf("after the first failure of the new target: the next attempt in %v, want 1s", first)
 	}
-	s.WaitSettled(soon)
+	s.Apply(target(shop("cccc3", 3, web)))
+}
+
+// waits are the times between a failure and the next attempt that the log tells, for errors with a text.
+func waits(t *testing.T, s *harness.Supervisor, text string) []time.Duration {
+	t.Helper()
+	var found []time.Duration
+	for _, line := range s.LogLines("step did not succeed") {
+		if !strings.Contains(fmt.Sprint(line["error"]), "\""+text) {
+			continue
+		}
+		now, err := time.Parse(time.RFC3339, fmt.Sprint(line["time"]))
+		next, err2 := time.Parse(time.RFC3339, fmt.Sprint(line["retry"]))
+		if err = errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, next.Sub(now))
+	}
+	return found
 }
 
 // engine.md 63: a port on an address that comes later; the container was never started, or it was and

@@ -11,6 +11,10 @@ import (
 	"resin-supervisor/test/harness"
 )
 
+// trialTime is how long releases are on trial here, in milliseconds: enough for their containers to be
+// made and started.
+const trialTime = "3000"
+
 // onTrial is a device with release aaaa1 of shop applied, whose next releases are on trial.
 type onTrial struct {
 	t *testing.T
@@ -27,15 +31,14 @@ func newTrial(t *testing.T) *onTrial {
 	image := serverImage(t, "trial/app:v1")
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
-	return &onTrial{t, s, proxy, image, first, s.Containers()}
+	return &onTrial{t, s, proxy, image, first, byName(t, s)}
 }
 
-// release is the second release: web with another image, and as change makes it. The trial of a
-// crash loop must outlast the time after which a container counts as good.
+// release is the second release: web with another image, and as change makes it.
 func (o *onTrial) release(change func(harness.Service) harness.Service) harness.App {
 	o.t.Helper()
 	fresh := serverImage(o.t, "trial/fresh:v2")
-	web := change(o.first.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, "2500")
+	web := change(o.first.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, trialTime)
 	return o.first.Released("bbbb2", 2).With(web, o.first.Services[1])
 }
 
@@ -44,36 +47,48 @@ func (o *onTrial) back(why string) {
 	o.t.Helper()
 	o.Expect(target(o.first))
 	o.WaitSettled(soon)
-	now := o.Containers()
-	serves(o.t, now["web"], "v1")
-	if now["db"].ID != o.before["db"].ID || now["db"].State.StartedAt != o.before["db"].State.StartedAt {
-		o.t.Error("db, which did not change, was restarted")
-	}
+	isBack(o.t, o.Supervisor, o.before, o.first, "bbbb2", why)
 	if n := o.proxy.Counts()[pullCall]; n != 0 {
 		o.t.Errorf("%d pulls", n)
 	}
-	app := look(o.t, o.Supervisor).Apps[0]
-	if app.Commit != "aaaa1" || app.TargetCommit != "bbbb2" || app.UpdateStatus != "aborted" ||
-		!strings.Contains(app.RolledBack, "bbbb2") || !strings.Contains(app.RolledBack, why) {
-		o.t.Errorf("shown as %+v, want the reason %q", app, why)
+}
+
+// isBack checks that an app is at its first release, with db untouched, after another one failed.
+func isBack(t *testing.T, s *harness.Supervisor, before map[string]harness.Container, first harness.App, failed, why string) {
+	t.Helper()
+	now := byName(t, s)
+	serves(t, now[first.ContainerName(first.Services[0])], "v1")
+	db := first.ContainerName(first.Services[1])
+	if now[db].ID != before[db].ID || now[db].State.StartedAt != before[db].State.StartedAt {
+		t.Errorf("%s, which did not change, was restarted", db)
 	}
-	if text := o.Overview(); !strings.Contains(text, "release bbbb2 failed") {
-		o.t.Errorf("status says\n%s", text)
+	for _, app := range look(t, s).Apps {
+		if app.Name == first.Name && (app.Commit != first.Commit || app.TargetCommit != failed || app.UpdateStatus != "aborted" ||
+			!strings.Contains(app.RolledBack, failed) || !strings.Contains(app.RolledBack, why)) {
+			t.Errorf("shown as %+v, want the reason %q", app, why)
+		}
+	}
+	if text := s.Overview(); !strings.Contains(text, "release "+failed+" failed") {
+		t.Errorf("status says\n%s", text)
 	}
 }
 
+// Every way in which a release can fail, each in an app of its own.
 func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
+	s, proxy := tapped(t)
+	image, fresh, crash := serverImage(t, "trial/app:v1"), serverImage(t, "trial/fresh:v2"), oneshotImage(t, "trial/crash:v2")
+	var first, next []harness.App
+	var whys []string
 	f := func(name, why string, change func(harness.Service) harness.Service) {
-		t.Helper()
-		t.Run(name, func(t *testing.T) {
-			o := newTrial(t)
-			o.PostTarget(target(o.release(change)))
-			o.back(why)
-		})
+		n := len(first)
+		app := harness.App{ID: 31 + n, Name: name, Commit: fmt.Sprintf("aaaa%d", n), Release: 10*n + 1,
+			Services: []harness.Service{service("web", 1, image), service("db", 2, image)}}
+		web := change(app.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, "6000") // five at once take their time
+		first = append(first, app)
+		next = append(next, app.Released(fmt.Sprintf("bbbb%d", n), 10*n+2).With(web, app.Services[1]))
+		whys = append(whys, why)
 	}
-	f("crash loop", "service web ", func(s harness.Service) harness.Service {
-		return s.Using(oneshotImage(t, "trial/crash:v2").Name, 2002).Setting("EXIT_CODE", "1")
-	})
+	f("crash loop", "service web ", func(s harness.Service) harness.Service { return s.Using(crash.Name, 2002).Setting("EXIT_CODE", "1") })
 	f("never healthy", "service web is ", func(s harness.Service) harness.Service { return checked(s, "/never") })
 	f("cannot be started", "never started", func(s harness.Service) harness.Service { return s.Composed("entrypoint", list{"/not-there"}) })
 	f("never healthy, hand-over", "service web is ", func(s harness.Service) harness.Service {
@@ -82,6 +97,17 @@ func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 	f("kill first", "service web is ", func(s harness.Service) harness.Service {
 		return checked(s, "/never").Labelled(strategyLabel, "kill-then-download")
 	})
+	s.Apply(target(first...))
+	before := byName(t, s)
+	s.PostTarget(target(next...))
+	s.Expect(target(first...))
+	s.WaitSettled(2 * soon)
+	for n, app := range first {
+		isBack(t, s, before, app, next[n].Commit, whys[n])
+	}
+	if n := proxy.Counts()[pullCall]; n != 0 {
+		t.Errorf("%d pulls", n)
+	}
 }
 
 // A failed release is not tried again by a restart of the supervisor, and is when the target says
@@ -92,21 +118,18 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	o.PostTarget(target(bad))
 	o.back("service web is ")
 	ids := o.IDs()
-	for range 2 {
-		o.Restart()
-		o.WaitListed()
-		o.Get("/v2/state/status")
-		o.PostTarget(target(bad)) // the same words again
-		o.Expect(target(o.first))
-		o.WaitSettled(soon)
-		if now := o.IDs(); now["web"] != ids["web"] || now["db"] != ids["db"] {
-			t.Error("the failed release was tried again")
-		}
+	o.Restart()
+	o.WaitListed()
+	o.PostTarget(target(bad)) // the same words again
+	o.Expect(target(o.first))
+	o.WaitSettled(soon)
+	if now := o.IDs(); now["web"] != ids["web"] || now["db"] != ids["db"] {
+		t.Error("the failed release was tried again")
 	}
 	if n := countSteps(o.Supervisor, "roll back"); n != 1 {
 		t.Errorf("%d roll-backs", n)
 	}
-	good := bad.With(bad.Services[0].Setting("FIXED", "yes"), bad.Services[1])
+	good := bad.With(bad.Services[0].Setting("FIXED", "yes").Labelled(rollbackLabel, "60000"), bad.Services[1])
 	serverImage(t, "trial/fresh:v2") // it was removed with the failed release
 	o.PostTarget(target(good))
 	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
@@ -146,7 +169,7 @@ func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
 	good := o.release(func(s harness.Service) harness.Service {
 		return s.Composed("healthcheck", dict{"test": list{"CMD", "/main", "absent", "/tmp/balena/updates.lock"}, "interval": "200ms", "retries": 2})
 	})
-	o.Apply(target(good))
+	o.Apply(target(good.With(good.Services[0].Labelled(rollbackLabel, "15000"))))
 	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
 		t.Errorf("%d roll-backs", n)
 	}

@@ -187,19 +187,19 @@ func (a *app) settle() []Step {
 	if a.want.Commit != a.cur.Commits[a.uuid] {
 		// The locks go before the verdict: a service may need its own to become healthy.
 		if trial := a.trial(); trial != nil {
-			return append(trial, a.releaseLock()...)
+			return append(trial, a.releaseLock("only the verdict on the release is still to come")...)
 		}
 		s := a.step(SetCommit, "commit", "every step of the release is done")
 		s.Commit, s.Source = a.want.Commit, a.want.Source
 		steps = append(steps, s)
 	}
-	return append(steps, a.releaseLock()...)
+	return append(steps, a.releaseLock("the app is settled")...)
 }
 
-func (a *app) releaseLock() []Step {
+func (a *app) releaseLock(reason string) []Step {
 	switch {
 	case a.held():
-		return []Step{a.step(ReleaseLock, "lock", "the app is settled")}
+		return []Step{a.step(ReleaseLock, "lock", reason)}
 	case a.opts.Leftover[a.id]:
 		return []Step{a.step(SweepLock, "lock", "an earlier run of the agent left lock files")}
 	}
@@ -247,7 +247,7 @@ func (a *app) forget() []Step {
 	if a.cur.Commits[a.uuid] != "" {
 		steps = append(steps, a.step(SetCommit, "commit", "the app is gone"))
 	}
-	return append(steps, a.releaseLock()...)
+	return append(steps, a.releaseLock("the app is gone")...)
 }
 
 func (a *app) kill(c *current.Container, reason string) Step {
