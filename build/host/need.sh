@@ -17,6 +17,7 @@ package() {
 	ip | ss) echo iproute2 ;;
 	pgrep | pkill) echo procps ;;
 	mkfs.ext4) echo e2fsprogs ;;
+	journalctl) echo systemd ;;
 	tinyproxy) echo tinyproxy-bin ;;
 	unshare | flock | setpriv) echo util-linux ;;
 	# A trust store for the engine's and the agent's TLS, not a program: its bundle is looked for.

@@ -1,0 +1,259 @@
+package api_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// stream opens an endless answer, which ends with the test at the latest.
+func stream(t *testing.T, s *harness.Supervisor, method, path, body string) (lines *bufio.Reader, hangUp func(), answer *http.Response) {
+	t.Helper()
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangUp = func() { conn.Close() }
+	t.Cleanup(hangUp)
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	fmt.Fprintf(conn, "%s %s?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, s.Key(), len(body), body)
+	answer, err = http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bufio.NewReader(answer.Body), hangUp, answer
+}
+
+// device-api.md 144; 2.33: the first line is there at once, then what services write, as NDJSON.
+func TestLocalLogs(t *testing.T) {
+	f := newFleet(t)
+	lines, hangUp, answer := stream(t, f.Supervisor, "GET", "/v2/local/logs", "")
+	if answer.StatusCode != 200 || answer.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("%d %v", answer.StatusCode, answer.Header)
+	}
+	first, err := lines.ReadString('\n')
+	if err != nil || strings.TrimSpace(first) != `{"message":"Streaming logs","isSystem":true}` {
+		t.Fatalf("first line is %q %v", first, err)
+	}
+	f.Post("/v2/applications/31/restart-service", map[string]any{"serviceName": "db"}).Want(t, 200, "OK")
+	var system, output bool
+	for !system || !output {
+		text, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("system line: %v, line of a container: %v: %v", system, output, err)
+		}
+		var line struct {
+			Message, ServiceName string
+			IsSystem             bool
+			ServiceID            int `json:"serviceId"`
+			Timestamp            int64
+		}
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatalf("%q is no JSON: %v", text, err)
+		}
+		system = system || line.IsSystem && line.Timestamp > 0 && line.Message != ""
+		output = output || line.ServiceName == "db" && line.ServiceID == 2 && line.Timestamp > 0 && line.Message != ""
+	}
+	hangUp()
+	if err := f.Alive(); err != nil {
+		t.Error(err)
+	}
+}
+
+// readers lists the journal readers that the supervisor runs.
+func readers(s *harness.Supervisor) (pids []string) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, _ := os.ReadFile(path)
+		var pid, parent int
+		var name, state string
+		fmt.Sscanf(string(stat), "%d %s %s %d", &pid, &name, &state, &parent)
+		if parent == s.Process().PID() {
+			pids = append(pids, fmt.Sprint(pid, name, state))
+		}
+	}
+	return pids
+}
+
+// journal gives a device a system with a journal of its own, into which write writes.
+func journal(t *testing.T, s *harness.Supervisor) (write func(identifier, message string)) {
+	t.Helper()
+	root := s.Path("root")
+	for _, dir := range []string{"usr", "run", "proc"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
+		os.Symlink("usr/"+dir, filepath.Join(root, dir))
+	}
+	for _, dir := range []string{"usr", "proc"} {
+		if err := syscall.Mount("/"+dir, filepath.Join(root, dir), "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { syscall.Unmount(filepath.Join(root, dir), syscall.MNT_DETACH) })
+	}
+	id, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.WriteFile("root/etc/machine-id", string(id))
+	// The daemon sees the device's /run as its own.
+	script := fmt.Sprintf("mkdir -p %[1]s/run/systemd/journal %[1]s/run/log/journal && mount --bind %[1]s/run /run && exec /lib/systemd/systemd-journald", root)
+	daemon := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
+	daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		daemon.Process.Kill()
+		daemon.Wait()
+	})
+	var socket net.Conn
+	harness.Until(t, soon, "the journal", func() (err error) {
+		socket, err = net.Dial("unixgram", filepath.Join(root, "run/systemd/journal/socket"))
+		return err
+	})
+	t.Cleanup(func() { socket.Close() })
+	return func(identifier, message string) {
+		t.Helper()
+		if _, err := fmt.Fprintf(socket, "MESSAGE=%s\nPRIORITY=6\nSYSLOG_IDENTIFIER=%s\n", message, identifier); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// device-api.md 138; 2.29: the journal of a real journald, read with the host's own journalctl.
+func TestJournalLogs(t *testing.T) {
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	write := journal(t, s)
+	s.Start()
+	for i := range 5 {
+		write("probe", fmt.Sprintf("message %d", i))
+	}
+	post := func(body map[string]any) harness.Answer {
+		t.Helper()
+		answer := s.Post("/v2/journal-logs", body)
+		if answer.Status != 200 || answer.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+			t.Errorf("%v: %d %v", body, answer.Status, answer.Header)
+		}
+		return answer
+	}
+	harness.Until(t, soon, "the journal to be written", func() error {
+		if a := post(map[string]any{"containerId": "probe"}); strings.Count(a.Body, "\n") != 5 || !strings.Contains(a.Body, "message 4\n") {
+			return fmt.Errorf("journal reads %q", a.Body)
+		}
+		return nil
+	})
+	if a := post(map[string]any{"count": 2, "containerId": "probe"}); strings.Count(a.Body, "\n") != 2 || !strings.Contains(a.Body, "message 3") {
+		t.Errorf("the last two entries are %q", a.Body)
+	}
+	if a := post(map[string]any{"count": "2"}); strings.Count(a.Body, "\n") > 2 {
+		t.Errorf("two entries are %q", a.Body)
+	}
+	var entry struct {
+		Message string `json:"MESSAGE"`
+	}
+	if a := post(map[string]any{"count": 1, "containerId": "probe", "format": "json", "all": true}); json.Unmarshal([]byte(a.Body), &entry) != nil || entry.Message != "message 4" {
+		t.Errorf("as JSON the last entry is %q", a.Body)
+	}
+	if a := post(map[string]any{"containerId": "probe", "since": "2001-01-01", "until": "2002-01-01"}); strings.Contains(a.Body, "message") {
+		t.Errorf("entries of long ago are %q", a.Body)
+	}
+	// No value can become an option, and one that makes no sense gives nothing (139).
+	for _, body := range []map[string]any{{"unit": "--version"}, {"format": "--version"}, {"containerId": "--help"}, {"since": "-o --version"}, {"format": "nonsense"}} {
+		if a := post(body); strings.Contains(a.Body, "systemd 2") || strings.Contains(a.Body, "Options") || strings.Contains(a.Body, "message") && body["since"] == nil {
+			t.Errorf("%v: %q", body, a.Body)
+		}
+	}
+
+	lines, hangUp, answer := stream(t, s, "POST", "/v2/journal-logs", `{"follow":true,"containerId":"probe","count":1}`)
+	if answer.StatusCode != 200 {
+		t.Fatalf("follow: %d", answer.StatusCode)
+	}
+	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, "message 4") {
+		t.Fatalf("first line is %q %v", line, err)
+	}
+	write("probe", "later")
+	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, "later") {
+		t.Fatalf("the line written later is %q %v", line, err)
+	}
+	if n := len(readers(s)); n != 1 {
+		t.Fatalf("%d readers", n)
+	}
+	hangUp()
+	// Nothing is written any more: that the client has gone is noticed all the same.
+	harness.Until(t, 2*time.Second, "the reader to end with its client", func() error {
+		if left := readers(s); len(left) > 0 {
+			return fmt.Errorf("%q are there", left)
+		}
+		return nil
+	})
+	_, _, _ = stream(t, s, "POST", "/v2/journal-logs", `{"follow":true}`)
+	s.Stop() // at once, although somebody follows
+}
+
+// device-api.md 139.
+func TestJournalLogsWithoutJournal(t *testing.T) {
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s.Start()
+	for range 3 {
+		var e struct{ Status, Message string }
+		answer := s.Post("/v2/journal-logs", map[string]any{"follow": true})
+		if answer.JSON(t, &e); answer.Status != 503 || e.Status != "failed" || !strings.Contains(e.Message, "journal") {
+			t.Errorf("journal of a host without journalctl: %d %s", answer.Status, answer.Body)
+		}
+	}
+	for _, body := range []map[string]any{{"unit": true}, {"format": []string{"short"}}, {"since": map[string]any{}}} {
+		if answer := s.Post("/v2/journal-logs", body); answer.Status != 400 {
+			t.Errorf("%v: %d %s", body, answer.Status, answer.Body)
+		}
+	}
+	if err := s.Alive(); err != nil {
+		t.Error(err)
+	}
+}
+
+// device-api.md 145, A20: clients that come and go leave nothing behind.
+func TestLogClientsLeaveNothingBehind(t *testing.T) {
+	f := newFleet(t)
+	descriptors := func() int {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", f.Process().PID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := descriptors()
+	for range 3 {
+		var ends []func()
+		for range 100 {
+			lines, hangUp, _ := stream(t, f.Supervisor, "GET", "/v2/local/logs", "")
+			if _, err := lines.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, hangUp)
+		}
+		for _, end := range ends {
+			end()
+		}
+	}
+	harness.Until(t, soon, "the connections to be gone", func() error {
+		if n := descriptors(); n > before+8 {
+			return fmt.Errorf("%d descriptors, %d before", n, before)
+		}
+		return nil
+	})
+}
