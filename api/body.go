@@ -14,8 +14,11 @@ import (
 
 // The bounds of a request body, in bytes.
 const (
-	maxBody   = 10 << 20 // after decompression (spec/device-api.md 1.5)
-	smallBody = 256 << 10
+	maxBody       = 10 << 20  // after decompression (spec/device-api.md 1.5)
+	smallBody     = 256 << 10 // larger ones take their turn
+	tinyBody      = 4 << 10   // read without asking for room
+	roomForBodies = 2 << 20   // that all bodies between tiny and small may hold at once
+	inflater      = 48 << 10  // what unpacking holds besides the body
 )
 
 // fields are the top-level fields of a request body, each still as JSON.
@@ -72,7 +75,7 @@ func (h *handlers) readBody(ctx *fasthttp.RequestCtx) (fields, []byte, error) {
 		return nil, nil, errTooLarge
 	}
 	counted := &countingReader{from: stream}
-	raw, err := h.readRaw(counted, enc)
+	raw, err := h.readRaw(counted, enc, ctx.Request.Header.ContentLength())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -100,15 +103,24 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (h *handlers) readRaw(from io.Reader, enc encoding) ([]byte, error) {
+// readRaw reads and unpacks a body of the declared length, negative when it was not declared. While
+// a client is slow, what was read of its body lies in memory; how much all of them may hold is bounded.
+func (h *handlers) readRaw(from io.Reader, enc encoding, declared int) ([]byte, error) {
 	if err := enc.check(); err != nil {
 		return nil, err
 	}
+	room := enc.room(declared)
+	if h.room.Add(int64(room)) > roomForBodies && room > 0 {
+		h.room.Add(int64(-room))
+		return nil, errBusy
+	}
+	defer h.room.Add(int64(-room))
 	plain, err := enc.decompress(from)
 	if err != nil {
 		return nil, err
 	}
 	var buf bytes.Buffer
+	buf.Grow(max(room, tinyBody))
 	if err := readUpTo(&buf, plain, smallBody); !errors.Is(err, errTooLarge) {
 		return buf.Bytes(), readError(err)
 	}
@@ -151,6 +163,19 @@ func (e encoding) check() error {
 	}
 	return &bodyError{fasthttp.StatusUnsupportedMediaType,
 		`unsupported content encoding "` + e.content + `"`}
+}
+
+// room is what reading a body of the declared length may hold, 0 for a tiny one.
+func (e encoding) room(declared int) int {
+	switch {
+	case e.content == "gzip" || e.content == "deflate":
+		return smallBody + inflater
+	case declared >= 0 && declared <= tinyBody:
+		return 0
+	case declared >= 0 && declared < smallBody:
+		return declared
+	}
+	return smallBody
 }
 
 func (e encoding) decompress(from io.Reader) (io.Reader, error) {

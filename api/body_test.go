@@ -6,10 +6,12 @@ import (
 	"compress/zlib"
 	"encoding/json"
 	"io"
+	"net"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"resin-supervisor/update/view"
 )
@@ -132,6 +134,54 @@ func TestLargeBodiesTakeTurns(t *testing.T) {
 	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", `{"appId":12}`), 200, "OK")
 }
 
+func until(t *testing.T, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come true")
+		}
+	}
+}
+
+// Bodies that slow clients keep half sent hold no more memory than there is room for; short ones need
+// no room, and what was held is free again when the clients have gone.
+func TestSlowBodiesShareTheirRoom(t *testing.T) {
+	r := start(t)
+	head := "POST /v1/restart HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + globalTestKey + "\r\n" + asJSON + "\r\n"
+	part := strings.Repeat(" ", 9000) // the server wants to see 8 KiB of a body before it calls us
+	var packed strings.Builder
+	w, _ := gzip.NewWriterLevel(&packed, gzip.NoCompression)
+	_, _ = io.WriteString(w, part+part)
+	_ = w.Close()
+	room := &r.server.handlers.room
+	var slow []net.Conn
+	for kind := 0; room.Load()+smallBody+inflater <= roomForBodies; kind++ {
+		c := r.dial()
+		slow = append(slow, c)
+		before := room.Load()
+		_, _ = io.WriteString(c, head+[]string{
+			"Content-Length: 200000\r\n\r\n" + part,
+			"Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunks(part), "0\r\n\r\n"),
+			"Content-Encoding: gzip\r\nContent-Length: 50000\r\n\r\n" + packed.String()[:len(part)],
+		}[kind%3])
+		until(t, func() bool { return room.Load() != before })
+	}
+	middling := strings.Repeat(" ", smallBody-100) + `{"appId":12}`
+	for room.Load()+smallBody <= roomForBodies {
+		slow = append(slow, r.dial())
+		before := room.Load()
+		_, _ = io.WriteString(slow[len(slow)-1], head+"Content-Length: 100000\r\n\r\n"+part)
+		until(t, func() bool { return room.Load() != before })
+	}
+	wantFailure(t, r.do(globalTestKey, "POST", "/v1/restart", middling), 503, textBusy)
+	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", `{"appId":12}`), 200, "OK")
+	for _, c := range slow {
+		c.Close()
+	}
+	until(t, func() bool { return room.Load() == 0 })
+	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", middling), 200, "OK")
+}
+
 func chunks(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
@@ -252,7 +302,7 @@ func FuzzBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte, kind, coding string) {
 		enc := encodingOf(kind, coding)
 		h := newHandlers(nil, nil, nil, 1)
-		plain, err := h.readRaw(bytes.NewReader(raw), enc)
+		plain, err := h.readRaw(bytes.NewReader(raw), enc, len(raw))
 		if err != nil {
 			return
 		}

@@ -8,8 +8,8 @@ import (
 )
 
 // gate holds the open connections. When there are too many, the one that has waited longest for
-// its client (idle, or slow to send a request) is closed; one with a handler at work or an answer
-// under way never is. So neither idle nor slow clients can keep a new one from being served.
+// its client (idle, slow to send a request, or slow to take an answer) is closed; one with a handler
+// at work never is. So neither idle nor slow clients can keep a new one from being served.
 type gate struct {
 	mu      sync.Mutex
 	limit   int
@@ -22,19 +22,25 @@ type gate struct {
 // conn is a client's connection; place is its entry in gate.waiting, nil while a handler works.
 type conn struct {
 	net.Conn
-	gate   *gate
-	place  *list.Element
-	stream time.Duration // how long one write of an endless answer may take, 0 for any other answer
+	gate    *gate
+	place   *list.Element
+	writing bool          // it waits for the client to take an answer
+	stream  time.Duration // how long one write of an endless answer may take, 0 for any other answer
 }
 
-// Write of an endless answer has a time of its own; any other answer has one for all of it.
+// Write waits for the client too: answers that nobody reads fill the connection. Between the parts
+// of an answer the handler is at work again. A write of an endless answer has a time of its own; any
+// other answer has one for all of it.
 func (c *conn) Write(p []byte) (int, error) {
 	if c.stream > 0 {
 		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.stream)); err != nil {
 			return 0, err
 		}
 	}
-	return c.Conn.Write(p)
+	c.gate.idle(c, true)
+	n, err := c.Conn.Write(p)
+	c.gate.busy(c)
+	return n, err
 }
 
 // SetWriteDeadline has no effect on an endless answer.
@@ -47,7 +53,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 
 // Read waits for the client.
 func (c *conn) Read(p []byte) (int, error) {
-	c.gate.idle(c)
+	c.gate.idle(c, false)
 	return c.Conn.Read(p)
 }
 
@@ -79,12 +85,16 @@ func (g *gate) evictLocked() bool {
 	if first == nil {
 		return false
 	}
-	c := first.Value.(*conn)
-	g.waiting.Remove(first)
+	g.closeLocked(first.Value.(*conn))
+	return true
+}
+
+// closeLocked closes a connection that waits.
+func (g *gate) closeLocked(c *conn) {
+	g.waiting.Remove(c.place)
 	c.place = nil
 	delete(g.open, c)
 	_ = c.Close() // never blocks: no linger is set
-	return true
 }
 
 // busy marks that a handler works for c.
@@ -97,14 +107,16 @@ func (g *gate) busy(c *conn) {
 	}
 }
 
-// idle marks that c waits for its client; what it waits for later keeps its place.
-func (g *gate) idle(c *conn) {
+// idle marks that c waits for its client to send, or to take an answer; what it waits for later
+// keeps its place.
+func (g *gate) idle(c *conn, writing bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	c.writing = writing
 	if _, open := g.open[c]; !open || c.place != nil {
 		return
 	}
-	if g.closing {
+	if g.closing && !writing {
 		_ = c.Close()
 		return
 	}
@@ -122,12 +134,15 @@ func (g *gate) leave(c *conn) {
 	g.inside.Done()
 }
 
-// drain closes the waiting connections at once and the rest after grace. It returns when all have
-// ended; a handler that does not end is left behind after as long again.
+// drain closes the connections that wait for a request at once and the rest after grace. It returns
+// when all have ended; a handler that does not end is left behind after as long again.
 func (g *gate) drain(grace time.Duration) {
 	g.mu.Lock()
 	g.closing = true
-	for g.evictLocked() {
+	for c := range g.open {
+		if c.place != nil && !c.writing {
+			g.closeLocked(c)
+		}
 	}
 	g.mu.Unlock()
 	late := time.AfterFunc(grace, g.closeAll)

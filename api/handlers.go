@@ -19,6 +19,7 @@ type handlers struct {
 	life    context.Context // of the server: actions outlive their clients
 	actions chan struct{}   // one entry for each running action
 	large   chan struct{}   // one entry for each large body being read
+	room    atomic.Int64    // bytes that the other bodies being read may hold
 	streams chan struct{}   // one entry for each endless answer
 	// patience is how long one write of an endless answer may take.
 	patience time.Duration

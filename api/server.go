@@ -26,7 +26,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		connections: 1024, // of about 8 KiB each while they wait, 13 after a request
+		connections: 512, // of about 8 KiB each while they wait, 15 in a request
 		actions:     64,
 		head:        10 * time.Second,
 		body:        2 * time.Minute,

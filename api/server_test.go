@@ -282,6 +282,28 @@ func TestIdleAndSlowClientsDoNotStopPing(t *testing.T) {
 	}
 }
 
+// Clients that ask and do not read their answers make room for others, before the time for writing
+// an answer is over.
+func TestClientsThatDoNotReadDoNotStopPing(t *testing.T) {
+	l := defaultLimits()
+	l.connections, l.write = 4, time.Hour
+	r := startWith(t, l, zerolog.Nop())
+	ask := strings.Repeat("GET /ping HTTP/1.1\r\nHost: x\r\n\r\n", 1000)
+	for range l.connections {
+		c := r.dial()
+		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		for { // until the server waits to write and so does not read any more
+			_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+			if _, err := io.WriteString(c, ask); err != nil {
+				break
+			}
+		}
+	}
+	for range 2 * l.connections {
+		wantReply(t, r.send("GET", "/ping", ""), 200, "OK")
+	}
+}
+
 func TestSlowClientsAreCutOff(t *testing.T) {
 	l := defaultLimits()
 	l.head, l.body, l.idle = 50*time.Millisecond, 100*time.Millisecond, 150*time.Millisecond

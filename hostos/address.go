@@ -54,11 +54,7 @@ func parseAddresses(answer []byte) (map[uint32][]net.IP, error) {
 		if m.Header.Type != syscall.RTM_NEWADDR || len(m.Data) < syscall.SizeofIfAddrmsg {
 			continue
 		}
-		attributes, err := syscall.ParseNetlinkRouteAttr(m)
-		if err != nil {
-			return nil, err
-		}
-		if ip := ownAddress(attributes); ip != nil {
+		if ip := ownAddress(m.Data[syscall.SizeofIfAddrmsg:]); ip != nil {
 			index := binary.NativeEndian.Uint32(m.Data[4:]) // struct ifaddrmsg
 			byIndex[index] = append(byIndex[index], ip)
 		}
@@ -67,15 +63,22 @@ func parseAddresses(answer []byte) (map[uint32][]net.IP, error) {
 }
 
 // ownAddress is the interface's end of an address; a point-to-point link names the other end too.
-func ownAddress(attributes []syscall.NetlinkRouteAttr) net.IP {
+// Attributes are read here, since syscall.ParseNetlinkRouteAttr panics on one that is cut short.
+func ownAddress(attributes []byte) net.IP {
 	var ip net.IP
-	for _, a := range attributes {
-		if len(a.Value) != net.IPv4len && len(a.Value) != net.IPv6len {
-			continue
+	for len(attributes) >= syscall.SizeofRtAttr {
+		size := int(binary.NativeEndian.Uint16(attributes))
+		kind := binary.NativeEndian.Uint16(attributes[2:])
+		if size < syscall.SizeofRtAttr || size > len(attributes) {
+			break
 		}
-		if a.Attr.Type == syscall.IFA_LOCAL || a.Attr.Type == syscall.IFA_ADDRESS && ip == nil {
-			ip = a.Value
+		value := attributes[syscall.SizeofRtAttr:size]
+		if len(value) == net.IPv4len || len(value) == net.IPv6len {
+			if kind == syscall.IFA_LOCAL || kind == syscall.IFA_ADDRESS && ip == nil {
+				ip = value
+			}
 		}
+		attributes = attributes[min((size+3)&^3, len(attributes)):]
 	}
 	return ip
 }
