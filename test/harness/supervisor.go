@@ -114,6 +114,9 @@ func (s *Supervisor) join() {
 	s.setup.Env = env
 }
 
+// CAPath is the file in which the device has the certificate of the cloud's authority.
+func (s *Supervisor) CAPath() string { return s.setup.Env["NODE_EXTRA_CA_CERTS"] }
+
 // Cloud is the cloud the device belongs to.
 func (s *Supervisor) Cloud() *fakecloud.Cloud { return s.setup.Cloud }
 

@@ -1,0 +1,100 @@
+package poll_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+// health waits until the device says that it is as given.
+func health(t *testing.T, s *harness.Supervisor, status int, body string) {
+	t.Helper()
+	harness.Until(t, soon, fmt.Sprintf("health %d", status), func() error {
+		a := s.Call(harness.Request{Method: http.MethodGet, Path: "/v1/healthy", NoKey: true})
+		if a.Status != status || a.Body != body {
+			return fmt.Errorf("%d %q", a.Status, a.Body)
+		}
+		return nil
+	})
+}
+
+// cloud.md 97, 100: health follows the polls, and reports do not matter.
+func TestHealthOfPolls(t *testing.T) {
+	s, cloud := joined(t, often)
+	cloud.Break(fakecloud.Report, fakecloud.Status(500))
+	s.Start()
+	polls(t, cloud, 5)
+	health(t, s, 200, "OK")
+	if n := len(cloud.Calls(fakecloud.Report)); n == 0 {
+		t.Error("no report was tried")
+	}
+	cloud.Break(fakecloud.State, fakecloud.Status(503))
+	health(t, s, 500, "Unhealthy")
+	cloud.Mend(fakecloud.State)
+	health(t, s, 200, "OK")
+}
+
+// cloud.md 98: health follows the way to the API, unless that is not to be checked or the VPN is up.
+func TestHealthOfTheWay(t *testing.T) {
+	s, cloud := joined(t, rarely)
+	target := app(1)
+	target.Config = map[string]string{"RESIN_SUPERVISOR_CONNECTIVITY_CHECK": "true"}
+	s.Assign(target)
+	s.Start()
+	polls(t, cloud, 2)
+	health(t, s, 200, "OK")
+	cloud.Down()
+	health(t, s, 500, "Unhealthy")
+	active := s.Path("root/run/openvpn/vpn_status/active")
+	if err := os.WriteFile(active, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	health(t, s, 200, "OK")
+	if err := os.Remove(active); err != nil {
+		t.Fatal(err)
+	}
+	health(t, s, 500, "Unhealthy")
+	cloud.Up(t)
+	health(t, s, 200, "OK")
+	target.Config["RESIN_SUPERVISOR_CONNECTIVITY_CHECK"] = "false"
+	s.Assign(target)
+	update(t, s, "", 204)
+	s.WaitSettled(soon)
+	cloud.Down()
+	s.Restart()
+	health(t, s, 200, "OK")
+}
+
+// cloud.md 99: an apply that gets nowhere is ill, one that downloads is not.
+func TestHealthOfApplies(t *testing.T) {
+	s, cloud := joined(t, often)
+	registry := harness.SharedRegistry(t)
+	slow := registry.Slow(t, 20_000)
+	big := slow.Of(registry.PushDigest(t, harness.ServerImage("poll/long:v1").WithBlob(2_000_000)))
+	s.Assign(app(1, big.Name))
+	s.Start()
+	n := len(polls(t, cloud, 1))
+	polls(t, cloud, n+3) // of more than two intervals
+	health(t, s, 200, "OK")
+	if d := s.Device(); d.Status != "Downloading" {
+		t.Fatalf("the device is %s", d.Status)
+	}
+	s.Assign(app(2, local(t, "v1")))
+	s.WaitSettled(soon)
+	if err := os.MkdirAll(s.LockDir(31, "s0"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.LockDir(31, "s0")+"/updates.lock", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.Assign(app(3, local(t, "v2")))
+	health(t, s, 500, "Unhealthy")
+	if err := os.Remove(s.LockDir(31, "s0") + "/updates.lock"); err != nil {
+		t.Fatal(err)
+	}
+	health(t, s, 200, "OK")
+}

@@ -1,0 +1,124 @@
+// Package poll_test proves how a device gets its target state from the cloud and what it does with it,
+// and when it counts as healthy (spec/cloud.md 0.2, 3 and 9).
+package poll_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+// often is the configuration of a device that polls every second or two, rarely that of one that polls
+// at start and then when it is asked to.
+var (
+	often  = map[string]any{"appUpdatePollInterval": 1000}
+	rarely = map[string]any{"appUpdatePollInterval": 600000}
+)
+
+// joined is a registered device and its cloud; it is not started.
+func joined(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
+	t.Helper()
+	cloud := &fakecloud.Cloud{}
+	return harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: config}), cloud
+}
+
+// polls waits for so many polls, all counted, and returns them.
+func polls(t *testing.T, cloud *fakecloud.Cloud, n int) []fakecloud.Request {
+	t.Helper()
+	harness.Until(t, soon, fmt.Sprintf("%d polls", n), func() error {
+		if got := len(answered(cloud)); got < n {
+			return fmt.Errorf("%d polls", got)
+		}
+		return nil
+	})
+	return answered(cloud)
+}
+
+// answered are the polls that were answered.
+func answered(cloud *fakecloud.Cloud) []fakecloud.Request {
+	var list []fakecloud.Request
+	for _, r := range cloud.Calls(fakecloud.State) {
+		if r.Status != 0 {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// update asks for a poll as the cloud does.
+func update(t *testing.T, s *harness.Supervisor, body string, want int) {
+	t.Helper()
+	if a := s.Call(harness.Request{Method: http.MethodPost, Path: "/v1/update", Body: body}); a.Status != want {
+		t.Fatalf("POST /v1/update %s: %d %s, want %d", body, a.Status, a.Body, want)
+	}
+}
+
+// app is an app with one service of an image that the engine has; its release is numbered.
+func app(release int, images ...string) harness.Target {
+	a := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: fmt.Sprintf("commit%d", release), Release: release}
+	for i, image := range images {
+		a.Services = append(a.Services, harness.Service{ID: i + 1, Name: fmt.Sprintf("s%d", i), ImageID: 1000*release + i, Image: image})
+	}
+	return harness.Target{Apps: []harness.App{a}}
+}
+
+// local is an image that only the engine has.
+func local(t *testing.T, tag string) string {
+	t.Helper()
+	return harness.ServerImage("poll/web:"+tag).LoadInto(t, harness.SharedEngine(t)).Name
+}
+
+// stored is the document of the targets.
+func stored(s *harness.Supervisor) string { return s.ReadFile("documents/target.json") }
+
+// logged waits for a line of the device's log in the cloud.
+func logged(t *testing.T, cloud *fakecloud.Cloud, begin string) fakecloud.LogLine {
+	t.Helper()
+	var found fakecloud.LogLine
+	harness.Until(t, soon, "log line "+begin, func() error {
+		for _, line := range cloud.Logs() {
+			if strings.HasPrefix(line.Message, begin) {
+				found = line
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
+	return found
+}
+
+// steps are the steps the supervisor logged that it began, of a kind.
+func steps(s *harness.Supervisor, kind string) int {
+	n := 0
+	for _, line := range s.LogLines("step begins") {
+		if line["step"] == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// raw is a target as a document that can be spoilt.
+func raw(t *testing.T, target harness.Target) map[string]any {
+	t.Helper()
+	text, err := json.Marshal(target.V3())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := map[string]any{}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
