@@ -189,3 +189,15 @@ func TestFloorPlanIsComplete(t *testing.T) {
 		}
 	}
 }
+
+func TestConforms(t *testing.T) {
+	has := func(file, test string) bool { return file == "a_test.go" && test == "TestA" }
+	f := func(text string) []Problem {
+		found, _ := conforms(text, has)
+		return found
+	}
+	none(t, f("## one\n|line|tests|\n|--|--|\n| 1 | `a_test.go: TestA` |\n| 2 | no test: a reason |\n## two\n| 1 | `a_test.go: TestA` |\n"))
+	one(t, f("| 1 | `a_test.go: TestA` |\n| 3 | `a_test.go: TestA` |"), "row 3 comes after row 1")
+	one(t, f("| 1 | `a_test.go: TestA, TestB` |"), "row 1", "a_test.go: TestB")
+	one(t, f("| 1 | `a_test.go: TestA`; `b_test.go: TestA` |"), "b_test.go: TestA")
+}

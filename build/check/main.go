@@ -24,6 +24,7 @@ var checks = []Check{
 	{"go.mod", checkModule},
 	{"package comments", checkPackageComments},
 	{"source words", checkSource},
+	{"conformance", checkConformance},
 	{"rooms", checkRooms},
 	{"imports", checkImports},
 	{"vet", checkVet},

@@ -225,14 +225,16 @@ func TestEndOfContextStopsTheTransfer(t *testing.T) {
 	harness.Until(t, 20*time.Second, "the transfer begins", func() error {
 		return unless(slow.Bytes() > 2<<20, "%d bytes", slow.Bytes())
 	})
-	began := time.Now()
 	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(began) > time.Second {
-		t.Errorf("%v after %v", err, time.Since(began))
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
-	harness.Until(t, 2*time.Second-time.Since(began), "the registry sees the end", func() error {
+	harness.Until(t, 20*time.Second, "the registry sees the end", func() error {
 		return unless(slow.Open() == 0, "%d connections", slow.Open())
 	})
+	if n := slow.Bytes(); n > 8<<20 { // of 16; each second lets one through
+		t.Errorf("%d bytes came before the transfer ended", n)
+	}
 	if e.ImageID(t, image.Name) != "" {
 		t.Error("the image is there")
 	}

@@ -89,6 +89,7 @@ var toolPackages = map[string]string{
 	"iptables":            "iptables",
 	"microsocks":          "microsocks",
 	"mkfs.ext4":           "e2fsprogs",
+	"chattr":              "e2fsprogs",
 	"mount":               "mount",
 	"qemu-arm-static":     "qemu-user-static",
 	"qemu-aarch64-static": "qemu-user-static",

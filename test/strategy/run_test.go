@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -258,28 +257,5 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 	})
 	if err := running(s, "web_1001_3_cccc3"); err != nil {
 		t.Error(err)
-	}
-}
-
-// engine.md 53: a container that the engine could not remove is removed when it can be, and replaced.
-func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
-	s, proxy := tapped(t)
-	image := serverImage(t, "run/app:v1")
-	app := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(app))
-	before := s.Containers()["web"]
-	// The engine reports dead what it failed to remove; here the report is what is made.
-	dead := strings.NewReplacer(`"Status":"running"`, `"Status":"dead"`, `"Status":"exited"`, `"Status":"dead"`, `"Running":true`, `"Running":false`, `"Dead":false`, `"Dead":true`)
-	proxy.Rewrite("GET /containers/{id}/json", func(body []byte) []byte {
-		if !bytes.Contains(body, []byte(before.ID)) {
-			return body
-		}
-		return []byte(dead.Replace(string(body)))
-	})
-	s.Engine.Must(t, http.MethodPost, "/containers/"+before.ID+"/stop", nil, nil)
-	harness.Until(t, soon, "the end of the dead one", func() error { return gone(s, before.ID) })
-	s.WaitSettled(soon)
-	if countSteps(s, "remove web: the engine reports it dead") == 0 || countSteps(s, "kill") != 0 {
-		t.Errorf("steps: %q", steps(s))
 	}
 }

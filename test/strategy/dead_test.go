@@ -1,0 +1,53 @@
+package strategy_test
+
+import (
+	"errors"
+	"os/exec"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+// engine.md 53: a container that the engine could not remove is removed when it can be, and replaced.
+// The engine cannot remove a file that must not be changed, and calls its container dead.
+func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
+	engine := harness.SmallEngine(t, 160<<20) // its file system knows such files
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
+	s.Start()
+	image := harness.ServerImage("run/app:v1").LoadInto(t, engine)
+	app := shop("aaaa1", 1, service("web", 1, image))
+	s.Apply(target(app))
+	before := s.Containers()["web"]
+	var full struct {
+		GraphDriver struct{ Data struct{ UpperDir string } }
+	}
+	engine.Must(t, "GET", "/containers/"+before.ID+"/json", nil, &full)
+	upper := full.GraphDriver.Data.UpperDir
+	if upper == "" {
+		t.Fatal("the engine does not say where the container's files are")
+	}
+	chattr := func(flag string) {
+		t.Helper()
+		if out, err := exec.Command(harness.Tool(t, "chattr"), flag, upper).CombinedOutput(); err != nil {
+			t.Fatalf("chattr: %v: %s", err, out)
+		}
+	}
+	chattr("+i")
+	t.Cleanup(func() { exec.Command(harness.Tool(t, "chattr"), "-i", upper).Run() })
+	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
+	s.PostTarget(target(next))
+	harness.Until(t, soon, "an attempt to remove the dead container", func() error {
+		if countSteps(s, "remove web: the engine reports it dead") == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if c, err := engine.Container(before.ID); err != nil || c.State.Status != "dead" {
+		t.Errorf("the container is %q, %v", c.State.Status, err)
+	}
+	chattr("-i")
+	s.WaitSettled(soon)
+	if now := s.Containers()["web"]; now.ID == before.ID {
+		t.Error("the dead container is still there")
+	}
+}
