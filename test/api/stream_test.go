@@ -7,10 +7,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -87,58 +85,10 @@ func readers(s *harness.Supervisor) (pids []string) {
 	return pids
 }
 
-// journal gives a device a system with a journal of its own, into which write writes.
-func journal(t *testing.T, s *harness.Supervisor) (write func(identifier, message string)) {
-	t.Helper()
-	root := s.Path("root")
-	for _, dir := range []string{"usr", "run", "proc"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
-		os.Symlink("usr/"+dir, filepath.Join(root, dir))
-	}
-	for _, dir := range []string{"usr", "proc"} {
-		if err := syscall.Mount("/"+dir, filepath.Join(root, dir), "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { syscall.Unmount(filepath.Join(root, dir), syscall.MNT_DETACH) })
-	}
-	id, err := os.ReadFile("/etc/machine-id")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.WriteFile("root/etc/machine-id", string(id))
-	// The daemon sees the device's /run as its own.
-	script := fmt.Sprintf("mkdir -p %[1]s/run/systemd/journal %[1]s/run/log/journal && mount --bind %[1]s/run /run && exec /lib/systemd/systemd-journald", root)
-	daemon := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
-	daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		daemon.Process.Kill()
-		daemon.Wait()
-	})
-	var socket net.Conn
-	harness.Until(t, soon, "the journal", func() (err error) {
-		socket, err = net.Dial("unixgram", filepath.Join(root, "run/systemd/journal/socket"))
-		return err
-	})
-	t.Cleanup(func() { socket.Close() })
-	return func(identifier, message string) {
-		t.Helper()
-		if _, err := fmt.Fprintf(socket, "MESSAGE=%s\nPRIORITY=6\nSYSLOG_IDENTIFIER=%s\n", message, identifier); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // device-api.md 138; 2.29: the journal of a real journald, read with the host's own journalctl.
 func TestJournalLogs(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
-	write := journal(t, s)
+	write := s.Journal()
 	s.Start()
 	for i := range 5 {
 		write("probe", fmt.Sprintf("message %d", i))
