@@ -1,0 +1,90 @@
+// Package remote_test proves the device API of a device that belongs to a cloud: whose requests are
+// served, what its proxy sends, and what the cloud is told (spec/device-api.md 1.7, 2.4, 2.10, 2.26, 3).
+package remote_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const soon = 30 * time.Second
+
+func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
+
+// managed is a device of a cloud, which polls only when it is told to. Its apps are 31 "shop" with the
+// services web, which may use the API, and db, and 32 "solo" with the service main, which may too.
+type managed struct {
+	*harness.Supervisor
+	cloud      *fakecloud.Cloud
+	bus        *harness.Bus
+	shop, solo harness.App
+	config     map[string]string
+}
+
+func newManaged(t *testing.T) *managed {
+	t.Helper()
+	engine := harness.SharedEngine(t)
+	image := harness.ServerImage("remote/app:v1").LoadInto(t, engine)
+	m := &managed{cloud: &fakecloud.Cloud{PollInterval: "3600000"}, bus: harness.NewBus(t), config: map[string]string{}}
+	m.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: m.cloud,
+		Config: map[string]any{"appUpdatePollInterval": 3600000}, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": m.bus.Address}})
+	label := map[string]string{"io.balena.features.supervisor-api": "1"}
+	m.shop = harness.App{ID: 31, UUID: "31aa31aa31aa31aa31aa31aa31aa31aa", Name: "shop", Commit: "aaaa1", Release: 11,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Labels: label},
+			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name}}}
+	m.solo = harness.App{ID: 32, UUID: "32bb32bb32bb32bb32bb32bb32bb32bb", Name: "solo", Commit: "bbbb1", Release: 12,
+		Services: []harness.Service{{ID: 3, Name: "main", ImageID: 1003, Image: image.Name, Labels: label}}}
+	m.Assign(m.target())
+	m.Start()
+	m.WaitListed()
+	m.Post("/v1/update", nil).Want(t, 204, "")
+	m.WaitSettled(soon)
+	return m
+}
+
+func (m *managed) target() harness.Target {
+	return harness.Target{Config: m.config, Apps: []harness.App{m.shop, m.solo}}
+}
+
+// update assigns the present target and tells the device to fetch it.
+func (m *managed) update(t *testing.T, body any) {
+	t.Helper()
+	m.Assign(m.target())
+	m.Post("/v1/update", body).Want(t, 204, "")
+}
+
+// polls counts the requests for the target so far.
+func (m *managed) polls() int { return len(m.cloud.Calls(fakecloud.State)) }
+
+// as makes a call with a given key, or none.
+func (m *managed) as(key, method, path string, body any) harness.Answer {
+	r := harness.Request{Method: method, Path: path, Body: body, NoKey: true}
+	if key != "" {
+		r.Header = map[string]string{"Authorization": "Bearer " + key}
+	}
+	return m.Call(r)
+}
+
+// lock makes a user's update lock.
+func (m *managed) lock(t *testing.T, appID int, service string) (path string) {
+	t.Helper()
+	path = filepath.Join(m.LockDir(appID, service), "updates.lock")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(path) })
+	return path
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
