@@ -89,7 +89,7 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.RequireReboot:
 		return x.requireReboot(s)
 	case plan.SwitchVPN:
-		return x.switchVPN(ctx, !s.Hold)
+		return x.switchVPN(ctx, s)
 	case plan.Preload:
 		return x.preload(ctx)
 	case plan.Set:

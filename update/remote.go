@@ -47,6 +47,7 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 	sum := sha256.Sum256(body)
 	now := received{Endpoint: t.endpoint, UUID: t.uuid(), ETag: etag, Digest: hex.EncodeToString(sum[:])}
 	if t.holds(now) {
+		m.Heard()
 		return false, t.receive(nil, now)
 	}
 	state, problems, err := target.DecodeV3(body, now.UUID)
@@ -69,6 +70,7 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 	if err := t.receive(state, now); err != nil {
 		return false, err
 	}
+	m.Heard()
 	return true, m.adopt(force)
 }
 

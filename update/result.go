@@ -36,7 +36,9 @@ func (l *loop) finish(r result) {
 	case errors.Is(r.err, context.Canceled):
 		l.logStep(l.log.Info(), r.step).Msg("step broken off")
 	case r.step.Kind == plan.SwitchVPN:
-		l.logStep(l.log.Error(), r.step).Err(r.err).Time("retry", l.config.vpn.again).Msg("step did not succeed")
+		if l.config.vpn.refused(r.err) {
+			l.logStep(l.log.Warn(), r.step).Err(r.err).Time("retry", l.config.vpn.again).Msg("step did not succeed")
+		}
 	default:
 		l.failed(r.step, r.err)
 	}
@@ -78,7 +80,7 @@ func (l *loop) succeeded(s plan.Step) {
 	case plan.RollBack:
 		l.rolledBack(s)
 	case plan.SwitchVPN:
-		l.config.vpn.known, l.config.vpn.on = true, !s.Hold
+		l.config.vpn.switched(!s.Hold)
 	case plan.Preload:
 		l.adopt(false)
 	case plan.Set:

@@ -17,6 +17,19 @@ type vpn struct {
 	on     bool // how it was switched last, once known is set
 	known  bool
 	again  time.Time // no attempt before
+	told   string    // why the last attempt failed
+}
+
+// switched notes a success.
+func (v *vpn) switched(on bool) {
+	v.known, v.on, v.again, v.told = true, on, time.Time{}, ""
+}
+
+// refused notes a failure and tells whether it is another one than before.
+func (v *vpn) refused(err error) (news bool) {
+	news = v.told != err.Error()
+	v.told = err.Error()
+	return news
 }
 
 // vpnPause is between two attempts to switch the VPN, unless the target is reached before.
@@ -27,7 +40,11 @@ const vpnPause = time.Hour
 func (l *loop) switchVPN(ctx context.Context) (next time.Time) {
 	v := &l.config.vpn
 	on := v.wanted || !v.heard
-	step := plan.Step{Kind: plan.SwitchVPN, Key: "vpn", Hold: !on, Reason: settings.VPNControl + " is " + settings.Flag(on)}
+	change := settings.Change{Name: settings.VPNControl, Old: settings.Flag(!on), New: settings.Flag(on)}
+	if given, set := l.config.given[change.Name]; set && on == v.wanted {
+		change.New = given
+	}
+	step := plan.Step{Kind: plan.SwitchVPN, Key: "vpn", Hold: !on, Reason: change.Name + " is " + change.New, Changes: []settings.Change{change}}
 	switch {
 	case l.exec.vpn == nil || !l.managed || v.known && v.on == on || l.running[step.Key] != nil:
 		return time.Time{}
@@ -39,11 +56,11 @@ func (l *loop) switchVPN(ctx context.Context) (next time.Time) {
 	return time.Time{}
 }
 
-// vpn switches the VPN and says so when it is not yet as it should be.
-func (x *executor) switchVPN(ctx context.Context, on bool) error {
-	text := jsonText(map[string]string{settings.VPNControl: settings.Flag(on)})
+// switchVPN switches the VPN and says so when it is not yet as it should be.
+func (x *executor) switchVPN(ctx context.Context, s plan.Step) error {
+	text := changesText(s.Changes)
 	changing := false
-	err := x.vpn(ctx, on, func() {
+	err := x.vpn(ctx, !s.Hold, func() {
 		changing = true
 		x.say("Applying configuration change "+text, false)
 	})

@@ -3,32 +3,12 @@ package strategy_test
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"resin-supervisor/test/harness"
 )
-
-// rebooted is a program that runs another one as on a device that has just booted.
-func rebooted(t *testing.T) string {
-	t.Helper()
-	uptime, err := os.ReadFile("/proc/uptime")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var seconds float64
-	if _, err := fmt.Sscan(string(uptime), &seconds); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "rebooted")
-	script := fmt.Sprintf("#!/bin/sh\nexec unshare --time --boottime %d -- \"$@\"\n", -int(seconds))
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // The label requires-reboot (spec/engine.md 5.6): created, not started, the request made once, the
 // reboot asked for when all is settled; started after the reboot. This logind always refuses.
@@ -90,7 +70,7 @@ func TestRequiresReboot(t *testing.T) {
 		return nil
 	})
 	s.Kill()
-	s.RunBy(rebooted(t))
+	s.RunBy(harness.Rebooted(t))
 	s.Start()
 	waitRunning(t, s, id)
 	s.Expect(target(app.Released("bbbb2", 2)))

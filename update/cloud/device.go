@@ -53,6 +53,8 @@ type Targets interface {
 	// false when it is the one that was stored last. An error of type *view.InvalidTargetError says
 	// that nothing of it can be used.
 	SetCloudTarget(body []byte, etag string, force bool) (changed bool, err error)
+	// Heard notes that the stored target is the one the cloud has now.
+	Heard()
 	// CloudETag is the etag of the stored target, empty when there is none.
 	CloudETag() string
 	// Trigger tries to reach the target anew.

@@ -135,6 +135,7 @@ func (d *Device) get(ctx context.Context, etag string) (*fetched, error) {
 	case a.status == fasthttp.StatusNotModified && etag == "":
 		return nil, errGone
 	case a.status == fasthttp.StatusNotModified:
+		d.o.Targets.Heard()
 		return nil, nil
 	case a.status != fasthttp.StatusOK:
 		return nil, &refusal{path, a}

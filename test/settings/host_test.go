@@ -1,0 +1,123 @@
+package settings_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+// onBus is a device whose host can be asked for things.
+func onBus(t *testing.T) (*device, *harness.Bus) {
+	bus := harness.NewBus(t)
+	return managed(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}}), bus
+}
+
+func asked(t *testing.T, bus *harness.Bus, want ...string) {
+	t.Helper()
+	harness.Until(t, soon, fmt.Sprintf("the host to be asked for %q", want), func() error {
+		var got []string
+		for _, c := range bus.Calls() {
+			got = append(got, c.What)
+		}
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
+}
+
+// cloud.md 84: a VPN that is to be off is not stopped after a restart without the cloud, but once the
+// cloud was heard of.
+func TestVPNControl(t *testing.T) {
+	d, bus := onBus(t)
+	const unit = "openvpn.service"
+	bus.SetUnit(t, unit, "active")
+	d.Start()
+	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "false"})
+	asked(t, bus, "StopUnit "+unit)
+	d.hear(`Applying configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
+	d.hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
+	bus.SetUnit(t, unit, "inactive")
+
+	d.Stop()
+	d.cloud.Down()
+	d.Start()
+	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit)
+	bus.SetUnit(t, unit, "active")
+	d.Restart()
+	d.WaitListed()
+	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit)
+
+	d.cloud.Up(t)
+	d.poll()
+	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit, "StopUnit "+unit)
+	bus.SetUnit(t, unit, "inactive")
+	d.set(nil)
+	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit, "StopUnit "+unit, "StartUnit "+unit)
+}
+
+// A host that refuses is asked again only when the target was reached meanwhile, and apps do not wait.
+func TestVPNThatStaysOn(t *testing.T) {
+	d, bus := onBus(t)
+	bus.SetUnit(t, "openvpn.service", "active")
+	d.Start()
+	d.polled()
+	bus.Refuse("not now")
+	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
+	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "0"}, app)
+	harness.Until(t, soon, "the refusal to be told of", func() error {
+		if !slices.ContainsFunc(d.said(), func(text string) bool {
+			return strings.HasPrefix(text, "Error applying configuration change: ") && strings.HasSuffix(text, ": not now")
+		}) {
+			return errors.New("not told")
+		}
+		return nil
+	})
+	d.hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"0"}`, 0)
+	d.WaitSettled(soon)
+	if n := bus.Asked("StopUnit openvpn.service"); n > 2 { // once more, since the target was reached
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// HOST_DISCOVERABILITY stops and starts avahi; at a restart it is as it was.
+func TestDiscoverability(t *testing.T) {
+	d, bus := onBus(t)
+	units := []string{"avahi-daemon.socket", "avahi-daemon.service"}
+	state := func(word string) {
+		for _, u := range units {
+			bus.SetUnit(t, u, word)
+		}
+	}
+	state("active")
+	bus.SetUnit(t, "openvpn.service", "active")
+	d.Start()
+	d.set(vars{"RESIN_HOST_DISCOVERABILITY": "off"})
+	off := []string{"StopUnit " + units[0], "StopUnit " + units[1]}
+	asked(t, bus, off...)
+	d.hear(`Applied configuration change {"HOST_DISCOVERABILITY":"off"}`, 1)
+	d.Restart()
+	asked(t, bus, append(off, off...)...)
+	state("inactive")
+	d.set(nil)
+	asked(t, bus, append(append(off, off...), "StartUnit "+units[0], "StartUnit "+units[1])...)
+}
+
+// What nobody acts on is not claimed to be applied: the firewall and the boot configuration.
+func TestNothingIsPretended(t *testing.T) {
+	d := managed(t, harness.Setup{})
+	d.Start()
+	d.set(vars{"RESIN_HOST_FIREWALL_MODE": "on", "RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_SUPERVISOR_DELTA": "1"})
+	d.hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+	for _, text := range d.said() {
+		if strings.Contains(text, "FIREWALL") || strings.Contains(text, "gpu_mem") {
+			t.Errorf("said %q", text)
+		}
+	}
+}

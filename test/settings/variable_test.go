@@ -1,0 +1,168 @@
+package settings_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// cloud.md 80: BALENA_ wins over RESIN_, which wins over no prefix, unknown names are ignored.
+// cloud.md 81: a variable that is removed gets its default; an invalid value logs the warning and falls
+// back, once. cloud.md 37: the poll interval is in config.json.
+func TestVariablesOfTheCloud(t *testing.T) {
+	d := managed(t, harness.Setup{})
+	d.Start()
+	said := func(what string, times int) {
+		t.Helper()
+		d.hear("Applying configuration change "+what, times)
+		d.hear("Applied configuration change "+what, times)
+	}
+	const count = "SUPERVISOR_DELTA_RETRY_COUNT"
+	d.set(vars{"RESIN_" + count: "5", "BALENA_" + count: "7", count: "6", "BALENA_FOO": "1", "RESIN_UI_X": "1"})
+	said(`{"SUPERVISOR_DELTA_RETRY_COUNT":"7"}`, 1)
+	shown := d.shown()
+	if shown[count] != "7" || shown["FOO"] != "" || shown["UI_X"] != "" {
+		t.Errorf("shown: %v", shown)
+	}
+
+	// What changes together is one change, and said as it was written; what means the same is none.
+	d.set(vars{count: "7.0", "RESIN_SUPERVISOR_DELTA": "on", "RESIN_SUPERVISOR_HARDWARE_METRICS": "0", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000"})
+	said(`{"SUPERVISOR_DELTA":"on","SUPERVISOR_HARDWARE_METRICS":"0","SUPERVISOR_POLL_INTERVAL":"3000"}`, 1)
+	if got := d.config()["appUpdatePollInterval"]; got != 3000.0 {
+		t.Errorf("poll interval in config.json: %#v", got)
+	}
+	file := d.ReadFile("boot/config.json")
+
+	// A variable that went has its default; one that is no number, too, with a word about it.
+	const warning = `Warning: Ignoring invalid device configuration value for deltaRetryCount, value: "12.5". Falling back to default (30)`
+	d.set(vars{count: "12.5", "RESIN_SUPERVISOR_DELTA": "TRUE", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000"})
+	said(`{"SUPERVISOR_DELTA_RETRY_COUNT":"30","SUPERVISOR_HARDWARE_METRICS":"true"}`, 1)
+	d.hear(warning, 1)
+	// Where the default is in effect anyway there is nothing to warn of.
+	d.set(vars{count: "12.6", "RESIN_SUPERVISOR_DELTA": "1", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000", "RESIN_SUPERVISOR_LOG_CONTROL": "maybe"})
+	d.polled()
+	d.Restart()
+	d.polled()
+	d.hear(warning, 1)
+	for _, text := range d.said() {
+		if text != warning && len(text) > 8 && text[:8] == "Warning:" {
+			t.Errorf("said %q", text)
+		}
+	}
+	said(`{"SUPERVISOR_DELTA_RETRY_COUNT":"30","SUPERVISOR_HARDWARE_METRICS":"true"}`, 1)
+	if d.ReadFile("boot/config.json") != file {
+		t.Errorf("config.json was written though nothing changed: %s", d.ReadFile("boot/config.json"))
+	}
+	d.set(nil)
+	said(fmt.Sprintf(`{"SUPERVISOR_DELTA":"false","SUPERVISOR_POLL_INTERVAL":"%v"}`, 2000), 1)
+}
+
+// device-api.md 2.30: every variable is shown with its value or default, and those of the host that
+// the target names.
+func TestEveryVariableIsShown(t *testing.T) {
+	d := managed(t, harness.Setup{})
+	d.Start()
+	d.set(vars{"BALENA_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_FIREWALL_MODE": "on", "SUPERVISOR_POLL_INTERVAL": "1e3"})
+	want := vars{
+		"SUPERVISOR_POLL_INTERVAL": "1e3", "SUPERVISOR_INSTANT_UPDATE_TRIGGER": "true", "SUPERVISOR_LOCAL_MODE": "false",
+		"SUPERVISOR_CONNECTIVITY_CHECK": "true", "SUPERVISOR_LOG_CONTROL": "true", "SUPERVISOR_API_REQUEST_TIMEOUT": "59000",
+		"SUPERVISOR_DELTA": "false", "SUPERVISOR_DELTA_REQUEST_TIMEOUT": "59000", "SUPERVISOR_DELTA_APPLY_TIMEOUT": "0",
+		"SUPERVISOR_DELTA_RETRY_COUNT": "30", "SUPERVISOR_DELTA_RETRY_INTERVAL": "10000", "SUPERVISOR_DELTA_VERSION": "3",
+		"SUPERVISOR_OVERRIDE_LOCK": "false", "SUPERVISOR_PERSISTENT_LOGGING": "false", "SUPERVISOR_HARDWARE_METRICS": "true",
+		"SUPERVISOR_VPN_CONTROL": "true", "HOST_FIREWALL_MODE": "on", "HOST_DISCOVERABILITY": "true", "SUPERVISOR_ROLLBACK_TIMEOUT": "0",
+		"HOST_CONFIG_gpu_mem": "32",
+	}
+	harness.Until(t, soon, "the configuration to be shown", func() error {
+		shown := d.shown()
+		delete(want, "SUPERVISOR_POLL_INTERVAL") // the cloud puts its own beside it
+		delete(shown, "SUPERVISOR_POLL_INTERVAL")
+		if !maps.Equal(shown, want) {
+			return fmt.Errorf("%v", shown)
+		}
+		return nil
+	})
+}
+
+// cloud.md 82: OVERRIDE_LOCK acts as SUPERVISOR_OVERRIDE_LOCK.
+func TestOverrideLock(t *testing.T) {
+	d := managed(t, harness.Setup{})
+	d.Start()
+	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
+	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	d.set(nil, app)
+	d.WaitSettled(soon)
+	lock := filepath.Join("/tmp/balena-supervisor/services/31/web/updates.lock")
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("NEW", "1"))
+	id := d.Containers()["web"].ID
+	d.set(nil, next)
+	harness.Until(t, soon, "the lock to be told of", func() error {
+		for _, text := range d.said() {
+			if len(text) > 19 && text[:19] == "Updates are locked," {
+				return nil
+			}
+		}
+		return errors.New("not told")
+	})
+	if d.Containers()["web"].ID != id {
+		t.Error("a locked service was replaced")
+	}
+	d.set(vars{"RESIN_OVERRIDE_LOCK": "1", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "0"}, next)
+	d.WaitSettled(soon)
+	if d.shown()["SUPERVISOR_OVERRIDE_LOCK"] != "1" {
+		t.Errorf("shown: %v", d.shown())
+	}
+}
+
+// cloud.md 83: persistent logging is in config.json and asks for one reboot; none follows it.
+// cloud.md 6.6: the reboot waits for the apps.
+func TestPersistentLoggingRebootsOnce(t *testing.T) {
+	bus := harness.NewBus(t)
+	d := managed(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	d.Start()
+	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
+	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	d.set(vars{"RESIN_SUPERVISOR_PERSISTENT_LOGGING": "1"}, app)
+	const scheduled = `Reboot has been scheduled to apply changes: {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`
+	d.hear(scheduled, 1)
+	d.hear(`Applied configuration change {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`, 1)
+	if got := d.config()["persistentLogging"]; got != true {
+		t.Errorf("config.json says %#v", got)
+	}
+	harness.Until(t, soon, "the reboot", func() error {
+		if bus.Asked("Reboot") == 0 {
+			return errors.New("not asked for")
+		}
+		return nil
+	})
+	if err := d.Matches(); err != nil {
+		t.Errorf("the reboot came before the apps were settled: %v", err)
+	}
+	breadcrumb := d.Path("root/tmp/balena-supervisor/reboot-after-apply")
+	harness.Until(t, soon, "the clock to go on", func() error {
+		if info, err := os.Stat(breadcrumb); err != nil || time.Since(info.ModTime()) < 2*time.Second {
+			return fmt.Errorf("breadcrumb: %v", err)
+		}
+		return nil
+	})
+	d.Kill()
+	asked, file := bus.Asked("Reboot"), d.ReadFile("boot/config.json")
+	d.RunBy(harness.Rebooted(t))
+	d.Start()
+	d.WaitSettled(soon)
+	d.polled()
+	d.WaitSettled(soon)
+	if n := bus.Asked("Reboot"); n != asked || d.count(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
+		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.count(scheduled))
+	}
+}
