@@ -141,6 +141,7 @@ func TestShutdown(t *testing.T) {
 }
 
 // device-api.md 59, and the same lock in any app; issue: a reboot requested while a lock is held.
+// engine.md 76.
 func TestRebootRespectsEveryAppsLock(t *testing.T) {
 	r := newRig(t)
 	for _, path := range []string{"/v1/reboot", "/v1/shutdown"} {

@@ -10,6 +10,7 @@ import (
 )
 
 // spec/device-api.md 4: 64 to 66.
+// engine.md 61.
 func TestRestartRecreatesTheAppsContainers(t *testing.T) {
 	f := newFleet(t)
 	call := func(path string, body any) {
@@ -34,6 +35,7 @@ func TestRestartRecreatesTheAppsContainers(t *testing.T) {
 }
 
 // spec/device-api.md 4: 73, 74.
+// engine.md 60.
 func TestPurgeEmptiesTheAppsVolumes(t *testing.T) {
 	f := newFleet(t)
 	image := f.Engine.ImageID(t, f.shop.Services[0].Image)

@@ -8,6 +8,7 @@ import (
 )
 
 // device-api.md 137 (A5): what is ours and nobody needs goes; everything else stays.
+// engine.md 43.
 func TestCleanUpVolumes(t *testing.T) {
 	f := newFleet(t)
 	f.shop.Volumes["spare"] = map[string]any{} // named by the target, mounted by nobody

@@ -40,6 +40,7 @@ func show(l engine.LogLine) string {
 	return from + string(l.Text)
 }
 
+// engine.md 8.
 func TestLogs(t *testing.T) {
 	c, _ := bed(t)
 	const text = `echo one; sleep 0.1; echo two >&2; sleep 0.1; echo; printf '%020000d\n' 5; printf '%016384d\n' 5; printf end`

@@ -7,6 +7,7 @@ import (
 	"resin-supervisor/update/engine"
 )
 
+// engine.md 1.
 func TestEveryCallCarriesAVersionTheEngineHas(t *testing.T) {
 	c, e := bed(t)
 	p := newTap(t, e.Socket)

@@ -3,6 +3,7 @@ package harness
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -36,6 +37,7 @@ type Image struct {
 	WorkDir  string
 	StopWith string // stop signal
 	Health   map[string]any
+	Machine  string // processor architecture in the engine's words, default amd64
 
 	Blob int64 // bytes of an extra, incompressible layer that no other image shares
 	// Broken makes the extra layer one that can be downloaded and not be unpacked.
@@ -178,7 +180,7 @@ func (i Image) config(layers []layer) []byte {
 		diffs = append(diffs, l.diffID)
 	}
 	data, _ := json.Marshal(map[string]any{
-		"architecture": "amd64", "os": "linux", "config": config, "created": "2026-01-01T00:00:00Z", "comment": i.content(),
+		"architecture": cmp.Or(i.Machine, "amd64"), "os": "linux", "config": config, "created": "2026-01-01T00:00:00Z", "comment": i.content(),
 		"rootfs": map[string]any{"type": "layers", "diff_ids": diffs},
 	})
 	return data

@@ -1,0 +1,57 @@
+package strategy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+// Nothing is stopped for a release that cannot run here: because an image is not to be had, or because it
+// is made for another processor. What runs goes on, and it is said what is missing. (A full disk:
+// test/image TestFullStorage.)
+func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
+	s, registry := device(t), harness.SharedRegistry(t)
+	image, fresh := serverImage(t, "before/app:v1"), serverImage(t, "before/app:v2")
+	foreign := harness.ServerImage("before/foreign:v2")
+	foreign.Machine = "s390x"
+	foreign.LoadInto(t, s.Engine)
+	missing := harness.Image{Name: registry.Addr + "/before/missing:v2"}
+	app := func(id int) harness.App {
+		return harness.App{ID: id, UUID: fmt.Sprint(id), Name: fmt.Sprint("shop", id), Commit: fmt.Sprint("aaaa", id), Release: id,
+			Services: []harness.Service{service(fmt.Sprint("web", id), 1, image), service(fmt.Sprint("db", id), 2, image)}}
+	}
+	// web could be replaced at once, were it not for db.
+	next := func(a harness.App, db harness.Image) harness.App {
+		return a.Released(fmt.Sprint("bbbb", a.ID), a.ID+100).With(a.Services[0].Using(fresh.Name, 2001), a.Services[1].Using(db.Name, 2002))
+	}
+	one, two := app(31), app(32)
+	s.Apply(target(one, two))
+	before := s.IDs()
+	s.PostTarget(target(next(one, missing), next(two, foreign)))
+	harness.Until(t, soon, "what is missing, in the status", func() error {
+		text := s.Overview()
+		for _, want := range []string{missing.Name, "s390x"} {
+			if !strings.Contains(text, want) {
+				return fmt.Errorf("no %s in: %s", want, text)
+			}
+		}
+		return nil
+	})
+	if n := countSteps(s, "kill"); n != 0 || fmt.Sprint(s.IDs()) != fmt.Sprint(before) {
+		t.Errorf("containers were stopped: %q", steps(s))
+	}
+	for name, c := range s.Containers() {
+		if !c.State.Running {
+			t.Errorf("%s is %s", name, c.State.Status)
+		}
+		serves(t, c, "v1")
+	}
+	if !s.Device().UpdateFailed {
+		t.Error("update_failed is not set")
+	}
+	// Once it is all there, both go on.
+	pushed := registry.Push(t, harness.ServerImage("before/missing:v2"))
+	s.Apply(target(next(one, pushed), next(two, fresh)))
+}
