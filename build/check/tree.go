@@ -17,8 +17,8 @@ import (
 const module = "resin-supervisor"
 
 // armv6 is the environment of the build that budgets and the import list are about: the smallest
-// board.
-var armv6 = []string{"GOOS=linux", "GOARCH=arm", "GOARM=6", "CGO_ENABLED=0"}
+// board, and the flags that the product is built with.
+var armv6 = []string{"GOOS=linux", "GOARCH=arm", "GOARM=6", "CGO_ENABLED=0", "GOFLAGS=" + os.Getenv("PRODUCT_GOFLAGS")}
 
 // Tree is the source tree in the working directory. What was asked once is kept.
 type Tree struct {
