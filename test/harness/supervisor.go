@@ -377,3 +377,7 @@ func (s *Supervisor) clean() {
 		os.RemoveAll(path)
 	}
 }
+
+// Command is one of the binary's commands in the device's environment, for a test that runs it by
+// itself.
+func (s *Supervisor) Command(args ...string) *exec.Cmd { return s.command(args...) }
