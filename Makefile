@@ -86,6 +86,12 @@ fuzz: ## every fuzz target for FUZZTIME=20s
 		done; \
 	done
 
+fuzz-host: ## whatever is asked of the host, its files stay ones that the real redsocks takes, for FUZZTIME=20s (root; Debian)
+	@build/host/need.sh redsocks ip unshare
+	cd test && for target in FuzzHostConfig FuzzProxyFields; do \
+		$(WITHGO) $(GO) test $(BED) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x ./host || exit 1; \
+	done
+
 # Images carry the time of the commit, so that the same commit gives the same image.
 RELEASE = dist/release
 release: build $(ARCHS:%=linux-%) ## dist/release: all architectures, image tarballs, checksums
@@ -110,4 +116,4 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build arm run unit test need-test check imports size bench fuzz release clean help $(ARCHS:%=linux-%)
+.PHONY: build arm run unit test need-test check imports size bench fuzz fuzz-host release clean help $(ARCHS:%=linux-%)
