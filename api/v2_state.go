@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -51,9 +52,9 @@ func localServices(app *view.App) map[string]LocalService {
 }
 
 func oldestFirst(containers []view.Container) []view.Container {
-	return slices.SortedStableFunc(slices.Values(containers), func(a, b view.Container) int {
-		return a.CreatedAt.Compare(b.CreatedAt)
-	})
+	sorted := slices.Clone(containers)
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].CreatedAt.Before(sorted[j].CreatedAt) })
+	return sorted
 }
 
 // stateStatus tells whether an update runs and how one app is (spec/device-api.md 2.21).
@@ -84,9 +85,7 @@ func (h *handlers) stateStatus(c *call) Answer {
 	for i := range app.Images {
 		s.Images = append(s.Images, statusImage(&app.Images[i]))
 	}
-	slices.SortStableFunc(s.Images, func(a, b StatusImage) int {
-		return cmp.Compare(downloadRank(a), downloadRank(b))
-	})
+	sort.SliceStable(s.Images, func(i, j int) bool { return downloadRank(s.Images[i]) < downloadRank(s.Images[j]) })
 	return document(s)
 }
 

@@ -1,9 +1,9 @@
 package plan
 
 import (
-	"cmp"
 	"maps"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -212,12 +212,13 @@ func put[T any](m *map[string][]T, key string, value T) {
 // sort makes the order of containers and networks independent of map order: newest first.
 func (a *app) sort() {
 	for _, list := range a.containers {
-		slices.SortFunc(list, func(x, y *current.Container) int {
-			return cmp.Or(y.CreatedAt.Compare(x.CreatedAt), cmp.Compare(x.ID, y.ID))
+		sort.Slice(list, func(i, j int) bool {
+			x, y := list[i], list[j]
+			return x.CreatedAt.After(y.CreatedAt) || x.CreatedAt.Equal(y.CreatedAt) && x.ID < y.ID
 		})
 	}
 	for _, list := range a.networks {
-		slices.SortFunc(list, func(x, y *current.Network) int { return cmp.Compare(x.ID, y.ID) })
+		sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
 	}
 }
 
@@ -289,7 +290,7 @@ func attached(cur *current.State, network string) []*current.Container {
 			users = append(users, c)
 		}
 	}
-	slices.SortFunc(users, func(x, y *current.Container) int { return cmp.Compare(x.ID, y.ID) })
+	sort.Slice(users, func(i, j int) bool { return users[i].ID < users[j].ID })
 	return users
 }
 
