@@ -21,6 +21,7 @@ func BenchmarkBudgets(b *testing.B) {
 	resident(b, &t)
 	applying(b, &t)
 	replanning(b, &t)
+	forwarding(b, &t)
 }
 
 // load puts n images of one content into the engine, each with a name of its own as services have them.

@@ -21,7 +21,7 @@ type follower struct {
 	sources  []view.LogSource
 	baseline time.Time // what is older belongs to nobody, or was delivered
 	resumed  bool      // baseline is from the places of an earlier run
-	saved    time.Time // when the durable places were saved
+	saved    time.Time // when the durable places were saved, zero when there are none
 	dirty    bool      // places changed since they were saved
 	stale    bool      // the durable ones did
 	readers  sync.WaitGroup
@@ -54,7 +54,7 @@ const (
 )
 
 func newFollower(o Options, emit func(context.Context, *view.LogLine, mark)) *follower {
-	return &follower{o: o, emit: emit, tracks: make(map[string]*track), saved: time.Now()}
+	return &follower{o: o, emit: emit, tracks: make(map[string]*track)}
 }
 
 // start begins to read for whom mode says. Lines for the cloud go on where an earlier run of the
@@ -64,7 +64,7 @@ func (f *follower) start(ctx context.Context, mode Mode) {
 	defer f.mu.Unlock()
 	f.ctx, f.baseline = ctx, time.Now()
 	if p := f.o.load(); mode == ToCloud && p.At > 0 {
-		f.baseline, f.resumed = time.Unix(0, p.At), true
+		f.baseline, f.resumed, f.saved = time.Unix(0, p.At), true, time.Now()
 		for id, at := range p.Containers {
 			f.tracks[id] = &track{
 				src: view.LogSource{ID: id}, started: time.Unix(0, at.Started), from: time.Unix(0, at.From),
@@ -101,7 +101,7 @@ func (f *follower) want(m Mode) {
 		}
 	}
 	f.mode, f.baseline, f.resumed, f.tracks = m, time.Now(), false, make(map[string]*track)
-	f.dirty, f.stale = false, false
+	f.dirty, f.stale, f.saved = false, false, time.Time{}
 	f.sync()
 }
 

@@ -17,9 +17,10 @@ type Documents interface {
 
 // places say how far the output of each container was delivered, so that the next run of the agent
 // goes on there. They are saved in a file in memory a second after lines were sent, and in a durable
-// document when the agent stops and else four times an hour at most, since flash memory wears. So a
-// stop loses and repeats nothing; a kill repeats the lines of the last second; a power cut, after
-// which the containers start anew, those since the durable document, a quarter of an hour at most.
+// document when there is none yet, when the agent stops, and else four times an hour at most, since
+// flash memory wears. So a stop loses and repeats nothing; a kill repeats the lines of the last second;
+// a power cut, after which the containers start anew, repeats those since the durable document, of a
+// quarter of an hour at most.
 type places struct {
 	At         int64            `json:"at"` // when they were saved, in nanoseconds since 1970; 0: they say nothing
 	Containers map[string]place `json:"containers"`
