@@ -20,7 +20,9 @@ func (l *loop) settle(steps []plan.Step) {
 		}
 	}
 	for _, t := range l.running {
-		if t.step.Kind != plan.SwitchVPN {
+		// A download of the release to come does not hold up a restart or a purge of what is there.
+		background := t.step.Kind == plan.Fetch && l.actions[t.step.AppUUID] != nil
+		if t.step.Kind != plan.SwitchVPN && !background {
 			open[t.step.AppUUID] = true
 		}
 	}

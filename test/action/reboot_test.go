@@ -12,63 +12,6 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-const soon = 30 * time.Second
-
-const (
-	granted = `{"Data":"OK","Error":""}`
-	leaving = "The device is about to reboot or to shut down"
-)
-
-func refused(text string) string { return fmt.Sprintf(`{"Data":"","Error":%q}`, text) }
-
-func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
-
-// rig is a device on a real engine and a real message bus: app 31 "shop" with the services web and db
-// and a volume of web, app 32 "solo" with the service main.
-type rig struct {
-	*harness.Supervisor
-	Proxy      *harness.Proxy
-	Bus        *harness.Bus
-	shop, solo harness.App
-}
-
-func newRig(t *testing.T) *rig {
-	t.Helper()
-	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("action/app:v1").LoadInto(t, engine)
-	r := &rig{Proxy: harness.NewProxy(t, engine), Bus: harness.NewBus(t)}
-	r.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: r.Proxy.Socket,
-		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": r.Bus.Address}})
-	r.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11, Volumes: map[string]any{"data": map[string]any{}},
-		Services: []harness.Service{
-			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Compose: map[string]any{"volumes": []any{"data:/data"}}},
-			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name},
-		}}
-	r.solo = harness.App{ID: 32, Name: "solo", Commit: "bbbb1", Release: 12,
-		Services: []harness.Service{{ID: 3, Name: "main", ImageID: 1003, Image: image.Name}}}
-	r.Start()
-	r.Apply(r.target())
-	return r
-}
-
-func (r *rig) target() harness.Target { return harness.Target{Apps: []harness.App{r.shop, r.solo}} }
-
-// lock makes a user's update lock.
-func (r *rig) lock(t *testing.T, appID int, service string) (path string) {
-	t.Helper()
-	path = filepath.Join(r.LockDir(appID, service), "updates.lock")
-	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(path) })
-	return path
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
 // goesDown waits until logind was asked n times in all, and for as long again as it could be asked
 // once too often.
 func (r *rig) goesDown(t *testing.T, what string, n int) {
