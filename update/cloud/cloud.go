@@ -201,8 +201,13 @@ func (c *Client) exchange(ctx context.Context, r *call) (a answer, to *url.URL, 
 	if _, err := req.WriteTo(conn); err != nil {
 		return a, nil, err
 	}
+	return c.receive(conn, r)
+}
+
+// receive reads the answer to a call.
+func (c *Client) receive(from io.Reader, r *call) (a answer, to *url.URL, err error) {
 	resp := fasthttp.Response{StreamBody: true}
-	if err := resp.Read(bufio.NewReader(conn)); err != nil {
+	if err := resp.Read(bufio.NewReader(from)); err != nil {
 		return a, nil, err
 	}
 	a.status, a.etag, a.after = resp.StatusCode(), string(resp.Header.Peek("ETag")), string(resp.Header.Peek("Retry-After"))
