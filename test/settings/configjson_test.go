@@ -27,9 +27,9 @@ func TestCompleteFileIsNotWritten(t *testing.T) {
 	}
 	d.Start()
 	d.set(vars{"RESIN_SUPERVISOR_PERSISTENT_LOGGING": "1", "RESIN_SUPERVISOR_POLL_INTERVAL": "2000.0", "RESIN_SUPERVISOR_DELTA": "1"})
-	d.hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
 	d.Restart()
-	d.poll()
+	d.PollNow()
 	after, err := os.Stat(d.Path("boot/config.json"))
 	if err != nil || d.ReadFile("boot/config.json") != text || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
 		t.Errorf("config.json was written: %s", d.ReadFile("boot/config.json"))
@@ -80,12 +80,12 @@ func TestTextsForNumbersAndFlags(t *testing.T) {
 func TestEditsOfOthersStay(t *testing.T) {
 	d := managed(t, harness.Setup{})
 	d.Start()
-	d.poll()
+	d.PollNow()
 	doc := d.config()
 	doc["country"], doc["ntpServers"], doc["hostname"] = "NZ", "ntp.example.com", "kiosk"
 	d.WriteJSON("boot/config.json", doc)
 	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "4000"})
-	d.hear(`Applied configuration change {"SUPERVISOR_POLL_INTERVAL":"4000"}`, 1)
+	d.Hear(`Applied configuration change {"SUPERVISOR_POLL_INTERVAL":"4000"}`, 1)
 	doc["appUpdatePollInterval"] = 4000.0
 	if got := d.config(); !reflect.DeepEqual(got, doc) {
 		t.Errorf("config.json is %v, want %v", got, doc)
@@ -99,7 +99,7 @@ func TestEditsOfOthersStay(t *testing.T) {
 func TestKilledWhileWriting(t *testing.T) {
 	d := managed(t, harness.Setup{})
 	d.Start()
-	d.poll()
+	d.PollNow()
 	for i := range 8 {
 		d.configure(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": fmt.Sprint(3000 + i)})
 		d.TryCall(harness.Request{Method: "POST", Path: "/v1/update"})

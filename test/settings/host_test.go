@@ -39,8 +39,8 @@ func TestVPNControl(t *testing.T) {
 	d.Start()
 	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "false"})
 	asked(t, bus, "StopUnit "+unit)
-	d.hear(`Applying configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
-	d.hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
+	d.Hear(`Applying configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
+	d.Hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
 	bus.SetUnit(t, unit, "inactive")
 
 	d.Stop()
@@ -53,7 +53,7 @@ func TestVPNControl(t *testing.T) {
 	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit)
 
 	d.cloud.Up(t)
-	d.poll()
+	d.PollNow()
 	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit, "StopUnit "+unit)
 	bus.SetUnit(t, unit, "inactive")
 	d.set(nil)
@@ -65,21 +65,21 @@ func TestVPNThatStaysOn(t *testing.T) {
 	d, bus := onBus(t)
 	bus.SetUnit(t, "openvpn.service", "active")
 	d.Start()
-	d.polled()
+	d.PollNow()
 	bus.Refuse("not now")
 	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "0"}, app)
 	harness.Until(t, soon, "the refusal to be told of", func() error {
-		if !slices.ContainsFunc(d.said(), func(text string) bool {
+		if !slices.ContainsFunc(d.Said(), func(text string) bool {
 			return strings.HasPrefix(text, "Error applying configuration change: ") && strings.HasSuffix(text, ": not now")
 		}) {
 			return errors.New("not told")
 		}
 		return nil
 	})
-	d.hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"0"}`, 0)
+	d.Hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"0"}`, 0)
 	d.WaitSettled(soon)
 	if n := bus.Asked("StopUnit openvpn.service"); n > 2 { // once more, since the target was reached
 		t.Errorf("asked %d times", n)
@@ -101,7 +101,7 @@ func TestDiscoverability(t *testing.T) {
 	d.set(vars{"RESIN_HOST_DISCOVERABILITY": "off"})
 	off := []string{"StopUnit " + units[0], "StopUnit " + units[1]}
 	asked(t, bus, off...)
-	d.hear(`Applied configuration change {"HOST_DISCOVERABILITY":"off"}`, 1)
+	d.Hear(`Applied configuration change {"HOST_DISCOVERABILITY":"off"}`, 1)
 	d.Restart()
 	asked(t, bus, append(off, off...)...)
 	state("inactive")
@@ -114,8 +114,8 @@ func TestNothingIsPretended(t *testing.T) {
 	d := managed(t, harness.Setup{})
 	d.Start()
 	d.set(vars{"RESIN_HOST_FIREWALL_MODE": "on", "RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_SUPERVISOR_DELTA": "1"})
-	d.hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
-	for _, text := range d.said() {
+	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+	for _, text := range d.Said() {
 		if strings.Contains(text, "FIREWALL") || strings.Contains(text, "gpu_mem") {
 			t.Errorf("said %q", text)
 		}

@@ -4,9 +4,6 @@ package settings_test
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +34,7 @@ func managed(t *testing.T, setup harness.Setup) *device {
 	d := &device{s, t, setup.Cloud}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the device said:\n%s", strings.Join(d.said(), "\n"))
+			t.Logf("the device said:\n%s", strings.Join(d.Said(), "\n"))
 		}
 	})
 	return d
@@ -53,51 +50,7 @@ func (d *device) configure(config vars, apps ...harness.App) {
 func (d *device) set(config vars, apps ...harness.App) {
 	d.t.Helper()
 	d.configure(config, apps...)
-	d.poll()
-}
-
-// poll has the device ask its cloud now.
-func (d *device) poll() {
-	d.t.Helper()
-	before := d.polls()
-	harness.Until(d.t, soon, "a poll for the configuration", func() error {
-		d.Post("/v1/update", nil)
-		if d.polls() <= before {
-			return errors.New("none")
-		}
-		return nil
-	})
-}
-
-// said are the messages of the agent in the cloud's log streams.
-func (d *device) said() []string {
-	var texts []string
-	for _, s := range d.cloud.Streams() {
-		for _, l := range s.Lines() {
-			texts = append(texts, l.Message)
-		}
-	}
-	return texts
-}
-
-// hear waits until the device said something so many times.
-func (d *device) hear(text string, times int) {
-	d.t.Helper()
-	harness.Until(d.t, soon, fmt.Sprintf("%q %d times", text, times), func() error {
-		if n := d.count(text); n != times {
-			return fmt.Errorf("%d times", n)
-		}
-		return nil
-	})
-}
-
-func (d *device) count(text string) (n int) {
-	for _, s := range d.said() {
-		if s == text {
-			n++
-		}
-	}
-	return n
+	d.PollNow()
 }
 
 // config is the device's config.json.
@@ -118,25 +71,4 @@ func (d *device) shown() vars {
 	}
 	d.Get("/v2/local/target-state").JSON(d.t, &answer)
 	return answer.State.Local.Config
-}
-
-// polled waits for another answered poll than those until now.
-func (d *device) polled() {
-	d.t.Helper()
-	before := d.polls()
-	harness.Until(d.t, soon, "another poll", func() error {
-		if n := d.polls(); n <= before {
-			return fmt.Errorf("%d polls", n)
-		}
-		return nil
-	})
-}
-
-func (d *device) polls() (n int) {
-	for _, r := range d.cloud.Calls(fakecloud.State) {
-		if slices.Contains([]int{200, 304}, r.Status) {
-			n++
-		}
-	}
-	return n
 }

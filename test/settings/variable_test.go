@@ -20,8 +20,8 @@ func TestVariablesOfTheCloud(t *testing.T) {
 	d.Start()
 	said := func(what string, times int) {
 		t.Helper()
-		d.hear("Applying configuration change "+what, times)
-		d.hear("Applied configuration change "+what, times)
+		d.Hear("Applying configuration change "+what, times)
+		d.Hear("Applied configuration change "+what, times)
 	}
 	const count = "SUPERVISOR_DELTA_RETRY_COUNT"
 	d.set(vars{"RESIN_" + count: "5", "BALENA_" + count: "7", count: "6", "BALENA_FOO": "1", "RESIN_UI_X": "1"})
@@ -43,14 +43,14 @@ func TestVariablesOfTheCloud(t *testing.T) {
 	const warning = `Warning: Ignoring invalid device configuration value for deltaRetryCount, value: "12.5". Falling back to default (30)`
 	d.set(vars{count: "12.5", "RESIN_SUPERVISOR_DELTA": "TRUE", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000"})
 	said(`{"SUPERVISOR_DELTA_RETRY_COUNT":"30","SUPERVISOR_HARDWARE_METRICS":"true"}`, 1)
-	d.hear(warning, 1)
+	d.Hear(warning, 1)
 	// Where the default is in effect anyway there is nothing to warn of.
 	d.set(vars{count: "12.6", "RESIN_SUPERVISOR_DELTA": "1", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000", "RESIN_SUPERVISOR_LOG_CONTROL": "maybe"})
-	d.polled()
+	d.PollNow()
 	d.Restart()
-	d.polled()
-	d.hear(warning, 1)
-	for _, text := range d.said() {
+	d.PollNow()
+	d.Hear(warning, 1)
+	for _, text := range d.Said() {
 		if text != warning && len(text) > 8 && text[:8] == "Warning:" {
 			t.Errorf("said %q", text)
 		}
@@ -106,7 +106,7 @@ func TestOverrideLock(t *testing.T) {
 	id := d.Containers()["web"].ID
 	d.set(nil, next)
 	harness.Until(t, soon, "the lock to be told of", func() error {
-		for _, text := range d.said() {
+		for _, text := range d.Said() {
 			if len(text) > 19 && text[:19] == "Updates are locked," {
 				return nil
 			}
@@ -134,8 +134,8 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(vars{"RESIN_SUPERVISOR_PERSISTENT_LOGGING": "1"}, app)
 	const scheduled = `Reboot has been scheduled to apply changes: {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`
-	d.hear(scheduled, 1)
-	d.hear(`Applied configuration change {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`, 1)
+	d.Hear(scheduled, 1)
+	d.Hear(`Applied configuration change {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`, 1)
 	if got := d.config()["persistentLogging"]; got != true {
 		t.Errorf("config.json says %#v", got)
 	}
@@ -160,9 +160,9 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	d.RunBy(harness.Rebooted(t))
 	d.Start()
 	d.WaitSettled(soon)
-	d.polled()
+	d.PollNow()
 	d.WaitSettled(soon)
-	if n := bus.Asked("Reboot"); n != asked || d.count(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
-		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.count(scheduled))
+	if n := bus.Asked("Reboot"); n != asked || d.SaidTimes(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
+		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.SaidTimes(scheduled))
 	}
 }

@@ -1,0 +1,65 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+// Said are the messages in the device's log streams to its cloud so far, over all its starts.
+func (s *Supervisor) Said() []string {
+	var texts []string
+	for _, l := range s.setup.Cloud.Logs() {
+		texts = append(texts, l.Message)
+	}
+	return texts
+}
+
+// SaidTimes counts a message in Said.
+func (s *Supervisor) SaidTimes(text string) (n int) {
+	for _, said := range s.Said() {
+		if said == text {
+			n++
+		}
+	}
+	return n
+}
+
+// Hear waits until the device said something so many times, and no more often.
+func (s *Supervisor) Hear(text string, times int) {
+	s.t.Helper()
+	Until(s.t, 30*time.Second, fmt.Sprintf("%q %d times", text, times), func() error {
+		if n := s.SaidTimes(text); n != times {
+			return fmt.Errorf("%d times", n)
+		}
+		return nil
+	})
+}
+
+// Polls counts the answered polls so far.
+func (s *Supervisor) Polls() (n int) {
+	for _, r := range s.setup.Cloud.Calls(fakecloud.State) {
+		if r.Status == http.StatusOK || r.Status == http.StatusNotModified {
+			n++
+		}
+	}
+	return n
+}
+
+// PollNow has the device ask its cloud and waits for the answer.
+func (s *Supervisor) PollNow() {
+	s.t.Helper()
+	before := s.Polls()
+	Until(s.t, 30*time.Second, "a poll", func() error {
+		if _, err := s.TryCall(Request{Method: http.MethodPost, Path: "/v1/update"}); err != nil {
+			return err
+		}
+		if s.Polls() <= before {
+			return errors.New("none")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,316 @@
+// Package local_test proves local mode on a device of a cloud: how it is entered and left, what stays
+// and what goes (spec/cloud.md 8.4, spec/device-api.md 2.30 and 2.31).
+package local_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const (
+	soon      = 30 * time.Second
+	localMode = "RESIN_SUPERVISOR_LOCAL_MODE"
+)
+
+type vars map[string]string
+
+// service is a service of an image; ids are derived from the image id.
+func service(name string, id int, image harness.Image) harness.Service {
+	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
+}
+
+// shop is the app that the cloud delivers, bench the one of local mode.
+func shop(image harness.Image) harness.App {
+	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
+		Services: []harness.Service{service("web", 1, image).Composed("volumes", []any{"data:/data"})}, Volumes: map[string]any{"data": map[string]any{}}}
+}
+
+func bench(image harness.Image) harness.App {
+	return harness.App{ID: 7, UUID: "7", Name: "bench", Commit: "cccc3", Release: 3,
+		Services: []harness.Service{service("lab", 5, image).Composed("volumes", []any{"work:/work"})}, Volumes: map[string]any{"work": map[string]any{}}}
+}
+
+func image(t *testing.T, name string) harness.Image {
+	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
+}
+
+// at gives the device a configuration and an app of its cloud and waits until both are applied.
+func at(s *harness.Supervisor, config vars, apps ...harness.App) {
+	s.Assign(harness.Target{Config: config, Apps: apps})
+	s.PollNow()
+}
+
+// inventory is everything the engine has, but for the network of the device API.
+func inventory(t *testing.T, e *harness.Engine) map[string]string {
+	t.Helper()
+	has := map[string]string{}
+	containers, err := e.Containers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range containers {
+		has["container "+c.ID] = c.Name
+	}
+	for _, n := range e.Networks(t) {
+		if n.Name != "supervisor0" {
+			has["network "+n.ID] = n.Name
+		}
+	}
+	for name := range e.Volumes(t) {
+		has["volume "+name] = ""
+	}
+	var images []struct {
+		Id       string
+		RepoTags []string
+	}
+	e.Must(t, http.MethodGet, "/images/json", nil, &images)
+	for _, i := range images {
+		has["image "+i.Id] = fmt.Sprint(i.RepoTags)
+	}
+	return has
+}
+
+// made is a container that somebody made by hand, stopped.
+func made(t *testing.T, e *harness.Engine, name, imageID string, body map[string]any) string {
+	t.Helper()
+	doc := map[string]any{"Image": imageID}
+	maps.Copy(doc, body)
+	var answer struct{ Id string }
+	e.Must(t, http.MethodPost, "/containers/create?name="+name, doc, &answer)
+	return answer.Id
+}
+
+// key is nil when the device API asks for a key or not, as said.
+func key(s *harness.Supervisor, needed bool) error {
+	answer, err := s.TryCall(harness.Request{Method: http.MethodGet, Path: "/v1/device", NoKey: true})
+	if err != nil {
+		return err
+	}
+	if (answer.Status == http.StatusUnauthorized) != needed {
+		return fmt.Errorf("without a key: %d", answer.Status)
+	}
+	return nil
+}
+
+// cloud.md 94: leaving local mode takes away exactly what was added, never the agent, never what was
+// there before. cloud.md 95: the local target outlives a restart, and the cloud's apps come back.
+// device-api.md 35: a key is needed again.
+func TestInAndOutOfLocalMode(t *testing.T) {
+	e := harness.SharedEngine(t)
+	web := image(t, "local/web:v1")
+	idle, agent := image(t, "local/idle:v1"), image(t, "local/agent:v1")
+	for _, v := range []string{"31_data", "mine", "agents"} {
+		e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": v}, nil)
+	}
+	stopped := made(t, e, "mine", e.ImageID(t, idle.Name), nil)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_CONTAINER_ID": "agent"}})
+	s.Start()
+	at(s, nil, shop(web))
+	s.WaitSettled(soon)
+	before, kept := inventory(t, e), s.Containers()["web"].ID
+
+	// In: the cloud's app goes, its volume and all images stay.
+	at(s, vars{localMode: "1"}, shop(web))
+	s.Expect(harness.Target{})
+	s.WaitSettled(soon)
+	harness.Until(t, soon, "the API without a key", func() error { return key(s, false) })
+	lab := image(t, "local/lab:v1")
+	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(lab)}})
+
+	// What people add, and the agent itself, which came after local mode began.
+	made(t, e, "agent", e.ImageID(t, agent.Name), map[string]any{"HostConfig": map[string]any{"Binds": []string{"agents:/data", "agents2:/more"}}})
+	made(t, e, "toy", e.ImageID(t, lab.Name), nil)
+	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "toys"}, nil)
+	e.Must(t, http.MethodPost, "/networks/create", map[string]any{"Name": "toynet"}, nil)
+	id := s.Containers()["lab"].ID
+	s.Restart()
+	s.WaitSettled(soon)
+	if s.Containers()["lab"].ID != id || key(s, false) != nil {
+		t.Error("the local app did not stay over a restart")
+	}
+	// The cloud's target is received meanwhile and has to wait.
+	next := shop(web).Released("bbbb2", 2)
+	at(s, vars{localMode: "1", "RESIN_SUPERVISOR_DELTA": "1"}, next)
+	s.Expect(harness.Target{Apps: []harness.App{bench(lab)}})
+	s.WaitSettled(soon)
+
+	// Out.
+	at(s, nil, next)
+	s.WaitSettled(soon)
+	harness.Until(t, soon, "the API with a key", func() error { return key(s, true) })
+	after := inventory(t, e)
+	if after["container "+stopped] == "" || s.Containers()["web"].ID == kept {
+		t.Error("the container made by hand is gone")
+	}
+	for what, name := range before {
+		_, there := after[what]
+		if replaced := name == "web_1001_1_aaaa1" || name == next.UUID+"_default"; !there && !replaced {
+			t.Errorf("%s (%s) was there before and is gone", what, name)
+		}
+	}
+	var added []string
+	for what, name := range after {
+		if _, was := before[what]; !was {
+			added = append(added, what[:7]+name)
+		}
+	}
+	slices.Sort(added)
+	agents := e.ImageID(t, agent.Name)
+	if agents == "" || after["image "+agents] == "" || after["volume agents2"] != "" {
+		t.Error("the image of the agent is gone")
+	}
+	if _, ok := after["volume agents2"]; !ok {
+		t.Error("a volume of the agent is gone")
+	}
+	for _, gone := range []string{"toynet", "toys", "toy", "7_work"} {
+		for what, name := range after {
+			if what == "volume "+gone || name == gone {
+				t.Errorf("%s is still there", gone)
+			}
+		}
+	}
+	if e.ImageID(t, lab.Name) != "" {
+		t.Error("the image of the local app is still there")
+	}
+	if want := []string{"contain" + "agent", "contain" + "web_1001_2_bbbb2"}; !slices.Equal(slices.DeleteFunc(added, func(a string) bool {
+		return a == "volume " || a == "network"+next.UUID+"_default"
+	}), want) {
+		t.Errorf("added in all: %q", added)
+	}
+	if got := s.ReadFile("documents/target.json"); !json.Valid([]byte(got)) || slices.Contains(sources(t, got), "local") {
+		t.Errorf("the local target is still stored: %s", got)
+	}
+}
+
+func sources(t *testing.T, document string) []string {
+	t.Helper()
+	var doc struct {
+		Data struct{ Sources map[string]any }
+	}
+	if err := json.Unmarshal([]byte(document), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Collect(maps.Keys(doc.Data.Sources))
+}
+
+// Power goes while local mode is left: the next start goes on with it (spec/cloud.md 8.4).
+func TestLeavingIsResumed(t *testing.T) {
+	e := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, e)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Socket: proxy.Socket, Cloud: &fakecloud.Cloud{}})
+	s.Start()
+	at(s, vars{localMode: "1"})
+	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
+	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(image(t, "local/lab:v1"))}})
+	s.Assign(harness.Target{})
+	s.Kill()
+	// Left as it is when the configuration was stored and the process killed before it acted.
+	document := map[string]any{}
+	if err := json.Unmarshal([]byte(s.ReadFile("documents/target.json")), &document); err != nil {
+		t.Fatal(err)
+	}
+	document["data"].(map[string]any)["config"] = map[string]any{}
+	s.WriteJSON("documents/target.json", document)
+	s.Cloud().Down()
+	s.Start()
+	s.Expect(harness.Target{})
+	s.WaitListed()
+	harness.Until(t, soon, "the local app gone", func() error {
+		if _, there := e.Volumes(t)["7_work"]; there {
+			return errors.New("its volume is there")
+		}
+		return s.Matches()
+	})
+	if err := key(s, true); err != nil {
+		t.Error(err)
+	}
+}
+
+// cloud.md 94: without a note of what was there nothing is taken away but what no target names.
+func TestNoNoteNoCleaning(t *testing.T) {
+	e := harness.SharedEngine(t)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: &fakecloud.Cloud{}})
+	s.Start()
+	at(s, vars{localMode: "1"})
+	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
+	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "toys"}, nil)
+	made(t, e, "toy", e.ImageID(t, image(t, "local/toy:v1").Name), nil)
+	s.Stop()
+	s.WriteFile("documents/local-mode.json", "{")
+	s.Assign(harness.Target{})
+	s.Start()
+	s.PollNow()
+	harness.Until(t, soon, "the end of local mode", func() error { return key(s, true) })
+	if _, err := e.Container("toy"); err != nil {
+		t.Errorf("%v", err)
+	}
+	if _, there := e.Volumes(t)["toys"]; !there {
+		t.Error("the volume is gone")
+	}
+}
+
+// device-api.md 141, spec/cloud.md 8.4: clients read the target, change it, and send it back. Posted
+// without SUPERVISOR_LOCAL_MODE it ends local mode on a device of a cloud. The report has no apps
+// meanwhile (cloud.md 60).
+func TestTargetMakesTheRoundTrip(t *testing.T) {
+	e := harness.SharedEngine(t)
+	cloud := &fakecloud.Cloud{}
+	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: cloud})
+	s.Start()
+	at(s, vars{localMode: "true", "RESIN_SUPERVISOR_DELTA": "1", "RESIN_HOST_CONFIG_gpu_mem": "32"})
+	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
+	body := map[string]any{"local": map[string]any{"config": vars{"SUPERVISOR_LOCAL_MODE": "true", "HOST_CONFIG_gpu_mem": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5"}}}
+	maps.Copy(body["local"].(map[string]any), map[string]any{"apps": harness.Target{Apps: []harness.App{bench(image(t, "local/lab:v1"))}}.V2()["local"].(map[string]any)["apps"]})
+	if a := s.Post("/v2/local/target-state", body); a.Status != http.StatusOK {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	s.Expect(harness.Target{Apps: []harness.App{bench(image(t, "local/lab:v1"))}})
+	s.WaitSettled(soon)
+	for range 2 {
+		before := s.IDs()
+		var read struct{ State map[string]any }
+		s.Get("/v2/local/target-state").JSON(t, &read)
+		local := read.State["local"].(map[string]any)
+		config := local["config"].(map[string]any)
+		for name, want := range map[string]string{"SUPERVISOR_LOCAL_MODE": "true", "HOST_CONFIG_gpu_mem": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5",
+			"SUPERVISOR_DELTA": "false", "SUPERVISOR_POLL_INTERVAL": "900000", "HOST_DISCOVERABILITY": "true"} {
+			if config[name] != want {
+				t.Errorf("%s is shown as %v, want %s", name, config[name], want)
+			}
+		}
+		if name := s.Cloud().Device(t, s.UUID).UUID[:7]; local["name"] != "bench" && local["name"] != "device-"+name {
+			t.Errorf("name is %v", local["name"])
+		}
+		if a := s.Post("/v2/local/target-state", read.State); a.Status != http.StatusOK {
+			t.Fatalf("posted back: %d %s", a.Status, a.Body)
+		}
+		s.WaitSettled(soon)
+		if !maps.Equal(s.IDs(), before) {
+			t.Error("a container changed")
+		}
+	}
+	for _, r := range cloud.Calls(fakecloud.Report) {
+		device, _ := r.JSON(t)[s.UUID].(map[string]any)
+		apps, _ := device["apps"].(map[string]any)
+		if _, named := apps["7"]; named {
+			t.Errorf("the local app was reported: %s", r.Body)
+		}
+	}
+	s.Apply(harness.Target{})
+	harness.Until(t, soon, "the end of local mode", func() error { return key(s, true) })
+	if a := s.Post("/v2/local/target-state", harness.Target{}.V2()); a.Status != http.StatusBadRequest ||
+		a.Body != `{"status":"failed","message":"Target state can only set when device is in local mode"}` {
+		t.Errorf("outside local mode: %d %s", a.Status, a.Body)
+	}
+}
