@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -390,14 +391,16 @@ func (d *device) composeFacts() compose.Facts {
 
 func (d *device) contractFacts() target.ContractFacts {
 	kernel, release := hostos.Kernel()
-	return target.ContractFacts{
+	facts := target.ContractFacts{
 		{Type: "sw.supervisor", Version: version.String()},
 		{Type: "sw.application", Slug: "balena-supervisor", Version: version.String()},
 		{Type: "hw.device-type", Slug: d.board.Slug},
 		{Type: "arch.sw", Slug: d.board.Arch},
 		{Type: "sw.os", Slug: d.release["ID"], Version: d.release["VERSION"]},
 		{Type: "sw.kernel", Slug: kernel, Version: release},
+		{Type: "sw.l4t", Version: hostos.L4T(release)},
 	}
+	return slices.DeleteFunc(facts, func(f target.Fact) bool { return f.Slug == "" && f.Version == "" })
 }
 
 // registryAuth is what the engine shows to a registry (spec/engine.md 1.4).

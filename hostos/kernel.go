@@ -15,3 +15,21 @@ func Kernel() (name, release string) {
 	}
 	return strings.ToLower(unix.ByteSliceToString(u.Sysname[:])), unix.ByteSliceToString(u.Release[:])
 }
+
+// L4T is the version of NVIDIA's Linux for Tegra in a kernel release such as 4.9.140-l4t-r32.3.1, with
+// three parts, empty for another kernel (spec/cloud.md 3.8).
+func L4T(release string) string {
+	_, text, found := strings.Cut(release, "-l4t-r")
+	if !found {
+		return ""
+	}
+	end := strings.IndexFunc(text, func(c rune) bool { return c != '.' && (c < '0' || c > '9') })
+	if end >= 0 {
+		text = text[:end]
+	}
+	parts := strings.Split(strings.Trim(text, "."), ".")
+	if len(parts) < 2 {
+		return ""
+	}
+	return strings.Join(append(parts[:min(len(parts), 3)], "0")[:3], ".")
+}
