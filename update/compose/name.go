@@ -53,7 +53,8 @@ func ParseNetworkName(name string, labels map[string]string) (appID int, appUUID
 	if id, digits := parseID(owner); digits && !hasLabel {
 		return id, "", network, true
 	}
-	if owner == "" || strings.Trim(owner, "0123456789abcdefABCDEF") != "" {
+	// Apps of single-container times have a word for a uuid, user-app: the label says that it is one.
+	if owner == "" || !hasLabel && strings.Trim(owner, "0123456789abcdefABCDEF") != "" {
 		return 0, "", "", false
 	}
 	return labelled, owner, network, true

@@ -53,6 +53,7 @@ func TestNetworkNames(t *testing.T) {
 	f("31_default", "31", 31, "31", "default", true)
 	f("supervisor0", "", 0, "", "", false)
 	f("shop_default", "", 0, "", "", false)
+	f("user-app_default", "31", 31, "user-app", "default", true)
 	f("_default", "31", 0, "", "", false)
 	f("31_", "", 0, "", "", false)
 }
