@@ -4,6 +4,7 @@ package api
 
 // DeviceState is the answer of GET /v1/device (spec/device-api.md 2.11).
 type DeviceState struct {
+	_                 incomparable
 	APIPort           int     `json:"api_port"`
 	IPAddress         string  `json:"ip_address,omitempty"`  // space-separated
 	MACAddress        string  `json:"mac_address,omitempty"` // space-separated
@@ -28,6 +29,7 @@ type AppSummary struct {
 
 // ServiceSummary is one service of the target release.
 type ServiceSummary struct {
+	_                incomparable
 	Status           string `json:"status"`
 	Image            string `json:"image"`
 	DownloadProgress *int   `json:"downloadProgress"` // percent, null when nothing is downloaded
@@ -64,6 +66,7 @@ type StateStatus struct {
 
 // StatusContainer is one container of the app that StateStatus shows.
 type StatusContainer struct {
+	_           incomparable
 	Status      string `json:"status"`
 	ServiceName string `json:"serviceName"`
 	AppID       int    `json:"appId"`
@@ -76,6 +79,7 @@ type StatusContainer struct {
 
 // StatusImage is one image of the app that StateStatus shows.
 type StatusImage struct {
+	_                incomparable
 	Name             string `json:"name"`
 	AppID            int    `json:"appId"`
 	ServiceName      string `json:"serviceName"`

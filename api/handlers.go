@@ -13,6 +13,7 @@ import (
 
 // handlers is what the handlers of the table share.
 type handlers struct {
+	_       incomparable
 	apps    Apps
 	keys    Keys
 	known   Device

@@ -27,6 +27,7 @@ type Overview struct {
 
 // OverviewDevice is the device itself; text is empty while unknown.
 type OverviewDevice struct {
+	_                 incomparable
 	Name              string `json:"name"`
 	DeviceType        string `json:"deviceType"`
 	Arch              string `json:"arch"`
@@ -72,6 +73,7 @@ type OverviewService struct {
 
 // OverviewContainer is one container.
 type OverviewContainer struct {
+	_           incomparable
 	ID          string    `json:"id"`
 	ServiceName string    `json:"serviceName"`
 	Image       string    `json:"image,omitempty"`
