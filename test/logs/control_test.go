@@ -139,7 +139,10 @@ func TestLocalLogs(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
 	s.Start()
 	s.Apply(target)
+	earlier := listen(t, s)
 	print(t, s, "web", "n=1&text=before")
+	earlier.hears(t, `{"serviceName":"web","message":"before 0","timestamp":`)
+	earlier.stop()
 	first, second := listen(t, s), listen(t, s)
 	for _, l := range []*listener{first, second} {
 		if line, n := l.hears(t, "{"); n != 0 || line != `{"message":"Streaming logs","isSystem":true}` {
@@ -151,6 +154,7 @@ func TestLocalLogs(t *testing.T) {
 	}
 	print(t, s, "web", "n=2&text=said")
 	print(t, s, "web", "n=1&text=cried&err=1")
+	print(t, s, "web", "n=1&text=long&size=15000")
 	print(t, s, "db", "n=1&text=kept")
 	for _, l := range []*listener{first, second} {
 		l.hears(t, `{"serviceName":"web","message":"said 1","timestamp":`)
@@ -158,6 +162,9 @@ func TestLocalLogs(t *testing.T) {
 		line, _ := l.hears(t, `{"serviceName":"web","message":"cried 0","timestamp":`)
 		if !strings.HasSuffix(line, `,"serviceId":11,"isStdErr":true}`) {
 			t.Errorf("%s", line)
+		}
+		if long, _ := l.hears(t, `{"serviceName":"web","message":"long 0xxx`); len(long) < 15000 {
+			t.Errorf("the long line has %d bytes", len(long))
 		}
 		for _, line := range l.lines {
 			if strings.Contains(line, "before") {

@@ -14,15 +14,20 @@ const (
 	cutMark    = "[...]"
 )
 
-// appendLine encodes a line as one JSON object, with the name of its service if named, and ends it.
-func appendLine(b []byte, l *view.LogLine, named bool) []byte {
+// appendLine encodes a line as one JSON object and ends it. For local listeners it has the name of its
+// service and may be of any length (spec/cloud.md 5.7).
+func appendLine(b []byte, l *view.LogLine, local bool) []byte {
 	b = append(b, '{')
-	if named && l.ServiceName != "" {
+	if local && l.ServiceName != "" {
 		b = append(b, `"serviceName":`...)
 		b = append(appendString(b, l.ServiceName), ',')
 	}
+	message := l.Message
+	if !local {
+		message = bounded(message)
+	}
 	b = append(b, `"message":`...)
-	b = appendString(b, bounded(l.Message))
+	b = appendString(b, message)
 	if l.IsSystem {
 		b = append(b, `,"isSystem":true`...)
 	}

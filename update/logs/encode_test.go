@@ -19,6 +19,8 @@ func TestEncodeLine(t *testing.T) {
 	f(`{"message":"hi","timestamp":5,"serviceId":31}`, view.LogLine{Message: "hi", Timestamp: 5, ServiceID: 31, ServiceName: "web"}, false)
 	f(`{"serviceName":"web","message":"hi","timestamp":5,"serviceId":31,"isStdErr":true}`,
 		view.LogLine{Message: "hi", Timestamp: 5, ServiceID: 31, ServiceName: "web", IsStdErr: true}, true)
+	long := strings.Repeat("x", 20000)
+	f(`{"message":"`+long+`","timestamp":5,"serviceId":31}`, view.LogLine{Message: long, Timestamp: 5, ServiceID: 31}, true)
 	f(`{"message":"hi","isSystem":true,"timestamp":5,"isStdErr":true}`, view.LogLine{Message: "hi", Timestamp: 5, IsSystem: true, IsStdErr: true}, true)
 }
 

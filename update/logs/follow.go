@@ -39,6 +39,7 @@ type track struct {
 
 	opened time.Time // when the present stream was opened
 
+	local   bool // read for listeners
 	reading bool
 	changed chan struct{}      // holds a token: src is another one
 	cancel  context.CancelFunc // ends its reader
@@ -143,7 +144,7 @@ func (f *follower) sync() {
 func (f *follower) see(src view.LogSource) {
 	t := f.tracks[src.ID]
 	if t == nil {
-		t = &track{changed: make(chan struct{}, 1)}
+		t = &track{changed: make(chan struct{}, 1), local: f.mode == ToListeners}
 		f.tracks[src.ID] = t
 	}
 	if t.src == src {
@@ -249,7 +250,7 @@ func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Out
 	if o.Stderr {
 		k = 1
 	}
-	if !o.At.IsZero() && !t.next(k, o.At.UnixNano()) || o.Rest || ctx.Err() != nil {
+	if !o.At.IsZero() && !t.next(k, o.At.UnixNano()) || o.Rest && !t.local || ctx.Err() != nil {
 		return
 	}
 	if !o.Stderr && (src.Level == "err" || src.Level == "error") {
