@@ -99,6 +99,9 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Changed != nil {
+		b.cell.told = o.Changed
+	}
 	say, sources := voiceOf(o.Say), &attacher{attach: o.Attach}
 	m := &Manager{engine: o.Engine, power: o.Power, cell: b.cell, targets: t, log: o.Log, rest: newRest()}
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
