@@ -17,7 +17,7 @@ func (d *device) configured(pipe *logs.Pipe) func(settings.Settings) {
 	return func(s settings.Settings) {
 		pipe.SetMode(d.logMode(s.LocalMode, s.LogControl))
 		if d.cloud != nil {
-			d.cloud.Enable(s.ConnectivityCheck)
+			d.cloud.Configure(s.ConnectivityCheck)
 		}
 		if s.Discoverability != discoverable {
 			discoverable = s.Discoverability

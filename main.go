@@ -244,7 +244,7 @@ func daemon(e environment) error {
 	defer stop()
 	d.network = hostos.WatchNetwork(ctx, e.macs, log)
 	d.cloud = d.heartbeat(ctx)
-	d.cloud.Enable(manager.Settings().ConnectivityCheck)
+	d.cloud.Configure(manager.Settings().ConnectivityCheck)
 	if err := config.Watch(ctx, d.becomes(stop), log); err != nil {
 		log.Warn().Err(err).Msg("changes of config.json by others are not seen")
 	}

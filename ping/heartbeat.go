@@ -29,6 +29,7 @@ type Heartbeat struct {
 	options Options
 	mu      sync.Mutex
 	state   state
+	off     bool          // as the configuration says
 	wake    chan struct{} // holds a token after the state was changed by anything but a try
 }
 
@@ -62,6 +63,18 @@ func (h *Heartbeat) Enable(on bool) {
 		}
 		return disable
 	})
+}
+
+// Configure turns the check on or off when the configuration says another thing than before: what
+// Enable did meanwhile stays as it is until then.
+func (h *Heartbeat) Configure(on bool) {
+	h.mu.Lock()
+	differs := h.off == on
+	h.off = !on
+	h.mu.Unlock()
+	if differs {
+		h.Enable(on)
+	}
 }
 
 // Connected reports whether the device counts as connected: the VPN is up, the check is disabled,

@@ -162,6 +162,31 @@ func TestHeartbeatEnable(t *testing.T) {
 	}
 }
 
+// spec/device-api.md 2.9: the last writer wins, and the configuration writes only when it changes.
+func TestHeartbeatConfigure(t *testing.T) {
+	s := script()
+	h, told := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})
+	next10s(t, s.tries)
+	s.answers <- errRefused
+	next10s(t, told)
+	h.Enable(false)
+	next10s(t, told)
+	h.Configure(true) // as before
+	s.quiet(t)
+	h.Configure(false)
+	h.Enable(true)
+	next10s(t, s.tries)
+	s.answers <- errRefused
+	h.Configure(false) // as before
+	next10s(t, s.tries)
+	h.Configure(true)
+	h.Configure(false)
+	s.quiet(t)
+	if !h.Connected() {
+		t.Fatal("off, and not connected")
+	}
+}
+
 func TestHeartbeatFollowsTheVPN(t *testing.T) {
 	dir := t.TempDir()
 	active := filepath.Join(dir, "active")

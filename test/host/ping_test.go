@@ -116,7 +116,7 @@ func (w *watched) tried(what string) {
 }
 
 // Issue 5: the check of the way to the cloud, with the link cut and restored. spec/cloud.md 9.2 and
-// 10: 98; spec/device-api.md 2.9 and 4: 6, 147.
+// 10: 98; spec/device-api.md 2.3, 2.9 and 4: 6, 147. The variable that is the same switch: test/poll.
 func TestConnectivity(t *testing.T) {
 	o := newOutside(t)
 	k := &knocks{Listener: o.listen(farAddr + ":9000")}
@@ -176,6 +176,10 @@ func TestConnectivity(t *testing.T) {
 		t.Errorf("told connected %d times", told(true))
 	}
 
+	if status := h.Call(harness.Request{Method: http.MethodDelete, Path: "/v1/tcp-ping", NoKey: true}).Status; status != 401 {
+		t.Errorf("without a key: %d", status)
+	}
+
 	// The VPN, with the link cut: no try is made, and the device counts as connected.
 	active := h.Path("root/run/openvpn/vpn_status/active")
 	h.WriteFile("root/run/openvpn/vpn_status/active", "")
@@ -191,7 +195,10 @@ func TestConnectivity(t *testing.T) {
 	w.becomes("the check to be off", true)
 	blinks(false)
 	w.mend()
+	h.Post("/v1/blink", nil).Want(t, 200, "OK")
+	blinks(true)
 	w.quiet("while the check is off")
+	blinks(false) // 15 s have passed
 	h.Post("/v1/tcp-ping", nil).Want(t, 204, "")
 	w.tried("the check to be on")
 }
