@@ -1,9 +1,11 @@
 package poll_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -63,7 +65,12 @@ func TestHealthOfTheWay(t *testing.T) {
 	target.Config["RESIN_SUPERVISOR_CONNECTIVITY_CHECK"] = "false"
 	s.Assign(target)
 	update(t, s, "", 204)
-	s.WaitSettled(soon)
+	harness.Until(t, soon, "the variable to be known", func() error {
+		if stored := s.Get("/v2/local/target-state").Body; !strings.Contains(stored, `"SUPERVISOR_CONNECTIVITY_CHECK":"false"`) {
+			return errors.New(stored)
+		}
+		return nil
+	})
 	cloud.Down()
 	s.Restart()
 	health(t, s, 200, "OK")
