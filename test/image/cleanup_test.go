@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
 )
 
 // nameless puts an image without tag and digest on the engine, as a build leaves it behind, and
@@ -38,9 +39,7 @@ func TestCleanUp(t *testing.T) {
 	present(t, engine, dangling)
 	stays := []string{own.Name, digestOnly.Name, "clean/dangling:v1", used}
 
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine,
-		Config: map[string]any{"apiEndpoint": "http://127.0.0.1:9", "deviceApiKey": "devicekey"},
-		Env:    map[string]string{"SUPERVISOR_IMAGE": own.Name}})
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_IMAGE": own.Name}})
 	begin(t, s, shop(1, service("web", 1, registry.Push(t, harness.ServerImage("clean/web:v1")))))
 	s.WaitSettled(soon)
 	awaitGone(t, engine, dangling, former.Name, older.Name)

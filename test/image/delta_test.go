@@ -44,8 +44,8 @@ func newShipment(t *testing.T) *shipment {
 	d.proxy.Rewrite("GET /version", asBalenaEngine)
 	origin := d.cloud.Start(t)
 	d.guarded = d.open.Guarded(t, origin+fakecloud.TokenPath, issuer.Name, issuer.Certificates)
-	d.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: d.proxy.Socket,
-		Config: map[string]any{"apiEndpoint": origin, "deltaEndpoint": origin + "/", "deviceApiKey": "devicekey"}})
+	d.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: d.proxy.Socket, Cloud: d.cloud,
+		Config: map[string]any{"deltaEndpoint": origin + "/"}})
 	return d
 }
 
@@ -118,7 +118,7 @@ func TestDeltas(t *testing.T) {
 	// the realm of the registry.
 	d.expect(0, 0, 1, "v1")
 	first := d.proxy.Pulls()[0]
-	if first.Auth.Username != "d_"+d.UUID || first.Auth.Password != "devicekey" || first.Auth.ServerAddress != d.guarded.Addr {
+	if first.Auth.Username != "d_"+d.UUID || first.Auth.Password != harness.DeviceKey || first.Auth.ServerAddress != d.guarded.Addr {
 		t.Errorf("credentials of the first pull: %+v", first.Auth)
 	}
 	if len(d.cloud.Asked(fakecloud.DeltaPath)) != 0 {
@@ -143,7 +143,7 @@ func TestDeltas(t *testing.T) {
 			t.Errorf("delta requests: %+v", asked)
 		}
 		token := d.cloud.Asked(fakecloud.TokenPath)[tokens]
-		if token.User != "d_"+d.UUID || token.Password != "devicekey" || token.Query.Get("service") != d.guarded.Addr ||
+		if token.User != "d_"+d.UUID || token.Password != harness.DeviceKey || token.Query.Get("service") != d.guarded.Addr ||
 			!slices.Equal(token.Query["scope"], []string{"repository:delta/web:pull", "repository:delta/web:pull"}) {
 			t.Errorf("token request: %+v", token)
 		}
@@ -245,17 +245,17 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 		{"as text", func(_, text string) map[string]string { return map[string]string{"BALENA_ROOT_CA": text} }, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			cloud := &fakecloud.Cloud{}
-			origin, certificate := cloud.StartTLS(t)
+			home, deltas := &fakecloud.Cloud{}, &fakecloud.Cloud{}
+			home.Start(t)
+			origin, certificate := deltas.StartTLS(t)
 			file := filepath.Join(t.TempDir(), "ca.pem")
 			if err := os.WriteFile(file, certificate, 0o644); err != nil {
 				t.Fatal(err)
 			}
 			proxy := harness.NewProxy(t, engine)
 			proxy.Rewrite("GET /version", asBalenaEngine)
-			s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket,
-				Config: map[string]any{"apiEndpoint": origin, "deltaEndpoint": origin, "deviceApiKey": "devicekey"},
-				Env:    row.env(file, string(bytes.TrimSpace(certificate)))})
+			s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket, Cloud: home,
+				Config: map[string]any{"deltaEndpoint": origin}, Env: row.env(file, string(bytes.TrimSpace(certificate)))})
 			fresh := func(tag string) harness.Image { // no engine has it
 				return registry.PushDigest(t, harness.ServerImage("trust/web:"+tag).WithBlob(1000))
 			}
@@ -267,14 +267,14 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 			retarget(t, s, second)
 			if row.trusted {
 				s.WaitSettled(soon)
-				if len(cloud.Asked(fakecloud.DeltaPath)) != 1 || version(t, s, "web") != "v2" {
-					t.Errorf("delta requests: %+v", cloud.Asked(fakecloud.DeltaPath))
+				if len(deltas.Asked(fakecloud.DeltaPath)) != 1 || version(t, s, "web") != "v2" {
+					t.Errorf("delta requests: %+v", deltas.Asked(fakecloud.DeltaPath))
 				}
 				return
 			}
 			harness.Until(t, soon, "the failure", func() error { return failing(s) })
-			if len(cloud.Asked(fakecloud.TokenPath)) != 0 {
-				t.Error("a server that is not trusted was given the device's key")
+			if len(deltas.Asked(fakecloud.DeltaPath)) != 0 {
+				t.Error("a server that is not trusted was given a token")
 			}
 			harness.Until(t, soon, "the reason", func() error {
 				if !strings.Contains(s.Log(), "x509: certificate signed by unknown authority") {

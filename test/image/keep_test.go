@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
 )
 
 // engine.md 2: every pull names a tag or digest, and carries the device's name and key only to a
@@ -30,11 +31,11 @@ func TestWhoIsToldTheDevicesKey(t *testing.T) {
 				engine.RemoveImage(t, strings.Split(i.Name, "@")[0])
 			}
 			proxy := harness.NewProxy(t, engine)
-			config := map[string]any{}
+			setup := harness.Setup{Engine: engine, Socket: proxy.Socket}
 			if managed {
-				config = map[string]any{"apiEndpoint": "http://127.0.0.1:9", "deviceApiKey": "devicekey"}
+				setup.Cloud = &fakecloud.Cloud{}
 			}
-			s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket, Config: config})
+			s := harness.NewSupervisor(t, setup)
 			begin(t, s, target)
 			harness.Until(t, soon, "three pulls", func() error {
 				if n := len(proxy.Pulls()); n < 3 {
@@ -50,7 +51,7 @@ func TestWhoIsToldTheDevicesKey(t *testing.T) {
 				if want := managed && from != "nowhere/at-all"; p.HasAuth != want {
 					t.Errorf("pull of %s carries credentials: %v, want %v", from, p.HasAuth, want)
 				}
-				if p.HasAuth && (p.Auth.Username != "d_"+s.UUID || p.Auth.Password != "devicekey" || p.Auth.ServerAddress != registry.Addr) {
+				if p.HasAuth && (p.Auth.Username != "d_"+s.UUID || p.Auth.Password != harness.DeviceKey || p.Auth.ServerAddress != registry.Addr) {
 					t.Errorf("credentials for %s: %+v", from, p.Auth)
 				}
 			}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,30 +42,24 @@ func proxied(t *testing.T) (*harness.Supervisor, *harness.Proxy) {
 	return s, proxy
 }
 
-// begin gives a stopped device of a cloud its first target and starts it.
+// begin starts a device with its first target: from its cloud, or from a file where it has none.
 func begin(t *testing.T, s *harness.Supervisor, target harness.Target) {
 	t.Helper()
-	s.WriteJSON("data/apps.json", target.V3())
-	s.Expect(target)
+	if s.Cloud() != nil {
+		s.Assign(target)
+	} else {
+		s.WriteJSON("data/apps.json", target.V3())
+		s.Expect(target)
+	}
 	s.Start()
 	s.WaitListed()
 }
 
-// retarget gives a device of a cloud another target, as if it had never had one: what it knows of
-// images and releases stays.
+// retarget gives a device of a cloud another target, and waits until it has it.
 func retarget(t *testing.T, s *harness.Supervisor, target harness.Target) {
 	t.Helper()
-	s.Stop()
-	stored, err := filepath.Glob(s.Path("documents", "target*"))
-	if err != nil || len(stored) == 0 {
-		t.Fatalf("stored target: %v, %q", err, stored)
-	}
-	for _, path := range stored {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	begin(t, s, target)
+	s.Assign(target)
+	s.PollNow()
 }
 
 // version is what the service's container serves.
