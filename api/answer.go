@@ -65,7 +65,7 @@ func (a Answer) write(ctx *fasthttp.RequestCtx) {
 		ctx.Response.SetBodyRaw(b)
 	case metrics:
 		b.write(&ctx.Response)
-	case stream:
+	case *stream:
 		b.write(ctx)
 	}
 }

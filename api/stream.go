@@ -22,13 +22,13 @@ type stream struct {
 	patience time.Duration
 }
 
-func (s stream) contentType() string { return s.kind }
+func (s *stream) contentType() string { return s.kind }
 
 // stream is an endless answer; when there are too many, from is closed and the caller told.
 func (h *handlers) stream(kind string, from io.ReadCloser) Answer {
 	select {
 	case h.streams <- struct{}{}:
-		return Answer{fasthttp.StatusOK, stream{kind, from, h.life, h.streams, h.patience}}
+		return Answer{fasthttp.StatusOK, &stream{kind, from, h.life, h.streams, h.patience}}
 	default:
 		_ = from.Close()
 		return fail(fasthttp.StatusServiceUnavailable, textBusy)
@@ -37,7 +37,7 @@ func (h *handlers) stream(kind string, from io.ReadCloser) Answer {
 
 // write lets the source be sent as it comes, and closes it when the client goes. The connection ends
 // with the answer, so that whatever the client sends meanwhile can be dropped.
-func (s stream) write(ctx *fasthttp.RequestCtx) {
+func (s *stream) write(ctx *fasthttp.RequestCtx) {
 	watched := &watched{ReadCloser: s.from, free: s.free}
 	watched.stop = context.AfterFunc(s.life, watched.end)
 	if held, ok := ctx.Conn().(*conn); ok {

@@ -24,11 +24,6 @@ type JournalQuery struct {
 // be taken for another option.
 func (q JournalQuery) arguments() []string {
 	args := []string{"journalctl", "--no-pager", "--quiet"}
-	add := func(option, value string) {
-		if value != "" {
-			args = append(args, option+"="+value)
-		}
-	}
 	if q.All {
 		args = append(args, "--all")
 	}
@@ -36,13 +31,15 @@ func (q JournalQuery) arguments() []string {
 		args = append(args, "--follow")
 	}
 	if q.Count > 0 {
-		add("--lines", strconv.Itoa(q.Count))
+		args = append(args, "--lines="+strconv.Itoa(q.Count))
 	}
-	add("--unit", q.Unit)
-	add("--identifier", q.Identifier)
-	add("--output", q.Format)
-	add("--since", q.Since)
-	add("--until", q.Until)
+	for _, option := range [...][2]string{
+		{"--unit=", q.Unit}, {"--identifier=", q.Identifier}, {"--output=", q.Format}, {"--since=", q.Since}, {"--until=", q.Until},
+	} {
+		if option[1] != "" {
+			args = append(args, option[0]+option[1])
+		}
+	}
 	return args
 }
 
@@ -60,7 +57,7 @@ func ReadJournal(root string, q JournalQuery) (io.ReadCloser, error) {
 		_ = out.Close()
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
-	return &journal{File: out, proc: proc}, nil
+	return &journal{out: out, proc: proc}, nil
 }
 
 // startIn starts the first of the programs that exists below root, as seen from there.
@@ -88,10 +85,12 @@ func startIn(root string, programs, args []string, output *os.File) (*os.Process
 
 // journal is the output of a running journalctl.
 type journal struct {
-	*os.File
+	out  *os.File
 	proc *os.Process
 	once sync.Once
 }
+
+func (j *journal) Read(p []byte) (int, error) { return j.out.Read(p) }
 
 // Close ends the program and waits for its end.
 func (j *journal) Close() error {
@@ -99,5 +98,5 @@ func (j *journal) Close() error {
 		_ = j.proc.Kill() // it may have ended by itself
 		_, _ = j.proc.Wait()
 	})
-	return j.File.Close()
+	return j.out.Close()
 }

@@ -7,35 +7,35 @@ import (
 	"io"
 )
 
-// The kinds of messages we send and look at.
+// The kinds of messages we look at.
 const (
-	kindCall  = 1
 	kindReply = 2
 	kindError = 3
 )
 
-// The fields of a message's head that we write and look at.
+// The fields of a message's head that we look at.
 const (
-	fieldPath      = 1
-	fieldInterface = 2
-	fieldMember    = 3
 	fieldErrorName = 4
 	fieldReply     = 5
-	fieldTo        = 6
 	fieldSignature = 8
 )
 
 // maxMessage bounds a message that is read, in bytes; answers to what we ask are far below it.
 const maxMessage = 1 << 20
 
-var errMalformed = errors.New("malformed message")
+var (
+	errMalformed = errors.New("malformed message")
+	errArgument  = errors.New("an argument is neither a text nor a bool")
+)
 
 // writer appends values of a message, which starts at an even boundary of 8 bytes.
 type writer []byte
 
+func (w *writer) add(s string) { *w = append(*w, s...) }
+
 func (w *writer) align(to int) {
 	for len(*w)%to != 0 {
-		*w = append(*w, 0)
+		w.add("\x00")
 	}
 }
 
@@ -46,22 +46,15 @@ func (w *writer) uint32(n uint32) {
 
 func (w *writer) string(s string) {
 	w.uint32(uint32(len(s)))
-	*w = append(append(*w, s...), 0)
+	w.add(s)
+	w.add("\x00")
 }
 
-func (w *writer) signature(s string) { *w = append(append(append(*w, byte(len(s))), s...), 0) }
-
-// field appends one field of the head.
-func (w *writer) field(code byte, signature, value string) {
-	if value == "" {
-		return
-	}
-	w.align(8)
-	*w = append(*w, code)
-	w.signature(signature)
-	if signature == "g" {
-		w.signature(value)
-	} else {
+// field appends one field of the head, unless its value is empty; kind is its code with its type.
+func (w *writer) field(kind, value string) {
+	if value != "" {
+		w.align(8)
+		w.add(kind)
 		w.string(value)
 	}
 }
@@ -83,19 +76,25 @@ func encode(serial uint32, c Call) ([]byte, error) {
 			}
 			body.uint32(n)
 		default:
-			return nil, fmt.Errorf("an argument of type %T cannot be sent", arg)
+			return nil, errArgument
 		}
 	}
-	m := writer{'l', kindCall, 0, 1}
+	m := writer("l\x01\x00\x01")
 	m.uint32(uint32(len(body)))
 	m.uint32(serial)
 	m.uint32(0) // length of the fields, below
 	start := len(m)
-	m.field(fieldPath, "o", c.Path)
-	m.field(fieldInterface, "s", c.Interface)
-	m.field(fieldMember, "s", c.Method)
-	m.field(fieldTo, "s", c.Service)
-	m.field(fieldSignature, "g", signature)
+	m.field("\x01\x01o\x00", c.Path)
+	m.field("\x02\x01s\x00", c.Interface)
+	m.field("\x03\x01s\x00", c.Method)
+	m.field("\x06\x01s\x00", c.Service)
+	if signature != "" {
+		m.align(8)
+		m.add("\x08\x01g\x00")
+		m = append(m, byte(len(signature)))
+		m.add(signature)
+		m.add("\x00")
+	}
 	binary.LittleEndian.PutUint32(m[start-4:], uint32(len(m)-start))
 	m.align(8)
 	return append(m, body...), nil
