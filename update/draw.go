@@ -144,7 +144,7 @@ func (d *drawing) containerStatus(c *current.Container) string {
 		return doing.Status
 	}
 	switch {
-	case c.Running:
+	case c.Running && (c.Status == "running" || c.Status == ""):
 		return "Running"
 	case c.Status == "created":
 		return "Installed"
