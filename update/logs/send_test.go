@@ -247,6 +247,26 @@ func TestCutStream(t *testing.T) {
 	})
 }
 
+// cloud.md 71: what could not be written to a stream that breaks off goes into the next one, in order.
+func TestStreamThatBreaksOffInAWrite(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		p.Say("one", false)
+		time.Sleep(grace + time.Second)
+		m := c.streams[0]
+		m.gate = make(chan struct{})
+		p.Say("two", false)
+		time.Sleep(time.Second)
+		p.Say("three", false)
+		m.end()
+		close(m.gate)
+		time.Sleep(2*grace + time.Second)
+		wantMessages(t, c.streams[1], "two", "three")
+		if p.queue.size != 0 {
+			t.Errorf("%d bytes are still counted", p.queue.size)
+		}
+	})
+}
+
 // cloud.md 72: after a minute without a line the stream is closed; the next line opens one.
 func TestSilenceClosesTheStream(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
