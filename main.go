@@ -144,17 +144,13 @@ func readEnvironment(get func(string) string) environment {
 	}
 }
 
-func openRing(e environment, log zerolog.Logger) (*store.Store, *key.Ring, error) {
-	docs, err := store.Open(e.stateDir, log)
+// globalKey reads the key of the supervisor that runs, or makes the one of the first that will.
+func globalKey(e environment) (string, error) {
+	docs, err := store.Visit(e.stateDir, zerolog.New(os.Stderr))
 	if err != nil {
-		return nil, nil, err
+		return "", err
 	}
 	ring, err := key.Open(docs)
-	return docs, ring, err
-}
-
-func globalKey(e environment) (string, error) {
-	_, ring, err := openRing(e, zerolog.New(os.Stderr))
 	if err != nil {
 		return "", err
 	}
@@ -201,7 +197,11 @@ func daemon(e environment) error {
 	if err := config.EnsureIdentity(); err != nil {
 		return err
 	}
-	docs, ring, err := openRing(e, log)
+	docs, err := store.Open(e.stateDir, log)
+	if err != nil {
+		return err
+	}
+	ring, err := key.Open(docs)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,6 @@ type Config struct {
 // the file and the key, and the file stays as it is. A missing one counts as an empty object and is
 // made by the first write: a development machine can start without.
 func OpenConfig(path string) (*Config, error) {
-	file.Sweep(filepath.Dir(path))
 	c := &Config{path: path}
 	if err := c.Reload(); err != nil {
 		return nil, err
@@ -103,8 +102,10 @@ func (c *Config) Update(change map[string]any) error {
 }
 
 // EnsureIdentity generates what is missing of uuid (always) and deviceApiKey (when managed), in one
-// write that is durable before it returns (spec/cloud.md 2.2).
+// write that is durable before it returns (spec/cloud.md 2.2). Before that it removes what a crash left
+// half written, so it is for the daemon alone, at its start.
 func (c *Config) EnsureIdentity() error {
+	file.Sweep(filepath.Dir(c.path))
 	return c.edit(func(s Settings) map[string]any {
 		change := map[string]any{}
 		if s.UUID == "" {

@@ -32,11 +32,20 @@ type envelope struct {
 }
 
 // Open uses dir, made with mode 0700 when it is absent, and removes what a crash left half written.
+// It is for the one process that owns the documents; others use Visit.
 func Open(dir string, log zerolog.Logger) (*Store, error) {
+	s, err := Visit(dir, log)
+	if err == nil {
+		file.Sweep(dir)
+	}
+	return s, err
+}
+
+// Visit is Open beside a process that may be writing: what looks half written may be its work.
+func Visit(dir string, log zerolog.Logger) (*Store, error) {
 	if err := file.MakeDir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	file.Sweep(dir)
 	return &Store{dir: dir, log: log}, nil
 }
 

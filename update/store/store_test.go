@@ -174,6 +174,12 @@ func TestOpenSweeps(t *testing.T) {
 	if err := os.WriteFile(debris, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := Visit(dir, zerolog.Nop()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(debris); err != nil {
+		t.Fatalf("a visitor took away what another process writes: %v", err)
+	}
 	open(t, dir)
 	if _, err := os.Stat(debris); !os.IsNotExist(err) {
 		t.Fatalf("temporary file is still there (%v)", err)
