@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/engine.md 10: 28, 29, 30, 34.
+// spec/engine.md 10: 28, 29, 30, 34; cloud.md 89.
 func TestRestartOfTheSupervisorChangesNothing(t *testing.T) {
 	s := device(t)
 	plain := serverImage(t, "adopt/app:v1")

@@ -53,6 +53,7 @@ const (
 	inService = inRelease + "services/pump/"
 )
 
+// cloud.md 38, 41: what every rule allows.
 func TestRulesAccept(t *testing.T) {
 	long, faces := strings.Repeat("n", 255), strings.Repeat("\U0001F600", 127)
 	f := func(path string, values ...any) {
@@ -99,6 +100,7 @@ func TestRulesAccept(t *testing.T) {
 	f(inService+"contract", Map{}, nil, gone{}, Map{"requires": []any{}})
 }
 
+// cloud.md 38, 41: what every rule refuses of an app, which harms no other.
 func TestRulesRejectApp(t *testing.T) {
 	tooLong := strings.Repeat("n", 256)
 	f := func(path string, values ...any) {
@@ -154,6 +156,7 @@ func TestRulesRejectApp(t *testing.T) {
 	f(inService+"contract", objects...)
 }
 
+// cloud.md 38: what every rule refuses of a document.
 func TestRulesRejectDocument(t *testing.T) {
 	tooLong := strings.Repeat("n", 256)
 	f := func(path string, values ...any) {
@@ -175,6 +178,7 @@ func TestRulesRejectDocument(t *testing.T) {
 	f("apps", nil, gone{}, 1, "", []any{})
 }
 
+// cloud.md 40, 41: what may be absent, and ids as text.
 func TestDefaults(t *testing.T) {
 	s, problems := decodeV3(t, []byte(`{"name":"","config":{},"apps":{
 		"a":{"id":"12","name":"n","releases":{"c":{"id":"34","services":{
