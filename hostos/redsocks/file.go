@@ -60,9 +60,24 @@ func isWord(s string) bool {
 	return ok && !quoted && read == s
 }
 
+// escapes are the characters that redsocks knows after a backslash, and what each stands for.
+const (
+	escapes = `ntr\'"`
+	escaped = "\n\t\r\\'\""
+)
+
 // quote writes the escapes that redsocks knows.
 func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(s) + `"`
+	out := []byte{'"'}
+	for i := range len(s) {
+		c := s[i]
+		if at := strings.IndexByte(escaped, c); at >= 0 && c != '\'' {
+			out = append(out, '\\')
+			c = escapes[at]
+		}
+		out = append(out, c)
+	}
+	return string(append(out, '"'))
 }
 
 // Parse reads redsocks.conf as redsocks does. It returns nil when redsocks could not use the file,
@@ -216,11 +231,11 @@ func (t *tokens) quoted() (string, bool) {
 			if i == len(t.text) {
 				return "", false
 			}
-			at := strings.IndexByte(`ntr\'"`, t.text[i])
+			at := strings.IndexByte(escapes, t.text[i])
 			if at < 0 {
 				return "", false
 			}
-			out.WriteByte("\n\t\r\\'\""[at])
+			out.WriteByte(escaped[at])
 		default:
 			out.WriteByte(c)
 		}

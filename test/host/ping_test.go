@@ -115,7 +115,7 @@ func (w *watched) tried(what string) {
 	})
 }
 
-// Issue 5: the check of the way to the cloud, with the link cut and restored. spec/cloud.md 9.2 and
+// The check of the way to the cloud, with the link cut and restored. spec/cloud.md 9.2 and
 // 10: 98; spec/device-api.md 2.3, 2.9 and 4: 6, 147. The variable that is the same switch: test/poll.
 func TestConnectivity(t *testing.T) {
 	o := newOutside(t)

@@ -69,7 +69,7 @@ func (h *proxyHost) set(network string) {
 		harness.Tool(h.t, "redsocks"), "-c", conf))
 }
 
-// Issue 4: our PATCH, the real redsocks from our file, a real SOCKS5 proxy with a login: a connection
+// Our PATCH, the real redsocks from our file, a real SOCKS5 proxy with a login: a connection
 // goes through the proxy, an exception goes direct, and clearing brings direct traffic back.
 func TestSOCKS5ProxyCarriesTheTraffic(t *testing.T) {
 	o := newOutside(t)

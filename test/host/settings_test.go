@@ -227,7 +227,7 @@ func TestProxyWithoutUnits(t *testing.T) {
 	h.logged("proxy settings take effect at the next start of the host", 1)
 }
 
-// Issue: missing pieces degrade with one log line and the right error.
+// Missing pieces degrade with one log line and the right error.
 func TestReadOnlyBootPartition(t *testing.T) {
 	h := newHost(t, harness.Setup{})
 	h.Stop()
@@ -255,7 +255,7 @@ func TestReadOnlyBootPartition(t *testing.T) {
 	h.is(`{"hostname":"testhost"}`)
 }
 
-// Issue: no boot partition, no host name, no os-release, no LED.
+// No boot partition, no host name, no os-release, no LED.
 func TestMissingPieces(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "config.json")
 	if err := os.WriteFile(config, []byte(`{"uuid":"0123456789abcdef0123456789abcdef"}`), 0o644); err != nil {
