@@ -37,6 +37,7 @@ type OverviewDevice struct {
 	IPAddress         string `json:"ipAddress"`
 	MACAddress        string `json:"macAddress"`
 	Managed           bool   `json:"managed"`
+	Registered        bool   `json:"registered"` // the cloud knows the device
 	LocalMode         bool   `json:"localMode"`
 	// CloudReachable says that the VPN is up or the cloud API took the last connection; it is true
 	// on a device without a cloud.
@@ -127,6 +128,7 @@ func (h *handlers) overview(*call) Answer {
 			IPAddress:         facts.IPAddress,
 			MACAddress:        facts.MACAddress,
 			Managed:           facts.Managed,
+			Registered:        facts.Registered,
 			LocalMode:         state.LocalMode,
 			CloudReachable:    facts.CloudReachable,
 			MemoryBytes:       vitals.Resident,

@@ -103,6 +103,9 @@ func cloud(d *api.OverviewDevice) string {
 	if d.CloudReachable {
 		s = "reachable"
 	}
+	if !d.Registered {
+		s += ", not registered yet"
+	}
 	if d.LocalMode {
 		s += ", local mode"
 	}

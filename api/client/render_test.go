@@ -17,7 +17,7 @@ func device(name string) api.OverviewDevice {
 	return api.OverviewDevice{
 		Name: name, DeviceType: "raspberrypi3", Arch: "armv7hf", OSVersion: "balenaOS 2.100.0",
 		SupervisorVersion: "20.0.1", APIPort: 48484, IPAddress: "192.168.7.9 10.0.0.4", Managed: true,
-		MACAddress: "02:00:5E:10:00:01", CloudReachable: true, MemoryBytes: 11 << 20, CPUCelsius: 48.3,
+		MACAddress: "02:00:5E:10:00:01", CloudReachable: true, Registered: true, MemoryBytes: 11 << 20, CPUCelsius: 48.3,
 	}
 }
 
@@ -71,6 +71,9 @@ func pages() map[string]api.Overview {
 				},
 				{At: now, Subject: "image reg/web", Step: "fetch"},
 			},
+		},
+		"unregistered": {
+			Time: now, Synced: true, Device: api.OverviewDevice{Name: "holy-moon", Managed: true, LocalMode: true, SupervisorVersion: "20.0.1", APIPort: 48484},
 		},
 		"starting": {
 			Time: now, EngineError: "dial unix /var/run/docker.sock: connect: no such file or directory, and it goes on",

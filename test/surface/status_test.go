@@ -205,6 +205,31 @@ func TestStatusOnATerminal(t *testing.T) {
 	small.mu.Unlock()
 }
 
+// Downloads have a bar that fills, and what went wrong is told until it is right again.
+func TestStatusOfAnUpdate(t *testing.T) {
+	engine := harness.SharedEngine(t)
+	registry := harness.SharedRegistry(t)
+	slow := registry.Slow(t, 400_000)
+	image := slow.Of(registry.Push(t, harness.ServerImage("surface/slow:v1").WithBlob(4_000_000)))
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
+	s.Start()
+	s.WaitListed()
+	target := shop(t, engine)
+	target.Apps[0].Services[1].Image = image.Name
+	s.PostTarget(target)
+	shown := terminal(t, s, 40, "status", "--watch")
+	waitFor(t, shown, "updating", "Downloading", "[#", "-] ", "of 1 downloads")
+	slow.Refuse(true)
+	slow.Cut()
+	waitFor(t, shown, "with failures", "Problems", "fetch", "error: ", "Next try")
+	slow.Refuse(false)
+	s.Post("/v1/update", nil).Want(t, 204, "")
+	waitFor(t, shown, "up to date", "db ", "Running")
+	if page := shown.String(); strings.Contains(page, "Problems") {
+		t.Errorf("problems are left:\n%s", page)
+	}
+}
+
 // A page that is not watched, and what goes into a file, has no control characters.
 func TestStatusForScripts(t *testing.T) {
 	engine := harness.SharedEngine(t)
