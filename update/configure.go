@@ -61,7 +61,7 @@ func (l *loop) configure(ctx context.Context, cur *current.State) (next time.Tim
 // configured makes settings the ones in effect.
 func (l *loop) configured(s settings.Settings) {
 	l.config.have = s
-	l.backoff.limit = s.PollInterval
+	l.backoff.limit = max(s.PollInterval, time.Second)
 	l.config.changed(s)
 }
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,5 +166,43 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	d.WaitSettled(soon)
 	if n := bus.Asked("Reboot"); n != asked || d.SaidTimes(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
 		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.SaidTimes(scheduled))
+	}
+}
+
+// spec/cloud.md 6.4: apps wait while the configuration cannot be applied, and go on once it can.
+func TestAppsWaitForTheConfiguration(t *testing.T) {
+	d := managed(t, harness.Setup{})
+	d.Start()
+	boot := d.Path("boot")
+	for _, flags := range []uintptr{syscall.MS_BIND, syscall.MS_BIND | syscall.MS_REMOUNT | syscall.MS_RDONLY} {
+		if err := syscall.Mount(boot, boot, "", flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { syscall.Unmount(boot, syscall.MNT_DETACH) })
+	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
+	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "5000"}, app)
+	harness.Until(t, soon, "the error to be told of", func() error {
+		for _, text := range d.Said() {
+			if strings.HasPrefix(text, "Error applying configuration change: ") && strings.Contains(text, "read-only file system") {
+				return nil
+			}
+		}
+		return errors.New("not told")
+	})
+	if all, err := d.Engine.Supervised(); err != nil || len(all) > 0 {
+		t.Errorf("%d containers, %v", len(all), err)
+	}
+	if !d.Device().UpdateFailed {
+		t.Error("the failure is not shown")
+	}
+	if err := syscall.Mount(boot, boot, "", syscall.MS_BIND|syscall.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	d.WaitSettled(soon)
+	if got := d.config()["appUpdatePollInterval"]; got != 5000.0 {
+		t.Errorf("config.json says %v", got)
 	}
 }
