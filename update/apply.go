@@ -33,6 +33,7 @@ type executor struct {
 	local       *localMode
 	targets     *targets
 	preloadPath string
+	looked      func() // the preload file was looked at
 	vpn         func(ctx context.Context, on bool, begin func()) error
 	// appUUID asks the cloud for the uuid of an app, nil when nobody can.
 	appUUID func(ctx context.Context, id int) (string, error)

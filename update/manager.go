@@ -82,6 +82,8 @@ type Manager struct {
 	life   context.Context // ends when Run does; calls from outside that outlive their caller use it
 	ending context.CancelFunc
 
+	preloaded chan struct{} // closed once a preload file was looked at
+
 	rest     *rest
 	revision atomic.Uint64
 	status   atomic.Pointer[status]
@@ -130,6 +132,7 @@ func New(o Options) (*Manager, error) {
 			b.cell.told()
 		},
 	}
+	m.watchPreload(o.PreloadPath)
 	m.exec.goDown = m.rebootToApply
 	m.life, m.ending = context.WithCancel(context.Background())
 	m.loop.resolve.target = t.active()

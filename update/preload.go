@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"resin-supervisor/hostos/file"
@@ -130,12 +131,14 @@ func (l *loop) preload(ctx context.Context, cur *current.State) {
 	}
 	l.preloaded = true
 	if l.targets.delivered() {
+		l.exec.looked()
 		return
 	}
 	l.launch(ctx, plan.Step{Kind: plan.Preload, Key: "preload", Reason: "the device has no target from its cloud yet"})
 }
 
 func (x *executor) preload(ctx context.Context) error {
+	defer x.looked()
 	uuidOf := func(id int) (string, error) {
 		if x.appUUID == nil {
 			return "", errors.New("there is no way to the cloud")
@@ -145,4 +148,22 @@ func (x *executor) preload(ctx context.Context) error {
 	have := func(image string) bool { return x.cell.load().FindImage(image) != nil }
 	_, err := x.targets.preload(x.preloadPath, uuidOf, have)
 	return err
+}
+
+// AwaitPreload waits until a preload file, if there is one, was looked at: what it says comes before
+// what the cloud does. The engine has to be there for that, so ctx should end some time.
+func (m *Manager) AwaitPreload(ctx context.Context) {
+	select {
+	case <-m.preloaded:
+	case <-ctx.Done():
+	}
+}
+
+// watchPreload makes what AwaitPreload waits for.
+func (m *Manager) watchPreload(path string) {
+	m.preloaded = make(chan struct{})
+	m.exec.looked = sync.OnceFunc(func() { close(m.preloaded) })
+	if _, err := os.Stat(path); err != nil {
+		m.exec.looked()
+	}
 }

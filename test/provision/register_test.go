@@ -260,3 +260,26 @@ type discard struct{ header http.Header }
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
+
+// cloud.md 24: a device without a cloud calls none, whatever else config.json names.
+func TestUnmanaged(t *testing.T) {
+	cloud := &fakecloud.Cloud{}
+	origin := cloud.Start(t)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Config: map[string]any{"apiEndpoint": "", "logsEndpoint": origin,
+		"deltaEndpoint": origin, "apiKey": harness.ProvisioningKey, "applicationId": harness.Fleet}})
+	s.Start()
+	image := harness.ServerImage("provision/web:v1").LoadInto(t, s.Engine).Name
+	s.Apply(harness.Target{Config: map[string]string{"RESIN_SUPERVISOR_DELTA": "1"}, Apps: []harness.App{{ID: 1, Name: "shop", Commit: "commit1", Release: 1,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image}}}}})
+	for _, path := range []string{"/v1/healthy", "/v1/device", "/v2/state/status"} {
+		if a := s.Call(harness.Request{Method: http.MethodGet, Path: path, NoKey: true}); a.Status != 200 {
+			t.Errorf("GET %s: %d %s", path, a.Status, a.Body)
+		}
+	}
+	if asked := cloud.Calls(); len(asked) != 0 {
+		t.Errorf("calls: %+v", asked)
+	}
+	if doc := config(t, s); doc["deviceApiKey"] != nil || doc["apiKey"] != harness.ProvisioningKey {
+		t.Errorf("config.json: %v", doc)
+	}
+}

@@ -59,6 +59,8 @@ type Targets interface {
 	CloudETag() string
 	// Trigger tries to reach the target anew.
 	Trigger(force, cancel bool) bool
+	// AwaitPreload waits until what came with the image was looked at.
+	AwaitPreload(ctx context.Context)
 	// View is the current state; PinRequest the wish of a preload, PinDone forgets it.
 	View() *view.State
 	PinRequest() (app int, commit string, wanted bool)

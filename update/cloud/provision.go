@@ -152,8 +152,15 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// preloadPatience is how long the engine, which a preload needs, may take before the cloud is heard
+// all the same.
+const preloadPatience = time.Minute
+
 // pin carries out the wish of a preload to stay at its release (spec/cloud.md 8.2).
 func (d *Device) pin(ctx context.Context, i Identity) error {
+	waiting, cancel := context.WithTimeout(ctx, preloadPatience)
+	d.o.Targets.AwaitPreload(waiting)
+	cancel()
 	app, commit, wanted := d.o.Targets.PinRequest()
 	if !wanted {
 		return nil

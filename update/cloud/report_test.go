@@ -160,6 +160,7 @@ func (g *rig) Trigger(bool, bool) bool                           { return true }
 func (g *rig) View() *view.State                                 { s := g.state; return &s }
 func (g *rig) PinRequest() (int, string, bool)                   { return 0, "", false }
 func (g *rig) PinDone() error                                    { return nil }
+func (g *rig) AwaitPreload(context.Context)                      {}
 func (g *rig) Heard()                                            {}
 
 type nothing struct{}

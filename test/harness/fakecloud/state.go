@@ -27,7 +27,7 @@ func (c *Cloud) state(w http.ResponseWriter, r Request) {
 		unauthorized(w)
 		return
 	}
-	body, err := json.Marshal(map[string]any{uuid: c.paced(d.target)})
+	body, err := json.Marshal(map[string]any{uuid: c.served(d)})
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
@@ -54,16 +54,23 @@ func (c *Cloud) state(w http.ResponseWriter, r Request) {
 	w.Write(body)
 }
 
-// paced is a target with the poll interval that the server puts into it.
-func (c *Cloud) paced(target map[string]any) map[string]any {
-	const name = "RESIN_SUPERVISOR_POLL_INTERVAL"
-	config, ok := target["config"].(map[string]any)
-	if c.PollInterval == "" || !ok || config[name] != nil {
-		return target
+// served is the target of a device with the variables that it posted, and the poll interval that the
+// server puts into it.
+func (c *Cloud) served(d *Device) map[string]any {
+	config, ok := d.target["config"].(map[string]any)
+	if !ok {
+		return d.target
 	}
-	target, config = maps.Clone(target), maps.Clone(config)
-	config[name] = c.PollInterval
-	target["config"] = config
+	all := map[string]any{}
+	if c.PollInterval != "" {
+		all["RESIN_SUPERVISOR_POLL_INTERVAL"] = c.PollInterval
+	}
+	for name, value := range d.Config {
+		all[name] = value
+	}
+	maps.Copy(all, config)
+	target := maps.Clone(d.target)
+	target["config"] = all
 	return target
 }
 
