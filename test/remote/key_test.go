@@ -73,6 +73,17 @@ func TestLocalModeAsksForNoKey(t *testing.T) {
 	if a := m.as("", "POST", "/v1/regenerate-api-key", nil); a.Status != 400 || !strings.Contains(a.Body, `"failed"`) {
 		t.Errorf("a key for nobody: %d %s", a.Status, a.Body)
 	}
+	// Volumes that the cloud's target will need again are not cleaned up meanwhile (137).
+	harness.Until(t, soon, "the apps of the cloud to go", func() error {
+		if left := m.IDs(); len(left) > 0 {
+			return fmt.Errorf("%v", left)
+		}
+		return nil
+	})
+	m.as("", "GET", "/v2/cleanup-volumes", nil).Want(t, 200, `{"status":"success"}`)
+	if _, kept := m.Engine.Volumes(t)["31_data"]; !kept {
+		t.Error("a volume of the cloud's target was cleaned up in local mode")
+	}
 	page := harness.Request{Method: "GET", Path: "/v2/version", NoKey: true, Header: map[string]string{"Origin": "http://evil.example"}}
 	if a := m.Call(page); a.Status != 403 || a.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("a page of another origin in local mode: %d %v", a.Status, a.Header)
