@@ -164,7 +164,7 @@ func TestNoMetrics(t *testing.T) {
 	}
 }
 
-// cloud.md 60: apps that are not in the target are not reported, in local mode none is.
+// cloud.md 60, engine.md 91: apps that are not in the target are not reported, in local mode none is.
 func TestWhichAppsAreReported(t *testing.T) {
 	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
 	target := shop(1, service("web", 1, local(t, "v1")))
