@@ -10,7 +10,8 @@ import (
 
 // follower reads the output of containers, one stream of the engine each.
 type follower struct {
-	o Options
+	o      Options
+	wanted func() Mode // for whom lines are read now
 	// emit passes a line on. With patience it waits for room; else a line without room is dropped.
 	emit func(patience context.Context, l *view.LogLine, m mark)
 
@@ -54,17 +55,16 @@ const (
 	againMax  = 15 * time.Minute
 )
 
-func newFollower(o Options, emit func(context.Context, *view.LogLine, mark)) *follower {
-	return &follower{o: o, emit: emit, tracks: make(map[string]*track)}
+func newFollower(o Options, wanted func() Mode, emit func(context.Context, *view.LogLine, mark)) *follower {
+	return &follower{o: o, wanted: wanted, emit: emit, tracks: make(map[string]*track)}
 }
 
-// start begins to read for whom mode says. Lines for the cloud go on where an earlier run of the
-// agent was.
-func (f *follower) start(ctx context.Context, mode Mode) {
+// start begins to read. Lines for the cloud go on where an earlier run of the agent was.
+func (f *follower) start(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ctx, f.baseline = ctx, time.Now()
-	if p := f.o.load(); mode == ToCloud && p.At > 0 {
+	f.ctx, f.baseline, f.mode = ctx, time.Now(), f.wanted()
+	if p := f.o.load(); f.mode == ToCloud && p.At > 0 {
 		f.baseline, f.resumed, f.saved = time.Unix(0, p.At), true, time.Now()
 		for id, at := range p.Containers {
 			f.tracks[id] = &track{
@@ -73,7 +73,6 @@ func (f *follower) start(ctx context.Context, mode Mode) {
 			}
 		}
 	}
-	f.mode = mode
 	f.sync()
 }
 
@@ -86,10 +85,11 @@ func (f *follower) stop() {
 	f.save(true)
 }
 
-// want changes for whom lines are read. Who comes new gets what is written from now on.
-func (f *follower) want(m Mode) {
+// review looks again at whom lines are read for. Who comes new gets what is written from now on.
+func (f *follower) review() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	m := f.wanted()
 	if f.ctx == nil || f.mode == m {
 		return
 	}

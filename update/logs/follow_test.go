@@ -292,7 +292,7 @@ func TestBrokenReading(t *testing.T) {
 // than not at all.
 func TestClockThatWentBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFollower(Options{}, nil)
+		f := newFollower(Options{}, nil, nil)
 		boot := time.Now()
 		f.baseline = boot
 		tr := &track{started: boot.Add(-time.Hour), read: [2]spot{{At: boot.Add(time.Hour).UnixNano(), N: 1}}}

@@ -25,7 +25,7 @@ func (p *Pipe) Listen() *Listener {
 	p.mu.Lock()
 	p.listeners[l] = true
 	p.mu.Unlock()
-	p.follower.want(p.wanted())
+	p.follower.review()
 	return l
 }
 
@@ -34,7 +34,7 @@ func (l *Listener) Close() {
 	l.pipe.mu.Lock()
 	delete(l.pipe.listeners, l)
 	l.pipe.mu.Unlock()
-	l.pipe.follower.want(l.pipe.wanted())
+	l.pipe.follower.review()
 }
 
 // add appends a line; the oldest are dropped when there is no room.

@@ -77,14 +77,14 @@ type Pipe struct {
 // New returns a pipe that takes lines at once. Run moves them.
 func New(o Options) *Pipe {
 	p := &Pipe{o: o, queue: newQueue(), wake: make(chan struct{}, 1), mode: o.Mode, listeners: make(map[*Listener]bool)}
-	p.follower = newFollower(o, p.line)
+	p.follower = newFollower(o, p.wanted, p.line)
 	return p
 }
 
 // Run reads containers and sends their lines until ctx ends; what is in the queue then and can be
 // sent at once still is.
 func (p *Pipe) Run(ctx context.Context) {
-	p.follower.start(ctx, p.wanted())
+	p.follower.start(ctx)
 	p.send(ctx)
 	p.follower.stop()
 }
@@ -115,7 +115,8 @@ func (p *Pipe) put(l *view.LogLine, m mark, patience context.Context) {
 	}
 }
 
-// SetMode changes where lines go. What waits for a cloud that gets no more lines is dropped.
+// SetMode changes where lines go. What waits is dropped: whom it was for gets no more, or gets only
+// what is new.
 func (p *Pipe) SetMode(m Mode) {
 	p.mu.Lock()
 	changed := p.mode != m
@@ -124,10 +125,8 @@ func (p *Pipe) SetMode(m Mode) {
 	if !changed {
 		return
 	}
-	if m != ToCloud {
-		p.queue.clear()
-	}
-	p.follower.want(p.wanted())
+	p.follower.review()
+	p.queue.clear()
 	p.Check()
 }
 

@@ -67,6 +67,9 @@ func (q *queue) add(l *view.LogLine, m mark, patience context.Context) {
 			return
 		}
 		q.mu.Lock()
+		if patience.Err() != nil {
+			return
+		}
 	}
 	signal(q.some)
 }
