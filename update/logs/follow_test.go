@@ -48,6 +48,14 @@ func (c *containers) write(id, text string, stderr bool) {
 	c.written[id] = append(c.written[id], Output{Text: []byte(text), At: time.Now(), Stderr: stderr})
 }
 
+// readings is how often a container was read.
+func (c *containers) readings(id string) int {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.since[id])
+}
+
 // read looks for new lines each millisecond.
 func (c *containers) read(ctx context.Context, id string, _ bool, since time.Time, fn func(Output)) error {
 	c.mu.Lock()
@@ -114,7 +122,7 @@ func (b *bench) run(t *testing.T, sources ...view.LogSource) run {
 // all are the messages of all streams so far.
 func (b *bench) all(t *testing.T) (got []string) {
 	synctest.Wait()
-	for _, m := range b.cloud.streams {
+	for _, m := range b.cloud.all() {
 		got = append(got, m.messages(t)...)
 	}
 	return got
@@ -148,8 +156,8 @@ func TestFollow(t *testing.T) {
 		r.Attach([]view.LogSource{old, none, errs}) // again: no second reading
 		time.Sleep(through)
 		b.want(t, "old out", "old err", "errs err")
-		if len(b.since["none"]) != 0 || len(b.since["old"]) != 1 {
-			t.Errorf("read: %v", b.since)
+		if b.readings("none") != 0 || b.readings("old") != 1 {
+			t.Errorf("read %d times and %d times", b.readings("none"), b.readings("old"))
 		}
 		r.stop()
 	})
@@ -166,10 +174,10 @@ func TestResume(t *testing.T) {
 				b.write("a", "one", false)
 				b.write("a", "one as well", false) // at the same time
 				time.Sleep(through + 2*saveAfter)
-				durable := b.docs.text
+				durable := b.docs.get()
 				b.write("a", "two", true)
 				time.Sleep(2 * saveAfter)
-				cut(b, r, func() { b.docs.text = durable; os.Remove(b.file) })
+				cut(b, r, func() { b.docs.set(durable); os.Remove(b.file) })
 				b.write("a", "three", false)
 				time.Sleep(time.Hour)
 				again := b.run(t, src)
@@ -183,10 +191,10 @@ func TestResume(t *testing.T) {
 	f("stop", func(_ *bench, r run, _ func()) { r.stop() }, "one", "one as well", "two", "three", "four")
 	f("kill", func(b *bench, r run, _ func()) {
 		kept, _ := os.ReadFile(b.file)
-		durable := b.docs.text
+		durable := b.docs.get()
 		r.stop() // what it saves then a kill does not save
 		os.WriteFile(b.file, kept, 0o600)
-		b.docs.text = durable
+		b.docs.set(durable)
 	}, "one", "one as well", "two", "three", "four")
 	f("power cut", func(_ *bench, r run, lose func()) { r.stop(); lose() }, "one", "one as well", "two", "two", "three", "four")
 }
@@ -196,14 +204,14 @@ func TestUnsentLinesAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		src := b.start("a")
-		b.cloud.refuse = errors.New("no")
+		b.cloud.turn(errors.New("no"))
 		r := b.run(t, src)
 		for i := range 5 {
 			b.write("a", fmt.Sprint(i), i%2 == 0)
 			time.Sleep(time.Minute)
 		}
 		r.stop()
-		b.cloud.refuse = nil
+		b.cloud.turn(nil)
 		again := b.run(t, src)
 		time.Sleep(through)
 		b.want(t, "0", "1", "2", "3", "4")
@@ -275,13 +283,13 @@ func TestBrokenReading(t *testing.T) {
 		b.fail = errors.New("cut")
 		r := b.run(t, src)
 		time.Sleep(4 * time.Second)
-		if n := len(b.since["a"]); n != 1 {
+		if n := b.readings("a"); n != 1 {
 			t.Errorf("read %d times", n)
 		}
 		b.write("a", "two", false)
 		time.Sleep(through)
 		b.want(t, "one", "two")
-		if n := len(b.since["a"]); n != 2 {
+		if n := b.readings("a"); n != 2 {
 			t.Errorf("read %d times", n)
 		}
 		r.stop()

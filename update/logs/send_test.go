@@ -43,6 +43,33 @@ func (c *cloud) open(context.Context) (Stream, error) {
 	return m, nil
 }
 
+// all are the streams so far, once nothing moves any more.
+func (c *cloud) all() []*memory {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.streams)
+}
+
+func (c *cloud) stream(i int) *memory { return c.all()[i] }
+
+func (c *cloud) count() int { return len(c.all()) }
+
+// attempts are the times of all attempts to open one.
+func (c *cloud) attempts() []time.Duration {
+	c.all()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.opened)
+}
+
+// turn makes the cloud refuse streams, or take them again.
+func (c *cloud) turn(refuse error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuse = refuse
+}
+
 func (c *cloud) who() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,7 +95,10 @@ type memory struct {
 }
 
 func (m *memory) Write(p []byte) (int, error) {
-	<-m.gate
+	m.mu.Lock()
+	gate := m.gate
+	m.mu.Unlock()
+	<-gate
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil || m.closed {
@@ -87,8 +117,28 @@ func (m *memory) Close() error {
 	return nil
 }
 
+func (m *memory) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
+// block has writes wait until the gate that it returns is closed.
+func (m *memory) block() chan struct{} {
+	gate := make(chan struct{})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gate = gate
+	return gate
+}
+
 func (m *memory) Ended() <-chan struct{} { return m.ended }
-func (m *memory) Err() error             { return m.err }
+
+func (m *memory) Err() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
 
 // end has the cloud end the stream.
 func (m *memory) end() {
@@ -126,14 +176,30 @@ func (m *memory) messages(t *testing.T) []string {
 }
 
 // documents are kept in memory.
-type documents struct{ text []byte }
-
-func (d *documents) Load(_ string, _ int, v any) (bool, error) {
-	return d.text != nil, json.Unmarshal(append(d.text, ' '), v)
+type documents struct {
+	mu   sync.Mutex
+	text []byte
 }
 
-func (d *documents) Save(_ string, _ int, v any) (err error) {
-	d.text, err = json.Marshal(v)
+func (d *documents) get() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text
+}
+
+func (d *documents) set(text []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.text = text
+}
+
+func (d *documents) Load(_ string, _ int, v any) (bool, error) {
+	return true, json.Unmarshal(d.get(), v)
+}
+
+func (d *documents) Save(_ string, _ int, v any) error {
+	text, err := json.Marshal(v)
+	d.set(text)
 	return err
 }
 
@@ -165,10 +231,10 @@ func TestGraceAndFlush(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("one", false)
 		synctest.Wait()
-		if len(c.streams) != 1 || c.opened[0] != 0 {
-			t.Fatalf("opened %v", c.opened)
+		if c.count() != 1 || c.attempts()[0] != 0 {
+			t.Fatalf("opened %v", c.attempts())
 		}
-		m := c.streams[0]
+		m := c.stream(0)
 		time.Sleep(4 * time.Second)
 		p.Say("two", true)
 		time.Sleep(999 * time.Millisecond)
@@ -193,26 +259,24 @@ func TestGraceAndFlush(t *testing.T) {
 // cloud.md 70: refusals lose nothing, and attempts come after 5, 10, 20 s and so on up to 300.
 func TestBackOffAfterRefusals(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
-		c.refuse = errors.New("no")
+		c.turn(errors.New("no"))
 		p.Say("kept", false)
 		time.Sleep(2500 * time.Second)
 		var gaps []time.Duration
-		for i := 1; i < len(c.opened); i++ {
-			gaps = append(gaps, (c.opened[i]-c.opened[i-1])/time.Second)
+		for i := 1; i < len(c.attempts()); i++ {
+			gaps = append(gaps, (c.attempts()[i]-c.attempts()[i-1])/time.Second)
 		}
 		if want := []time.Duration{5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300, 300, 300}; !slices.Equal(gaps, want) {
 			t.Errorf("gaps %d, want %d", gaps, want)
 		}
-		c.mu.Lock()
-		c.refuse = nil
-		c.mu.Unlock()
+		c.turn(nil)
 		time.Sleep(300*time.Second + grace + flushEach)
-		wantMessages(t, c.streams[0], "kept")
+		wantMessages(t, c.stream(0), "kept")
 		time.Sleep(time.Second)
-		c.streams[0].end() // after a stream that flowed the count begins anew
+		c.stream(0).end() // after a stream that flowed the count begins anew
 		p.Say("next", false)
 		time.Sleep(2*grace + flushEach)
-		wantMessages(t, c.streams[1], "next")
+		wantMessages(t, c.stream(1), "next")
 	})
 }
 
@@ -221,13 +285,13 @@ func TestAnswerWithinGrace(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("kept", false)
 		time.Sleep(time.Second)
-		c.streams[0].end()
+		c.stream(0).end()
 		synctest.Wait()
-		if c.streams[0].body.Len() != 0 || !c.streams[0].closed {
+		if c.stream(0).body.Len() != 0 || !c.stream(0).isClosed() {
 			t.Error("something was sent, or the stream was not closed")
 		}
 		time.Sleep(4*time.Second + grace + flushEach)
-		wantMessages(t, c.streams[1], "kept")
+		wantMessages(t, c.stream(1), "kept")
 	})
 }
 
@@ -236,14 +300,14 @@ func TestCutStream(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("one", false)
 		time.Sleep(20 * time.Second)
-		c.streams[0].end()
+		c.stream(0).end()
 		time.Sleep(time.Second)
-		if len(c.streams) != 1 {
+		if c.count() != 1 {
 			t.Fatal("a stream is opened though there is nothing to send")
 		}
 		p.Say("two", false)
 		time.Sleep(grace + flushEach)
-		wantMessages(t, c.streams[1], "two")
+		wantMessages(t, c.stream(1), "two")
 	})
 }
 
@@ -252,15 +316,15 @@ func TestStreamThatBreaksOffInAWrite(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("one", false)
 		time.Sleep(grace + time.Second)
-		m := c.streams[0]
-		m.gate = make(chan struct{})
+		m := c.stream(0)
+		gate := m.block()
 		p.Say("two", false)
 		time.Sleep(time.Second)
 		p.Say("three", false)
 		m.end()
-		close(m.gate)
+		close(gate)
 		time.Sleep(2*grace + time.Second)
-		wantMessages(t, c.streams[1], "two", "three")
+		wantMessages(t, c.stream(1), "two", "three")
 		if p.queue.size != 0 {
 			t.Errorf("%d bytes are still counted", p.queue.size)
 		}
@@ -275,18 +339,18 @@ func TestSilenceClosesTheStream(t *testing.T) {
 		p.Say("two", false)
 		time.Sleep(silence)
 		synctest.Wait()
-		if c.streams[0].closed {
+		if c.stream(0).isClosed() {
 			t.Fatal("closed too early")
 		}
 		time.Sleep(2 * flushEach)
 		synctest.Wait()
-		if !c.streams[0].closed || len(c.streams) != 1 {
-			t.Fatalf("closed %v, %d streams", c.streams[0].closed, len(c.streams))
+		if !c.stream(0).isClosed() || c.count() != 1 {
+			t.Fatalf("closed %v, %d streams", c.stream(0).isClosed(), c.count())
 		}
 		p.Say("three", false)
 		time.Sleep(grace + flushEach)
-		wantMessages(t, c.streams[0], "one", "two")
-		wantMessages(t, c.streams[1], "three")
+		wantMessages(t, c.stream(0), "one", "two")
+		wantMessages(t, c.stream(1), "three")
 	})
 }
 
@@ -295,8 +359,8 @@ func TestFloodWhileBlocked(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("first", false)
 		time.Sleep(grace + time.Second)
-		m := c.streams[0]
-		m.gate = make(chan struct{}) // the cloud reads no more
+		m := c.stream(0)
+		gate := m.block() // the cloud reads no more
 		p.Say("second", false)
 		time.Sleep(time.Second)
 		text := strings.Repeat("x", 1000)
@@ -308,7 +372,7 @@ func TestFloodWhileBlocked(t *testing.T) {
 		if q := p.queue.size; q > maxQueue || q < maxQueue-2*size {
 			t.Errorf("%d bytes wait", q)
 		}
-		close(m.gate)
+		close(gate)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		got := m.messages(t)[2:]
@@ -343,21 +407,21 @@ func TestIdentity(t *testing.T) {
 		c.become("")
 		p.Say("early", false)
 		time.Sleep(time.Hour)
-		if len(c.opened) != 0 {
+		if len(c.attempts()) != 0 {
 			t.Fatal("a stream was opened without an identity")
 		}
 		c.become("one")
 		p.Check()
 		time.Sleep(grace + flushEach)
-		wantMessages(t, c.streams[0], "early")
+		wantMessages(t, c.stream(0), "early")
 		c.become("two")
 		p.Check()
 		p.Say("late", false)
 		time.Sleep(grace + flushEach)
-		wantMessages(t, c.streams[0], "early")
-		wantMessages(t, c.streams[1], "late")
-		if !c.streams[0].closed || c.streams[1].as != "two" {
-			t.Errorf("closed %v, as %s", c.streams[0].closed, c.streams[1].as)
+		wantMessages(t, c.stream(0), "early")
+		wantMessages(t, c.stream(1), "late")
+		if !c.stream(0).isClosed() || c.stream(1).as != "two" {
+			t.Errorf("closed %v, as %s", c.stream(0).isClosed(), c.stream(1).as)
 		}
 	})
 }
@@ -375,9 +439,9 @@ func TestModes(t *testing.T) {
 		p.SetMode(ToCloud)
 		p.Say("two", false)
 		time.Sleep(grace + flushEach)
-		wantMessages(t, c.streams[0], "one")
-		wantMessages(t, c.streams[1], "two")
-		if !c.streams[0].closed {
+		wantMessages(t, c.stream(0), "one")
+		wantMessages(t, c.stream(1), "two")
+		if !c.stream(0).isClosed() {
 			t.Error("the stream stays open")
 		}
 	})
@@ -393,6 +457,6 @@ func TestEndSendsWhatWaits(t *testing.T) {
 		time.Sleep(time.Minute)
 		p.Say("two", false)
 		stop()
-		wantMessages(t, c.streams[0], "one", "two")
+		wantMessages(t, c.stream(0), "one", "two")
 	})
 }
