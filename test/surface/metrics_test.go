@@ -83,9 +83,15 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 			t.Errorf("%s %v: %v more, want %v", name, labels, got, want)
 		}
 	}
+	applies := func(when string) {
+		t.Helper()
+		if value(after, "apply_duration_seconds") <= value(before, "apply_duration_seconds") {
+			t.Errorf("%s is not among the applies", when)
+		}
+	}
 	more(1, "image_pulls_total")
 	more(0, "image_pull_failures_total")
-	more(1, "apply_duration_seconds")
+	applies("the first target")
 	more(0, "step_failures_total")
 	web := []string{"app", "shop", "app_id", "31", "service", "web"}
 	more(1, "service_running", web...)
@@ -129,5 +135,5 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	after = scrape(t, s)
 	more(1, "step_failures_total")
 	more(1, "engine_call_errors_total")
-	more(1, "apply_duration_seconds")
+	applies("the second target")
 }
