@@ -261,12 +261,13 @@ func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
 
-// cloud.md 24: a device without a cloud calls none, whatever else config.json names.
+// cloud.md 24: a device without a cloud calls none, whatever else config.json names. It asks for no key
+// when it was made for development.
 func TestUnmanaged(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	origin := cloud.Start(t)
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Config: map[string]any{"apiEndpoint": "", "logsEndpoint": origin,
-		"deltaEndpoint": origin, "apiKey": harness.ProvisioningKey, "applicationId": harness.Fleet}})
+		"developmentMode": true, "deltaEndpoint": origin, "apiKey": harness.ProvisioningKey, "applicationId": harness.Fleet}})
 	s.Start()
 	image := harness.ServerImage("provision/web:v1").LoadInto(t, s.Engine).Name
 	s.Apply(harness.Target{Config: map[string]string{"RESIN_SUPERVISOR_DELTA": "1"}, Apps: []harness.App{{ID: 1, Name: "shop", Commit: "commit1", Release: 1,
