@@ -42,9 +42,13 @@ func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 		}
 		return nil
 	})
-	if c, err := engine.Container(before.ID); err != nil || c.State.Status != "dead" {
-		t.Errorf("the container is %q, %v", c.State.Status, err)
-	}
+	harness.Until(t, soon, "the dead container", func() error { // between two attempts
+		c, err := engine.Container(before.ID)
+		if err == nil && c.State.Status != "dead" {
+			err = errors.New(c.State.Status)
+		}
+		return err
+	})
 	chattr("-i")
 	s.WaitSettled(soon)
 	if now := s.Containers()["web"]; now.ID == before.ID {
