@@ -19,14 +19,14 @@ const soon = 30 * time.Second
 // vars is a configuration.
 type vars map[string]string
 
-// device is a started device of a cloud, and what its log said so far, over all its starts.
+// device is a device of a cloud.
 type device struct {
 	*harness.Supervisor
 	t     *testing.T
 	cloud *fakecloud.Cloud
 }
 
-// managed is a device that is registered; it has no target yet.
+// managed is a device that is registered and was not started yet.
 func managed(t *testing.T, setup harness.Setup) *device {
 	t.Helper()
 	setup.Engine, setup.Cloud = harness.SharedEngine(t), &fakecloud.Cloud{}
