@@ -37,8 +37,12 @@ func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 		moment := time.Duration(random.Int64N(int64(window)))
 		s.PostTarget(target(shop(fmt.Sprintf("round%d", round), round+2, web, db)))
 		<-time.After(moment)
+		// The machine is faster or slower than it was a moment ago: the moments follow it.
 		if s.Matches() != nil {
 			midway++
+			window += window / 10
+		} else {
+			window -= window / 5
 		}
 		s.Kill()
 		s.Start()
