@@ -1,0 +1,70 @@
+package hostos
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"testing"
+)
+
+func TestJournalArguments(t *testing.T) {
+	f := func(q JournalQuery, want ...string) {
+		t.Helper()
+		if got := q.arguments(); !slices.Equal(got, append([]string{"journalctl", "--no-pager", "--quiet"}, want...)) {
+			t.Errorf("%+v: %q", q, got)
+		}
+	}
+	f(JournalQuery{})
+	f(JournalQuery{All: true, Follow: true, Count: 7, Format: "json"}, "--all", "--follow", "--lines=7", "--output=json")
+	f(JournalQuery{Unit: "--version", Identifier: "-f", Since: "-1h", Until: "-o x"},
+		"--unit=--version", "--identifier=-f", "--since=-1h", "--until=-o x")
+}
+
+func TestJournalOfAHostWithoutOne(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to look into another root")
+	}
+	if r, err := ReadJournal(t.TempDir(), JournalQuery{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v %v", r, err)
+	}
+}
+
+// What reads from the program ends with it, and the program ends with its reader.
+func TestReaderAndProgramEndTogether(t *testing.T) {
+	run := func(script string) *journal {
+		t.Helper()
+		out, in, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		proc, err := startIn("/", []string{"/nowhere/sh", "/bin/sh"}, []string{"sh", "-c", script}, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &journal{out: out, proc: proc}
+	}
+	j := run("echo one; echo lost >&2; echo two")
+	if got, err := io.ReadAll(j); err != nil || string(got) != "one\ntwo\n" {
+		t.Errorf("read %q %v", got, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	j = run("echo one; exec sleep 1000")
+	if _, err := j.Read(make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() { _, err := j.Read(make([]byte, 4)); read <- err }()
+	_ = j.Close()
+	if err := <-read; err == nil {
+		t.Error("a read outlives the close")
+	}
+	if err := j.proc.Signal(os.Interrupt); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("the program is still there: %v", err)
+	}
+	_ = j.Close() // once more does no harm
+}
