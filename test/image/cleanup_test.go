@@ -61,6 +61,7 @@ func TestCleanUp(t *testing.T) {
 	engine.Must(t, http.MethodDelete, "/containers/"+made.Id, nil, nil)
 	retarget(t, s, shop(2, service("web", 1, registry.Push(t, harness.ServerImage("clean/web:v1")))))
 	awaitGone(t, engine, used)
+	s.Stop() // it would remove what the test is about to take away
 }
 
 // engine.md 83: where people work on the engine, in local mode and on a device without a cloud,
