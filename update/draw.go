@@ -144,7 +144,7 @@ func (d *drawing) containerStatus(c *current.Container) string {
 		return doing.Status
 	}
 	switch {
-	case c.Running && (c.Status == "running" || c.Status == ""):
+	case c.Running && c.Status != "paused": // also one that the engine restarts again and again
 		return "Running"
 	case c.Status == "created":
 		return "Installed"
