@@ -88,7 +88,7 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) Answer {
 		}
 	}
 	if r == nil {
-		return noRoute(method, path)
+		return noRoute(ctx, method, path)
 	}
 	return s.run(r, c, param)
 }
@@ -102,8 +102,9 @@ func badBody(err error) Answer {
 }
 
 // noRoute answers OPTIONS with what the path serves and the rest with 404.
-func noRoute(method, path string) Answer {
+func noRoute(ctx *fasthttp.RequestCtx, method, path string) Answer {
 	if methods := allowed(path); method == fasthttp.MethodOptions && methods != "" {
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, methods)
 		return refuse(fasthttp.StatusOK, methods)
 	}
 	return fail(fasthttp.StatusNotFound, textNoRoute(method, path))

@@ -63,6 +63,14 @@ func TestTransport(t *testing.T) {
 	f("no HTTP", "GET", "hello\r\n\r\n", `400 {"status":"failed","message":"malformed request"}`)
 }
 
+func TestOptionsSayWhatIsAllowed(t *testing.T) {
+	r := start(t)
+	got := r.do(globalTestKey, "OPTIONS", "/v1/device", "")
+	if wantReply(t, got, 200, "GET,HEAD"); !strings.Contains(got.header, "\r\nAllow: GET,HEAD\r\n") {
+		t.Errorf("header: %s", got.header)
+	}
+}
+
 func TestContinue(t *testing.T) {
 	r := start(t)
 	c := r.dial()
