@@ -2,7 +2,9 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -202,6 +204,45 @@ func TestTags(t *testing.T) {
 	r.facts.Managed = false
 	r.facts.Registered = false
 	wantFailure(t, r.do(keyOfA, "GET", "/v2/device/tags", ""), 500, textNoCloud)
+}
+
+// A cloud that does not answer keeps no more connections busy than actions may.
+func TestTagsThatWaitAreBounded(t *testing.T) {
+	l := defaultLimits()
+	l.actions, l.connections = 4, 8
+	r := startWith(t, l, zerolog.Nop())
+	r.facts.Registered = true
+	silent := silentCloud{r.memory, make(chan struct{}, l.connections), make(chan struct{})}
+	r.server.handlers.known = silent
+	answers := make(chan reply, l.actions)
+	for range l.actions {
+		go func() { answers <- r.do(globalTestKey, "GET", "/v2/device/tags", "") }()
+		<-silent.asked
+	}
+	for range l.connections {
+		c := r.dial()
+		fmt.Fprintf(c, "GET /v2/device/tags HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", globalTestKey)
+		wantFailure(t, r.read("GET", bufio.NewReader(c)), 500, textBusy)
+	}
+	wantReply(t, r.send("GET", "/ping", ""), 200, "OK")
+	close(silent.end)
+	for range l.actions {
+		if got := <-answers; got.status != 200 {
+			t.Errorf("in the end: %v", got)
+		}
+	}
+}
+
+// silentCloud lets those who ask for tags wait.
+type silentCloud struct {
+	*memory
+	asked, end chan struct{}
+}
+
+func (s silentCloud) Tags(ctx context.Context) ([]Tag, error) {
+	s.asked <- struct{}{}
+	<-s.end
+	return s.memory.Tags(ctx)
 }
 
 func TestVPNAndVolumes(t *testing.T) {

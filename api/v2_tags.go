@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -27,7 +28,11 @@ func (h *handlers) tags(c *call) Answer {
 	case !facts.Registered:
 		return fail(fasthttp.StatusInternalServerError, textNotRegistered)
 	}
-	list, err := h.known.Tags(h.life)
+	var list []Tag
+	err := h.carryOut(func(ctx context.Context) (err error) { // a cloud that is silent must not take all connections
+		list, err = h.known.Tags(ctx)
+		return err
+	})
 	if err != nil {
 		return fail(fasthttp.StatusInternalServerError, err.Error())
 	}
