@@ -134,9 +134,10 @@ func IsDNS(s string) bool {
 	return isHost(host) && isPort(number(port))
 }
 
-// number reads digits; anything else, and what is far out of range, is -1.
+// number reads digits; anything else is -1, and so is what is far out of range, and what redsocks would
+// read as octal.
 func number(s string) int {
-	if s == "" || len(s) > 9 || strings.Trim(s, "0123456789") != "" {
+	if s == "" || len(s) > 9 || len(s) > 1 && s[0] == '0' || strings.Trim(s, "0123456789") != "" {
 		return -1
 	}
 	n, _ := strconv.Atoi(s)
@@ -171,7 +172,7 @@ func isHost(s string) bool {
 
 func isIPv4(labels []string) bool {
 	for _, label := range labels {
-		if n := number(label); n < 0 || n > 255 || len(label) > 1 && label[0] == '0' {
+		if n := number(label); n < 0 || n > 255 {
 			return false
 		}
 	}

@@ -71,6 +71,7 @@ func TestParse(t *testing.T) {
 		"redsocks {type = socks5; ip = 1.2.3; port = 80; }":                      nil,
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 0; }":                     nil,
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 65536; }":                 nil,
+		"redsocks {type = socks5; ip = 1.2.3.4; port = 0120; }":                  nil, // 80 to redsocks
 		"redsocks {type = socks5; ip = 1.2.3.4; }":                               nil,
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; login = \"\\x\"; }":   nil, // unknown escape
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; login = \"{\"; }":     nil, // redsocks reads a mark
@@ -146,6 +147,7 @@ func TestOverRefuses(t *testing.T) {
 		"DNS without port":   {DNS: p("1.1.1.1")},
 		"DNS port":           {DNS: p("1.1.1.1:0")},
 		"DNS address":        {DNS: p(":53")},
+		"octal DNS port":     {DNS: p("1.1.1.1:053")},
 		"DNS directive":      {DNS: p("1.1.1.1:53;}")},
 		"exception":          {NoProxy: &[]string{"10.0.0.1 -j ACCEPT"}},
 		"second exception":   {NoProxy: &[]string{"10.0.0.1", "10.0.0.2\n10.0.0.3"}},
