@@ -12,10 +12,11 @@ import (
 func (c *Config) NoteFirmwareVolume(volume string) error {
 	c.editing.Lock()
 	defer c.editing.Unlock()
-	doc, _, err := c.read()
+	doc, settings, err := c.read()
 	if err != nil {
 		return err
 	}
+	c.found(settings)
 	value, err := json.Marshal(volume)
 	if err != nil {
 		return err
@@ -28,10 +29,7 @@ func (c *Config) NoteFirmwareVolume(volume string) error {
 		return nil
 	}
 	doc["os"] = host
-	settings, err := c.write(doc)
-	if err == nil {
-		c.settings.Store(&settings)
-	}
+	_, err = c.write(doc) // none of the settings is in there
 	return err
 }
 

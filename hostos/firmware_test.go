@@ -38,3 +38,21 @@ func TestNoteFirmwareVolume(t *testing.T) {
 	f(`{"os":"x"}`, "")
 	f(`{"os":{"kernel":[]}}`, "")
 }
+
+// What others wrote into the file before is not taken over in silence.
+func TestNoteFirmwareVolumeTellsOfOthers(t *testing.T) {
+	path := configFile(t, `{"uuid":"u","apiEndpoint":"https://a.example.com"}`)
+	c := openConfig(t, path)
+	told, followed := "", 0
+	c.foreign = func(_, now Settings) { told = now.APIEndpoint }
+	c.Follow(func() { followed++ })
+	if err := os.WriteFile(path, []byte(`{"uuid":"u","apiEndpoint":"https://b.example.com"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.NoteFirmwareVolume("v"); err != nil {
+		t.Fatal(err)
+	}
+	if told != "https://b.example.com" || followed != 1 || c.Get().APIEndpoint != told {
+		t.Errorf("told of %q, followed %d times, settings %+v", told, followed, c.Get())
+	}
+}
