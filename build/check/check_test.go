@@ -31,7 +31,9 @@ func pkg(path string, imports ...string) []Package {
 }
 
 func TestEdges(t *testing.T) {
-	none(t, edges(pkg("resin-supervisor", "resin-supervisor/api", "resin-supervisor/arm/led", "os")))
+	none(t, edges(pkg("resin-supervisor", "resin-supervisor/update/agent", "resin-supervisor/api/client", "os")))
+	one(t, edges(pkg("resin-supervisor", "resin-supervisor/update")), ". imports update:")
+	none(t, edges(pkg("resin-supervisor/update/agent", "resin-supervisor/api", "resin-supervisor/arm/led", "os")))
 	none(t, edges(pkg("resin-supervisor/update", "resin-supervisor/update/plan", "resin-supervisor/hostos/inotify")))
 	none(t, edges(pkg("resin-supervisor/update/store", "resin-supervisor/hostos/file")))
 	none(t, edges(pkg("resin-supervisor/build/check", "resin-supervisor/update")))

@@ -19,16 +19,17 @@ var leaves = []string{"build/version", "hostos/file", "hostos/netlink", "hostos/
 
 const (
 	leaf   = "a leaf imports nothing of ours: several rooms stand on it, and a way back up would be a cycle"
-	edge   = "rooms at the edge know leaves only, never update, api or one another: main hands them what they need"
+	edge   = "rooms at the edge know leaves only, never update, api or one another: the agent hands them what they need"
 	pureIs = "it is pure, and sees data only; whatever else it must know is an argument"
 )
 
 // rooms is the floor plan. A room that is not in it has no place yet.
 var rooms = []Room{
-	{".", []string{"*"}, "main builds the parts and may know all of them"},
+	{".", []string{"update/agent", "api/client", "build/version"}, "main reads the command line; what the supervisor is made of is the agent's"},
+	{"update/agent", []string{"*"}, "the agent builds the parts, and may know all of them"},
 	{"api", []string{"update/view", "hostos/redsocks", "build/version"}, "the API knows the rest through the interfaces it declares itself, and plain view structs"},
 	{"api/client", []string{"api", "update/view"}, "the client shares the documents of the API it speaks to, and nothing else"},
-	{"update", append([]string{"update/*"}, leaves...), "the loop knows its sub-rooms and the leaves; the host, the boards and the API come to it through main"},
+	{"update", append([]string{"update/*"}, leaves...), "the loop knows its sub-rooms and the leaves; the host, the boards and the API come to it through the agent"},
 	{"update/compose", []string{"update/target", "update/engine/doc"}, pureIs},
 	{"update/current", []string{"update/engine/doc", "update/compose"}, pureIs},
 	{"update/plan", []string{"update/settings", "update/target", "update/current", "update/compose"}, pureIs},

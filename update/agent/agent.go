@@ -1,0 +1,132 @@
+// Package agent puts the supervisor together: it builds the parts, hands each what it needs of the
+// others, starts them and stops them. Only main knows it.
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/api"
+	"resin-supervisor/arm/led"
+	"resin-supervisor/build/version"
+	"resin-supervisor/hostos"
+	"resin-supervisor/update"
+	"resin-supervisor/update/cloud"
+	"resin-supervisor/update/engine"
+	"resin-supervisor/update/key"
+	"resin-supervisor/update/lock"
+	"resin-supervisor/update/store"
+)
+
+// Run runs the supervisor until a signal ends it, or a part of it does, which is an error. Parts are built and started in the order in
+// which they need one another; nothing here waits for the engine, so the API answers at once.
+func Run(e Environment) error {
+	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
+	debug.SetGCPercent(50)         // of a live megabyte: what an apply scatters stays behind in pieces
+	debug.SetMemoryLimit(24 << 20) // a safety net, far above what is used
+	log := zerolog.New(os.Stderr).With().Timestamp().Logger().Level(zerolog.InfoLevel)
+
+	config, err := hostos.OpenConfig(e.config)
+	if err != nil {
+		return err
+	}
+	if err := config.EnsureIdentity(); err != nil {
+		return err
+	}
+	docs, err := store.Open(e.stateDir, log)
+	if err != nil {
+		return err
+	}
+	ring, err := key.Open(docs)
+	if err != nil {
+		return err
+	}
+	locks := lock.New(e.root)
+	if err := locks.Prepare(); err != nil {
+		log.Warn().Err(err).Msg("update lock directory is not ready")
+	}
+	d := &device{Environment: e, config: config, port: config.Get().APIPort(e.port), log: log, gauge: hostos.NewGauge()}
+	d.roots = sync.OnceValue(func() *x509.CertPool {
+		return cloud.Roots([]string{"/", d.root}, d.extraCerts, d.ownCert, config.Get().RootCA)
+	})
+	d.readHost()
+	containers := engine.New(e.socket)
+	pipe := d.openLog(containers, docs)
+	d.light = led.New(e.led, log)
+	d.HostConfig = hostos.NewHostConfig(config, e.root, e.boot, d.restartProxy, log)
+	manager, err := update.New(update.Options{
+		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
+		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
+		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, Container: e.container, Endpoint: config.Get().APIEndpoint,
+		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
+		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
+		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
+		Image: d.ownImage(), Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
+	})
+	if err != nil {
+		return err
+	}
+	d.manager = manager
+	if err := d.join(docs, ring, pipe); err != nil {
+		return err
+	}
+	listener, err := api.Listen(":" + strconv.Itoa(d.port))
+	if err != nil {
+		return err
+	}
+	log.Info().Str("version", version.String()).Int("port", d.port).Bool("managed", config.Get().Managed()).Msg("supervisor starting")
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	d.network = hostos.WatchNetwork(ctx, e.macs, log)
+	d.cloud = d.heartbeat(ctx)
+	d.cloud.Configure(manager.Settings().ConnectivityCheck)
+	if err := config.Watch(ctx, d.becomes(stop), log); err != nil {
+		log.Warn().Err(err).Msg("changes of config.json by others are not seen")
+	}
+	var parts sync.WaitGroup
+	parts.Go(func() { d.cloud.Run(ctx); d.light.Close() })
+	pipe.Say("Supervisor starting", false)
+	parts.Go(func() { pipe.Run(ctx) })
+	parts.Go(func() { manager.Run(ctx) })
+	if d.remote != nil {
+		parts.Go(func() { d.reportChanges(ctx) })
+		parts.Go(func() { d.remote.Run(ctx) })
+	}
+	parts.Go(func() {
+		d.pipe = pipe
+		if err := api.New(apps{manager, d.remote}, keys{ring, d.changed}, d, log).Serve(ctx, listener); err != nil {
+			log.Error().Err(err).Msg("device API ended")
+			stop()
+		}
+	})
+	return untilSignal(ctx, stop, &parts)
+}
+
+// untilSignal waits for the end, lets the parts finish what cannot be broken off, and ends the
+// process as its service manager expects (spec/device-api.md 1.11).
+func untilSignal(ctx context.Context, stop func(), parts *sync.WaitGroup) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	select {
+	case <-ctx.Done():
+		parts.Wait()
+		return errors.New("a part of the supervisor ended")
+	case s := <-signals:
+		stop()
+		parts.Wait()
+		os.Exit(128 + int(s.(syscall.Signal)))
+		return nil
+	}
+}

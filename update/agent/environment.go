@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/hostos"
+	"resin-supervisor/hostos/dbus"
+	"resin-supervisor/update/key"
+	"resin-supervisor/update/store"
+)
+
+// Environment is the container contract of the supervisor (spec/cloud.md 0.4): where its surroundings are.
+type Environment struct {
+	socket, port, root, boot, data, config, osRelease, macs, vpn, stateDir string
+	image, container, extraCerts, ownCert, led, state                      string
+	bus                                                                    *dbus.Bus
+}
+
+// ReadEnvironment reads the variables that get knows. It takes empty values, and the words null and undefined, for unset.
+func ReadEnvironment(get func(string) string) Environment {
+	value := func(name, fallback string) string {
+		switch v := get(name); v {
+		case "", "null", "undefined":
+			return fallback
+		default:
+			return v
+		}
+	}
+	boot, root := value("BOOT_MOUNTPOINT", "/mnt/boot"), value("ROOT_MOUNTPOINT", "/mnt/root")
+	return Environment{
+		socket:    strings.TrimPrefix(value("DOCKER_SOCKET", "/var/run/docker.sock"), "unix://"),
+		port:      value("LISTEN_PORT", ""),
+		root:      root,
+		boot:      boot,
+		data:      value("DATA_MOUNTPOINT", "/mnt/data"),
+		config:    value("CONFIG_MOUNT_POINT", filepath.Join(boot, "config.json")),
+		osRelease: value("HOST_OS_VERSION_PATH", "/mnt/root/etc/os-release"),
+		macs:      value("MAC_ADDRESS_PATH", "/sys/class/net"),
+		vpn:       value("VPN_STATUS_PATH", "/mnt/root/run/openvpn/vpn_status"),
+		stateDir:  value("SUPERVISOR_STATE_DIR", "/data"),
+
+		state: value("STATE_MOUNTPOINT", "/mnt/state"),
+		bus: dbus.New(value("DBUS_SYSTEM_BUS_ADDRESS", ""),
+			"/run/dbus/system_bus_socket", filepath.Join(root, "run/dbus/system_bus_socket")),
+		image:      value("SUPERVISOR_IMAGE", ""),
+		container:  value("SUPERVISOR_CONTAINER_ID", ""),
+		extraCerts: value("NODE_EXTRA_CA_CERTS", ""),
+		ownCert:    value("BALENA_ROOT_CA", ""),
+		led:        value("LED_FILE", "/sys/class/leds/led0/brightness"),
+	}
+}
+
+// GlobalKey reads the global API key of the supervisor that runs, or makes that of the first that will.
+func (e Environment) GlobalKey() (string, error) {
+	docs, err := store.Visit(e.stateDir, zerolog.New(os.Stderr))
+	if err != nil {
+		return "", err
+	}
+	ring, err := key.Open(docs)
+	if err != nil {
+		return "", err
+	}
+	return ring.Global(), nil
+}
+
+// Port is the port of the device API: config.json says it, else the environment.
+func (e Environment) Port() int {
+	config, err := hostos.OpenConfig(e.config)
+	if err != nil {
+		return 48484
+	}
+	return config.Get().APIPort(e.port)
+}
