@@ -67,6 +67,14 @@ func (l *locks) release(appID int) error {
 	return nil
 }
 
+// giveUp is release for who does not come back to try again: the claim is given back also on an error.
+// A lock file that stays then counts as held by whoever has the claim next, who removes it.
+func (l *locks) giveUp(appID int) error {
+	err := l.dir.Release(appID)
+	<-l.claim(appID)
+	return err
+}
+
 // sweep removes lock files that an earlier run of the agent left, unless somebody works on the app.
 func (l *locks) sweep(appID int) error {
 	claim := l.claim(appID)

@@ -142,7 +142,7 @@ func (m *Manager) locked(ctx context.Context, appID int, s serviceFacts, force b
 		return err
 	}
 	err = f()
-	return errors.Join(err, m.exec.locks.release(appID))
+	return errors.Join(err, m.exec.locks.giveUp(appID))
 }
 
 // WithAllLocks runs f while it holds the update locks of every app that has an object on the device,
@@ -173,7 +173,7 @@ func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) 
 		return f()
 	}()
 	for _, id := range taken {
-		err = errors.Join(err, m.exec.locks.release(id))
+		err = errors.Join(err, m.exec.locks.giveUp(id))
 	}
 	return err
 }

@@ -87,3 +87,31 @@ func TestWithAllLocksBeforeTheEngineIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Lock files that cannot be removed do not keep the app from whoever comes next.
+func TestActionGivesItsClaimBack(t *testing.T) {
+	m, services := lockable(t, &current.State{})
+	app := filepath.Join(services, "12")
+	spoil := func() error {
+		if err := os.RemoveAll(app); err != nil {
+			return err
+		}
+		return os.WriteFile(app, nil, 0o600)
+	}
+	s := serviceFacts{services: []string{"web"}}
+	if err := m.locked(t.Context(), 12, s, false, spoil); err == nil {
+		t.Fatal("a lock file that cannot be removed is no error")
+	}
+	if err := os.Remove(app); err != nil {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 64 { // of a claim that is free and a context that has ended select takes either
+		err := m.exec.locks.take(soon, 12, s.services, false)
+		if err == nil {
+			return
+		}
+	}
+	t.Error("the app stays claimed")
+}
