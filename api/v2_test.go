@@ -198,6 +198,10 @@ func TestStateStatus(t *testing.T) {
 	if got := r.do(globalTestKey, "GET", "/v2/state/status", ""); !strings.Contains(got.body, `"release":"c13"`) {
 		t.Errorf("the fleet app is not chosen: %v", got)
 	}
+	r.change(func(s *view.State) { s.Apps[0].InTarget, s.Apps[1].Class = false, "app" })
+	if got := r.do(globalTestKey, "GET", "/v2/state/status", ""); !strings.Contains(got.body, `"release":"c13"`) {
+		t.Errorf("an app on its way out is chosen: %v", got)
+	}
 	r.change(func(s *view.State) { s.Apps[1].Containers, s.Apps[1].Images = nil, nil })
 	if got := r.do(globalTestKey, "GET", "/v2/state/status", ""); !strings.Contains(got.body, `"release":"c12"`) {
 		t.Errorf("an empty app is chosen: %v", got)
