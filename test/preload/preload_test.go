@@ -112,6 +112,7 @@ func TestFirstBootOffline(t *testing.T) {
 		}
 	}
 	// The cloud has the last word once it is reached.
+	s.Assign(harness.Target{Apps: []harness.App{app}})
 	cloud.Up(t)
 	harness.Until(t, soon, "registration", func() error {
 		if len(cloud.Devices()) == 0 {
@@ -119,7 +120,6 @@ func TestFirstBootOffline(t *testing.T) {
 		}
 		return nil
 	})
-	s.Assign(harness.Target{Apps: []harness.App{app}})
 	s.PollNow()
 	s.WaitSettled(soon)
 	for name, id := range s.IDs() {

@@ -138,14 +138,11 @@ func TestConflictAndOutage(t *testing.T) {
 // cloud.md 17: a refused registration is tried again after bootstrapRetryDelay, with the same identity.
 func TestRefusedRegistration(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"bootstrapRetryDelay": 1000})
-	for _, fault := range []fakecloud.Fault{fakecloud.Status(401), fakecloud.Status(403), fakecloud.Status(500), fakecloud.Drop,
-		fakecloud.Truncate, fakecloud.WrongType} {
-		cloud.Break(fakecloud.Register, fault, 1)
-		if n := len(cloud.Calls(fakecloud.Register)); n == 0 {
-			s.Start()
-		}
-		calls(t, cloud, fakecloud.Register, len(cloud.Calls(fakecloud.Register))+1)
-	}
+	faults := []fakecloud.Fault{fakecloud.Status(401), fakecloud.Status(403), fakecloud.Status(500), fakecloud.Drop,
+		fakecloud.Truncate, fakecloud.WrongType}
+	cloud.Break(fakecloud.Register, fakecloud.InTurn(faults...))
+	s.Start()
+	calls(t, cloud, fakecloud.Register, len(faults)+1)
 	registered(t, s)
 	tries := cloud.Calls(fakecloud.Register)
 	for i, r := range tries[1:] {

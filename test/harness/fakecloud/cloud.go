@@ -46,7 +46,8 @@ type Cloud struct {
 	mu       sync.Mutex
 	faults   map[Endpoint]*fault
 	devices  []*Device
-	fleets   map[int]string // provisioning key by application id
+	waiting  map[string]map[string]any // targets of devices to come, by uuid
+	fleets   map[int]string            // provisioning key by application id
 	known    map[string]map[string]map[string]bool
 	releases []release
 	lastID   int
@@ -188,6 +189,7 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if at == LogStream {
 		http.NewResponseController(w).EnableFullDuplex() // it is answered before its end
+		w.Header().Set("Connection", "close")            // what was not read would come before the next request
 	} else {
 		note.Body, _ = io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(note.Body))

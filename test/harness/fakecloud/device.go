@@ -56,7 +56,9 @@ func (c *Cloud) join(d *Device) {
 	c.lastID++
 	d.ID = 4710 + c.lastID
 	d.State, d.Config, d.Tags = map[string]any{}, map[string]string{}, map[string]string{}
-	d.target = map[string]any{"name": "device-" + d.UUID[:min(7, len(d.UUID))], "config": map[string]any{}, "apps": map[string]any{}}
+	if d.target = c.waiting[d.UUID]; d.target == nil {
+		d.target = map[string]any{"name": "device-" + d.UUID[:min(7, len(d.UUID))], "config": map[string]any{}, "apps": map[string]any{}}
+	}
 	c.devices = append(c.devices, d)
 }
 
@@ -99,22 +101,27 @@ func (c *Cloud) Change(uuid string, change func(d *Device)) {
 }
 
 // Assign gives a device its target: the object below the device's uuid (spec/cloud.md 3.5). The
-// releases and images that it names are known from then on.
+// releases and images that it names are known from then on. A device that the cloud does not know yet
+// has it as soon as it registers.
 func (c *Cloud) Assign(uuid string, entry map[string]any) {
 	raw, err := json.Marshal(entry)
 	if err != nil {
 		panic(err)
 	}
 	c.Set(func(c *Cloud) {
-		d := c.byUUID(uuid)
-		if d == nil {
-			panic("the cloud does not know device " + uuid)
-		}
-		d.target = nil
-		if err := json.Unmarshal(raw, &d.target); err != nil {
+		var target map[string]any
+		if err := json.Unmarshal(raw, &target); err != nil {
 			panic(err)
 		}
-		c.learn(d.target)
+		c.learn(target)
+		if d := c.byUUID(uuid); d != nil {
+			d.target = target
+			return
+		}
+		if c.waiting == nil {
+			c.waiting = make(map[string]map[string]any)
+		}
+		c.waiting[uuid] = target
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"sync/atomic"
 )
 
 // Fault is what happens to a call instead of its answer. next gives the answer that it would have
@@ -31,6 +32,18 @@ func (c *Cloud) Break(at Endpoint, f Fault, times ...int) {
 
 // Mend makes an endpoint work again.
 func (c *Cloud) Mend(at Endpoint) { c.Set(func(c *Cloud) { delete(c.faults, at) }) }
+
+// InTurn does one fault to each call, in order, and then none.
+func InTurn(faults ...Fault) Fault {
+	var done atomic.Int32
+	return func(c *Cloud, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter)) {
+		if i := int(done.Add(1)) - 1; i < len(faults) {
+			faults[i](c, w, r, next)
+			return
+		}
+		next(w)
+	}
+}
 
 // Drop closes the connection without an answer and does nothing of what was asked.
 func Drop(_ *Cloud, _ http.ResponseWriter, r *http.Request, _ func(http.ResponseWriter)) {
