@@ -134,22 +134,22 @@ func startStep(app *compose.App, service string, all map[string]*current.Contain
 }
 
 // locked runs f while it holds the update locks of the app.
-func (m *Manager) locked(ctx context.Context, appID int, s serviceFacts, force bool, f func() error) error {
+func (m *Manager) locked(ctx context.Context, appID int, s serviceFacts, force bool, f func() error) (err error) {
 	wait, cancel := context.WithTimeout(ctx, claimPatience)
-	err := m.exec.locks.take(wait, appID, s.services, force || s.override)
+	err = m.exec.locks.take(wait, appID, s.services, force || s.override)
 	cancel()
 	if err != nil {
 		return err
 	}
-	err = f()
-	return errors.Join(err, m.exec.locks.giveUp(appID))
+	defer func() { err = errors.Join(err, m.exec.locks.giveUp(appID)) }() // also when f breaks: the API goes on then
+	return f()
 }
 
 // WithAllLocks runs f while it holds the update locks of every app that has an object on the device,
 // for what concerns the whole device (spec/device-api.md 1.10). With force, users' locks are
 // overridden. The error is a *view.LockedError when a lock forbids it, view.ErrEngineDown while it is
 // not known which apps there are, else that of f. f does not run when a lock was not had.
-func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) error {
+func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) (err error) {
 	cur := m.cell.load()
 	if !cur.Listed {
 		return view.ErrEngineDown
@@ -160,22 +160,15 @@ func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) 
 	}
 	wait, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
-	var taken []int
-	err := func() error {
-		// In the same order for every caller, so that two of them cannot wait for one another.
-		for _, id := range presentApps(cur) {
-			services := slices.Collect(maps.Keys(newest(cur, id)))
-			if err := m.exec.locks.take(wait, id, services, force || override); err != nil {
-				return err
-			}
-			taken = append(taken, id)
+	// In the same order for every caller, so that two of them cannot wait for one another.
+	for _, id := range presentApps(cur) {
+		services := slices.Collect(maps.Keys(newest(cur, id)))
+		if err := m.exec.locks.take(wait, id, services, force || override); err != nil {
+			return err
 		}
-		return f()
-	}()
-	for _, id := range taken {
-		err = errors.Join(err, m.exec.locks.giveUp(id))
+		defer func() { err = errors.Join(err, m.exec.locks.giveUp(id)) }()
 	}
-	return err
+	return f()
 }
 
 // presentApps lists the apps that have a container, a network or a volume, by ascending id.
