@@ -165,8 +165,8 @@ func (m *Manager) Run(ctx context.Context) {
 }
 
 // SetFacts replaces what the device contributes to its containers; what differs is made anew.
-func (m *Manager) SetFacts(ctx context.Context, f compose.Facts) error {
-	return m.loop.call(ctx, func() { m.loop.setFacts(f) })
+func (m *Manager) SetFacts(f compose.Facts) error {
+	return m.loop.call(m.life, func() { m.loop.setFacts(f) })
 }
 
 // Healthy tells whether applying gets on: no apply, or one that is downloading, or one that took

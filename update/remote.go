@@ -1,6 +1,7 @@
 package update
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -39,7 +40,8 @@ func (m *Manager) CloudETag() string {
 }
 
 // SetCloudTarget stores the target state that the cloud sent, together with its etag, and applies it
-// (spec/cloud.md 3.4, 3.6). changed is false when it is the one that came last: nothing is done then.
+// (spec/cloud.md 3.4, 3.6). changed is false when it says what the one that came last did, in whichever
+// words: nothing is done then, so that what waits after a failure waits on (Q4).
 // Apps that are malformed are rejected alone; an error of type *view.InvalidTargetError says that
 // nothing of the document can be used, and what was stored stays.
 func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed bool, err error) {
@@ -48,7 +50,8 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 	now := received{Endpoint: t.endpoint, UUID: t.uuid(), ETag: etag, Digest: hex.EncodeToString(sum[:])}
 	if t.holds(now) {
 		m.Heard()
-		return false, t.receive(nil, now)
+		_, err := t.receive(nil, now)
+		return false, err
 	}
 	state, problems, err := target.DecodeV3(body, now.UUID)
 	if err != nil {
@@ -62,15 +65,18 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 		}
 		return false, &view.InvalidTargetError{Problems: invalid.Lines}
 	}
-	t.report(problems)
-	m.notMoved(texts(problems))
 	if err := m.dumpConfig(state.Config); err != nil {
 		m.log.Error().Err(err).Msg("the host does not get to know the configuration")
 	}
-	if err := t.receive(state, now); err != nil {
+	if changed, err = t.receive(state, now); err != nil {
 		return false, err
 	}
 	m.Heard()
+	if !changed {
+		return false, nil
+	}
+	t.report(problems)
+	m.notMoved(texts(problems))
 	return true, m.adopt(force)
 }
 
@@ -134,27 +140,34 @@ func (t *targets) holds(r received) bool {
 	return old.Digest == r.Digest && old.Endpoint == r.Endpoint && old.UUID == r.UUID && t.states[t.endpoint] != nil
 }
 
-// receive stores a target of the cloud with the note of what it was, or the note alone.
-func (t *targets) receive(s *target.State, r received) error {
+// receive stores a target of the cloud with the note of what it was, or the note alone. changed tells
+// whether the target says anything else than the one that was stored.
+func (t *targets) receive(s *target.State, r received) (changed bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := t.next()
 	next.Received = r
 	if s == nil {
 		if r == t.stored.Received {
-			return nil
+			return false, nil
 		}
-		return t.save(next)
+		return false, t.save(next)
 	}
 	apps, err := t.put(&next, t.endpoint, s)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := t.save(next); err != nil {
-		return err
+	old := t.stored
+	same := t.states[t.endpoint] != nil && old.Received.Digest != "" && bytes.Equal(old.Sources[t.endpoint], next.Sources[t.endpoint]) &&
+		old.Name == next.Name && maps.Equal(old.Config, next.Config)
+	if same && r.ETag == old.Received.ETag {
+		return false, nil // nothing to write: the next poll may bring yet other words for it
+	}
+	if err := t.save(next); err != nil || same {
+		return false, err
 	}
 	t.states[t.endpoint] = apps
-	return nil
+	return true, nil
 }
 
 // PinRequest is the wish of a preload to pin the device to the release it came with.

@@ -99,7 +99,7 @@ func (d *device) saveIdentity(change map[string]any) error {
 	if err := d.config.Update(change); err != nil {
 		return err
 	}
-	return d.manager.SetFacts(context.Background(), d.composeFacts())
+	return d.manager.SetFacts(d.composeFacts())
 }
 
 func (d *device) cloudFacts(ring *key.Ring) cloud.Facts {

@@ -1,0 +1,109 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/plan"
+	"resin-supervisor/update/store"
+)
+
+// newRemote is a manager without an engine that takes targets of a cloud, and what it says.
+func newRemote(t *testing.T, dir string) (*Manager, func() []string) {
+	t.Helper()
+	docs, err := store.Open(filepath.Join(dir, "state"), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	uuid := func() string { return "abc" }
+	targets, err := openTargets(Options{Docs: docs, Endpoint: "https://api.example.com", UUID: uuid, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	say, said := recorded()
+	ctx, cancel := context.WithCancel(context.Background())
+	x := &executor{say: say, targets: targets, reboot: reboot{breadcrumb: filepath.Join(dir, "tmp/reboot")}}
+	l := &loop{exec: x, targets: targets, resolve: &resolver{}, calls: make(chan func()), backoff: newBackoff(time.Hour),
+		kept: make(map[string]time.Time), show: func(status) {}, log: zerolog.Nop()}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case f := <-l.calls:
+				f()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return &Manager{targets: targets, exec: x, loop: l, life: ctx, log: zerolog.Nop()}, said
+}
+
+// cloud.md 3.4 (Q4): a target that says the same as the one before, in whichever words and with
+// whichever etag, is none: what failed waits on, and nothing is said again.
+func TestSameTargetInOtherWords(t *testing.T) {
+	const (
+		web = `"web":{"id":1,"image_id":2,"image":"a/b","environment":{"A":"1","B":"<2>"},"labels":{},"composition":{"command":["x","y"],"ports":["80:80"]}}`
+		bad = `"bb":{"id":"x","name":"broken"}`
+	)
+	first := `{"abc":{"name":"n","config":{"RESIN_SUPERVISOR_DELTA":"1","BALENA_SUPERVISOR_LOG_CONTROL":"0"},"apps":{"aa":{"id":1,"name":"shop","releases":{"c1":{"id":2,"services":{` + web + `}}}},` + bad + `}}}`
+	same := `{"abc": {"apps": {` + bad + `, "aa": {"releases":{"c1":{"services":{"web":{"composition":{"ports":["80:80"],"command":["x","y"]},"labels":{},"environment":{"B":"\u003c2\u003e","A":"1"},"image":"a/b","image_id":"2","id":1}},"id":2}},"name":"shop","id":1}},
+		"config":{"BALENA_SUPERVISOR_LOG_CONTROL":"0","RESIN_SUPERVISOR_DELTA":"1"},"name":"n"}}`
+	dir := t.TempDir()
+	m, said := newRemote(t, dir)
+	step := plan.Step{Kind: plan.Start, Key: "aa web", AppUUID: "aa"}
+	failing := func() bool {
+		waits := false
+		_ = m.loop.call(m.life, func() { waits = m.loop.backoff.until(step).After(time.Now()) })
+		return waits
+	}
+	f := func(body, etag string, want bool) {
+		t.Helper()
+		_ = m.loop.call(m.life, func() { m.loop.backoff.failed(step, time.Now()) })
+		changed, err := m.SetCloudTarget([]byte(body), etag, false)
+		if err != nil || changed != want {
+			t.Fatalf("changed %v, want %v (%v)", changed, want, err)
+		}
+		if waits := failing(); waits == want {
+			t.Errorf("changed %v, and what failed waits: %v", changed, waits)
+		}
+		if words := said(); len(words) > 0 != want {
+			t.Errorf("changed %v, and said: %q", changed, words)
+		}
+		if got := m.CloudETag(); got != etag {
+			t.Errorf("etag %q, want %q", got, etag)
+		}
+	}
+	f(first, "", true)
+	f(first, "", false)
+	f(same, "", false)
+	f(first, `W/"1"`, false)
+	f(same, `W/"2"`, false)
+	m, said = newRemote(t, dir) // after a restart
+	f(first, `W/"3"`, false)
+	f(same, "", false)
+	f(strings.Replace(first, `"y"`, `"z"`, 1), "", true)
+	f(first, "", true)
+	f(strings.Replace(first, `LOG_CONTROL":"0"`, `LOG_CONTROL":"1"`, 1), "", true)
+	f(strings.Replace(first, `"name":"n"`, `"name":"m"`, 1), "", true)
+}
+
+// What is told of the device when the loop has ended does not hold up the end of the agent.
+func TestFactsAtTheEnd(t *testing.T) {
+	m, _ := newRemote(t, t.TempDir())
+	ended, end := context.WithCancel(context.Background())
+	end()
+	m.life, m.loop.calls = ended, make(chan func())
+	if err := m.SetFacts(compose.Facts{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
