@@ -96,13 +96,14 @@ func (d *Device) register(ctx context.Context, i Identity) (id int64, err error)
 }
 
 // exchange makes sure that the cloud knows the device's own key, and returns the device's id
-// (spec/cloud.md 2.5). Only a definite answer that the device is not known leads to another identity:
-// after an outage there must not be two devices (Q3).
+// (spec/cloud.md 2.5). Only definite answers to both keys that the device is not known lead to another
+// identity: after an outage there must not be two devices (Q3).
 func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id int64, err error) {
 	if i.DeviceAPIKey != "" {
 		if id, err = d.lookUp(ctx, i.UUID, i.DeviceAPIKey); err == nil {
 			return id, nil
 		}
+		regenerate = regenerate && isUnknown(err) // else the key may well be known
 	}
 	if i.APIKey == "" {
 		return 0, fmt.Errorf("exchange keys: config.json has no apiKey (%w)", err)
@@ -136,11 +137,13 @@ func isUnknown(err error) bool {
 func (d *Device) lookUp(ctx context.Context, uuid, key string) (int64, error) {
 	var list found
 	err := d.call(ctx, call{path: "/v7/device", query: odata("id", "uuid eq '"+uuid+"'"), auth: bearer(key)}, &list)
-	if err == nil && (len(list.D) == 0 || list.D[0].ID == 0) {
-		err = errUnknown
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
+	case list.D == nil || len(list.D) > 0 && list.D[0].ID == 0:
+		return 0, errors.New("look the device up: the answer is not the cloud's")
+	case len(list.D) == 0:
+		return 0, errUnknown
 	}
 	return list.D[0].ID, nil
 }

@@ -1,0 +1,74 @@
+package cloud
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+)
+
+// cloud.md 15, 16 (Q3): another identity is made only when the cloud said with both keys that it does
+// not know the device. An outage, a clock or somebody on the way to the cloud makes no second device.
+func TestIdentityIsKept(t *testing.T) {
+	type reply struct {
+		status int
+		body   string
+	}
+	const device, provisioning = "Bearer own", "Bearer provisioning"
+	f := func(name string, own, other reply, fresh bool) {
+		t.Helper()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go fasthttp.Serve(l, func(ctx *fasthttp.RequestCtx) {
+			r := reply{409, "exists"}
+			switch {
+			case string(ctx.Path()) == "/device/register":
+			case string(ctx.Request.Header.Peek("Authorization")) == device:
+				r = own
+			case string(ctx.Request.Header.Peek("Authorization")) == provisioning:
+				r = other
+			}
+			ctx.SetStatusCode(r.status)
+			ctx.SetBodyString(r.body)
+		})
+		client, err := New("http://"+l.Addr().String(), "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var saved map[string]any
+		d, err := NewDevice(Options{
+			Client: func(string) (*Client, error) { return client, nil },
+			Identity: func() Identity {
+				return Identity{Endpoint: "http://cloud", UUID: "abc", DeviceAPIKey: "own", APIKey: "provisioning", ApplicationID: 1}
+			},
+			Save:  func(change map[string]any) error { saved = change; return nil },
+			Facts: func() Facts { return Facts{} }, Terms: func() Terms { return Terms{Patience: 10 * time.Second} },
+			Docs: nothing{}, Log: zerolog.Nop(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.provision(context.Background()); err == nil {
+			t.Errorf("%s: provisioned", name)
+		}
+		if got := saved["uuid"] != nil; got != fresh {
+			t.Errorf("%s: another identity: %v, want %v (%v)", name, got, fresh, saved)
+		}
+	}
+	empty, denied, away := reply{200, `{"d":[]}`}, reply{401, "Unauthorized"}, reply{503, "down"}
+	f("both empty", empty, empty, true)
+	f("both denied", denied, denied, true)
+	f("own denied, other empty", denied, empty, true)
+	f("own out, other empty", away, empty, false)
+	f("own out, other denied", away, denied, false)
+	f("own empty, other out", empty, away, false)
+	f("own without a list", reply{200, `{}`}, empty, false)
+	f("other without a list", empty, reply{200, `{"login":"please"}`}, false)
+	f("other is a page", empty, reply{200, `<html>`}, false)
+}
