@@ -18,7 +18,8 @@ type tags struct {
 
 	mu   sync.Mutex // held while saving
 	doc  tagsDocument
-	last time.Time // when one was set
+	last time.Time // when one was set or taken
+	held time.Time // since when the sender waits for setting tags to rest, zero when it does not
 }
 
 // tagsDocument holds what is wanted and what the cloud took.
@@ -32,6 +33,8 @@ const (
 	tagsVersion = 1
 	// tagsPause is how long setting tags must have rested: what is set in one go is sent in one go.
 	tagsPause = 10 * time.Second
+	// tagsMost is how long that may take: a service that never rests is heard all the same.
+	tagsMost = time.Minute
 )
 
 // Tag is a tag of the device in the cloud.
@@ -95,8 +98,8 @@ func (t *tags) change(f func(tagsDocument)) error {
 	return nil
 }
 
-// pending are the tags that the cloud does not have, and how long nobody has set one.
-func (t *tags) pending() (map[string]string, time.Duration) {
+// pending are the tags that the cloud does not have, and how long they are to wait for others.
+func (t *tags) pending(now time.Time) (map[string]string, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	news := make(map[string]string)
@@ -105,12 +108,18 @@ func (t *tags) pending() (map[string]string, time.Duration) {
 			news[key] = value
 		}
 	}
-	return news, time.Since(t.last)
+	if len(news) == 0 {
+		t.held = time.Time{}
+	} else if t.held.IsZero() {
+		t.held = now
+	}
+	return news, min(tagsPause-now.Sub(t.last), tagsMost-now.Sub(t.held))
 }
 
 // took notes tags that the cloud has, or, where it will not have them, that they are not wanted.
 func (t *tags) took(sent map[string]string, wanted bool) error {
 	return t.change(func(doc tagsDocument) {
+		t.held = time.Time{}
 		for key, value := range sent {
 			if wanted {
 				doc.Reported[key] = value
@@ -124,7 +133,7 @@ func (t *tags) took(sent map[string]string, wanted bool) error {
 // sendTags sends tags until ctx ends.
 func (d *Device) sendTags(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
-		news, quiet := d.tags.pending()
+		news, wait := d.tags.pending(time.Now())
 		if len(news) == 0 {
 			select {
 			case <-d.tags.wake:
@@ -132,8 +141,8 @@ func (d *Device) sendTags(ctx context.Context) {
 			}
 			continue
 		}
-		if quiet < tagsPause {
-			rest(ctx, tagsPause-quiet)
+		if wait > 0 {
+			rest(ctx, wait)
 			continue
 		}
 		err := d.patchTags(ctx, news)
