@@ -149,14 +149,17 @@ type witness struct {
 	died map[string]bool // containers that exited and did not start since
 }
 
+// setBack is by how much the clock must have been set back for an event to be no repetition.
+const setBack = time.Minute
+
 func newWitness(say voice) *witness { return &witness{say: say, died: make(map[string]bool)} }
 
 // event takes an event of a supervised container.
 func (w *witness) event(e doc.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.TimeNano <= w.last {
-		return
+	if early := w.last - e.TimeNano; early >= 0 && early < int64(setBack) {
+		return // told before
 	}
 	w.last = e.TimeNano
 	id, of := e.Actor.ID, e.Actor.Attributes

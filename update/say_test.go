@@ -106,4 +106,9 @@ func TestExitsAndRestartsAreTold(t *testing.T) {
 	at++
 	f("destroy", "1")
 	f("start", "1")
+	at += int64(24 * time.Hour)
+	f("die", "1", "Service exited 'web sha256:1'")
+	at -= int64(23 * time.Hour) // the clock was wrong and is set back
+	f("start", "1", "Restarting service 'web sha256:1'")
+	f("die", "1", "Service exited 'web sha256:1'")
 }
