@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"resin-supervisor/update/settings"
 )
 
 // Settings are the typed values of config.json that the supervisor knows, with their defaults
@@ -162,7 +164,7 @@ func (r *reader) number(key string, absent, least, most int64) int64 {
 // span reads milliseconds.
 func (r *reader) span(key string, absent time.Duration) time.Duration {
 	most := int64(math.MaxInt64 / time.Millisecond)
-	return time.Duration(r.number(key, absent.Milliseconds(), 0, most)) * time.Millisecond
+	return min(settings.Longest, time.Duration(r.number(key, absent.Milliseconds(), 0, most))*time.Millisecond)
 }
 
 func (r *reader) flag(key string) bool {

@@ -22,10 +22,11 @@ var ErrNoDelta = errors.New("no delta is offered")
 // ErrProcessing says that the server is still making the delta: it is to be asked again later.
 var ErrProcessing = errors.New("the delta is still being made")
 
-// tokenLife is how long a registry token is used again; tokenPatience bounds the request for one.
+// tokenLife is how long a registry token is used again; usualPatience bounds the request for one, and
+// is what other calls are given unless the configuration says otherwise.
 const (
 	tokenLife     = 10 * time.Minute
-	tokenPatience = 59 * time.Second
+	usualPatience = 59 * time.Second
 )
 
 // Deltas asks a delta server how one image becomes another. It is safe for use by several
@@ -119,7 +120,7 @@ func (d *Deltas) token(ctx context.Context, scope url.Values) (string, error) {
 	}
 	name, secret := d.Login()
 	login := "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+secret))
-	a, err := d.API.do(ctx, call{path: "/auth/v1/token", query: scope, auth: login, patience: tokenPatience})
+	a, err := d.API.do(ctx, call{path: "/auth/v1/token", query: scope, auth: login, patience: usualPatience})
 	if err != nil {
 		return "", err
 	}

@@ -161,7 +161,7 @@ func (d *Device) ask(ctx context.Context, r call) (answer, error) {
 	if r.auth == "" {
 		r.auth = bearer(i.DeviceAPIKey)
 	}
-	r.patience = d.o.Terms().Patience
+	r.patience = max(r.patience, d.o.Terms().Patience)
 	return c.do(ctx, r)
 }
 

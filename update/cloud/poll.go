@@ -21,7 +21,12 @@ type poller struct {
 	asked         bool
 	force, cancel bool
 	known         string // etag of a target that is of no use and was refused
+	failures      int    // scheduled polls in a row; belongs to the goroutine of poll
 }
+
+// hopeless is after how many failures in a row a poll is given the time that is usual, whatever the
+// configuration says: one that leaves too little could never be corrected.
+const hopeless = 3
 
 // fetched is a target as it came.
 type fetched struct {
@@ -56,7 +61,7 @@ func (p *poller) take() (asked, force, cancel bool) {
 // poll gets the target on schedule and when somebody asks, one poll at a time, until ctx ends
 // (spec/cloud.md 3.2, 3.3). A poll that was asked for does not move the schedule.
 func (d *Device) poll(ctx context.Context) {
-	failures := 0
+	p := &d.poller
 	due := time.NewTimer(0)
 	defer due.Stop()
 	if !d.o.Terms().Instant {
@@ -75,12 +80,12 @@ func (d *Device) poll(ctx context.Context) {
 		case <-due.C:
 			err := d.turn(ctx, false, false, false)
 			if err == nil {
-				failures = 0
+				p.failures = 0
 				d.polled.Store(int64(time.Since(d.began)))
-			} else if failures++; ctx.Err() == nil {
-				d.o.Log.Warn().Err(err).Int("failures", failures).Msg("poll failed")
+			} else if p.failures++; ctx.Err() == nil {
+				d.o.Log.Warn().Err(err).Int("failures", p.failures).Msg("poll failed")
 			}
-			due.Reset(pollDelay(failures, d.interval(), spread))
+			due.Reset(pollDelay(p.failures, d.interval(), spread))
 		}
 	}
 }
@@ -128,7 +133,11 @@ func (d *Device) heldETag() string {
 func (d *Device) get(ctx context.Context, etag string) (*fetched, error) {
 	i := d.o.Identity()
 	path := "/device/v3/" + i.UUID + "/state"
-	a, err := d.ask(ctx, call{path: path, etag: etag, steady: true, follow: true})
+	r := call{path: path, etag: etag, steady: true, follow: true}
+	if d.poller.failures >= hopeless {
+		r.patience = usualPatience
+	}
+	a, err := d.ask(ctx, r)
 	switch {
 	case err != nil:
 		return nil, err

@@ -76,7 +76,7 @@ func TestParse(t *testing.T) {
 	f(span, "0", true, true)
 	f(count, "31", true, true)
 	f(count, "030", true, false)
-	for _, odd := range []string{"", "12.5", "x", "10 s", "10s", "0x10", "-1", "+5", ".5", ".", "1e3", " 1", "99999999999999999999", "9223372036855"} {
+	for _, odd := range []string{"", "12.5", "x", "10 s", "10s", "0x10", "-1", "+5", ".5", ".", "1e3", " 1", "99999999999999999999", "9223372036855", "9223372036854", "315360000001"} {
 		f(span, odd, false, false)
 	}
 	f(count, "4294967297", false, false)

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Longest is the longest span that a variable may say: many times it is still a span.
+const Longest = 10 * 365 * 24 * time.Hour
+
 // read sets the field of a variable, or leaves it when the text is not valid.
 func (v *variable) read(s *Settings, text string) bool {
 	switch field := v.field(s).(type) {
@@ -23,7 +26,7 @@ func (v *variable) read(s *Settings, text string) bool {
 		}
 		return ok
 	case *time.Duration:
-		ms, ok := whole(text, math.MaxInt64/int64(time.Millisecond))
+		ms, ok := whole(text, Longest.Milliseconds())
 		if ok {
 			*field = time.Duration(ms) * time.Millisecond
 		}
