@@ -65,6 +65,7 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 		}
 		return false, &view.InvalidTargetError{Problems: invalid.Lines}
 	}
+	t.keep(state, problems)
 	if err := m.dumpConfig(state.Config); err != nil {
 		m.log.Error().Err(err).Msg("the host does not get to know the configuration")
 	}
@@ -130,6 +131,24 @@ func (m *Manager) dumpConfig(config map[string]string) error {
 		return err
 	}
 	return nil
+}
+
+// keep takes over what is stored of apps of which not even id and name could be read, as rejected: what
+// is not in a target is removed with its data, and these are in it.
+func (t *targets) keep(s *target.State, problems []target.Problem) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	stored := t.states[t.endpoint]
+	if stored == nil {
+		return
+	}
+	for _, p := range problems {
+		if old := stored.Apps[p.App]; old != nil && s.Apps[p.App] == nil {
+			kept := *old
+			kept.Rejected = p.Text
+			s.Apps[p.App] = &kept
+		}
+	}
 }
 
 // holds tells whether a document is the one that was stored last.

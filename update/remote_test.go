@@ -13,6 +13,7 @@ import (
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/plan"
 	"resin-supervisor/update/store"
+	"resin-supervisor/update/target"
 )
 
 // newRemote is a manager without an engine that takes targets of a cloud, and what it says.
@@ -95,6 +96,35 @@ func TestSameTargetInOtherWords(t *testing.T) {
 	f(first, "", true)
 	f(strings.Replace(first, `LOG_CONTROL":"0"`, `LOG_CONTROL":"1"`, 1), "", true)
 	f(strings.Replace(first, `"name":"n"`, `"name":"m"`, 1), "", true)
+}
+
+// cloud.md 39 (Q6): an app of which the cloud makes nonsense is not taken for one that left the target.
+func TestUnreadableAppStays(t *testing.T) {
+	const rest = `"bb":{"id":2,"name":"other"}`
+	const good = `{"abc":{"name":"n","config":{},"apps":{"aa":{"id":1,"name":"shop","releases":{"c1":{"id":2,"volumes":{"data":{}}}}},` + rest + `}}}`
+	dir := t.TempDir()
+	for _, app := range []string{`null`, `{"id":"x","name":"shop"}`, `{"id":1}`, `[]`, `{"id":1,"name":"shop","x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`} {
+		m, _ := newRemote(t, dir)
+		body := `{"abc":{"name":"n","config":{},"apps":{"aa":` + app + `,` + rest + `}}}`
+		for _, step := range []struct {
+			body     string
+			rejected bool
+		}{{good, false}, {body, true}, {body + " ", true}, {good, false}} {
+			if _, err := m.SetCloudTarget([]byte(step.body), "", false); err != nil {
+				t.Fatal(err)
+			}
+			for name, s := range map[string]*target.State{"now": m.targets.active(), "after a restart": openedTargets(t, dir, "https://api.example.com").active()} {
+				aa, bb := s.Apps["aa"], s.Apps["bb"]
+				if aa == nil || (aa.Rejected != "") != step.rejected || aa.Release.Commit != "c1" || aa.Release.Volumes["data"] == nil || bb == nil || bb.Rejected != "" {
+					t.Errorf("%s: %s: %+v %+v", step.body, name, aa, bb)
+				}
+			}
+		}
+		gone := `{"abc":{"name":"n","config":{},"apps":{` + rest + `}}}`
+		if _, err := m.SetCloudTarget([]byte(gone), "", false); err != nil || m.targets.active().Apps["aa"] != nil {
+			t.Errorf("an app that left the target stays (%v)", err)
+		}
+	}
 }
 
 // What is told of the device when the loop has ended does not hold up the end of the agent.
