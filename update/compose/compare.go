@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/target"
 )
 
 // field is one item of the comparison of two containers (spec/engine.md 4.2).
@@ -105,7 +106,7 @@ func compareLabels(have, want map[string]string) []Difference {
 	if maps.Equal(have, want) {
 		return nil
 	}
-	if id, given := have[labelServiceID]; given && Truthy(have[labelLegacy]) {
+	if id, given := have[labelServiceID]; given && target.Truthy(have[labelLegacy]) {
 		want = maps.Clone(want)
 		want[labelServiceID] = id
 	}

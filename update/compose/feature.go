@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/target"
 )
 
 // ExtraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device,
@@ -24,7 +25,7 @@ type extras struct {
 }
 
 func (r *resolver) features(service string, labels map[string]string, hostMode bool) extras {
-	on := func(name string) bool { return Truthy(labels[featurePrefix+name]) }
+	on := func(name string) bool { return target.Truthy(labels[featurePrefix+name]) }
 	x := extras{env: map[string]string{}}
 	bindIf := func(condition bool, binds ...string) {
 		if condition {
@@ -72,7 +73,7 @@ func (s *Service) UsesExtraFirmware() bool {
 }
 
 func usesSupervisorAPI(labels map[string]string) bool {
-	return Truthy(labels[featurePrefix+"supervisor-api"])
+	return target.Truthy(labels[featurePrefix+"supervisor-api"])
 }
 
 func (x *extras) addEngineSocket(socket string) {

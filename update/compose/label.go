@@ -92,7 +92,7 @@ func runsOnData(labels map[string]string) bool {
 // it has none (spec/engine.md 6).
 func (s *Service) applyUpdateLabels(labels map[string]string, device *Facts, n *notes) {
 	s.Strategy = strategyOf(labels, parseStrategy(device.Strategy))
-	s.RequiresReboot = Truthy(labels[labelReboot])
+	s.RequiresReboot = target.Truthy(labels[labelReboot])
 	s.HandoverTimeout = defaultHandover
 	text, subject := labels[labelHandover], "label "+labelHandover
 	if _, given := labels[labelHandover]; !given {

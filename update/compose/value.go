@@ -34,16 +34,6 @@ func parseFlag(v any) (value, ok bool) {
 	return false, false
 }
 
-// Truthy is the rule for feature and update labels: 1, true and on count, in any case; nothing else
-// does (spec/engine.md, helper definitions).
-func Truthy(s string) bool {
-	switch strings.ToLower(s) {
-	case "1", "true", "on":
-		return true
-	}
-	return false
-}
-
 // parseWhole reads an integer: optional minus, digits, and a fraction only of zeros.
 func parseWhole(s string) (int64, bool) {
 	s = strings.TrimSpace(s)

@@ -89,19 +89,6 @@ func TestSplitWords(t *testing.T) {
 	f("   ")
 }
 
-func TestTruthy(t *testing.T) {
-	for _, s := range []string{"1", "true", "TRUE", "on", "On"} {
-		if !Truthy(s) {
-			t.Errorf("%q is not truthy", s)
-		}
-	}
-	for _, s := range []string{"", "0", "yes", "false", "2", " 1"} {
-		if Truthy(s) {
-			t.Errorf("%q is truthy", s)
-		}
-	}
-}
-
 func TestParseWhole(t *testing.T) {
 	f := func(in string, want int64, wantOK bool) {
 		t.Helper()

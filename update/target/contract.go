@@ -44,7 +44,7 @@ func (facts ContractFacts) checkApp(app *App) string {
 		if facts.meetAll(service.Contract["requires"]) {
 			continue
 		}
-		if flag, _ := label(service, "features.optional"); truthy(flag) {
+		if flag, _ := label(service, "features.optional"); Truthy(flag) {
 			optional = append(optional, name)
 		} else {
 			required = append(required, name)

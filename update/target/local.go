@@ -34,7 +34,7 @@ func DecodeLocal(body []byte) (*Local, error) {
 	return &Local{
 		State:   state,
 		HasName: !peek(fields, "name").empty(),
-		Force:   truthy(peek(document, "force").value),
+		Force:   Truthy(peek(document, "force").value),
 	}, nil
 }
 

@@ -189,8 +189,9 @@ func (n node) objects(form keyForm) map[string]Map {
 	return out
 }
 
-// truthy is a loose flag: true, 1, or the text 1, true or on (spec/device-api.md 1.6).
-func truthy(value any) bool {
+// Truthy is a loose flag: true, 1, or the text 1, true or on, in any case; nothing else is
+// (spec/device-api.md 1.6). It is the rule for the labels of features and updates as well.
+func Truthy(value any) bool {
 	switch v := value.(type) {
 	case bool:
 		return v
