@@ -12,8 +12,9 @@ import (
 type follower struct {
 	o      Options
 	wanted func() Mode // for whom lines are read now
-	// emit passes a line on. With patience it waits for room; else a line without room is dropped.
-	emit func(patience context.Context, l *view.LogLine, m mark)
+	// emit passes a line on. With patience it waits for room; else a line without room is dropped. It
+	// tells whether there is room for many more.
+	emit func(patience context.Context, l *view.LogLine, m mark) (roomy bool)
 
 	mu       sync.Mutex
 	ctx      context.Context // ends all reading; nil before the start and after the end
@@ -39,6 +40,7 @@ type track struct {
 	again   [2]int    // lines of the time of skip that the present stream repeated
 
 	opened time.Time // when the present stream was opened
+	behind bool      // its lines are still those of the past
 
 	local   bool // read for listeners
 	reading bool
@@ -49,13 +51,14 @@ type track struct {
 const (
 	slack     = 2 * time.Second // by which the two outputs of a container may be out of order, at most
 	lag       = 5 * time.Second // the age from which on a line is one of the past
+	near      = time.Second     // the age below which the past is over
 	doubt     = time.Minute     // how late a container may be known to have started anew
 	lastWords = 10 * time.Second
 	againMin  = 5 * time.Second // after a stream that broke off (spec/cloud.md 5.6)
 	againMax  = 15 * time.Minute
 )
 
-func newFollower(o Options, wanted func() Mode, emit func(context.Context, *view.LogLine, mark)) *follower {
+func newFollower(o Options, wanted func() Mode, emit func(context.Context, *view.LogLine, mark) bool) *follower {
 	return &follower{o: o, wanted: wanted, emit: emit, tracks: make(map[string]*track)}
 }
 
@@ -192,6 +195,7 @@ func (f *follower) open(t *track) (src view.LogSource, since time.Time) {
 	defer f.mu.Unlock()
 	since = f.since(t)
 	t.started, t.skip, t.again, t.opened = t.src.StartedAt, t.read, [2]int{}, time.Now()
+	t.behind = true
 	f.dirty, f.stale = true, true
 	return t.src, since
 }
@@ -260,14 +264,17 @@ func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Out
 	if at.IsZero() {
 		at = time.Now()
 	}
-	// A line of the past waits for room: the engine keeps those that come behind it.
-	if !at.Before(t.opened) && time.Since(at) < lag {
+	// A line of the past waits for room: the engine keeps those that come behind it. The past is not over
+	// while what waits of it fills the queue.
+	age := time.Since(at)
+	if t.behind = t.behind || at.Before(t.opened) || age >= lag; !t.behind {
 		ctx = nil
 	}
-	f.emit(ctx, &view.LogLine{
+	roomy := f.emit(ctx, &view.LogLine{
 		Message: string(o.Text), Timestamp: at.UnixMilli(), IsStdErr: o.Stderr,
 		ServiceID: src.ServiceID, ServiceName: src.ServiceName,
 	}, mark{t, o.Stderr, t.read[k]})
+	t.behind = t.behind && !(roomy && age < near)
 }
 
 // next notes the next line of an output, and tells whether it was not read before.

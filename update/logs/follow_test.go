@@ -241,6 +241,33 @@ func TestBacklogWaitsForRoom(t *testing.T) {
 	})
 }
 
+// What a container goes on writing while a slow cloud still takes the backlog comes as well.
+func TestLinesBehindABacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		src := b.start("a")
+		r := b.run(t, src)
+		time.Sleep(through)
+		r.stop()
+		const past, live = 10000, 6000
+		for i := range past {
+			b.write("a", fmt.Sprintf("line %d", i), false)
+		}
+		time.Sleep(time.Millisecond)
+		b.cloud.slow = 100 * time.Millisecond
+		again := b.run(t, src)
+		for i := range live {
+			time.Sleep(5 * time.Millisecond)
+			b.write("a", fmt.Sprintf("line %d", past+i), false)
+		}
+		time.Sleep(through)
+		if got := b.all(t); len(got) != past+live || got[len(got)-1] != fmt.Sprintf("line %d", past+live-1) {
+			t.Errorf("%d lines came, the last one is %q", len(got), got[len(got)-1])
+		}
+		again.stop()
+	})
+}
+
 // A container that starts anew is read on, also what it wrote before that is known.
 func TestRestartedContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

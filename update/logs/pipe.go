@@ -98,9 +98,11 @@ func (p *Pipe) Say(text string, stderr bool) {
 func (p *Pipe) Put(l view.LogLine) { p.put(&l, mark{}, nil) }
 
 // line puts a container's line into the log; with patience it waits for room in the queue.
-func (p *Pipe) line(patience context.Context, l *view.LogLine, m mark) { p.put(l, m, patience) }
+func (p *Pipe) line(patience context.Context, l *view.LogLine, m mark) (roomy bool) {
+	return p.put(l, m, patience)
+}
 
-func (p *Pipe) put(l *view.LogLine, m mark, patience context.Context) {
+func (p *Pipe) put(l *view.LogLine, m mark, patience context.Context) (roomy bool) {
 	p.mu.Lock()
 	mode := p.mode
 	if mode == ToListeners && len(p.listeners) > 0 {
@@ -110,9 +112,7 @@ func (p *Pipe) put(l *view.LogLine, m mark, patience context.Context) {
 		}
 	}
 	p.mu.Unlock()
-	if mode == ToCloud {
-		p.queue.add(l, m, patience)
-	}
+	return mode != ToCloud || p.queue.add(l, m, patience)
 }
 
 // SetMode changes where lines go. What waits is dropped: whom it was for gets no more, or gets only

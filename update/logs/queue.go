@@ -46,14 +46,14 @@ func newQueue() *queue {
 }
 
 // add appends a line. Without room it is dropped, or with patience waits for as long as that is not
-// over.
-func (q *queue) add(l *view.LogLine, m mark, patience context.Context) {
+// over. It tells whether there is room for many more.
+func (q *queue) add(l *view.LogLine, m mark, patience context.Context) (roomy bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.append(l, m) {
 		if patience == nil {
 			q.suppressed++
-			return
+			return false
 		}
 		if q.room == nil {
 			q.room = make(chan struct{})
@@ -64,14 +64,15 @@ func (q *queue) add(l *view.LogLine, m mark, patience context.Context) {
 		case <-room:
 		case <-patience.Done():
 			q.mu.Lock()
-			return
+			return false
 		}
 		q.mu.Lock()
 		if patience.Err() != nil {
-			return
+			return false
 		}
 	}
 	signal(q.some)
+	return q.size <= maxQueue/2
 }
 
 // append encodes a line into the last block, or tells that there is no room for it.

@@ -24,6 +24,7 @@ import (
 type cloud struct {
 	identity string
 	refuse   error // of new streams
+	slow     time.Duration
 	streams  []*memory
 	opened   []time.Duration // since the start, each attempt
 	start    time.Time
@@ -37,7 +38,7 @@ func (c *cloud) open(context.Context) (Stream, error) {
 	if c.refuse != nil {
 		return nil, c.refuse
 	}
-	m := &memory{as: c.identity, ended: make(chan struct{}), gate: make(chan struct{})}
+	m := &memory{as: c.identity, slow: c.slow, ended: make(chan struct{}), gate: make(chan struct{})}
 	close(m.gate)
 	c.streams = append(c.streams, m)
 	return m, nil
@@ -92,6 +93,7 @@ type memory struct {
 	ended  chan struct{}
 	err    error
 	gate   chan struct{} // writes wait until it is closed
+	slow   time.Duration // that a write takes
 }
 
 func (m *memory) Write(p []byte) (int, error) {
@@ -99,6 +101,7 @@ func (m *memory) Write(p []byte) (int, error) {
 	gate := m.gate
 	m.mu.Unlock()
 	<-gate
+	time.Sleep(m.slow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil || m.closed {
