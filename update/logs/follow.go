@@ -223,7 +223,7 @@ func (f *follower) follow(ctx context.Context, t *track) {
 func (f *follower) resume(ctx context.Context, t *track, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for {
+	for due := false; ; {
 		f.mu.Lock()
 		anew := !t.src.StartedAt.Equal(t.started)
 		gone := t.src.StartedAt.IsZero()
@@ -236,14 +236,14 @@ func (f *follower) resume(ctx context.Context, t *track, wait time.Duration) boo
 			return false
 		}
 		f.mu.Unlock()
-		if anew {
+		if anew || due {
 			return true
 		}
 		select {
 		case <-ctx.Done():
 		case <-t.changed:
 		case <-timer.C:
-			return true
+			due = true
 		}
 	}
 }

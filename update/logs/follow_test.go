@@ -291,6 +291,7 @@ func TestRestartedContainer(t *testing.T) {
 		b.want(t, "first run", "last words", "second run")
 		b.write("a", "gone", false)
 		b.stop("a")
+		time.Sleep(time.Second) // its stream ended before anybody said why
 		r.Attach([]view.LogSource{})
 		time.Sleep(time.Minute)
 		b.want(t, "first run", "last words", "second run", "gone")
