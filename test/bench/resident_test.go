@@ -31,7 +31,7 @@ func resident(b *testing.B, t *table) {
 	s.Start()
 	s.PostTarget(shop(images, "11111111111111111111111111111111", 1))
 	s.WaitSettled(5 * time.Minute)
-	idle(b, t, s)
+	idle(b, t, s, "no cloud")
 	reads(b, t, s)
 	passes(b, t, s, proxy)
 	s.Stop()
@@ -40,7 +40,7 @@ func resident(b *testing.B, t *table) {
 
 // idle watches the process for a window; 45 seconds before it let connections go stale and
 // the runtime clean up.
-func idle(b *testing.B, t *table, s *harness.Supervisor) {
+func idle(b *testing.B, t *table, s *harness.Supervisor, how string) {
 	pid := s.Process().PID()
 	time.Sleep(45 * time.Second)
 	cpuBefore, switchesBefore := cpu(b, pid), switches(b, pid)
@@ -48,7 +48,7 @@ func idle(b *testing.B, t *table, s *harness.Supervisor) {
 	used, switched := cpu(b, pid)-cpuBefore, switches(b, pid)-switchesBefore
 	minutes := window.Minutes()
 	rss, anon := memory(b, pid)
-	what := fmt.Sprintf("idle, %d services, no cloud: ", residents)
+	what := fmt.Sprintf("idle, %d services, %s: ", residents, how)
 	add(t, what+"resident", rss, 11<<10, mebibytes)
 	add(t, what+"anonymous", anon, 5<<10, mebibytes)
 	add(t, what+"context switches a minute", float64(switched)/minutes, 6, count)
