@@ -31,6 +31,9 @@ type Setup struct {
 	// Cloud makes it a device of a cloud, which it trusts; the cloud is started unless it runs. The
 	// device is registered there and polls every two seconds, unless Config says otherwise.
 	Cloud *fakecloud.Cloud
+	// Beside says that other devices of the package are on the engine at the same time: this one has a
+	// cloud of its own and no containers, and leaves the engine as it is when it goes.
+	Beside bool
 	// Unprovisioned leaves the device to register itself, with ProvisioningKey, into the fleet Fleet.
 	Unprovisioned bool
 }
@@ -150,8 +153,10 @@ func (s *Supervisor) layOut() {
 			s.t.Fatal(err)
 		}
 	}
-	if err := syscall.Mount(lockRoot, s.Path("root", lockRoot), "", syscall.MS_BIND, ""); err != nil {
-		s.t.Fatalf("bind %s into the device's root: %v", lockRoot, err)
+	if !s.setup.Beside { // without containers nobody else has to find its locks
+		if err := syscall.Mount(lockRoot, s.Path("root", lockRoot), "", syscall.MS_BIND, ""); err != nil {
+			s.t.Fatalf("bind %s into the device's root: %v", lockRoot, err)
+		}
 	}
 	config := map[string]any{"uuid": s.UUID, "deviceType": "raspberrypi3"}
 	maps.Copy(config, s.setup.Config)
@@ -368,6 +373,9 @@ func (s *Supervisor) clean() {
 		s.t.Logf("supervisor log, last lines:\n%s", tail(s.logPath(), 80))
 	}
 	s.client.CloseIdleConnections()
+	if s.setup.Beside {
+		return
+	}
 	s.Engine.renew(s.t)
 	if err := syscall.Unmount(s.Path("root", lockRoot), syscall.MNT_DETACH); err != nil {
 		s.t.Errorf("unmount the lock directory: %v", err)

@@ -26,7 +26,7 @@ func health(t *testing.T, s *harness.Supervisor, status int, body string) {
 
 // cloud.md 97, 100: health follows the polls, and reports do not matter.
 func TestHealthOfPolls(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := beside(t, often)
 	cloud.Break(fakecloud.Report, fakecloud.Status(500))
 	s.Start()
 	polls(t, cloud, 5)
@@ -42,7 +42,7 @@ func TestHealthOfPolls(t *testing.T) {
 
 // cloud.md 98: health follows the way to the API, unless that is not to be checked or the VPN is up.
 func TestHealthOfTheWay(t *testing.T) {
-	s, cloud := joined(t, rarely)
+	s, cloud := beside(t, rarely)
 	target := app(1)
 	target.Config = map[string]string{"RESIN_SUPERVISOR_CONNECTIVITY_CHECK": "true"}
 	s.Assign(target)

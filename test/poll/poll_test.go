@@ -110,7 +110,7 @@ func TestGone(t *testing.T) {
 // cloud.md 30 (in its place the pure schedule is tested to exhaustion): after any kind of failure it
 // is tried again, and one success ends it. 36: what stalls is abandoned.
 func TestFailures(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := beside(t, often)
 	target := app(1)
 	target.Config = map[string]string{"RESIN_SUPERVISOR_API_REQUEST_TIMEOUT": "500"}
 	s.Assign(target)
@@ -167,7 +167,7 @@ func TestNoETag(t *testing.T) {
 
 // cloud.md 32: without instant updates there is no poll at start, nor one that is not forced.
 func TestNotInstant(t *testing.T) {
-	s, cloud := joined(t, rarely)
+	s, cloud := beside(t, rarely)
 	target := app(1)
 	target.Config = map[string]string{"RESIN_SUPERVISOR_INSTANT_UPDATE_TRIGGER": "false"}
 	s.Assign(target)
@@ -242,7 +242,7 @@ func TestNewTargetDuringADownload(t *testing.T) {
 
 // cloud.md 37: a changed interval is stored and used.
 func TestInterval(t *testing.T) {
-	s, cloud := joined(t, rarely)
+	s, cloud := beside(t, rarely)
 	s.Assign(app(1))
 	s.Start()
 	polls(t, cloud, 2) // one to settle in, one at start
@@ -326,7 +326,7 @@ func TestOneBadApp(t *testing.T) {
 
 // cloud.md 46, Q5: the host is told of the configuration.
 func TestConfigurationForTheHost(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := beside(t, often)
 	target := app(1)
 	target.Config = map[string]string{"BALENA_HOST_CONFIG_gpu_mem": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1"}
 	s.Assign(target)
@@ -394,7 +394,7 @@ func TestTargetOfAnotherDevice(t *testing.T) {
 
 // Redirects of the poll are followed, and the key goes to nobody else.
 func TestRedirect(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := beside(t, often)
 	s.Assign(app(1))
 	s.Start()
 	polls(t, cloud, 2)

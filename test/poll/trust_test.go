@@ -30,6 +30,7 @@ func TestTrust(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cloud := &fakecloud.Cloud{}
 			_, ca := cloud.StartTLS(t)
 			env, config := means(ca)
@@ -37,7 +38,7 @@ func TestTrust(t *testing.T) {
 			for k, v := range env {
 				all[k] = v
 			}
-			s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Env: all, Config: config})
+			s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Env: all, Config: config, Beside: true})
 			s.Start()
 			if name != "nobody" {
 				polls(t, cloud, 1)

@@ -72,7 +72,7 @@ func TestFirstConfigurationFails(t *testing.T) {
 	}
 }
 
-// cloud.md 23: the first name of the device is set once, and nothing waits for it.
+// cloud.md 23: the first name of the device is set once.
 func TestFirstName(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"initialDeviceName": "greenhouse"})
 	s.Start()
@@ -80,7 +80,11 @@ func TestFirstName(t *testing.T) {
 	if name := cloud.Device(t, s.UUID).Name; name != "greenhouse" || len(cloud.Calls(fakecloud.PatchDevice)) != 1 {
 		t.Errorf("the device is called %q after %d calls", name, len(cloud.Calls(fakecloud.PatchDevice)))
 	}
-	s, cloud = fresh(t, map[string]any{"initialDeviceName": "greenhouse"})
+}
+
+// cloud.md 23: nothing waits for the first name, and one that is refused is not tried again.
+func TestFirstNameIsRefused(t *testing.T) {
+	s, cloud := fresh(t, map[string]any{"initialDeviceName": "greenhouse"})
 	cloud.Break(fakecloud.PatchDevice, fakecloud.Status(500))
 	s.Start()
 	reporting(t, cloud)
@@ -98,7 +102,7 @@ func TestPin(t *testing.T) {
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
-			s, cloud := fresh(t, nil)
+			s, cloud := unprovisioned(t, harness.Setup{})
 			apps := target.V3()
 			delete(apps, "name")
 			apps["pinDevice"] = true

@@ -19,12 +19,19 @@ func TestMain(m *testing.M) { harness.Main(m) }
 const soon = 30 * time.Second
 
 // fresh is a device that is still to be registered, and its cloud. Its identity is that of config
-// where it says one; else it has to make one.
+// where it says one; else it has to make one. It has no containers, and the test runs while others of
+// its kind do.
 func fresh(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Unprovisioned: true, Config: config})
-	return s, cloud
+	t.Parallel()
+	return unprovisioned(t, harness.Setup{Config: config, Beside: true})
+}
+
+// unprovisioned is a device that is still to be registered, and its cloud.
+func unprovisioned(t *testing.T, setup harness.Setup) (*harness.Supervisor, *fakecloud.Cloud) {
+	t.Helper()
+	setup.Engine, setup.Cloud, setup.Unprovisioned = harness.SharedEngine(t), &fakecloud.Cloud{}, true
+	return harness.NewSupervisor(t, setup), setup.Cloud
 }
 
 // config is the device's config.json.

@@ -28,7 +28,8 @@ func lock(t *testing.T, s *harness.Supervisor, held bool) {
 }
 
 // cloud.md 61, 62, 64: the way of a release: downloading, downloaded while it has to wait, and done;
-// release_uuid goes on only at the end.
+// release_uuid goes on only at the end. cloud.md 63: of a service that is handed over, old and new
+// container are told apart.
 func TestDeploy(t *testing.T) {
 	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
 	s.Assign(shop(1, service("web", 1, local(t, "v1"))))
@@ -59,18 +60,9 @@ func TestDeploy(t *testing.T) {
 			reached = commit
 		}
 	}
-}
-
-// cloud.md 63: of a service that is handed over, old and new container are told apart.
-func TestHandover(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
-	web := service("web", 1, local(t, "v1")).Labelled("io.balena.update.strategy", "hand-over").Labelled("io.balena.update.handover-timeout", "3600000")
-	s.Assign(shop(1, web))
-	s.Start()
-	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
-	s.Assign(shop(2, web.Using(local(t, "v2"), 2001)))
-	told(t, s, cloud, "commit1", "applying changes", "web Awaiting handover", "commit2")
-	told(t, s, cloud, "commit1", "done", "web Handing over", "commit1")
+	s.Assign(shop(3, service("web", 1, local(t, "v3")).Labelled("io.balena.update.strategy", "hand-over").Labelled("io.balena.update.handover-timeout", "3600000")))
+	told(t, s, cloud, "commit2", "applying changes", "web Awaiting handover", "commit3")
+	told(t, s, cloud, "commit2", "done", "web Handing over", "commit2")
 }
 
 // Q17, issue point 4: a release that was deleted in the cloud keeps nothing else from being reported.
@@ -128,8 +120,7 @@ func TestRefusedField(t *testing.T) {
 // cloud.md 101, Q13: tags that are set together are sent together, survive a restart, and one that is
 // refused keeps no other back.
 func TestTags(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
-	s.Assign(shop(1))
+	s, cloud := beside(t)
 	s.Start()
 	first(t, s, cloud)
 	set := func(body string) {

@@ -29,6 +29,18 @@ func joined(t *testing.T, config map[string]any) (*harness.Supervisor, *fakeclou
 	return s, cloud
 }
 
+// beside is a device without containers in a test that runs while others of its kind do.
+func beside(t *testing.T) (*harness.Supervisor, *fakecloud.Cloud) {
+	t.Helper()
+	t.Parallel()
+	cloud := &fakecloud.Cloud{}
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Beside: true,
+		Config: map[string]any{"appUpdatePollInterval": 600000}})
+	dump(t, cloud)
+	s.Assign(shop(1))
+	return s, cloud
+}
+
 // shop is an app whose release is numbered like its commit.
 func shop(release int, services ...harness.Service) harness.Target {
 	return harness.Target{Apps: []harness.App{{ID: 31, UUID: shopUUID, Name: "shop", Commit: fmt.Sprintf("commit%d", release), Release: release, Services: services}}}

@@ -18,7 +18,7 @@ import (
 // cloud.md 1: a complete config.json is not written, also not when a target comes. cloud.md 6: nor is
 // one when a value is set that it has.
 func TestCompleteFileIsNotWritten(t *testing.T) {
-	d := managed(t, harness.Setup{Config: map[string]any{"persistentLogging": "true", "country": "NZ", "appUpdatePollInterval": "2000"}})
+	d := managed(t, harness.Setup{Beside: true, Config: map[string]any{"persistentLogging": "true", "country": "NZ", "appUpdatePollInterval": "2000"}})
 	text := `{ "listenPort": "` + fmt.Sprint(d.Port) + `",` + d.ReadFile("boot/config.json")[1:]
 	d.WriteFile("boot/config.json", text)
 	before, err := os.Stat(d.Path("boot/config.json"))
@@ -78,7 +78,7 @@ func TestTextsForNumbersAndFlags(t *testing.T) {
 
 // cloud.md 4: what another process writes stays when we write after it.
 func TestEditsOfOthersStay(t *testing.T) {
-	d := managed(t, harness.Setup{})
+	d := managed(t, harness.Setup{Beside: true})
 	d.Start()
 	d.PollNow()
 	doc := d.config()
@@ -97,7 +97,7 @@ func TestEditsOfOthersStay(t *testing.T) {
 
 // cloud.md 5: a kill at any point of a write leaves the old or the new file.
 func TestKilledWhileWriting(t *testing.T) {
-	d := managed(t, harness.Setup{})
+	d := managed(t, harness.Setup{Beside: true})
 	d.Start()
 	d.PollNow()
 	for i := range 8 {

@@ -10,10 +10,10 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// onBus is a device whose host can be asked for things.
-func onBus(t *testing.T) (*device, *harness.Bus) {
+// onBus is a device whose host can be asked for things, beside others if it has no containers.
+func onBus(t *testing.T, beside bool) (*device, *harness.Bus) {
 	bus := harness.NewBus(t)
-	return managed(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}}), bus
+	return managed(t, harness.Setup{Beside: beside, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}}), bus
 }
 
 func asked(t *testing.T, bus *harness.Bus, want ...string) {
@@ -33,7 +33,7 @@ func asked(t *testing.T, bus *harness.Bus, want ...string) {
 // cloud.md 84: a VPN that is to be off is not stopped after a restart without the cloud, but once the
 // cloud was heard of.
 func TestVPNControl(t *testing.T) {
-	d, bus := onBus(t)
+	d, bus := onBus(t, true)
 	const unit = "openvpn.service"
 	bus.SetUnit(t, unit, "active")
 	d.Start()
@@ -62,7 +62,7 @@ func TestVPNControl(t *testing.T) {
 
 // A host that refuses is asked again only when the target was reached meanwhile, and apps do not wait.
 func TestVPNThatStaysOn(t *testing.T) {
-	d, bus := onBus(t)
+	d, bus := onBus(t, false)
 	bus.SetUnit(t, "openvpn.service", "active")
 	d.Start()
 	d.PollNow()
@@ -88,7 +88,7 @@ func TestVPNThatStaysOn(t *testing.T) {
 
 // HOST_DISCOVERABILITY stops and starts avahi; at a restart it is as it was.
 func TestDiscoverability(t *testing.T) {
-	d, bus := onBus(t)
+	d, bus := onBus(t, true)
 	units := []string{"avahi-daemon.socket", "avahi-daemon.service"}
 	state := func(word string) {
 		for _, u := range units {
@@ -111,7 +111,7 @@ func TestDiscoverability(t *testing.T) {
 
 // What nobody acts on is not claimed to be applied: the firewall and the boot configuration.
 func TestNothingIsPretended(t *testing.T) {
-	d := managed(t, harness.Setup{})
+	d := managed(t, harness.Setup{Beside: true})
 	d.Start()
 	d.set(vars{"RESIN_HOST_FIREWALL_MODE": "on", "RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_SUPERVISOR_DELTA": "1"})
 	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)

@@ -26,9 +26,13 @@ type device struct {
 	cloud *fakecloud.Cloud
 }
 
-// managed is a device that is registered and was not started yet.
+// managed is a device that is registered and was not started yet. A test whose device is beside others
+// runs while others of its kind do.
 func managed(t *testing.T, setup harness.Setup) *device {
 	t.Helper()
+	if setup.Beside {
+		t.Parallel()
+	}
 	setup.Engine, setup.Cloud = harness.SharedEngine(t), &fakecloud.Cloud{}
 	s := harness.NewSupervisor(t, setup)
 	d := &device{s, t, setup.Cloud}
