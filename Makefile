@@ -46,8 +46,10 @@ run: build ## run it here with a demo app on it (root; Debian); Ctrl-C removes a
 unit: ## the tests that need no root and nothing installed
 	$(GO) test $(MOD) ./...
 
-# Each package of the black-box tests runs in a network and mount namespace of its own.
-BED = -exec "$(CURDIR)/build/host/bed.sh" -p 1 -count=1
+# Each package of the black-box tests runs in a network and mount namespace of its own, BEDS at a time.
+BEDS = 2
+BED = -exec "$(CURDIR)/build/host/bed.sh" -p $(BEDS) -count=1
+PACKAGES = ./...
 PROGRAMS = RESIN_SUPERVISOR_BIN="$(CURDIR)/dist/resin-supervisor" \
 	RESIN_SUPERVISOR_BIN_ARMV6="$(CURDIR)/dist/resin-supervisor-linux-armv6" \
 	RESIN_SUPERVISOR_BIN_ARM64="$(CURDIR)/dist/resin-supervisor-linux-arm64"
@@ -55,7 +57,7 @@ PROGRAMS = RESIN_SUPERVISOR_BIN="$(CURDIR)/dist/resin-supervisor" \
 test: need-test build arm ## all tests, also those with a real engine (root; Debian)
 	$(GO) test $(MOD) ./...
 	cd test && $(GO) mod download
-	cd test && $(WITHGO) $(PROGRAMS) $(GO) test $(BED) -parallel 8 -timeout 40m ./...
+	cd test && $(WITHGO) $(PROGRAMS) $(GO) test $(BED) -parallel 8 -timeout 40m $(PACKAGES)
 
 need-test:
 	@build/host/need.sh dockerd containerd runc iptables docker-registry busybox qemu-arm-static qemu-aarch64-static \
