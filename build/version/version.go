@@ -16,6 +16,19 @@ var stamp string
 // of it, so the forms made here are no longer than that for the usual tags.
 func String() string { return fromDescribe(stamp) }
 
+// With is String with more build metadata behind it, such as the variable SUPERVISOR_TAG_EXTRA holds;
+// characters that semver does not allow there become dashes (spec/device-api.md 2.22).
+func With(extra string) string {
+	s := String()
+	switch {
+	case extra == "":
+		return s
+	case strings.Contains(s, "+"):
+		return s + "." + clean(extra)
+	}
+	return s + "+" + clean(extra)
+}
+
 // fromDescribe turns the output of `git describe --tags --always --dirty --abbrev=7` into semver.
 // A version is passed through as it is. What is added stands behind a plus sign: a build between
 // two releases orders as the release it came from.

@@ -1,6 +1,9 @@
 package version
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFromDescribe(t *testing.T) {
 	f := func(in, want string) {
@@ -44,6 +47,16 @@ func TestUsualFormsFitTheCloudsColumn(t *testing.T) {
 func TestUnstampedBuildIsTheDevelopmentVersion(t *testing.T) {
 	if stamp == "" && String() != "20.0.0-dev" {
 		t.Errorf("String() = %q", String())
+	}
+}
+
+func TestWith(t *testing.T) {
+	if got := With(""); got != String() {
+		t.Errorf("nothing more gives %q", got)
+	}
+	got := With("shop 1")
+	if !isVersion(got) || !strings.HasPrefix(got, String()) || !strings.HasSuffix(got, "shop-1") || strings.Count(got, "+") != 1 {
+		t.Errorf("With(shop 1) = %q", got)
 	}
 }
 

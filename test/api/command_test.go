@@ -68,6 +68,17 @@ func TestVersionCommandAgreesWithTheAPI(t *testing.T) {
 	}
 }
 
+// spec/device-api.md 2.22: what SUPERVISOR_TAG_EXTRA holds is appended to the version.
+func TestVersionWithAnExtra(t *testing.T) {
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"SUPERVISOR_TAG_EXTRA": "shop_1"}})
+	s.Start()
+	var answer struct{ Version string }
+	s.Get("/v2/version").JSON(t, &answer)
+	if device := s.Device().SupervisorVersion; !strings.Contains(answer.Version, "+") || !strings.HasSuffix(answer.Version, "shop-1") || device != answer.Version {
+		t.Errorf("version %q, of the device %q", answer.Version, device)
+	}
+}
+
 func TestUnknownArgumentsAreRefused(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
 	for _, args := range [][]string{{"no-such-command"}, {"--no-such-flag"}, {"version", "extra"}} {

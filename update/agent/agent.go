@@ -19,7 +19,6 @@ import (
 
 	"resin-supervisor/api"
 	"resin-supervisor/arm/led"
-	"resin-supervisor/build/version"
 	"resin-supervisor/hostos"
 	"resin-supervisor/update"
 	"resin-supervisor/update/cloud"
@@ -85,7 +84,7 @@ func Run(e Environment) error {
 	if err != nil {
 		return err
 	}
-	log.Info().Str("version", version.String()).Int("port", d.port).Bool("managed", config.Get().Managed()).Msg("supervisor starting")
+	log.Info().Str("version", d.version).Int("port", d.port).Bool("managed", config.Get().Managed()).Msg("supervisor starting")
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

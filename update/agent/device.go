@@ -17,7 +17,6 @@ import (
 	"resin-supervisor/api"
 	"resin-supervisor/arm/board"
 	"resin-supervisor/arm/led"
-	"resin-supervisor/build/version"
 	"resin-supervisor/hostos"
 	"resin-supervisor/ping"
 	"resin-supervisor/update"
@@ -137,8 +136,8 @@ func (d *device) composeFacts() compose.Facts {
 func (d *device) contractFacts() target.ContractFacts {
 	kernel, release := hostos.Kernel()
 	facts := target.ContractFacts{
-		{Type: "sw.supervisor", Version: version.String()},
-		{Type: "sw.application", Slug: "balena-supervisor", Version: version.String()},
+		{Type: "sw.supervisor", Version: d.version},
+		{Type: "sw.application", Slug: "balena-supervisor", Version: d.version},
 		{Type: "hw.device-type", Slug: d.board.Slug},
 		{Type: "arch.sw", Slug: d.board.Arch},
 		{Type: "sw.os", Slug: d.release["ID"], Version: d.release["VERSION"]},
@@ -178,7 +177,7 @@ func (d *device) client(base string) (*cloud.Client, error) {
 
 // userAgent is what the cloud knows the agent by (spec/cloud.md 0.2).
 func (d *device) userAgent() string {
-	agent := "Supervisor/" + version.String()
+	agent := "Supervisor/" + d.version
 	s := d.config.Get()
 	name, variant := d.release["PRETTY_NAME"], d.release.Variant(s.DevelopmentMode)
 	switch {
@@ -221,7 +220,7 @@ func (d *device) Facts() api.DeviceFacts {
 	ips, macs := d.network.Addresses()
 	return api.DeviceFacts{
 		APIPort: d.port, IPAddress: strings.Join(ips, " "), MACAddress: strings.Join(macs, " "),
-		OSVersion: d.release["PRETTY_NAME"], SupervisorVersion: version.String(),
+		OSVersion: d.release["PRETTY_NAME"], SupervisorVersion: d.version,
 		Arch: d.board.Arch, DeviceType: d.board.Slug, Managed: s.Managed(), Registered: s.DeviceID != 0, DevelopmentMode: s.DevelopmentMode,
 		CloudReachable: d.cloud.Connected(),
 	}

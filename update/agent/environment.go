@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"resin-supervisor/build/version"
 	"resin-supervisor/hostos"
 	"resin-supervisor/hostos/dbus"
 	"resin-supervisor/update/key"
@@ -16,7 +17,7 @@ import (
 // Environment is the container contract of the supervisor (spec/cloud.md 0.4): where its surroundings are.
 type Environment struct {
 	socket, port, root, boot, data, config, osRelease, macs, vpn, stateDir string
-	image, container, extraCerts, ownCert, led, state                      string
+	image, container, extraCerts, ownCert, led, state, version             string
 	bus                                                                    *dbus.Bus
 }
 
@@ -46,6 +47,7 @@ func ReadEnvironment(get func(string) string) Environment {
 		state: value("STATE_MOUNTPOINT", "/mnt/state"),
 		bus: dbus.New(value("DBUS_SYSTEM_BUS_ADDRESS", ""),
 			"/run/dbus/system_bus_socket", filepath.Join(root, "run/dbus/system_bus_socket")),
+		version:    version.With(value("SUPERVISOR_TAG_EXTRA", "")),
 		image:      value("SUPERVISOR_IMAGE", ""),
 		container:  value("SUPERVISOR_CONTAINER_ID", ""),
 		extraCerts: value("NODE_EXTRA_CA_CERTS", ""),
