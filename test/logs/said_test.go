@@ -22,6 +22,7 @@ type speaker struct {
 	proxy   *harness.Proxy
 	app     harness.App
 	release int
+	config  map[string]string
 }
 
 // says waits for messages in the log, those that begin with "! " on the error output; one that ends
@@ -47,15 +48,13 @@ func (s *speaker) says(messages ...string) {
 }
 
 // assign gives the device its app as the next release, after a change.
-func (s *speaker) assign(change func(app *harness.App)) harness.Target {
+func (s *speaker) assign(change func(app *harness.App)) {
 	s.release++
 	app := s.app.Released(fmt.Sprintf("c0ffee%02d", s.release), 100+s.release)
 	change(&app)
 	s.app = app
-	target := harness.Target{Apps: []harness.App{app}}
-	s.Assign(target)
+	s.Assign(harness.Target{Config: s.config, Apps: []harness.App{app}})
 	s.Post("/v1/update", map[string]any{})
-	return target
 }
 
 // mode makes another release out of an environment variable.
@@ -253,10 +252,8 @@ func (s *speaker) deltas() {
 		c.Delta = func(fakecloud.Request) (int, string) { return status, "" }
 	})
 	next := harness.SharedRegistry(s.t).Push(s.t, harness.ServerImage("said/web:v3"))
-	target := s.assign(func(a *harness.App) { a.Services = []harness.Service{a.Services[0].Using(next.Name, 1013)} })
-	target.Config = map[string]string{"RESIN_SUPERVISOR_DELTA": "1", "RESIN_SUPERVISOR_DELTA_RETRY_INTERVAL": "300"}
-	s.Assign(target)
-	s.Post("/v1/update", map[string]any{})
+	s.config = map[string]string{"RESIN_SUPERVISOR_DELTA": "1", "RESIN_SUPERVISOR_DELTA_RETRY_INTERVAL": "300"}
+	s.assign(func(a *harness.App) { a.Services = []harness.Service{a.Services[0].Using(next.Name, 1013)} })
 	s.says("Downloading delta for image '"+next.Name+"'", "Delta still processing remotely. Will retry...")
 	s.cloud.Set(func(c *fakecloud.Cloud) { status = http.StatusNotFound })
 	s.says("Downloading image '" + next.Name + "'")
