@@ -54,6 +54,7 @@ func connected(b *testing.B, t *table) {
 	}
 	settled(b, line, func() bool { return len(cloud.Calls(fakecloud.Report)) > reports })
 	report := line.bytes.Load() - bytes
+	s.Stop()
 	t.note("a poll that finds nothing new, bytes both ways", fmt.Sprint(poll))
 	t.note("a small report, bytes both ways", fmt.Sprint(report))
 	t.note("an hour connected: 4 polls, at most 12 reports of metrics", fmt.Sprintf("%.1f KiB", float64(4*poll+12*report)/1024))
