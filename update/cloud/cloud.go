@@ -95,25 +95,6 @@ func refused(err error) int {
 	return 0
 }
 
-// must makes a call and decodes the answer into out, unless that is nil; an answer of another status
-// than 2xx is a *refusal.
-func (c *Client) must(ctx context.Context, r call, out any) error {
-	a, err := c.do(ctx, r)
-	if err != nil {
-		return err
-	}
-	if !a.ok() {
-		return &refusal{r.path, a}
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(a.body, out); err != nil {
-		return fmt.Errorf("answer of %s: %w", r.path, err)
-	}
-	return nil
-}
-
 // slack is how much longer than one step of it a steady call may take as a whole.
 const slack = 20
 
