@@ -1,6 +1,8 @@
 package hostos
 
 import (
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,4 +16,10 @@ func Booted() time.Time {
 		return time.Time{}
 	}
 	return time.Now().Add(-time.Duration(since.Nano()))
+}
+
+// BootID is the kernel's name for this boot, another one each time; empty when it does not tell.
+func BootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // proc may be hidden: then times decide
+	return strings.TrimSpace(string(id))
 }

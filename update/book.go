@@ -49,6 +49,7 @@ type failure struct {
 const (
 	imagesDocument   = "images"
 	releasesDocument = "releases"
+	bootDocument     = "boot"
 	bookVersion      = 1
 )
 

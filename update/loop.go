@@ -55,6 +55,7 @@ type loop struct {
 	noted     map[string]*target.App // apps (uuid) whose settled form the book holds (settle.go)
 	preloaded bool                   // the preload file was looked at
 	adopted   bool                   // the keys of running containers were taken over
+	earlier   map[string]bool        // containers (id) that were not started yet when the device booted
 
 	status status
 	show   func(status) // publishes status to readers
@@ -155,6 +156,10 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	}
 	if !l.adopted {
 		adoptKeys(cur, l.resolve.keys, l.log)
+		var err error
+		if l.earlier, err = l.exec.book.earlier(l.exec.reboot, cur); err != nil {
+			l.log.Error().Err(err).Msg("containers of an earlier boot may not be told apart")
+		}
 		l.adopted = true
 	}
 	apps, err := l.resolve.apps(ctx, cur, l.watch)
@@ -194,7 +199,7 @@ func (l *loop) options() plan.Options {
 		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: make(map[string]bool), MaxPulls: maxPulls,
 		CleanUp: !l.config.have.LocalMode, Supervisor: l.image, Deltas: l.deltas(), NoSpace: l.noSpace, FirmwareReady: l.firmware,
 		KeepImages: l.config.have.LocalMode && l.managed, KeepVolumes: l.config.have.LocalMode,
-		Booted: l.exec.reboot.booted, RebootRequired: l.reboot,
+		Earlier: l.earlier, RebootRequired: l.reboot,
 		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
 	}
 	for _, t := range l.running {

@@ -57,6 +57,7 @@ type Options struct {
 	// NoteFirmware tells the host the name of the volume in which services keep extra firmware.
 	NoteFirmware func(volume string) error
 	Booted       time.Time // when the device booted
+	BootID       string    // the kernel's name for this boot
 	Breadcrumb   string    // file by which a release asks for a reboot
 	Power        Power     // the way to the host for a reboot
 	// Say puts a message of the agent into the device's log (spec/cloud.md 5.5). It must not wait; nil
@@ -109,7 +110,7 @@ func New(o Options) (*Manager, error) {
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
-		reboot: reboot{booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
+		reboot: reboot{id: o.BootID, booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
 		targets: t, vpn: o.VPN, preloadPath: o.PreloadPath, appUUID: o.AppUUID,
 		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say,
 	}

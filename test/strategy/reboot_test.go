@@ -75,4 +75,19 @@ func TestRequiresReboot(t *testing.T) {
 	waitRunning(t, s, id)
 	s.Expect(target(app.Released("bbbb2", 2)))
 	s.WaitSettled(soon)
+
+	// The next release, on a board whose clock starts from the past.
+	s.PostTarget(target(app.Released("cccc3", 3).With(service("web", 1, image).Labelled(rebootLabel, "1").Setting("V", "2"), service("db", 2, image))))
+	reached("cccc3")
+	check("after a release that changes it", "created")
+	asked := bus.Asked("Reboot")
+	id = s.Containers()["web"].ID
+	s.Kill()
+	s.RunBy(harness.RebootedIntoThePast(t))
+	s.Start()
+	waitRunning(t, s, id)
+	s.WaitSettled(soon)
+	if n := bus.Asked("Reboot"); n != asked || countSteps(s, "require reboot") != 2 {
+		t.Errorf("%d reboots asked for in the new boot, %d requests", n-asked, countSteps(s, "require reboot"))
+	}
 }

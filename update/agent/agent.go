@@ -70,7 +70,7 @@ func Run(e Environment) error {
 		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, Container: e.container, Endpoint: config.Get().APIEndpoint,
 		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
-		Booted: hostos.Booted(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
+		Booted: hostos.Booted(), BootID: hostos.BootID(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
 		Image: d.ownImage(), Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
 	})
 	if err != nil {

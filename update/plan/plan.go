@@ -31,8 +31,8 @@ type Options struct {
 	// Trial holds the apps (by uuid) whose release must prove itself before it becomes the
 	// current one, and until when; the zero time while it has not begun.
 	Trial map[string]time.Time
-	// Booted is when the device booted.
-	Booted time.Time
+	// Earlier are the containers (engine id) that were not started yet when the device booted.
+	Earlier map[string]bool
 	// RebootRequired says that the request for a reboot was made since.
 	RebootRequired bool
 	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.

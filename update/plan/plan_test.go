@@ -340,7 +340,6 @@ func TestRequiresReboot(t *testing.T) {
 	}
 	r := w.resolve()["u1"]
 	c := w.container(r, r.Services["web"], "created")
-	w.opts.Booted = c.CreatedAt.Add(-time.Hour)
 	w.want("require reboot app shop service web")
 	w.opts.RebootRequired = true
 	w.want("release lock app shop")
@@ -353,7 +352,7 @@ func TestRequiresReboot(t *testing.T) {
 	w.opts.Busy, w.opts.Intermediate = nil, map[string]string{"u2": "a restart was asked for"}
 	w.want()
 	w.opts.Intermediate = nil
-	w.opts.Booted, w.opts.RebootRequired = c.CreatedAt.Add(time.Second), false
+	w.opts.Earlier, w.opts.RebootRequired = map[string]bool{c.ID: true}, false
 	held(w)
 	w.want("start app shop service web")
 	if w.next()[0].Hold {

@@ -326,7 +326,7 @@ func (w *work) run(p *pair) {
 // awaitsReboot tells whether a container is to be started at the next boot only
 // (spec/engine.md 5.6).
 func (a *app) awaitsReboot(s *compose.Service, c *current.Container) bool {
-	return s.RequiresReboot && s.Running && c.Status == "created" && c.CreatedAt.After(a.opts.Booted)
+	return s.RequiresReboot && s.Running && c.Status == "created" && !a.opts.Earlier[c.ID]
 }
 
 func (w *work) requireReboot(p *pair) {

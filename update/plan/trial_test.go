@@ -88,11 +88,12 @@ func TestTimeIsNotUpBeforeTheReboot(t *testing.T) {
 	s.Labels["io.balena.update.requires-reboot"] = "1"
 	for _, c := range w.cur.Containers {
 		c.Config = w.resolve()["u1"].Services["web"].Container
-		c.CreatedAt = time.Unix(2000, 0)
+		w.opts.Earlier = map[string]bool{c.ID: true}
 	}
-	w.opts.Booted = time.Unix(1999, 0)
+	rebooted := w.opts.Earlier
+	w.opts.Earlier = nil
 	w.want("wait app shop", "reboot device")
-	w.opts.Booted, w.opts.RebootRequired = time.Unix(2001, 0), false
+	w.opts.Earlier, w.opts.RebootRequired = rebooted, false
 	w.want("roll back app shop release c2")
 }
 
