@@ -61,7 +61,7 @@ test: need-test build arm ## all tests, also those with a real engine (root; Deb
 
 need-test:
 	@build/host/need.sh dockerd containerd runc iptables docker-registry busybox qemu-arm-static qemu-aarch64-static \
-		redsocks microsocks tinyproxy dbus-daemon curl jq ip unshare setpriv pgrep mkfs.ext4 journalctl xz ca-certificates
+		redsocks microsocks tinyproxy dbus-daemon curl jq ip unshare nsenter setpriv pgrep mkfs.ext4 journalctl xz ca-certificates
 
 check: linux-armv6 ## formatting, vet, who may import whom, banned imports, sizes
 	@build/host/need.sh xz

@@ -21,7 +21,8 @@ type handlers struct {
 	actions chan struct{}   // one entry for each running action
 	large   chan struct{}   // one entry for each large body being read
 	room    atomic.Int64    // bytes that the other bodies being read may hold
-	streams chan struct{}   // one entry for each endless answer
+	streams chan struct{}   // one entry for each endless answer, but for those of the journal
+	readers chan struct{}   // one entry for each of those
 	// patience is how long one write of an endless answer may take.
 	patience time.Duration
 	cached   atomic.Pointer[deviceAnswer]
@@ -40,6 +41,7 @@ func newHandlers(apps Apps, keys Keys, device Device, actions int) *handlers {
 		actions: make(chan struct{}, actions),
 		large:   make(chan struct{}, largeBodies),
 		streams: make(chan struct{}, maxStreams),
+		readers: make(chan struct{}, maxJournals),
 		began:   time.Now(),
 	}
 }

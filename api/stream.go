@@ -9,8 +9,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// maxStreams is how many endless answers are given at once.
-const maxStreams = 256
+// How many endless answers are given at once. One of the journal costs a process of the host of several
+// megabytes.
+const (
+	maxStreams  = 256
+	maxJournals = 8
+)
 
 // stream is the body of an answer that goes on until its source ends or the client goes.
 type stream struct {
@@ -24,15 +28,19 @@ type stream struct {
 
 func (s *stream) contentType() string { return s.kind }
 
-// stream is an endless answer; when there are too many, from is closed and the caller told.
-func (h *handlers) stream(kind string, from io.ReadCloser) Answer {
+// stream is an endless answer from what open opens, unless all places for such answers are taken.
+func (h *handlers) stream(kind string, places chan struct{}, open func() (io.ReadCloser, error)) Answer {
 	select {
-	case h.streams <- struct{}{}:
-		return Answer{fasthttp.StatusOK, &stream{kind, from, h.life, h.streams, h.patience}}
+	case places <- struct{}{}:
 	default:
-		_ = from.Close()
 		return fail(fasthttp.StatusServiceUnavailable, textBusy)
 	}
+	from, err := open()
+	if err != nil {
+		<-places
+		return problem(err)
+	}
+	return Answer{fasthttp.StatusOK, &stream{kind, from, h.life, places, h.patience}}
 }
 
 // write lets the source be sent as it comes, and closes it when the client goes. The connection ends

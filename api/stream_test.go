@@ -37,15 +37,18 @@ func wantClosed(t *testing.T, s *source) {
 	}
 }
 
+// taken is how many endless answers are given.
+func (r *rig) taken() int { return len(r.server.handlers.streams) + len(r.server.handlers.readers) }
+
 func (r *rig) places(t *testing.T, want int) {
 	t.Helper()
 	for range 2000 {
-		if len(r.server.handlers.streams) == want {
+		if r.taken() == want {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%d places are taken, want %d", len(r.server.handlers.streams), want)
+	t.Errorf("%d places are taken, want %d", r.taken(), want)
 }
 
 // The head of an endless answer comes before there is anything to tell, lines come as they are sent,
@@ -138,9 +141,18 @@ func TestStreamsAreBounded(t *testing.T) {
 	for range maxStreams {
 		r.server.handlers.streams <- struct{}{}
 	}
-	r.source = newSource()
 	wantFailure(t, r.do(globalTestKey, "GET", "/v2/local/logs", ""), 503, textBusy)
-	wantClosed(t, r.source)
+	r.source = newSource()
+	for range maxJournals {
+		r.listen(t, "POST", "/v2/journal-logs")
+	}
+	wantFailure(t, r.do(globalTestKey, "POST", "/v2/journal-logs", ""), 503, textBusy)
+	close(r.source.lines)
+	r.places(t, maxStreams)
+	r.err = errors.New("no journal")
+	for range maxJournals + 1 {
+		wantFailure(t, r.do(globalTestKey, "POST", "/v2/journal-logs", ""), 503, "no journal")
+	}
 }
 
 func TestJournalQuery(t *testing.T) {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -10,8 +11,10 @@ import (
 
 // localLogs sends the lines of the device's log as they come (spec/device-api.md 2.33).
 func (h *handlers) localLogs(*call) Answer {
-	ctx, cancel := context.WithCancel(context.Background())
-	return h.stream("application/x-ndjson", &lineReader{lines: h.known.Listen(), ctx: ctx, cancel: cancel})
+	return h.stream("application/x-ndjson", h.streams, func() (io.ReadCloser, error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		return &lineReader{lines: h.known.Listen(), ctx: ctx, cancel: cancel}, nil
+	})
 }
 
 // lineReader reads the lines of a listener. Close may be called while Read waits.
@@ -53,11 +56,7 @@ func (h *handlers) journalLogs(c *call) Answer {
 			return fail(fasthttp.StatusBadRequest, "Expecting a text at "+name)
 		}
 	}
-	from, err := h.known.Journal(q)
-	if err != nil {
-		return problem(err)
-	}
-	return h.stream(typeText, from)
+	return h.stream(typeText, h.readers, func() (io.ReadCloser, error) { return h.known.Journal(q) })
 }
 
 // textField stores a text or a number, unless it is absent, and tells whether it is one.

@@ -47,12 +47,23 @@ func (q JournalQuery) arguments() []string {
 // own journalctl, since only that is sure to know the format of the host's journal. The reader ends
 // with the journal; Close ends it at any time, and may be called more than once.
 func ReadJournal(root string, q JournalQuery) (io.ReadCloser, error) {
+	j, err := startJournal(root, q.arguments())
+	if err != nil {
+		return nil, err // not a nil *journal in the interface
+	}
+	return j, nil
+}
+
+// journalPrograms are where a host has its journalctl.
+var journalPrograms = []string{"/usr/bin/journalctl", "/bin/journalctl"}
+
+func startJournal(root string, args []string) (*journal, error) {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	proc, err := startIn(root, []string{"/usr/bin/journalctl", "/bin/journalctl"}, q.arguments(), in)
+	proc, err := startIn(root, journalPrograms, args, in)
 	if err != nil {
 		_ = out.Close()
 		return nil, fmt.Errorf("read the journal: %w", err)

@@ -33,27 +33,14 @@ func TestJournalOfAHostWithoutOne(t *testing.T) {
 
 // What reads from the program ends with it, and the program ends with its reader.
 func TestReaderAndProgramEndTogether(t *testing.T) {
-	run := func(script string) *journal {
-		t.Helper()
-		out, in, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		proc, err := startIn("/", []string{"/nowhere/sh", "/bin/sh"}, []string{"sh", "-c", script}, in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &journal{out: out, proc: proc}
-	}
-	j := run("echo one; echo lost >&2; echo two")
+	j := program(t, "echo one; echo lost >&2; echo two")
 	if got, err := io.ReadAll(j); err != nil || string(got) != "one\ntwo\n" {
 		t.Errorf("read %q %v", got, err)
 	}
 	if err := j.Close(); err != nil {
 		t.Error(err)
 	}
-	j = run("echo one; exec sleep 1000")
+	j = program(t, "echo one; exec sleep 1000")
 	if _, err := j.Read(make([]byte, 4)); err != nil {
 		t.Fatal(err)
 	}

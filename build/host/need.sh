@@ -19,7 +19,7 @@ package() {
 	mkfs.ext4) echo e2fsprogs ;;
 	journalctl) echo systemd ;;
 	tinyproxy) echo tinyproxy-bin ;;
-	unshare | flock | setpriv) echo util-linux ;;
+	unshare | nsenter | flock | setpriv) echo util-linux ;;
 	# A trust store for the engine's and the agent's TLS, not a program: its bundle is looked for.
 	ca-certificates) echo ca-certificates ;;
 	*) echo "$1" ;;

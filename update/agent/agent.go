@@ -98,6 +98,9 @@ func Run(e Environment) error {
 	parts.Go(func() { d.cloud.Run(ctx); d.light.Close() })
 	pipe.Say("Supervisor starting", false)
 	parts.Go(func() { pipe.Run(ctx) })
+	if err := hostos.WatchUnits(ctx, d.root, pipe.AttachHost); err != nil {
+		log.Warn().Err(err).Msg("lines of units of the host are not seen")
+	}
 	parts.Go(func() { manager.Run(ctx) })
 	if d.remote != nil {
 		parts.Go(func() { d.reportChanges(ctx) })

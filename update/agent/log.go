@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"resin-supervisor/hostos"
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/logs"
 	"resin-supervisor/update/store"
@@ -19,6 +20,11 @@ func (d *device) openLog(e *engine.Client, docs *store.Store) *logs.Pipe {
 		Read: func(ctx context.Context, id string, tty bool, since time.Time, fn func(logs.Output)) error {
 			return e.Logs(ctx, id, engine.LogOptions{Tty: tty, Follow: true, Since: since}, func(l engine.LogLine) {
 				fn(logs.Output{Stderr: l.Stderr, At: l.At, Text: l.Text, Rest: l.Rest})
+			})
+		},
+		ReadHost: func(ctx context.Context, cursor string, since time.Time, fn func(logs.Output)) error {
+			return hostos.FollowUnits(ctx, d.root, cursor, since, func(l hostos.UnitLine) {
+				fn(logs.Output{Stderr: l.Stderr, At: l.At, Text: l.Text, Cursor: &l.Cursor})
 			})
 		},
 		Identity: func() string { return d.logStream().key() }, Open: d.openLogStream,

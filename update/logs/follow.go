@@ -21,6 +21,7 @@ type follower struct {
 	mode     Mode
 	tracks   map[string]*track // by container
 	sources  []view.LogSource
+	hosted   time.Time // when a unit of the host started last, zero while none is known to have
 	baseline time.Time // what is older belongs to nobody, or was delivered
 	resumed  bool      // baseline is from the places of an earlier run
 	saved    time.Time // when the durable places were saved, zero when there are none
@@ -48,6 +49,9 @@ type track struct {
 	cancel  context.CancelFunc // ends its reader
 }
 
+// hostID is the units of the host among the containers.
+const hostID = "host"
+
 const (
 	slack     = 2 * time.Second // by which the two outputs of a container may be out of order, at most
 	lag       = 5 * time.Second // the age from which on a line is one of the past
@@ -74,6 +78,9 @@ func (f *follower) start(ctx context.Context) {
 				src: view.LogSource{ID: id}, started: time.Unix(0, at.Started), from: time.Unix(0, at.From),
 				read: at.Outputs, done: at.Outputs, changed: make(chan struct{}, 1),
 			}
+		}
+		if f.tracks[hostID] != nil && f.o.ReadHost != nil {
+			f.hosted = time.Now() // units may have run meanwhile
 		}
 	}
 	f.sync()
@@ -117,12 +124,26 @@ func (f *follower) attach(sources []view.LogSource) {
 	f.sync()
 }
 
+// attachHost takes the units of the host, one of which started.
+func (f *follower) attachHost() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hosted = time.Now()
+	f.sync()
+}
+
 // sync begins to read what is not read yet. The caller holds mu.
 func (f *follower) sync() {
-	if f.ctx == nil || f.mode == Nowhere || f.sources == nil {
+	if f.ctx == nil || f.mode == Nowhere {
 		return
 	}
-	there := make(map[string]bool, len(f.sources))
+	if !f.hosted.IsZero() {
+		f.see(view.LogSource{ID: hostID, StartedAt: f.hosted, Running: true})
+	}
+	if f.sources == nil {
+		return
+	}
+	there := map[string]bool{hostID: true}
 	for _, src := range f.sources {
 		if src.Level != "none" && !src.StartedAt.IsZero() {
 			there[src.ID] = true
@@ -182,7 +203,7 @@ func (f *follower) since(t *track) time.Time {
 	switch {
 	case newest == 0:
 		return t.from
-	case anew && t.src.StartedAt.Add(doubt).Before(time.Unix(0, newest)): // the clock went back
+	case anew && t.src.ID != hostID && t.src.StartedAt.Add(doubt).Before(time.Unix(0, newest)): // the clock went back
 		t.read = [2]spot{}
 		return begin
 	}
@@ -205,29 +226,42 @@ func (f *follower) follow(ctx context.Context, t *track) {
 	wait := againMin
 	for {
 		src, since := f.open(t)
-		err := f.o.Read(ctx, src.ID, src.Tty, since, func(o Output) {
+		take := func(o Output) {
 			wait = againMin
 			f.line(ctx, t, src, o)
-		})
-		if err != nil && ctx.Err() == nil {
-			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container broke off")
 		}
-		if !f.resume(ctx, t, wait) {
+		var err error
+		over := false // until another unit starts
+		if src.ID == hostID {
+			cursor := ""
+			if c := t.read[0].Cursor; c != nil {
+				cursor = *c
+			}
+			err = f.o.ReadHost(ctx, cursor, since, take)
+			over = err == nil
+		} else {
+			err = f.o.Read(ctx, src.ID, src.Tty, since, take)
+		}
+		if err != nil && ctx.Err() == nil {
+			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off")
+		}
+		if !f.resume(ctx, t, wait, over) {
 			return
 		}
 		wait = min(2*wait, againMax)
 	}
 }
 
-// resume tells whether a container whose stream ended is to be read again, when it is time to.
-func (f *follower) resume(ctx context.Context, t *track, wait time.Duration) bool {
+// resume tells whether a container whose stream ended is to be read again, when it is time to. What is
+// over is read again only when it starts anew.
+func (f *follower) resume(ctx context.Context, t *track, wait time.Duration, over bool) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for due := false; ; {
 		f.mu.Lock()
 		anew := !t.src.StartedAt.Equal(t.started)
 		gone := t.src.StartedAt.IsZero()
-		if ctx.Err() != nil || gone || !anew && !t.src.Running {
+		if ctx.Err() != nil || gone || !anew && (over || !t.src.Running) {
 			t.reading = false
 			if gone && f.tracks[t.src.ID] == t {
 				delete(f.tracks, t.src.ID)
@@ -251,11 +285,18 @@ func (f *follower) resume(ctx context.Context, t *track, wait time.Duration) boo
 // line takes one line that was read.
 func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Output) {
 	k := 0
-	if o.Stderr {
-		k = 1
-	}
-	if !o.At.IsZero() && !t.next(k, o.At.UnixNano()) || o.Rest && !t.local || ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return
+	case o.Cursor != nil:
+		t.read[0] = spot{At: o.At.UnixNano(), Cursor: o.Cursor}
+	default:
+		if o.Stderr {
+			k = 1
+		}
+		if !o.At.IsZero() && !t.next(k, o.At.UnixNano()) || o.Rest && !t.local {
+			return
+		}
 	}
 	if !o.Stderr && (src.Level == "err" || src.Level == "error") {
 		return
@@ -271,9 +312,9 @@ func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Out
 		ctx = nil
 	}
 	roomy := f.emit(ctx, &view.LogLine{
-		Message: string(o.Text), Timestamp: at.UnixMilli(), IsStdErr: o.Stderr,
+		Message: string(o.Text), Timestamp: at.UnixMilli(), IsStdErr: o.Stderr, IsSystem: src.ID == hostID,
 		ServiceID: src.ServiceID, ServiceName: src.ServiceName,
-	}, mark{t, o.Stderr, t.read[k]})
+	}, mark{t, k == 1, t.read[k]})
 	t.behind = t.behind && !(roomy && age < near)
 }
 

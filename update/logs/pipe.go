@@ -1,6 +1,6 @@
 // Package logs carries the device's log, what services write and what the agent says of its own work,
 // to the cloud or to local listeners (spec/cloud.md section 5). It reads the output of containers
-// through the engine, and only while somebody takes it.
+// through the engine and that of some units of the host, and only while somebody takes it.
 //
 // A line passes from the engine's stream of its container (follow.go) through the queue (queue.go)
 // and the compressor to the cloud (send.go), which then knows how far each container has been
@@ -33,6 +33,7 @@ type Output struct {
 	At     time.Time // zero when it is not known
 	Text   []byte    // without the end of the line; valid until the call returns
 	Rest   bool      // goes on with the line of the piece before
+	Cursor *string   // of a line of the host: its place
 }
 
 // Options is what a Pipe is built from.
@@ -41,6 +42,9 @@ type Options struct {
 	// Read hands out a container's output from since on, or all there is when since is zero, and what
 	// is written later, until the container stops. Lines a little older than since may come as well.
 	Read func(ctx context.Context, id string, tty bool, since time.Time, fn func(Output)) error
+	// ReadHost hands out what units of the host wrote behind the cursor, or since a time when that is empty,
+	// and what they write later, until none runs. Nil when there are none.
+	ReadHost func(ctx context.Context, cursor string, since time.Time, fn func(Output)) error
 	// Identity tells which stream of the cloud lines go to; empty while the device has none.
 	Identity func() string
 	// Open opens the stream of the present identity.
@@ -153,3 +157,6 @@ func (p *Pipe) wanted() Mode {
 // Attach tells which supervised containers there are. Their lines are read as long as somebody takes
 // them (spec/cloud.md 5.6).
 func (p *Pipe) Attach(sources []view.LogSource) { p.follower.attach(sources) }
+
+// AttachHost tells that a unit of the host started whose lines belong to the log.
+func (p *Pipe) AttachHost() { p.follower.attachHost() }

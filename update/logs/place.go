@@ -20,7 +20,7 @@ type Documents interface {
 // document when there is none yet, when the agent stops, and else four times an hour at most, since
 // flash memory wears. So a stop loses and repeats nothing; a kill repeats the lines of the last second;
 // a power cut, after which the containers start anew, repeats those since the durable document, of a
-// quarter of an hour at most.
+// quarter of an hour at most. The units of the host are among the containers, as hostID.
 type places struct {
 	At         int64            `json:"at"` // when they were saved, in nanoseconds since 1970; 0: they say nothing
 	Containers map[string]place `json:"containers"`
@@ -34,10 +34,11 @@ type place struct {
 }
 
 // spot is a place in one output: the time of the newest line and how many lines of that time there
-// were. The zero spot is before the first line.
+// were. For the host it has the cursor of the newest line instead. The zero spot is before the first line.
 type spot struct {
-	At int64 `json:"t"`
-	N  int   `json:"n"`
+	At     int64   `json:"t"`
+	N      int     `json:"n"`
+	Cursor *string `json:"c,omitempty"` // by reference, so that comparing spots stays plain
 }
 
 const (

@@ -152,7 +152,17 @@ func (m *memory) end() {
 }
 
 // messages are the lines that came, as their messages.
-func (m *memory) messages(t *testing.T) []string {
+func (m *memory) messages(t *testing.T) (got []string) {
+	t.Helper()
+	for _, line := range m.lines(t) {
+		text, _ := line["message"].(string)
+		got = append(got, text)
+	}
+	return got
+}
+
+// lines are the lines that came.
+func (m *memory) lines(t *testing.T) (got []map[string]any) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -167,13 +177,12 @@ func (m *memory) messages(t *testing.T) []string {
 	if err != io.ErrUnexpectedEOF {
 		t.Fatal(err)
 	}
-	var got []string
 	for line := range strings.Lines(string(text)) {
-		var l struct{ Message string }
+		var l map[string]any
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		got = append(got, l.Message)
+		got = append(got, l)
 	}
 	return got
 }

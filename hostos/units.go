@@ -1,0 +1,183 @@
+package hostos
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"resin-supervisor/hostos/inotify"
+)
+
+// reportedUnits are the units of the host whose lines belong to the device's log (spec/cloud.md 5.6).
+var reportedUnits = [...]string{
+	"os-power-mode.service", "os-fan-profile.service", "nvpmodel.service", "jetson-qspi-manager.service", "os-update.service",
+}
+
+const (
+	maxEntry   = 256 << 10 // bytes of an entry of the journal; a longer one is left out
+	quietFirst = 5 * time.Second
+	quietMost  = 15 * time.Minute
+	// unitsDir is where systemd has a link for each unit that is active, "invocation:" and its name.
+	unitsDir   = "/run/systemd/units"
+	invocation = "invocation:"
+)
+
+var (
+	// unitPlaces are where a unit is described, and the link of one that is active.
+	unitPlaces = [...]string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/",
+		"/run/systemd/system/", "/run/systemd/transient/", unitsDir + "/" + invocation}
+	// groupPlaces are where a unit that has a process has a control group.
+	groupPlaces = [...]string{"/sys/fs/cgroup/system.slice/", "/sys/fs/cgroup/systemd/system.slice/", "/sys/fs/cgroup/unified/system.slice/"}
+)
+
+// WatchUnits calls started whenever one of the reported units starts, and at once when the host has any.
+// A host without systemd costs nothing, else the start of any unit is a wake-up.
+func WatchUnits(ctx context.Context, root string, started func()) error {
+	w, err := inotify.New()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Add(root+unitsDir, unix.IN_MOVED_TO); err != nil { // each link is made under another name
+		_ = w.Close()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if anyUnit(root, unitPlaces[:]) {
+		started()
+	}
+	go func() {
+		for {
+			events, err := w.Read(ctx)
+			if err != nil {
+				_ = w.Close()
+				return
+			}
+			for i := range events {
+				if isStart(&events[i]) {
+					started()
+				}
+			}
+		}
+	}()
+	return nil
+}
+
+func isStart(e *inotify.Event) bool {
+	for _, unit := range reportedUnits {
+		if e.Name == invocation+unit {
+			return true
+		}
+	}
+	return e.Watch < 0 // events were lost
+}
+
+// anyUnit tells whether there is a file of a reported unit in one of the places.
+func anyUnit(root string, places []string) bool {
+	for _, place := range places {
+		for _, unit := range reportedUnits {
+			if _, err := os.Lstat(root + place + unit); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// UnitLine is one entry of a unit in the journal.
+type UnitLine struct {
+	Text   []byte
+	Stderr bool // an error or worse
+	At     time.Time
+	Cursor string // its place in the journal
+}
+
+// FollowUnits calls fn with each entry of the reported units behind the cursor, or since a time when
+// that is empty. A follower of the journal takes several megabytes, so it runs only for as long as one
+// of them does: it returns nil when there was no entry for a while and none runs, or no journalctl.
+func FollowUnits(ctx context.Context, root, cursor string, since time.Time, fn func(UnitLine)) error {
+	j, err := startJournal(root, unitArguments(cursor, since))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = j.Close() })
+	err = j.follow(root, cursor, fn)
+	stop()
+	_ = j.Close()
+	return err
+}
+
+// unitArguments are those of journalctl. Of a known place the entry itself is read again: what is asked
+// for behind a place that is gone by now would lack an entry.
+func unitArguments(cursor string, since time.Time) []string {
+	query := "journalctl --quiet --follow --no-tail --all --output=json --output-fields=MESSAGE,PRIORITY"
+	for _, unit := range reportedUnits {
+		query += " _SYSTEMD_UNIT=" + unit
+	}
+	if cursor != "" {
+		return append(strings.Fields(query), "--cursor="+cursor)
+	}
+	at := strconv.FormatInt(since.UnixMilli(), 10)
+	return append(strings.Fields(query), "--since=@"+at[:len(at)-3]+"."+at[len(at)-3:])
+}
+
+// follow reads entries until the program ends, or no unit runs any more.
+func (j *journal) follow(root, cursor string, fn func(UnitLine)) error {
+	lines, quiet := bufio.NewReader(j.out), quietFirst
+	for entry := []byte(nil); ; {
+		_ = j.out.SetReadDeadline(time.Now().Add(quiet))
+		part, err := lines.ReadSlice('\n')
+		entry = append(entry, part[:min(len(part), maxEntry-len(entry))]...)
+		switch {
+		case err == nil:
+			if l, ok := parseEntry(entry); ok && l.Cursor != cursor {
+				fn(l)
+			}
+			entry, quiet = nil, quietFirst
+		case err == bufio.ErrBufferFull:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("follow the journal: %w", err)
+		case !anyUnit(root, groupPlaces[:]):
+			return nil
+		default:
+			quiet = min(2*quiet, quietMost)
+		}
+	}
+}
+
+// parseEntry decodes an entry, unless that has no message or was cut.
+func parseEntry(entry []byte) (l UnitLine, ok bool) {
+	var e struct {
+		Cursor   string          `json:"__CURSOR"`
+		At       string          `json:"__REALTIME_TIMESTAMP"` // microseconds since 1970
+		Priority string          `json:"PRIORITY"`
+		Message  json.RawMessage `json:"MESSAGE"`
+	}
+	_ = json.Unmarshal(entry, &e) // a field that occurs several times is an array
+	at, err := strconv.ParseInt(e.At, 10, 64)
+	if err != nil || e.Cursor == "" {
+		return l, false
+	}
+	var text string
+	if json.Unmarshal(e.Message, &text) == nil {
+		l.Text = []byte(text)
+	} else if json.Unmarshal(e.Message, &l.Text) != nil { // bytes that are not UTF-8
+		return l, false
+	}
+	l.At, l.Cursor = time.Unix(at/1e6, at%1e6*1e3), e.Cursor
+	l.Stderr = len(e.Priority) == 1 && e.Priority <= "3"
+	return l, true
+}
