@@ -14,6 +14,7 @@ import (
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/plan"
+	"resin-supervisor/update/registry"
 	"resin-supervisor/update/settings"
 )
 
@@ -34,6 +35,8 @@ type executor struct {
 	targets     *targets
 	preloadPath string
 	looked      func() // the preload file was looked at
+	registry    registry.Get
+	free        func(engineRoot string) (int64, error)
 	vpn         func(ctx context.Context, on bool, begin func()) error
 	// appUUID asks the cloud for the uuid of an app, nil when nobody can.
 	appUUID func(ctx context.Context, id int) (string, error)
@@ -49,6 +52,8 @@ type executor struct {
 // run carries out one step. force overrides update locks.
 func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	switch s.Kind {
+	case plan.Look:
+		return x.lookAhead(ctx, s)
 	case plan.Fetch:
 		return x.fetch(ctx, s)
 	case plan.Save:

@@ -105,7 +105,7 @@ func (b *backoff) undone(s plan.Step) {
 
 // lasting tells whether a step changes something that is to stay so.
 func lasting(k plan.Kind) bool {
-	return k != plan.TakeLock && k != plan.ReleaseLock && k != plan.SweepLock && k != plan.SetCommit
+	return k != plan.Look && k != plan.TakeLock && k != plan.ReleaseLock && k != plan.SweepLock && k != plan.SetCommit
 }
 
 // span is how long to wait after so many failures: 1, 2, 4 ... seconds up to the limit.

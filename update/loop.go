@@ -46,6 +46,7 @@ type loop struct {
 	held     map[string]int       // apps whose lock the loop holds: uuid to id
 	leftover map[int]bool         // apps (id) with lock files of an earlier run
 	kept     map[string]time.Time // images (reference, tag or id) that the engine refused to remove, and when
+	looked   map[string]time.Time // images (reference) that were found to be had, and when
 	noSpace  bool                 // the engine's storage was full, and room is still to be made
 	reboot   bool                 // the request for a reboot was made since the last one
 	firmware bool                 // the volume of extra firmware was prepared
@@ -89,6 +90,8 @@ const (
 	// keptFor is how long an image that the engine refused to remove is left alone, unless a new
 	// target comes before.
 	keptFor = time.Hour
+	// lookedFor is how long a look at an image that is to be downloaded is relied upon.
+	lookedFor = 10 * time.Minute
 )
 
 // run decides and applies until ctx ends; steps under way are broken off then.
@@ -196,7 +199,7 @@ func (l *loop) effective(apps plan.Target) plan.Target {
 
 func (l *loop) options() plan.Options {
 	o := plan.Options{
-		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: make(map[string]bool), MaxPulls: maxPulls,
+		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: make(map[string]bool), Looked: make(map[string]bool), MaxPulls: maxPulls,
 		CleanUp: !l.config.have.LocalMode, Supervisor: l.image, Deltas: l.deltas(), NoSpace: l.noSpace, FirmwareReady: l.firmware,
 		KeepImages: l.config.have.LocalMode && l.managed, KeepVolumes: l.config.have.LocalMode,
 		Earlier: l.earlier, RebootRequired: l.reboot,
@@ -211,6 +214,11 @@ func (l *loop) options() plan.Options {
 	for image, at := range l.kept {
 		if o.Now.Sub(at) < keptFor {
 			o.Kept[image] = true
+		}
+	}
+	for image, at := range l.looked {
+		if o.Now.Sub(at) < lookedFor {
+			o.Looked[image] = true
 		}
 	}
 	for uuid, a := range l.actions {
@@ -277,6 +285,7 @@ func (l *loop) setTarget(t *target.State, force bool) {
 	l.force = force
 	l.backoff.reset()
 	clear(l.kept)
+	clear(l.looked)
 	l.apply()
 	l.retryLocks()
 	wanted := make(map[string]bool)
@@ -289,7 +298,7 @@ func (l *loop) setTarget(t *target.State, force bool) {
 		}
 	}
 	for _, running := range l.running {
-		if running.step.Kind == plan.Fetch && !wanted[running.step.Image] {
+		if running.step.Kind == plan.Fetch && !wanted[running.step.Image] || running.step.Kind == plan.Look {
 			running.cancel()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/lock"
+	"resin-supervisor/update/registry"
 	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
 	"resin-supervisor/update/view"
@@ -29,6 +30,10 @@ type Options struct {
 	Facts  compose.Facts // ServiceKey and NoOomKill are set by the Manager
 	// Auth gives the credentials for a registry host, nil for none (spec/engine.md 1.4).
 	Auth func(registry string) *doc.AuthConfig
+	// Registry reads from registries what is to be downloaded, and Free tells how many bytes there is room
+	// for where the engine keeps its images, given its directory as it names it.
+	Registry registry.Get
+	Free     func(engineRoot string) (int64, error)
 	// PollInterval and PersistentLogging are what config.json says of them, and StoreSettings makes it
 	// say what the settings do.
 	PollInterval      time.Duration
@@ -112,7 +117,7 @@ func New(o Options) (*Manager, error) {
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
 		reboot: reboot{id: o.BootID, booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
 		targets: t, vpn: o.VPN, preloadPath: o.PreloadPath, appUUID: o.AppUUID,
-		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say,
+		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say, registry: o.Registry, free: o.Free,
 	}
 	if m.exec.local, err = openLocalMode(o, m.watch, t); err != nil {
 		return nil, err
@@ -124,7 +129,8 @@ func New(o Options) (*Manager, error) {
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
 		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time),
-		image: o.Image, managed: o.Endpoint != "",
+		looked: make(map[string]time.Time),
+		image:  o.Image, managed: o.Endpoint != "",
 		status: status{touched: make(map[string]string)},
 		show: func(s status) {
 			m.status.Store(&s)

@@ -71,6 +71,10 @@ func (l *loop) succeeded(s plan.Step) {
 		delete(l.leftover, s.AppID)
 	case plan.SweepLock:
 		delete(l.leftover, s.AppID)
+	case plan.Look:
+		for _, image := range s.Images {
+			l.looked[image] = time.Now()
+		}
 	case plan.Fetch:
 		l.status.downloaded = true
 	case plan.PrepareVolume:
@@ -101,7 +105,7 @@ func (l *loop) failed(s plan.Step, err error) {
 	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
 	l.problem(s, err.Error())
 	// Before the next attempt room is made; but not for ever, should just that be impossible.
-	l.noSpace = (l.noSpace || engine.IsNoSpace(err)) && !removesImage(s)
+	l.noSpace = (l.noSpace || engine.IsNoSpace(err) || errors.Is(err, errNoRoom)) && !removesImage(s)
 	if a := l.actions[s.AppUUID]; a != nil {
 		l.end(s.AppUUID, a, err)
 		return

@@ -39,6 +39,7 @@ var rooms = []Room{
 	{"update/key", leaves, edge},
 	{"update/cloud", leaves, edge},
 	{"update/logs", leaves, edge},
+	{"update/registry", leaves, edge},
 	{"hostos", leaves, edge},
 	{"ping", leaves, edge},
 	{"arm/board", leaves, edge},

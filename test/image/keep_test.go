@@ -87,21 +87,21 @@ func TestImageIsKnownByItsDigest(t *testing.T) {
 func TestSourceStaysUntilTheNewImageIsThere(t *testing.T) {
 	s, _ := proxied(t)
 	registry := harness.SharedRegistry(t)
-	net := registry.Slow(t, 0)
+	gate := registry.Gate(t)
 	v1 := registry.Push(t, harness.ServerImage("keep/source:v1").WithBlob(1000))
-	v2 := net.Of(registry.Push(t, harness.ServerImage("keep/source:v2").WithBlob(50_000)))
+	v2 := gate.Of(registry.Push(t, harness.ServerImage("keep/source:v2").WithBlob(50_000)))
 	first := service("web", 1, v1).Labelled("io.balena.update.strategy", "kill-then-download")
 	s.Apply(shop(1, first))
-	net.Refuse(true)
+	gate.Close()
 	s.PostTarget(shop(2, first.Using(v2.Name, 1001)))
-	harness.Until(t, soon, "the first attempt", func() error {
-		if len(s.Containers()) != 0 {
-			return errors.New("the old container is still there")
+	harness.Until(t, soon, "the download", func() error {
+		if _, waiting := gate.Layers(); waiting == 0 || len(s.Containers()) != 0 {
+			return fmt.Errorf("%d layers held back, %d containers", waiting, len(s.Containers()))
 		}
-		return failing(s)
+		return nil
 	})
 	present(t, s.Engine, v1.Name)
-	net.Refuse(false)
+	gate.Open()
 	s.WaitSettled(soon)
 	awaitGone(t, s.Engine, v1.Name)
 }

@@ -42,13 +42,13 @@ func TestStrategyDecidesWhenTheOldContainerAndImageGo(t *testing.T) {
 }
 
 func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, round int, config map[string]string, ways []replacement) {
-	net := registry.Slow(t, 0)
+	gate := registry.Gate(t)
 	var first, second []harness.App
 	var old []harness.Image
 	db := serverImage(t, "strategy/db:v1")
 	for n, way := range ways {
 		old = append(old, serverImage(t, fmt.Sprintf("strategy/old%d:v1", n)))
-		fresh := net.Of(registry.Push(t, harness.ServerImage(fmt.Sprintf("strategy/new%d%d:v2", round, n)).WithBlob(100_000)))
+		fresh := gate.Of(registry.Push(t, harness.ServerImage(fmt.Sprintf("strategy/new%d%d:v2", round, n)).WithBlob(100_000)))
 		web := service(fmt.Sprint("web", n), 1, old[n])
 		if way.label != "" {
 			web = web.Labelled(strategyLabel, way.label)
@@ -60,7 +60,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	}
 	s.Apply(harness.Target{Config: config, Apps: first})
 	before := s.Containers()
-	net.Stall()
+	gate.Close()
 	s.PostTarget(harness.Target{Config: config, Apps: second})
 	harness.Until(t, soon, "the engine to ask the registry for all of them", func() error {
 		pulls := 0
@@ -69,8 +69,8 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 				pulls++
 			}
 		}
-		if pulls < len(ways) || net.Accepted() == 0 {
-			return fmt.Errorf("%d downloads, %d connections", pulls, net.Accepted())
+		if _, waiting := gate.Layers(); pulls < len(ways) || waiting == 0 {
+			return fmt.Errorf("%d downloads, %d layers held back", pulls, waiting)
 		}
 		return nil
 	})
@@ -85,10 +85,10 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 			t.Errorf("%+v: the old image is there: %v", way, there)
 		}
 	}
-	if n := net.Bytes(); n != 0 {
-		t.Errorf("%d bytes came before these looks", n)
+	if n, _ := gate.Layers(); n != 0 {
+		t.Errorf("%d layers came before these looks", n)
 	}
-	net.Resume()
+	gate.Open()
 	s.WaitSettled(soon)
 	after := s.Containers()
 	for n := range ways {
@@ -120,15 +120,15 @@ func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	}
 	// engine.md 49: a service that leaves goes by the strategy too: here at once, not after the download.
 	registry := harness.SharedRegistry(t)
-	net := registry.Slow(t, 0)
-	slow := net.Of(registry.Push(t, harness.ServerImage("strategy/slow:v1").WithBlob(100_000)))
-	net.Stall()
+	gate := registry.Gate(t)
+	slow := gate.Of(registry.Push(t, harness.ServerImage("strategy/slow:v1").WithBlob(100_000)))
+	gate.Close()
 	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{app.Released("bbbb2", 2).With(app.Services[0], service("new", 3, slow))}})
 	harness.Until(t, soon, "the end of the service that left", func() error { return gone(s, before["leaves"]) })
-	if n := net.Bytes(); n != 0 {
-		t.Errorf("%d bytes came before", n)
+	if n, _ := gate.Layers(); n != 0 {
+		t.Errorf("%d layers came before", n)
 	}
-	net.Resume()
+	gate.Open()
 	s.WaitSettled(soon)
 }
 

@@ -71,7 +71,7 @@ func Run(e Environment) error {
 		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), BootID: hostos.BootID(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
-		Image: d.ownImage(), Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
+		Image: d.ownImage(), Registry: d.askRegistry, Free: d.free, Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
 	})
 	if err != nil {
 		return err

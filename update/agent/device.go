@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,6 +155,23 @@ func (d *device) registryAuth(registry string) *doc.AuthConfig {
 		return nil
 	}
 	return &doc.AuthConfig{Username: name, Password: secret, ServerAddress: registry}
+}
+
+// askRegistry asks a registry as the cloud is asked.
+func (d *device) askRegistry(ctx context.Context, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
+	return cloud.Get(ctx, d.userAgent(), d.roots, u, auth, accept, part)
+}
+
+// free is how many bytes there is room for where the engine keeps its images: its directory, seen below
+// the host's root or directly, or else the data partition.
+func (d *device) free(engineRoot string) (int64, error) {
+	for _, directory := range []string{filepath.Join(d.root, engineRoot), engineRoot} {
+		// An empty directory would be a mount point without what is mounted there.
+		if _, err := os.Stat(filepath.Join(directory, "containers")); err == nil {
+			return hostos.Free(directory)
+		}
+	}
+	return hostos.Free(d.data)
 }
 
 // deltas is the way to the delta server, nil on a device without a cloud.

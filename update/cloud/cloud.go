@@ -8,6 +8,7 @@ package cloud
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -55,6 +56,8 @@ type call struct {
 	method, path string
 	query        url.Values
 	auth         string // Authorization, none when empty
+	accept       string // what is understood, JSON when empty
+	part         string // Range, all when empty
 	body         any    // sent as JSON unless nil
 	etag         string // If-None-Match
 	// patience bounds the whole call; of one that is steady, each step of it, and the whole more
@@ -64,12 +67,23 @@ type call struct {
 	follow   bool // redirects are followed
 }
 
+// Get asks the server of an http or https URL for what the URL names, or only for a part of it (Range).
+// challenge is what the server wants to know of who asks (WWW-Authenticate). It is no error that the
+// server refuses. Redirects are followed; another host is not shown auth.
+func Get(ctx context.Context, agent string, roots func() *x509.CertPool, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
+	c := &Client{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, agent: agent, verify: roots}
+	a, err := c.do(ctx, call{path: u.Path, query: u.Query(), auth: auth, accept: accept, part: part, patience: usualPatience, follow: true})
+	return a.status, a.body, a.challenge, err
+}
+
 // answer is what came back.
 type answer struct {
 	status int
 	body   []byte
 	etag   string
 	after  string // Retry-After
+
+	challenge string // WWW-Authenticate
 }
 
 // ok tells whether the call was carried out.
@@ -141,12 +155,12 @@ func (c *Client) request(r *call) (*fasthttp.Request, error) {
 	}
 	req.Header.SetHost(c.base.Host)
 	req.Header.SetUserAgent(c.agent)
-	for _, field := range [...][2]string{{"Authorization", r.auth}, {"If-None-Match", r.etag}} {
+	for _, field := range [...][2]string{{"Authorization", r.auth}, {"If-None-Match", r.etag}, {"Range", r.part}} {
 		if field[1] != "" {
 			req.Header.Set(field[0], field[1])
 		}
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", cmp.Or(r.accept, "application/json"))
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.SetConnectionClose()
 	req.SetRequestURI(u.RequestURI())
@@ -198,6 +212,10 @@ func (c *Client) receive(from io.Reader, r *call) (a answer, to *url.URL, err er
 			err = fmt.Errorf("redirected to %s", to.Redacted())
 		}
 		return a, to, err
+	}
+	a.challenge = string(resp.Header.Peek("WWW-Authenticate"))
+	if r.part != "" && a.status == fasthttp.StatusOK {
+		return a, nil, nil // all of it is too much
 	}
 	if stream := resp.BodyStream(); stream != nil {
 		a.body, err = readAnswer(stream, string(resp.Header.Peek("Content-Encoding")))

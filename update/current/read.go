@@ -78,6 +78,7 @@ func ReadImage(i doc.ImageSummary) *Image {
 
 // ReadImageDoc reads an inspected image.
 func ReadImageDoc(i *doc.Image) *Image {
+	i.RootFS.Layers = nil // of no use to containers, and each would be kept
 	return &Image{ID: i.Id, Tags: real(i.RepoTags), Digests: real(i.RepoDigests), Doc: i}
 }
 

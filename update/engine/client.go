@@ -29,6 +29,9 @@ const (
 	// the storage of a slow board. Both only bound an engine that hangs.
 	readPatience   = time.Minute
 	changePatience = 10 * time.Minute
+
+	// A registry that does not answer is asked at several addresses, in several ways.
+	registryPatience = 3 * time.Minute
 )
 
 // Client calls one engine. It is safe for use by several goroutines.

@@ -58,6 +58,11 @@ func IsStreamed(err error) bool {
 // IsExecFormat tells that a container's program is made for another processor.
 func IsExecFormat(err error) bool { return says(err, "exec format error") }
 
+// IsMissing tells that the engine does not have the call.
+func IsMissing(err error) bool {
+	return status(err) == fasthttp.StatusNotImplemented || says(err, "page not found")
+}
+
 // status is the HTTP status of an engine error, 0 without an answer, -1 for any other error.
 func status(err error) int {
 	var e *Error
@@ -68,7 +73,8 @@ func status(err error) int {
 }
 
 // says looks for a kernel error text in the engine's message. The engine passes these on as 500
-// with nothing else to tell them by; this is the only place that reads messages.
+// with nothing else to tell them by, and what its router says with the status of a missing object; this is
+// the only place that reads messages.
 func says(err error, text string) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status != 0 && strings.Contains(strings.ToLower(e.Message), text)

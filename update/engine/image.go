@@ -28,3 +28,18 @@ func (c *Client) RemoveImage(ctx context.Context, ref string, force bool) ([]doc
 	r := remove("remove image", "/images/"+ref, query("force", flag(force))).about(ref)
 	return fetch[[]doc.ImageDeleted](ctx, c, r)
 }
+
+// ImageHistory tells the sizes of an image's layers, among other entries.
+func (c *Client) ImageHistory(ctx context.Context, id string) (h []doc.ImageHistory, err error) {
+	err = c.do(ctx, get("read history of image", "/images/"+id+"/history", nil).about(id), &h)
+	return h, err
+}
+
+// Distribution lets the engine ask the registry of an image whether it has it and for which platforms, by
+// the way a pull would take. IsMissing tells of an engine that cannot.
+func (c *Client) Distribution(ctx context.Context, ref string, auth *doc.AuthConfig) (d doc.Distribution, err error) {
+	r := get("look for image", "/distribution/"+ref+"/json", nil).about(ref).within(registryPatience)
+	r.auth = auth
+	err = c.do(ctx, r, &d)
+	return d, err
+}

@@ -11,7 +11,7 @@ import (
 // update plans one pass of an app that is in the target (spec/engine.md 5.4). Work that needs the
 // app's update lock is replaced by one request for it; it comes up again once the lock is held.
 func (a *app) update() []Step {
-	w := &work{app: a, broken: make(map[string]string), pending: make(map[string]bool)}
+	w := &work{app: a, broken: make(map[string]string), pending: make(map[string]bool), missing: make(map[string]bool)}
 	w.pending[compose.ExtraFirmwareVolume] = !a.opts.FirmwareReady
 	w.dead()
 	w.volumes()
@@ -36,6 +36,9 @@ type work struct {
 	steps      []Step
 	pairing    map[string]*pair
 	hold       string            // why the release cannot go ahead yet: an image that is missing or does not run here
+	refused    bool              // an image of the release does not run here
+	missing    map[string]bool   // images of the release that are not on the device
+	looking    bool              // it was asked whether they can be had
 	broken     map[string]string // network or volume that must go first -> why
 	pending    map[string]bool   // networks and volumes that do not exist as wanted
 	needLock   bool

@@ -40,6 +40,9 @@ type Options struct {
 	// Kept holds the images (by reference, tag or engine id) that the engine refused to remove,
 	// because a container that is not ours stands on them.
 	Kept map[string]bool
+	// Looked holds the images (by reference) that were found a short while ago to be had, to run here and
+	// to have room.
+	Looked map[string]bool
 	// CleanUp allows the removal of images that are not the agent's and that nobody named: while a
 	// cloud's target applies. In local mode, which a device without a cloud is always in, people build
 	// images on the engine, and one without a name may be work under way.

@@ -26,7 +26,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, cur: current.Empty(), target: &target.State{Apps: map[string]*target.App{}},
-		opts:   Options{Held: map[string]int{}, Leftover: map[int]bool{}, Busy: map[string]bool{}, MaxPulls: 3, KeepVolumes: false},
+		opts:   Options{Held: map[string]int{}, Leftover: map[int]bool{}, Busy: map[string]bool{}, Looked: map[string]bool{}, MaxPulls: 3, KeepVolumes: false},
 		images: map[string]*doc.Image{}, born: time.Unix(1000, 0),
 	}
 	w.cur.Synced = true
@@ -209,6 +209,7 @@ func TestStrategies(t *testing.T) {
 	f := func(strategy string, held bool, want ...string) {
 		t.Helper()
 		w := upgrade(t, map[string]string{"io.balena.update.strategy": strategy})
+		w.opts.Looked["web:2"] = true
 		if held {
 			w.opts.Held["u1"] = 1
 		}

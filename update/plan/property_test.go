@@ -50,6 +50,10 @@ func (w *world) apply(t *testing.T, s Step) {
 	t.Helper()
 	_, held := w.opts.Held[s.AppUUID]
 	switch s.Kind {
+	case Look:
+		for _, image := range s.Images {
+			w.opts.Looked[image] = true
+		}
 	case Fetch:
 		w.present(s.Image)
 		w.record(s)

@@ -32,6 +32,7 @@ func (w *work) pairs() {
 		w.pairing[name] = p
 		if p.want != nil && !p.want.ImageKnown {
 			w.hold = "image " + p.want.Image + " is not on the device"
+			w.missing[p.want.Image] = true
 		}
 	}
 	w.refuse()
@@ -150,6 +151,7 @@ func (w *work) refuse() {
 		s := w.step(Wait, "platform", "the release is refused: "+w.hold)
 		s.Fault = true
 		w.add(s)
+		w.refused = true
 		return
 	}
 }
@@ -188,20 +190,14 @@ func (a *app) imageStep(kind Kind, image, reason string) Step {
 func (w *work) retire(p *pair) {
 	reason := w.because("service " + p.name + " is not in the target")
 	strategy := p.have.Config.Strategy(w.want.Strategy)
-	if killsFirst(strategy) || w.hold == "" {
+	switch {
+	case killsFirst(strategy):
+		w.killFirst(p, reason)
+	case w.hold == "":
 		w.locked(w.kill(p.have, reason))
-		return
+	default:
+		w.wait(p.name, "is removed later: "+w.hold)
 	}
-	w.wait(p.name, "is removed later: "+w.hold)
-}
-
-// killsFirst names the strategies that stop the old container before the download. Whether there is
-// room for what is to come cannot be known then: the engine tells no size before a pull, an image shares
-// layers with those that are there, and what is free changes with the old image. A guess would refuse
-// updates that fit, and these strategies are chosen where room is short; so nothing is guessed, and a
-// full disk is dealt with when the engine reports one.
-func killsFirst(s compose.Strategy) bool {
-	return s == compose.KillThenDownload || s == compose.DeleteThenDownload
 }
 
 // install brings up a service that has no container.
@@ -271,7 +267,7 @@ func (w *work) deleteOld(p *pair) bool {
 func (w *work) replace(p *pair) {
 	switch {
 	case killsFirst(p.want.Strategy):
-		w.locked(w.kill(p.have, p.differs))
+		w.killFirst(p, p.differs)
 	case !p.want.ImageKnown:
 		w.fetch(p)
 	case p.want.Strategy == compose.HandOver && !p.want.RequiresReboot && w.dependsOnBroken(p.have) == "":

@@ -18,6 +18,7 @@ type Kind string
 
 // The step vocabulary.
 const (
+	Look          Kind = "look"         // ask whether images can be had, before anything is stopped for them
 	Fetch         Kind = "fetch"        // download an image
 	Save          Kind = "save image"   // record and tag an image that is already there
 	RemoveImage   Kind = "remove image" // untag an image and drop its record
@@ -66,10 +67,11 @@ type Step struct {
 	Network   *compose.Network   // CreateNetwork
 	Volume    *compose.Volume    // CreateVolume
 	Object    string             // RemoveVolume, PrepareVolume: engine name; RemoveNetwork: for the log
-	IDs       []string           // RemoveNetwork, CleanUp: engine ids
+	Images    []string           // Look: normalised references
+	IDs       []string           // RemoveNetwork, CleanUp: engine ids; Look: those of images that go before the download
 	Services  []string           // TakeLock: whose locks to take
 	ReleaseID int                // Start, Rename, HandOver: of the target release
-	Commit    string             // the same; Commit: empty forgets the app
+	Commit    string             // the same, and Look; SetCommit: empty forgets the app
 	Source    *target.App        // SetCommit, RollBack: the app as the target names it, nil when it is gone
 	Hold      bool               // Start: create the container, do not start it; SwitchVPN: off
 	Fault     bool               // Wait: the target cannot be reached as it is
@@ -112,7 +114,7 @@ func (s Step) Subject() string {
 		add("network", s.Network.Name)
 	case RemoveNetwork:
 		add("network", s.Object)
-	case SetCommit, RollBack:
+	case SetCommit, RollBack, Look:
 		add("release", s.Commit)
 	}
 	return b.String()

@@ -26,6 +26,9 @@ type Info struct {
 	Driver         string
 	DockerRootDir  string
 	Architecture   string
+	RegistryConfig struct {
+		IndexConfigs map[string]struct{ Secure bool } // by registry
+	}
 }
 
 // ImageSummary is one entry of GET /images/json.
@@ -48,6 +51,18 @@ type Image struct {
 	Variant      string
 	Created      time.Time
 	Config       Config
+	RootFS       struct{ Layers []string } // digests of the unpacked layers, lowest first
+}
+
+// ImageHistory is one entry of GET /images/{id}/history, newest first.
+type ImageHistory struct {
+	Size int64 // bytes
+}
+
+// Distribution is the answer of GET /distribution/{ref}/json: what the registry says of an image.
+type Distribution struct {
+	Descriptor struct{ MediaType string }
+	Platforms  []struct{ Architecture, OS, Variant string }
 }
 
 // ImageDeleted is one entry of the answer of DELETE /images/{ref}.
