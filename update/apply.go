@@ -34,6 +34,7 @@ type executor struct {
 	local       *localMode
 	targets     *targets
 	preloadPath string
+	backup      string // path of the volumes' backup
 	looked      func() // the preload file was looked at
 	registry    registry.Get
 	free        func(engineRoot string) (int64, error)
@@ -66,6 +67,8 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 		return x.prepareVolume(ctx, s.Object)
 	case plan.CreateVolume:
 		return x.createVolume(ctx, s.Volume)
+	case plan.Restore:
+		return x.restore(ctx, s)
 	case plan.RemoveVolume:
 		return x.removeVolume(ctx, s.Object)
 	case plan.CreateNetwork:

@@ -35,7 +35,10 @@ type loop struct {
 	config  configuration
 	leaving *departure // nil unless the device is about to go down: no step begins then
 	managed bool
-	image   target.Reference // the agent's own
+	// backupRetry is how long to wait after the backup could not be restored.
+	backupRetry time.Duration
+	backupSaid  string           // what was said of that last
+	image       target.Reference // the agent's own
 
 	// What is under way, from launch to finish.
 	running map[string]*task // by step key
@@ -55,6 +58,7 @@ type loop struct {
 	trials    trials
 	noted     map[string]*target.App // apps (uuid) whose settled form the book holds (settle.go)
 	preloaded bool                   // the preload file was looked at
+	backup    bool                   // volumes are still to be filled from a backup
 	adopted   bool                   // the keys of running containers were taken over
 	earlier   map[string]bool        // containers (id) that were not started yet when the device booted
 
@@ -172,7 +176,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	}
 	l.status.apps, l.status.rolledBack = apps, l.resolve.rolledBack
 	o := l.options()
-	o.Trial = l.trials.of(l, apps)
+	o.Trial, o.Restore = l.trials.of(l, apps), l.restoring(apps)
 	steps := plan.Next(l.cell.load(), l.effective(apps), o)
 	next = sooner(next, sooner(l.begin(ctx, steps), l.trials.begin(l, o.Trial, steps)))
 	l.noSpace = l.noSpace && (len(l.cell.load().Pulls) > 0 || slices.ContainsFunc(steps, removesImage))
@@ -264,7 +268,7 @@ func (l *loop) launch(ctx context.Context, s plan.Step) {
 		l.status.touched = maps.Clone(l.status.touched)
 		l.status.touched[current.Slot(s.AppUUID, service)] = string(s.Kind) + ": " + s.Reason
 	}
-	if s.Kind == plan.Fetch && l.status.fetching.IsZero() {
+	if s.Transfers() && l.status.fetching.IsZero() {
 		l.status.fetching = time.Now()
 	}
 	l.logStep(l.log.Info(), s).Msg("step begins")

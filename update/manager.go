@@ -46,6 +46,10 @@ type Options struct {
 	UUID        func() string // of the device
 	Endpoint    string        // cloud API origin; empty means unmanaged, which implies local mode
 	PreloadPath string        // apps.json
+	// BackupPath is backup.tgz, which a migration leaves, and BackupRetry how long to wait after it
+	// could not be restored.
+	BackupPath  string
+	BackupRetry time.Duration
 	// VPN switches the host's VPN on or off unless it is already, calling begin before it does; nil
 	// where nobody can.
 	VPN func(ctx context.Context, on bool, begin func()) error
@@ -116,7 +120,7 @@ func New(o Options) (*Manager, error) {
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
 		reboot: reboot{id: o.BootID, booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
-		targets: t, vpn: o.VPN, preloadPath: o.PreloadPath, appUUID: o.AppUUID,
+		targets: t, vpn: o.VPN, preloadPath: o.PreloadPath, backup: o.BackupPath, appUUID: o.AppUUID,
 		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say, registry: o.Registry, free: o.Free,
 	}
 	if m.exec.local, err = openLocalMode(o, m.watch, t); err != nil {
@@ -130,7 +134,7 @@ func New(o Options) (*Manager, error) {
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
 		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time),
 		looked: make(map[string]time.Time),
-		image:  o.Image, managed: o.Endpoint != "",
+		image:  o.Image, managed: o.Endpoint != "", backup: isFile(o.BackupPath), backupRetry: o.BackupRetry,
 		status: status{touched: make(map[string]string)},
 		show: func(s status) {
 			m.status.Store(&s)

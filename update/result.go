@@ -49,11 +49,11 @@ func removesImage(s plan.Step) bool { return s.Kind == plan.RemoveImage || s.Kin
 
 // endFetch counts the time of downloads, which no apply is to blame for (spec/cloud.md 9.2).
 func (l *loop) endFetch(s plan.Step) {
-	if s.Kind != plan.Fetch {
+	if !s.Transfers() {
 		return
 	}
 	for _, t := range l.running {
-		if t.step.Kind == plan.Fetch {
+		if t.step.Transfers() {
 			return
 		}
 	}
@@ -87,6 +87,8 @@ func (l *loop) succeeded(s plan.Step) {
 		l.config.vpn.switched(!s.Hold)
 	case plan.Preload:
 		l.adopt(false)
+	case plan.Restore:
+		l.backup = false
 	case plan.Set:
 		l.configured(*s.Settings)
 	}
@@ -102,6 +104,10 @@ func (l *loop) succeeded(s plan.Step) {
 func (l *loop) failed(s plan.Step, err error) {
 	l.counts.step(s, false)
 	until := l.backoff.failed(s, time.Now())
+	if s.Kind == plan.Restore {
+		until = l.backoff.pause(s, time.Now().Add(l.backupRetry))
+		l.sayBackup(err)
+	}
 	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
 	l.problem(s, err.Error())
 	// Before the next attempt room is made; but not for ever, should just that be impossible.

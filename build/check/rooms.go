@@ -32,6 +32,7 @@ var rooms = []Room{
 	{"update", append([]string{"update/*"}, leaves...), "the loop knows its sub-rooms and the leaves; the host, the boards and the API come to it through the agent"},
 	{"update/compose", []string{"update/target", "update/engine/doc"}, pureIs},
 	{"update/current", []string{"update/engine/doc", "update/compose"}, pureIs},
+	{"update/backup", nil, pureIs},
 	{"update/plan", []string{"update/settings", "update/target", "update/current", "update/compose"}, pureIs},
 	{"update/engine", []string{"update/engine/doc"}, "the engine client knows nothing of apps"},
 	{"update/lock", leaves, edge},

@@ -69,6 +69,7 @@ func Run(e Environment) error {
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
 		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, Container: e.container, Endpoint: config.Get().APIEndpoint,
 		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
+		BackupPath: filepath.Join(e.data, "backup.tgz"), BackupRetry: config.Get().BootstrapRetryDelay,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), BootID: hostos.BootID(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
 		Image: d.ownImage(), Registry: d.askRegistry, Free: d.free, Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,

@@ -12,10 +12,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -151,9 +153,10 @@ func (c *Client) exchange(ctx context.Context, r request, prefix string) (*answe
 	return a, nil
 }
 
-// begin writes the request and reads the head of the answer.
+// begin writes the request and reads the head of the answer. An engine that has read enough of an
+// archive answers and hangs up.
 func (a *answer) begin(req *fasthttp.Request) error {
-	if _, err := req.WriteTo(a.conn); err != nil {
+	if _, err := req.WriteTo(a.conn); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return err
 	}
 	resp := fasthttp.Response{StreamBody: true}

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type request struct {
 	query    url.Values
 	auth     *doc.AuthConfig // nil: no X-Registry-Auth header
 	body     any             // sent as JSON; nil: no body
+	archive  io.Reader       // a tar file to be sent instead of body, nil for none
 	patience time.Duration   // bound on the whole call; 0: only the context ends it
 	fine     []int           // statuses besides 2xx that are success
 }
@@ -85,6 +87,11 @@ func (r request) encode(prefix string) (*fasthttp.Request, error) {
 	if r.auth != nil {
 		text, _ := json.Marshal(r.auth) // strings always marshal
 		req.Header.Set("X-Registry-Auth", base64.URLEncoding.EncodeToString(text))
+	}
+	if r.archive != nil {
+		req.Header.SetContentType("application/x-tar")
+		req.SetBodyStream(r.archive, -1)
+		return req, nil
 	}
 	if r.body == nil {
 		return req, nil

@@ -35,6 +35,9 @@ type Options struct {
 	Earlier map[string]bool
 	// RebootRequired says that the request for a reboot was made since.
 	RebootRequired bool
+	// Restore is the app (uuid) whose volumes are filled from a backup before anything else is done to
+	// it; empty for none.
+	Restore string
 	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.
 	Purge map[string]bool
 	// Kept holds the images (by reference, tag or engine id) that the engine refused to remove,
@@ -74,12 +77,17 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 		switch {
 		case a.want == nil:
 			steps = append(steps, a.removal()...)
+		case uuid == o.Restore:
+			s := a.step(Restore, "backup", "a migration of the device left a backup")
+			s.Volumes = a.want.Volumes
+			steps = append(steps, s)
 		case a.want.Rejected == "":
 			steps = append(steps, a.update()...)
 		}
 	}
 	var removals []Step
-	if !o.KeepImages {
+	restores := o.Restore != "" && o.Busy[o.Restore] // with an image of its own
+	if !o.KeepImages && !restores {
 		removals = append(unusedImages(cur, apps, &o, steps), cleanUp(cur, &o)...)
 	}
 	room, full := o.MaxPulls-len(cur.Pulls), "enough downloads run"

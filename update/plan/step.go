@@ -43,7 +43,8 @@ const (
 	SetCommit     Kind = "set commit"     // the release is fully applied
 	Set           Kind = "configure"      // make the settings those of the configuration
 	SwitchVPN     Kind = "switch VPN"
-	Preload       Kind = "preload" // take over the apps that came with the image
+	Preload       Kind = "preload"         // take over the apps that came with the image
+	Restore       Kind = "restore volumes" // fill them from the backup of a migration
 	EnterLocal    Kind = "enter local mode"
 	LeaveLocal    Kind = "leave local mode"
 	Wait          Kind = "wait" // nothing to do now, but the app is not settled
@@ -66,6 +67,8 @@ type Step struct {
 	Records   []current.Record   // Fetch, Save, Start, HandOver: whose the image is; RemoveImage: what is dropped
 	Network   *compose.Network   // CreateNetwork
 	Volume    *compose.Volume    // CreateVolume
+	// Volumes are those of the release, by engine name, for Restore.
+	Volumes   map[string]*compose.Volume
 	Object    string             // RemoveVolume, PrepareVolume: engine name; RemoveNetwork: for the log
 	Images    []string           // Look: normalised references
 	IDs       []string           // RemoveNetwork, CleanUp: engine ids; Look: those of images that go before the download
@@ -130,6 +133,9 @@ func (s Step) ServiceName() string {
 	}
 	return ""
 }
+
+// Transfers tells whether the step takes as long as there is data: a download, or a backup.
+func (s Step) Transfers() bool { return s.Kind == Fetch || s.Kind == Restore }
 
 // String is the step as one line for people: `kill app shop service web (image: a -> b)`.
 func (s Step) String() string {

@@ -1,0 +1,135 @@
+package update
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"resin-supervisor/hostos/file"
+	"resin-supervisor/update/backup"
+	"resin-supervisor/update/compose"
+	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/plan"
+)
+
+// restorer names the image and the container through which the engine fills volumes. Neither has
+// anything in it, and the container never runs.
+const restorer = "resin-supervisor-backup"
+
+// restoring names the app (uuid) whose volumes are filled from the backup first: of those in the target
+// the fleet with the lowest id. Empty when there is nothing to fill, or nothing yet.
+func (l *loop) restoring(apps plan.Target) string {
+	if !l.backup || l.managed && l.config.have.LocalMode {
+		return ""
+	}
+	var first *compose.App
+	for _, a := range apps {
+		if a.Class == "fleet" && a.Commit != "" && (first == nil || a.ID < first.ID) {
+			first = a
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	return first.UUID
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// restore fills the volumes of an app from the backup that the migration of the device left
+// (spec/cloud.md 8.3). It begins with a look at all of it, so that one which is of no use changes
+// nothing. The file goes last, when what was unpacked is on the disk: until then all of it is done
+// again after whatever happens.
+func (x *executor) restore(ctx context.Context, s plan.Step) error {
+	names, err := x.backupNames(ctx)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", x.backup, err)
+	}
+	helper := doc.Create{Image: restorer, Cmd: []string{"none"}, HostConfig: doc.HostConfig{NetworkMode: "none"}}
+	for _, name := range names {
+		volume := compose.VolumeName(s.AppID, name)
+		if s.Volumes[volume] == nil {
+			return errors.New("backup: " + name + " is not a volume of the release")
+		}
+		helper.HostConfig.Mounts = append(helper.HostConfig.Mounts, doc.Mount{Type: "volume", Source: volume, Target: "/" + name})
+	}
+	if err := x.tidy(ctx); err != nil {
+		return err
+	}
+	for _, m := range helper.HostConfig.Mounts {
+		if x.cell.load().Volumes[m.Source] != nil {
+			if err := x.removeVolume(ctx, m.Source); err != nil {
+				return err
+			}
+		}
+		if err := x.createVolume(ctx, s.Volumes[m.Source]); err != nil {
+			return err
+		}
+	}
+	if err := x.fill(ctx, &helper); err != nil {
+		return err
+	}
+	if err := x.tidy(ctx); err != nil {
+		return err
+	}
+	unix.Sync()
+	return file.Remove(x.backup)
+}
+
+// sayBackup says why volumes were not restored, once for as long as it stays the same.
+func (l *loop) sayBackup(err error) {
+	if text := err.Error(); text != l.backupSaid {
+		l.backupSaid = text
+		l.exec.say.tell("Error restoring volumes from the backup", "", err)
+	}
+}
+
+// backupNames looks through the whole backup and names the volumes in it.
+func (x *executor) backupNames(ctx context.Context) ([]string, error) {
+	f, err := os.Open(x.backup)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	defer context.AfterFunc(ctx, func() { f.Close() })()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	return backup.Names(z)
+}
+
+// fill unpacks the backup into the volumes that a helper has.
+func (x *executor) fill(ctx context.Context, helper *doc.Create) error {
+	if err := x.engine.EmptyImage(ctx, restorer); err != nil {
+		return err
+	}
+	if _, err := x.engine.CreateContainer(ctx, restorer, helper); err != nil {
+		return err
+	}
+	f, err := os.Open(x.backup)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return x.engine.Unpack(ctx, restorer, f)
+}
+
+// tidy removes what fill made.
+func (x *executor) tidy(ctx context.Context) error {
+	if err := x.engine.RemoveContainer(ctx, restorer, true); err != nil {
+		return err
+	}
+	_, err := x.engine.RemoveImage(ctx, restorer, true)
+	return err
+}
