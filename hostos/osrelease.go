@@ -38,6 +38,17 @@ func (r OSRelease) BoardRevision() string {
 	return r["RESIN_BOARD_REV"]
 }
 
+// Meta is the release of the layer that the host OS is made with, such as 2.46.1, empty when the host
+// does not say.
+func (r OSRelease) Meta() string {
+	for _, name := range [...]string{"META_BALENA_VERSION", "META_RESIN_VERSION"} {
+		if release := r[name]; release != "" {
+			return release
+		}
+	}
+	return r["VERSION"]
+}
+
 // parseOSRelease reads shell assignments, one a line; the last of a name wins. Lines that are none,
 // or whose quotes do not close, are skipped: one odd line must not hide the others.
 func parseOSRelease(text string) OSRelease {

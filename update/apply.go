@@ -44,6 +44,7 @@ type executor struct {
 	// settings are those in effect; storeSettings makes config.json say the same.
 	settings      func() settings.Settings
 	storeSettings func(settings.Settings) error
+	boot          Boot
 	// noteFirmware tells the host of the volume of extra firmware.
 	noteFirmware func(volume string) error
 	say          voice
@@ -103,6 +104,8 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 		return x.preload(ctx)
 	case plan.Set:
 		return x.configure(s)
+	case plan.SetBoot:
+		return x.setBoot(s)
 	case plan.EnterLocal:
 		return x.local.enter(ctx)
 	case plan.LeaveLocal:

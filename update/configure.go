@@ -20,6 +20,7 @@ type configuration struct {
 	given      map[string]string
 	changed    func(settings.Settings)
 	vpn        vpn
+	boot       boot
 	// The doors to parts of the host: somebody acts on these variables.
 	firewall, discoverability bool
 }
@@ -37,6 +38,7 @@ func (c *configuration) set(t *targets) (warnings []settings.Warning) {
 		want.Discoverability = c.have.Discoverability
 	}
 	c.want, c.given = want, given
+	c.boot.looked, c.boot.failed = false, 0
 	for _, w := range ignored {
 		if settings.Differs(w.Name, c.have, want) {
 			warnings = append(warnings, w)
@@ -45,17 +47,19 @@ func (c *configuration) set(t *targets) (warnings []settings.Warning) {
 	return warnings
 }
 
-// configure begins the steps towards the configuration. While there are any, apps wait.
+// configure begins the steps towards the configuration. While there are any, apps wait. It returns when
+// to look again.
 func (l *loop) configure(ctx context.Context, cur *current.State) (next time.Time, settled bool) {
+	boot, again := l.bootChange()
 	steps := plan.Configure(plan.Configuration{
-		Have: l.config.have, Want: l.config.want, Given: l.config.given, RebootRequired: l.reboot,
+		Have: l.config.have, Want: l.config.want, Given: l.config.given, Boot: boot, RebootRequired: l.reboot,
 		Snapshot: l.exec.local.taken(), Managed: l.managed, Engine: cur.Synced, Idle: len(l.running) == 0,
 	})
 	if len(steps) == 0 {
-		return time.Time{}, true
+		return again, true
 	}
 	l.apply()
-	return l.begin(ctx, steps), false
+	return sooner(again, l.begin(ctx, steps)), false
 }
 
 // configured makes settings the ones in effect.

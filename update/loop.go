@@ -152,11 +152,12 @@ func (l *loop) pass(ctx context.Context) time.Time {
 		return time.Time{}
 	}
 	l.preload(ctx, cur)
-	if next, settled := l.configure(ctx, cur); !settled {
+	next, settled := l.configure(ctx, cur)
+	if !settled {
 		l.status.next = next
 		return next
 	}
-	next := l.switchVPN(ctx)
+	next = sooner(next, l.switchVPN(ctx))
 	if !cur.Synced || l.resolve.target == nil {
 		l.status.applying = l.status.applying && l.resolve.target != nil
 		return next
@@ -312,6 +313,7 @@ func (l *loop) setTarget(t *target.State, force bool) {
 func (l *loop) trigger(force, cancel bool) {
 	l.force = l.force || force
 	l.backoff.retryNow()
+	l.config.boot.looked = false
 	l.retryLocks()
 	if !cancel {
 		return

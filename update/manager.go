@@ -56,6 +56,8 @@ type Options struct {
 	// CanFirewall and CanDiscover say that somebody who is told of the settings acts on the mode of
 	// the firewall, and on discoverability. Otherwise the variables have no effect, and none is claimed.
 	CanFirewall, CanDiscover bool
+	// Boot is the boot configuration of the board, nil where there is none.
+	Boot Boot
 	// AppUUID asks the cloud for the uuid of an app, for a preload in the older shape; nil when
 	// there is no cloud to ask.
 	AppUUID   func(ctx context.Context, id int) (string, error)
@@ -120,7 +122,7 @@ func New(o Options) (*Manager, error) {
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
 		reboot: reboot{id: o.BootID, booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
-		targets: t, vpn: o.VPN, preloadPath: o.PreloadPath, backup: o.BackupPath, appUUID: o.AppUUID,
+		targets: t, vpn: o.VPN, boot: o.Boot, preloadPath: o.PreloadPath, backup: o.BackupPath, appUUID: o.AppUUID,
 		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say, registry: o.Registry, free: o.Free,
 	}
 	if m.exec.local, err = openLocalMode(o, m.watch, t); err != nil {
@@ -147,7 +149,7 @@ func New(o Options) (*Manager, error) {
 	m.exec.goDown = m.rebootToApply
 	m.life, m.ending = context.WithCancel(context.Background())
 	m.loop.resolve.target = t.active()
-	m.loop.config = configuration{changed: m.configured(o.Configured), firewall: o.CanFirewall, discoverability: o.CanDiscover}
+	m.loop.config = configuration{changed: m.configured(o.Configured), firewall: o.CanFirewall, discoverability: o.CanDiscover, boot: boot{board: o.Boot}}
 	m.loop.configureFirst(t, o)
 	m.loop.reboot = m.exec.reboot.required()
 	m.loop.publish()

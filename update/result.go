@@ -20,6 +20,7 @@ type result struct {
 // finish takes the result of a step.
 func (l *loop) finish(r result) {
 	delete(l.running, r.step.Key)
+	l.config.boot.looked = l.config.boot.looked && r.step.Kind != plan.SetBoot
 	l.endFetch(r.step)
 	if l.locked(r) {
 		return

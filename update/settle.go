@@ -52,9 +52,10 @@ func (l *loop) settle(steps []plan.Step) {
 	}
 	l.force = false
 	l.backoff.reached(time.Now())
-	l.status.applying, l.status.pending, l.status.failed, l.status.downloaded = false, false, false, false
+	l.status.applying, l.status.pending, l.status.failed, l.status.downloaded = false, false, l.config.boot.err != nil, false
 	l.status.problems = slices.DeleteFunc(slices.Clone(l.status.problems), func(p view.Problem) bool {
-		return !p.Repeated || time.Since(p.At) > quiet
+		refused := l.config.boot.err != nil && p.Step == string(plan.SetBoot)
+		return !refused && (!p.Repeated || time.Since(p.At) > quiet)
 	})
 }
 

@@ -39,6 +39,8 @@ type targetDocument struct {
 	Name    string                     `json:"name"`
 	Config  map[string]string          `json:"config"` // folded; nil when no target was ever stored
 	Pin     *Pin                       `json:"pin,omitempty"`
+	// Boot says that the configuration says how the device boots, of which earlier agents knew nothing.
+	Boot bool `json:"boot"`
 	// Received is what of the cloud's the apps under its endpoint are.
 	Received received `json:"received"`
 }
@@ -52,11 +54,16 @@ const (
 // openTargets reads the stored targets and a preload file.
 func openTargets(o Options) (*targets, error) {
 	t := &targets{
-		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, uuid: o.UUID, contracts: o.Contracts, initial: settings.Current(o.found()),
+		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, uuid: o.UUID, contracts: o.Contracts, initial: o.initial(),
 		stored: targetDocument{Sources: make(map[string]json.RawMessage)}, states: make(map[string]*target.State),
 	}
 	if _, err := o.Docs.Load(targetName, targetVersion, &t.stored); err != nil {
 		return nil, fmt.Errorf("open target state: %w", err)
+	}
+	if t.stored.Config != nil && !t.stored.Boot && o.Boot != nil {
+		config := o.Boot.Current()
+		maps.Copy(config, t.stored.Config)
+		t.stored.Config, t.stored.Boot = config, true
 	}
 	for source, raw := range t.stored.Sources {
 		state, problems, err := target.DecodeV3Entry(raw)
@@ -79,6 +86,16 @@ func (o Options) found() settings.Settings {
 	s, _ := settings.Parse(nil)
 	s.PollInterval, s.PersistentLogging = o.PollInterval, o.PersistentLogging
 	return s
+}
+
+// initial is the configuration of the device before anybody configured it, boot configuration included
+// (spec/cloud.md 6.5).
+func (o Options) initial() map[string]string {
+	config := settings.Current(o.found())
+	if o.Boot != nil {
+		maps.Copy(config, o.Boot.Current())
+	}
+	return config
 }
 
 func (t *targets) report(problems []target.Problem) {
@@ -218,7 +235,7 @@ func (t *targets) put(next *targetDocument, source string, s *target.State) (*ta
 		return nil, fmt.Errorf("store target state: %w", err)
 	}
 	next.Sources[source] = raw
-	next.Name, next.Config = s.Name, settings.Fold(s.Config)
+	next.Name, next.Config, next.Boot = s.Name, settings.Fold(s.Config), true
 	return apps, nil
 }
 

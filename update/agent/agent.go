@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"resin-supervisor/api"
+	"resin-supervisor/arm/boot"
 	"resin-supervisor/arm/led"
 	"resin-supervisor/hostos"
 	"resin-supervisor/update"
@@ -64,10 +65,11 @@ func Run(e Environment) error {
 	pipe := d.openLog(containers, docs)
 	d.light = led.New(e.led, log)
 	d.HostConfig = hostos.NewHostConfig(config, e.root, e.boot, d.restartProxy, log)
+	d.bootConfig = boot.New(boot.Options{Dir: d.Environment.boot, Slug: d.board.Slug, Release: d.release.Meta(), Power: config})
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
-		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, Container: e.container, Endpoint: config.Get().APIEndpoint,
+		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, Boot: d.bootConfig, Container: e.container, Endpoint: config.Get().APIEndpoint,
 		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
 		BackupPath: filepath.Join(e.data, "backup.tgz"), BackupRetry: config.Get().BootstrapRetryDelay,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),

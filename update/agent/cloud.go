@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
+	"strings"
 
 	"resin-supervisor/api"
 	"resin-supervisor/hostos"
@@ -29,7 +31,9 @@ func (d *device) join(docs *store.Store, ring *key.Ring, pipe *logs.Pipe) (err e
 			return cloud.Terms{Instant: s.InstantUpdates, Metrics: s.HardwareMetrics, Patience: s.RequestTimeout}
 		},
 		Metrics: func(all bool) map[string]any { return d.metrics(hardware, all) },
-		Initial: func(config map[string]string) map[string]string { return unsaid(d.manager.Settings(), config) },
+		Initial: func(config map[string]string) map[string]string {
+			return unsaid(d.manager.Settings(), d.bootConfig.Current(), config)
+		},
 		Targets: d.manager, Docs: docs, Cache: filepath.Join(d.root, "tmp/balena-supervisor/state-report-cache"),
 		Say: pipe.Say, Log: d.log,
 	})
@@ -139,14 +143,19 @@ func (d *device) metrics(h *hostos.Hardware, all bool) map[string]any {
 }
 
 // unsaid is what is in effect here, differs from the default, and is not in a configuration of the
-// cloud (spec/cloud.md 2.6). Local mode and the VPN count as they are by default.
-func unsaid(s settings.Settings, config map[string]string) map[string]string {
+// cloud (spec/cloud.md 2.6). Local mode and the VPN count as they are by default, and boot configuration
+// has no default: what is there is told, so that the first target does not remove it.
+func unsaid(s settings.Settings, boot, config map[string]string) map[string]string {
 	said := settings.Fold(config)
 	vars := settings.Current(s)
+	maps.Copy(vars, boot)
 	delete(vars, settings.LocalMode)
 	delete(vars, settings.VPNControl)
 	for name := range said {
 		delete(vars, name)
+		if strings.EqualFold(name, settings.SplashImage) {
+			delete(vars, settings.SplashImage)
+		}
 	}
 	return vars
 }

@@ -17,6 +17,7 @@ import (
 
 	"resin-supervisor/api"
 	"resin-supervisor/arm/board"
+	"resin-supervisor/arm/boot"
 	"resin-supervisor/arm/led"
 	"resin-supervisor/hostos"
 	"resin-supervisor/ping"
@@ -47,7 +48,9 @@ type device struct {
 	manager  *update.Manager
 	gauge    hostos.Gauge
 	light    *led.LED
-	pipe     *logs.Pipe
+	// bootConfig is the boot configuration of the board.
+	bootConfig *boot.Config
+	pipe       *logs.Pipe
 
 	undervoltage atomic.Pointer[hostos.Undervoltage]
 }

@@ -194,6 +194,7 @@ func (d *Device) pin(ctx context.Context, i Identity) error {
 // introduction is the durable note of which cloud was told how the device is configured.
 type introduction struct {
 	Endpoint string `json:"endpoint"`
+	Boot     bool   `json:"boot"` // boot configuration was told too, of which earlier agents knew nothing
 }
 
 const (
@@ -206,7 +207,7 @@ const (
 func (d *Device) introduce(ctx context.Context) error {
 	i := d.o.Identity()
 	var done introduction
-	if _, err := d.o.Docs.Load(introductionName, introductionVersion, &done); err != nil || done.Endpoint == i.Endpoint {
+	if _, err := d.o.Docs.Load(introductionName, introductionVersion, &done); err != nil || done.Endpoint == i.Endpoint && done.Boot {
 		return err
 	}
 	config, err := d.fetch(ctx)
@@ -222,15 +223,16 @@ func (d *Device) introduce(ctx context.Context) error {
 		if err != nil && refused(err) != fasthttp.StatusConflict { // an earlier attempt got so far
 			return err
 		}
+		d.first = nil // it says nothing of what was just told, and would reset it
 	}
-	if i.Name != "" {
+	if i.Name != "" && done.Endpoint != i.Endpoint {
 		err := d.call(ctx, call{method: "PATCH", path: d.path("device", i.DeviceID), body: map[string]string{"device_name": i.Name}}, nil)
 		if err != nil {
 			d.o.Log.Warn().Err(err).Msg("device name was not set in the cloud")
 			d.o.Say("Unable to report initial device name to API", true)
 		}
 	}
-	return d.o.Docs.Save(introductionName, introductionVersion, introduction{i.Endpoint})
+	return d.o.Docs.Save(introductionName, introductionVersion, introduction{i.Endpoint, true})
 }
 
 // fetch gets the target before polls begin, keeps it for the first of them, and returns its

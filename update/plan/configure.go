@@ -12,6 +12,8 @@ type Configuration struct {
 	Given      map[string]string // what Want was parsed from
 	// RebootRequired says that the request for a reboot was made since the device booted.
 	RebootRequired bool
+	// Boot is what of the boot configuration is to become otherwise, nil when nothing is.
+	Boot *settings.Boot
 	// Snapshot says that it was noted what the engine had before local mode, and Managed that there is
 	// another mode: without a cloud nothing is noted, since nothing comes back.
 	Snapshot, Managed bool
@@ -20,7 +22,8 @@ type Configuration struct {
 }
 
 // Configure lists the steps towards the wanted settings that may run now, in the order of
-// spec/cloud.md 6.4: the request for a reboot, the settings, and the way into or out of local mode.
+// spec/cloud.md 6.4: the request for a reboot, the settings; when none of these changes, the same for the
+// boot configuration; and the way into or out of local mode.
 // While there are any, nothing is planned for apps.
 func Configure(c Configuration) []Step {
 	step := Step{Kind: Set, Key: "configuration"}
@@ -32,6 +35,13 @@ func Configure(c Configuration) []Step {
 			}
 		}
 		return []Step{step}
+	}
+	if c.Boot != nil {
+		boot := Step{Kind: SetBoot, Key: "boot configuration", Boot: c.Boot, Config: c.Given, Reason: c.Boot.Why}
+		if c.Boot.Reboot && !c.RebootRequired {
+			boot.Kind = RequireReboot
+		}
+		return []Step{boot}
 	}
 	switch {
 	case !c.Managed && !c.Snapshot || c.Have.LocalMode == c.Snapshot:

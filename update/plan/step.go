@@ -42,6 +42,7 @@ const (
 	RollBack      Kind = "roll back"      // give up the release and go back to the one before
 	SetCommit     Kind = "set commit"     // the release is fully applied
 	Set           Kind = "configure"      // make the settings those of the configuration
+	SetBoot       Kind = "configure boot" // make the boot configuration that of the target
 	SwitchVPN     Kind = "switch VPN"
 	Preload       Kind = "preload"         // take over the apps that came with the image
 	Restore       Kind = "restore volumes" // fill them from the backup of a migration
@@ -82,6 +83,8 @@ type Step struct {
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
 	Settings  *settings.Settings // Set: what they become
 	Changes   []settings.Change  // Set, RequireReboot: what becomes otherwise
+	Boot      *settings.Boot     // SetBoot, RequireReboot: the same of the boot configuration
+	Config    map[string]string  // SetBoot: what the target says
 }
 
 // Subject names what the step acts on, for people.
@@ -105,6 +108,8 @@ func (s Step) Subject() string {
 	switch s.Kind {
 	case Set, EnterLocal, LeaveLocal:
 		b.WriteString("configuration")
+	case SetBoot:
+		b.WriteString("boot configuration")
 	case Reboot:
 		b.WriteString("device")
 	case Fetch, Save, RemoveImage, CleanUp:

@@ -47,5 +47,5 @@ func IsBoot(name string) bool {
 			return true
 		}
 	}
-	return strings.EqualFold(name, "HOST_SPLASH_image")
+	return strings.EqualFold(name, SplashImage)
 }

@@ -68,6 +68,7 @@ var variables = [...]variable{
 const (
 	LocalMode    = "SUPERVISOR_LOCAL_MODE"
 	VPNControl   = "SUPERVISOR_VPN_CONTROL"
+	SplashImage  = "HOST_SPLASH_image" // in whichever case
 	overrideLock = "SUPERVISOR_OVERRIDE_LOCK"
 	formerLock   = "OVERRIDE_LOCK" // means overrideLock and wins over it
 )

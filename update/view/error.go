@@ -17,6 +17,12 @@ func (e *InvalidTargetError) Error() string {
 	return "Invalid target state.\n" + strings.Join(e.Problems, "\n")
 }
 
+// FixedBootError says that a key of the boot configuration may not be changed (spec/cloud.md 6.7).
+type FixedBootError struct{ Key string }
+
+// Error is the message for the device's log (spec/cloud.md 5.5).
+func (e *FixedBootError) Error() string { return "Attempt to change blacklisted config value " + e.Key }
+
 // Refusal is an action that cannot be carried out on the device as it is.
 type Refusal string
 

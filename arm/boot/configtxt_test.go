@@ -1,0 +1,263 @@
+package boot
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"resin-supervisor/update/view"
+)
+
+type vars map[string]string
+
+// host gives the variables of config.txt their names.
+func host(of vars) map[string]string {
+	all := make(map[string]string)
+	for key, text := range of {
+		all["HOST_CONFIG_"+key] = text
+	}
+	return all
+}
+
+// board is a board with files on its boot partition.
+func board(t *testing.T, slug string, files vars) (*Config, string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return New(Options{Dir: dir, Slug: slug, Release: "2.46.1+rev1", Power: &fakePower{}}), dir
+}
+
+func content(t *testing.T, dir, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// cloud.md 85: what is read of config.txt.
+func TestReadConfigTxt(t *testing.T) {
+	f := func(text string, want vars) {
+		t.Helper()
+		c, _ := board(t, "raspberrypi3", vars{"config.txt": text})
+		if got := c.Current(); !maps.Equal(got, host(want)) {
+			t.Errorf("%q\nis   %q\nwant %q", text, got, host(want))
+		}
+	}
+	f("", vars{})
+	f("\n  \n# gpu_mem=16\n   # x=1\nrubbish\ninclude more.txt\n=1\n", vars{})
+	f("gpu_mem=16\nhdmi_mode:1=4\nempty=\nspaced = a b \nlast=1", vars{"gpu_mem": "16", "hdmi_mode:1": "4", "empty": "", "spaced": "a b", "last": "1"})
+	f("gpu_mem=16\r\ntwo=a=b\r\n", vars{"gpu_mem": "16", "two": "a=b"})
+	f("gpu_mem=16\ngpu_mem=32\n", vars{"gpu_mem": "32"})
+	f("initramfs initrd.img followkernel\nkernel=k.img\n", vars{"initramfs": "initrd.img followkernel", "kernel": "k.img"})
+	f("dtparam=i2c_arm=on\ndtparam=spi=on,audio=on\n", vars{"dtparam": `"i2c_arm=on","spi=on","audio=on"`})
+	f("dtparam=spi=on\ndtparam=spi=off\n", vars{"dtparam": `"spi=off"`})
+	f("dtparam=i2c_arm=on\ndtoverlay=ads7846,penirq=22\ndtparam=speed=1\ndtparam=spi=on,swapxy=1\ndtoverlay=\ndtparam=act_led=x\n",
+		vars{"dtparam": `"i2c_arm=on","spi=on","act_led=x"`, "dtoverlay": `"ads7846,penirq=22,speed=1,swapxy=1"`})
+	f("dtoverlay=w1-gpio,gpiopin=4\ndtoverlay=w1-gpio,gpiopin=5\ndtoverlay=lirc-rpi:gpio=1\n", vars{"dtoverlay": `"w1-gpio,gpiopin=4","w1-gpio,gpiopin=5","lirc-rpi:gpio=1"`})
+	f("dtoverlay=vc4-kms-v3d,cma=64,audio=off\n", vars{"dtoverlay": `"vc4-kms-v3d,audio=off,cma=64"`})
+	f("gpio=0-27=a2\ngpio=4=op\ndevice_tree_param=x=1\ndevice_tree_overlay=a.dtb\n",
+		vars{"gpio": `"0-27=a2","4=op"`, "device_tree_param": `"x=1"`, "device_tree_overlay": `"a.dtb"`})
+	f("power_mode=high\nfan_profile=cool\n", vars{}) // those of an Orin
+	// Of sections only what holds on every board counts.
+	f("gpu_mem=16\n[pi4]\ngpu_mem=64\narm_boost=1\ndtoverlay=x\n[all]\ndtparam=y=1\n[none]\nz=1\n[ ALL ]\nlast=1\n",
+		vars{"gpu_mem": "16", "dtparam": `"y=1"`, "last": "1"})
+	f("[pi4\ngpu_mem=64\n", vars{})
+}
+
+// cloud.md 85: what is written for variables, and that it is read back as it was wanted.
+func TestWriteConfigTxt(t *testing.T) {
+	f := func(old string, set vars, want string) {
+		t.Helper()
+		c, dir := board(t, "raspberrypi3", vars{"config.txt": old})
+		changes, err := c.Differs(host(set))
+		if (changes != nil) != (old != want) || (changes != nil && changes.Reboot) != (old != want) || err != nil {
+			t.Errorf("%q: changes %v, %v", old, changes, err)
+		}
+		if err := c.Apply(host(set)); err != nil {
+			t.Fatal(err)
+		}
+		if got := content(t, dir, "config.txt"); got != want {
+			t.Errorf("%q becomes\n%s\nwant\n%s", old, got, want)
+		}
+		if changes, err := c.Differs(host(set)); changes != nil || err != nil {
+			t.Errorf("%q is not read back: %v, %v", want, changes, err)
+		}
+		if changes, err := c.Differs(c.Current()); changes != nil || err != nil {
+			t.Errorf("%q: what it says differs from it: %v, %v", want, changes, err)
+		}
+	}
+	f("", nil, "")
+	f("", vars{"gpu_mem": "16", "a": "", "hdmi_mode:1": " 4 "}, "a=\ngpu_mem=16\nhdmi_mode:1=4\n")
+	f("gpu_mem=16\n", nil, "")
+	f("gpu_mem=16\nx=1\n", vars{"gpu_mem": "32", "x": "1", "b": "2"}, "gpu_mem=32\nx=1\nb=2\n")
+	f("gpu_mem=16\ny=1\ngpu_mem=32\n", vars{"gpu_mem": "64", "y": "1"}, "y=1\ngpu_mem=64\n")
+	f("\n\ngpu_mem=16\n\n", vars{"gpu_mem": "32"}, "gpu_mem=32\n")
+	// The same in other words is no change.
+	for _, same := range []string{`"i2c_arm=on","spi=on"`, ` "spi=on", "i2c_arm=on" `, `i2c_arm=on,spi=on`, `"i2c_arm=on","spi=off","spi=on"`, `"spi=on,i2c_arm=on"`} {
+		f("dtparam=i2c_arm=on\ndtparam=spi=on\n", vars{"dtparam": same}, "dtparam=i2c_arm=on\ndtparam=spi=on\n")
+		f("dtparam=i2c_arm=on,spi=on\n\n", vars{"dtparam": same}, "dtparam=i2c_arm=on,spi=on\n\n")
+	}
+	f("gpu_mem=16\n", vars{"gpu_mem": " 16"}, "gpu_mem=16\n")
+	f("", vars{"dtparam": `"i2c_arm=on","spi=on"`, "dtoverlay": `"ads7846,penirq=22,speed=1","spi1"`, "gpio": ` 4=op `},
+		"gpio=4=op\ndtparam=i2c_arm=on\ndtparam=spi=on\ndtoverlay=ads7846\ndtparam=penirq=22\ndtparam=speed=1\ndtoverlay=spi1\n")
+	f("dtparam=spi=on\ndtoverlay=x\ndtparam=p=1\ngpu_mem=16\n", vars{"dtparam": "spi=off", "dtoverlay": "x,p=1", "gpu_mem": "16"},
+		"dtparam=spi=off\ngpu_mem=16\ndtoverlay=x\ndtparam=p=1\n")
+	f("dtoverlay=x\ndtparam=act_led=1\n", vars{"dtoverlay": "x", "dtparam": "act_led=1"}, "dtparam=act_led=1\ndtoverlay=x\n")
+	f("", vars{"dtoverlay": "vc4-kms-v3d,cma=64,audio=off"}, "dtoverlay=vc4-kms-v3d,audio=off\ndtparam=cma=64\n")
+	f("dtoverlay=a\n", vars{"dtoverlay": `""`, "gpio": ""}, "")
+	f("dtoverlay=a\ndtoverlay=b\n", vars{"dtoverlay": `"b","a"`}, "dtoverlay=b\ndtoverlay=a\n")
+	f("power_mode=x\nb=1\n", vars{"power_mode": "high"}, "power_mode=x\n")
+	// Comments, foreign lines and keys that may not be changed stay.
+	f("# the screen\ngpu_mem=16\nkernel=k.img\n\ninitramfs i.img followkernel\ninclude more.txt\n#end\n", vars{"gpu_mem": "32"},
+		"# the screen\ngpu_mem=32\nkernel=k.img\ninitramfs i.img followkernel\ninclude more.txt\n#end\n")
+	f("kernel=k.img\ngpu_mem=16\n", vars{"kernel": "k.img", "gpu_mem": "16"}, "kernel=k.img\ngpu_mem=16\n")
+	// Sections stay word for word, and so does what does not change outside of them.
+	const sections = "# top\ngpu_mem=16\n\ndtoverlay=a,p=1\n[pi4]\n  gpu_mem = 64\ndtoverlay=y\n\n[all]\nx=1\n"
+	f(sections, vars{"gpu_mem": "16", "dtoverlay": "a,p=1", "x": "1"}, sections)
+	f(sections, vars{"gpu_mem": "32", "dtoverlay": "a,p=1", "new": "1"}, strings.Replace(sections, "=16", "=32", 1)[:len(sections)-4]+"new=1\n")
+	f(sections, vars{"gpu_mem": "16", "x": "1", "dtoverlay": `"b","c,q=1"`, "dtparam": "spi=on"},
+		"# top\ngpu_mem=16\n\n[pi4]\n  gpu_mem = 64\ndtoverlay=y\n\n[all]\nx=1\ndtoverlay=\ndtparam=spi=on\ndtoverlay=b\ndtoverlay=c\ndtparam=q=1\n")
+	f("a=1\n[pi4]\nb=1\n", vars{"c": "1"}, "c=1\n[pi4]\nb=1\n")
+	f("[pi4]\nb=1\n", vars{"b": "2"}, "b=2\n[pi4]\nb=1\n")
+	f("[pi4]\nb=1\n", nil, "[pi4]\nb=1\n")
+}
+
+// cloud.md 85: keys that may not be changed, and values that would not come back, are refused, and the
+// file stays.
+func TestRefused(t *testing.T) {
+	const old = "# x\ngpu_mem=16\nkernel=k.img\ninitramfs a b\n"
+	f := func(set vars, fixed string) {
+		t.Helper()
+		c, dir := board(t, "raspberrypi3", vars{"config.txt": old})
+		changes, err := c.Differs(host(set))
+		refusal := (*view.FixedBootError)(nil)
+		if err == nil || changes != nil || errors.As(err, &refusal) != (fixed != "") {
+			t.Errorf("%v: changes %v, %v", set, changes, err)
+		}
+		if fixed != "" && err.Error() != "Attempt to change blacklisted config value "+fixed {
+			t.Errorf("%v: %v", set, err)
+		}
+		if c.Apply(host(set)) == nil || content(t, dir, "config.txt") != old {
+			t.Errorf("%v was written:\n%s", set, content(t, dir, "config.txt"))
+		}
+	}
+	for _, key := range []string{"disable_commandline_tags", "cmdline", "kernel", "kernel_address", "kernel_old", "ramfsfile", "ramfsaddr",
+		"initramfs", "device_tree_address", "init_emmc_clock", "avoid_safe_mode"} {
+		f(vars{key: "other", "gpu_mem": "32"}, key)
+		f(vars{key: "", "gpu_mem": "16"}, key)
+	}
+	f(vars{"gpu_mem": "1\nkernel=evil"}, "")
+	f(vars{"x": "1\r" + "\n#"}, "")
+	f(vars{"x": "1]", "[y": "]"}, "")
+	f(vars{"#x": "1"}, "")
+	f(vars{"x=y": "1"}, "")
+	f(vars{" x": "1"}, "")
+	f(vars{"dtoverlay": `"a`}, "")
+	f(vars{"dtoverlay": "\"a\\nkernel=b\""}, "")
+	f(vars{"dtparam": `"a",1`}, "")
+}
+
+// The board has an overlay of its own, which is nobody's to set or to remove.
+func TestFin(t *testing.T) {
+	c, dir := board(t, "fincm3", vars{"config.txt": "gpu_mem=16\n"})
+	set := host(vars{"gpu_mem": "16"})
+	if changes, err := c.Differs(set); changes == nil || !changes.Reboot || err != nil {
+		t.Errorf("%v %v", changes, err)
+	}
+	if err := c.Apply(set); err != nil || content(t, dir, "config.txt") != "gpu_mem=16\ndtoverlay=balena-fin\n" {
+		t.Errorf("%v: %s", err, content(t, dir, "config.txt"))
+	}
+	if changes, err := c.Differs(set); changes != nil || err != nil || !maps.Equal(c.Current(), set) {
+		t.Errorf("%v %v %v", changes, err, c.Current())
+	}
+	set["HOST_CONFIG_dtoverlay"] = `"balena-fin,x=1","b"`
+	if err := c.Apply(set); err != nil || content(t, dir, "config.txt") != "gpu_mem=16\ndtoverlay=balena-fin\ndtparam=x=1\ndtoverlay=b\n" {
+		t.Errorf("%v: %s", err, content(t, dir, "config.txt"))
+	}
+}
+
+// What is there already is not written, and a file that cannot be read is not replaced.
+func TestNoWrite(t *testing.T) {
+	c, dir := board(t, "raspberrypi3", vars{"config.txt": "gpu_mem=16\n"})
+	before, _ := os.Stat(filepath.Join(dir, "config.txt"))
+	if err := c.Apply(host(vars{"gpu_mem": "16"})); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := os.Stat(filepath.Join(dir, "config.txt")); !os.SameFile(before, after) {
+		t.Error("the file was written")
+	}
+	c, dir = board(t, "raspberrypi3", vars{"config.txt/x": ""})
+	if _, err := c.Differs(nil); err == nil || len(c.Current()) > 0 {
+		t.Errorf("a directory is no file: %v", err)
+	}
+	if c.Apply(nil) == nil {
+		t.Error("it was replaced")
+	}
+}
+
+// Whatever the file and the variables are: what is written says what is wanted, and nothing that is not
+// managed is lost; or it is refused.
+func FuzzConfigTxt(f *testing.F) {
+	f.Add("gpu_mem=16\n# c\n[pi4]\nx=1\n[all]\ndtoverlay=a,b=1\ndtparam=c=1,spi=on\n", "dtparam", `"i2c=on"`, "gpu_mem", "32")
+	f.Add("dtoverlay=a\ndtparam=spi=on\ndtparam=q\n", "dtoverlay", `"a,b","a,spi=on"`, "gpio", "1=op")
+	f.Add("dtparam=\xa8\nx=\xff\xfe\n", "x", "\uFFFD", "dtparam", "y")
+	f.Add("[all]\n[x\n\r\ninitramfs a\n=", "x", "]", "[", "1")
+	f.Fuzz(func(t *testing.T, text, key1, text1, key2, text2 string) {
+		for _, s := range []configTxt{{}, {finned: true}} {
+			file := textFile{path: filepath.Join(t.TempDir(), "config.txt"), syntax: s}
+			if err := os.WriteFile(file.path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			said, err := file.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if write, _, err := file.change(said); err != nil || write != nil && !s.finned {
+				t.Fatalf("%q differs from what it says, %q: %v", text, said, err)
+			}
+			want := values{key1: text1, key2: text2}
+			delete(want, "")
+			delete(want, powerMode)
+			delete(want, fanProfile)
+			write, _, err := file.change(want)
+			if err != nil || write == nil {
+				continue
+			}
+			if err := write(); err != nil {
+				t.Fatal(err)
+			}
+			after, _ := file.text()
+			if again, _, err := file.change(want); again != nil || err != nil {
+				t.Fatalf("%q with %q becomes %q, which differs: %v", text, want, after, err)
+			}
+			if a, b := unmanaged(text), unmanaged(after); a != b {
+				t.Fatalf("%q with %q becomes %q:\n%s\nbecame\n%s", text, want, after, a, b)
+			}
+		}
+	})
+}
+
+// unmanaged are the lines of a file that must stay.
+func unmanaged(text string) string {
+	var out []string
+	list, _, _ := scan(text)
+	for _, r := range list {
+		if (r.key == "" || configTxt{}.fixed(r.key) || !configTxt{}.owns(r.key)) && strings.TrimSpace(r.text) != "" {
+			out = append(out, r.text)
+		}
+	}
+	return strings.Join(out, "\n")
+}

@@ -1,0 +1,114 @@
+package boot
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"resin-supervisor/hostos/file"
+)
+
+// splash is the image that is shown while the device starts (spec/cloud.md 6.9). The system's own is
+// copied before it is replaced for the first time. A board that has no image shows none, and the
+// variable has no effect there; nor has a value that is no PNG image: what is shown stays.
+type splash struct{ dir string }
+
+const (
+	splashKey      = "image"
+	splashVariable = "HOST_SPLASH_" + splashKey
+	splashDefault  = "balena-logo-default.png"
+)
+
+func (*splash) variable(string) string { return splashVariable }
+
+func (*splash) key(variable string) string {
+	if strings.EqualFold(variable, splashVariable) {
+		return splashKey
+	}
+	return ""
+}
+
+// path is where the image is, empty when there is none.
+func (s *splash) path() string {
+	for _, name := range [...]string{"balena-logo.png", "resin-logo.png"} {
+		if path := filepath.Join(s.dir, name); exists(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+// images are the one that is shown and the system's own, which are the same until there is a copy of it.
+func (s *splash) images() (shown, own []byte, err error) {
+	path := s.path()
+	if path == "" {
+		return nil, nil, nil
+	}
+	if shown, err = os.ReadFile(path); err != nil {
+		return nil, nil, err // names operation and path
+	}
+	own, err = os.ReadFile(filepath.Join(s.dir, splashDefault))
+	if errors.Is(err, fs.ErrNotExist) {
+		return shown, shown, nil
+	}
+	return shown, own, err
+}
+
+func (s *splash) read() (values, error) {
+	shown, own, err := s.images()
+	if err != nil || bytes.Equal(shown, own) {
+		return nil, err
+	}
+	return values{splashKey: base64.StdEncoding.EncodeToString(shown)}, nil
+}
+
+func (s *splash) change(want values) (write func() error, reboot bool, err error) {
+	shown, own, err := s.images()
+	if err != nil || shown == nil {
+		return nil, false, err
+	}
+	image := own
+	if text := strings.TrimSpace(want[splashKey]); text != "" {
+		if image = decodeImage(text); image == nil {
+			return nil, false, nil
+		}
+	}
+	if bytes.Equal(image, shown) {
+		return nil, false, nil
+	}
+	return func() error {
+		if _, err := file.WriteIfChanged(filepath.Join(s.dir, splashDefault), own, 0o644); err != nil {
+			return err
+		}
+		_, err := file.WriteIfChanged(s.path(), image, 0o644)
+		return err
+	}, true, nil
+}
+
+// decodeImage reads a PNG image in base64, or in a data: URL. What is none is nil.
+func decodeImage(text string) []byte {
+	if head, body, found := strings.Cut(text, ","); found && strings.EqualFold(head, "data:image/png;base64") {
+		text = body
+	}
+	text = strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
+	image, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil || !isPNG(image) {
+		return nil
+	}
+	return image
+}
+
+// isPNG looks at the signature and at the header, which must come first and say a size.
+func isPNG(image []byte) bool {
+	const start = "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+	if len(image) < len(start)+17 || string(image[:len(start)]) != start {
+		return false
+	}
+	width, height := binary.BigEndian.Uint32(image[16:]), binary.BigEndian.Uint32(image[20:])
+	return width > 0 && height > 0
+}
