@@ -134,7 +134,9 @@ func (c *Config) Differs(config map[string]string) (*settings.Boot, error) {
 		}
 	}
 	if all != nil {
-		all.Why = "boot configuration" + all.Why
+		if all.Why = strings.TrimPrefix(all.Why, ", "); all.Why == "" {
+			all.Why = "what the board always has is missing"
+		}
 	}
 	return all, nil
 }

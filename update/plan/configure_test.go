@@ -6,8 +6,8 @@ import (
 	"resin-supervisor/update/settings"
 )
 
-// spec/cloud.md 6.4: the request for a reboot, then the settings, then local mode; nothing when all is
-// as it should be.
+// spec/cloud.md 6.4: the request for a reboot, then the settings, then the boot configuration, then local
+// mode; nothing when all is as it should be. cloud.md 86: the request comes before the change.
 func TestConfigure(t *testing.T) {
 	parse := func(config map[string]string) settings.Settings {
 		s, _ := settings.Parse(config)
@@ -35,6 +35,22 @@ func TestConfigure(t *testing.T) {
 	f("reboot asked for", nil, vars{journal: "1"}, func(c *Configuration) { c.RebootRequired = true }, Set, "SUPERVISOR_PERSISTENT_LOGGING: false -> 1")
 	f("settings before local mode", vars{local: "1"}, vars{local: "1", delta: "1"}, none, Set, "SUPERVISOR_DELTA: false -> 1")
 	f("settings do not wait for the engine", nil, vars{local: "1"}, func(c *Configuration) { c.Engine, c.Idle = false, false }, Set, "SUPERVISOR_LOCAL_MODE: false -> 1")
+
+	boot := func(reboot, required bool) func(*Configuration) {
+		return func(c *Configuration) {
+			c.Boot = &settings.Boot{Values: vars{"gpu_mem": "16"}, Why: "gpu_mem", Reboot: reboot}
+			c.RebootRequired = required
+			c.Engine, c.Idle = false, false // it does not wait for the engine
+		}
+	}
+	f("boot configuration", vars{local: "1"}, vars{local: "1"}, boot(true, false), RequireReboot, "gpu_mem")
+	f("boot configuration and a reboot asked for", nil, nil, boot(true, true), SetBoot, "gpu_mem")
+	f("boot configuration that needs no reboot", nil, nil, boot(false, false), SetBoot, "gpu_mem")
+	f("settings before the boot configuration", nil, vars{delta: "1"}, boot(true, false), Set, "SUPERVISOR_DELTA: false -> 1")
+	c := Configuration{Boot: &settings.Boot{Why: "x"}, Given: vars{"HOST_CONFIG_a": "1"}}
+	if s := Configure(c)[0]; s.Boot != c.Boot || s.Config["HOST_CONFIG_a"] != "1" || s.String() != "write boot configuration (x)" {
+		t.Errorf("step: %+v", s)
+	}
 
 	const enter, leave = "what the engine has now is to be there after local mode", "what was added in local mode goes"
 	f("enter", vars{local: "1"}, vars{local: "1"}, none, EnterLocal, enter)

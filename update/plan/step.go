@@ -42,7 +42,7 @@ const (
 	RollBack      Kind = "roll back"      // give up the release and go back to the one before
 	SetCommit     Kind = "set commit"     // the release is fully applied
 	Set           Kind = "configure"      // make the settings those of the configuration
-	SetBoot       Kind = "configure boot" // make the boot configuration that of the target
+	SetBoot       Kind = "write"          // make the boot configuration that of the target
 	SwitchVPN     Kind = "switch VPN"
 	Preload       Kind = "preload"         // take over the apps that came with the image
 	Restore       Kind = "restore volumes" // fill them from the backup of a migration

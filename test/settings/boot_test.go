@@ -1,0 +1,345 @@
+package settings_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"resin-supervisor/test/harness"
+)
+
+// makers is a config.txt as a board may come with one.
+const makers = "# by the maker\ngpu_mem=16\nkernel=k.img\n[pi4]\narm_boost=1\n[all]\nenable_uart=1\n"
+
+// shop is an app of one service.
+func shop(d *device) harness.App {
+	img := harness.ServerImage("settings/app:v1").LoadInto(d.t, d.Engine)
+	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: img.Name}}}
+}
+
+// booting is a device of a type with files on its boot partition, and a host that reboots it when asked.
+func booting(t *testing.T, beside bool, slug string, files vars) (*device, *harness.Bus) {
+	t.Helper()
+	d, bus := onBus(t, beside)
+	bus.SetUnit(t, "openvpn.service", "active")
+	d.WriteJSON("boot/device-type.json", vars{"slug": slug, "arch": "armv7hf"})
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(d.Path("boot", name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		d.WriteFile("boot/"+name, text)
+	}
+	return d, bus
+}
+
+// holds waits until a file of the boot partition has a content.
+func (d *device) holds(name, want string) {
+	d.t.Helper()
+	harness.Until(d.t, soon, name, func() error {
+		if got := d.ReadFile("boot/" + name); got != want {
+			return fmt.Errorf("%q, want %q", got, want)
+		}
+		return nil
+	})
+}
+
+// reboots waits until the host was asked n times in all to reboot the device, which it then does.
+func (d *device) reboots(bus *harness.Bus, n int) {
+	d.t.Helper()
+	harness.Until(d.t, soon, fmt.Sprintf("reboot %d", n), func() error {
+		if got := bus.Asked("Reboot"); got != n {
+			return fmt.Errorf("asked %d times", got)
+		}
+		return nil
+	})
+	d.Kill()
+	d.RunBy(harness.Rebooted(d.t))
+	d.Start()
+}
+
+const rebootPlanned = "Reboot has been scheduled to apply changes: {}"
+
+// cloud.md 85, 86: variables of both prefixes change config.txt, all else of which stays; the device
+// reboots once, after its apps are settled and while nobody holds a lock. cloud.md 21: what the file said
+// before the cloud did is told to the cloud and stays.
+func TestBootConfigurationReboots(t *testing.T) {
+	d, bus := booting(t, false, "raspberrypi3", vars{"config.txt": makers})
+	d.Start()
+	app := shop(d)
+	d.set(nil, app)
+	d.WaitSettled(soon)
+	posted := d.cloud.Device(t, d.UUID).Config
+	if want := (vars{"RESIN_HOST_CONFIG_gpu_mem": "16", "RESIN_HOST_CONFIG_kernel": "k.img", "RESIN_HOST_CONFIG_enable_uart": "1"}); !maps.Equal(vars(posted), want) {
+		t.Errorf("the cloud was told %v, want %v", posted, want)
+	}
+	if d.ReadFile("boot/config.txt") != makers || bus.Asked("Reboot") != 0 {
+		t.Fatalf("the first target changed config.txt: %s", d.ReadFile("boot/config.txt"))
+	}
+
+	lock := "/tmp/balena-supervisor/services/31/web/updates.lock"
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	more := app // whose start nobody holds up
+	more.ID, more.UUID, more.Name, more.Release = 32, "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", "more", 2
+	more.Services = []harness.Service{{ID: 2, Name: "main", ImageID: 12, Image: app.Services[0].Image}}
+	d.set(vars{"BALENA_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_CONFIG_dtparam": `"spi=on", "i2c_arm=on"`}, app, more)
+	const changed = "# by the maker\ngpu_mem=64\nkernel=k.img\n[pi4]\narm_boost=1\n[all]\nenable_uart=1\ndtoverlay=\ndtparam=spi=on\ndtparam=i2c_arm=on\n"
+	d.holds("config.txt", changed)
+	harness.Until(t, soon, "the lock to hold up the reboot", func() error {
+		for _, line := range d.LogLines("step did not succeed") {
+			if line["error"] == "Lockfile exists for { appId: 31, service: web }" && line["step"] == "reboot" {
+				return nil
+			}
+		}
+		return errors.New("it was not held up")
+	})
+	if err := d.Matches(); err != nil || bus.Asked("Reboot") != 0 {
+		t.Errorf("a reboot was to come before the apps were settled, or was asked for: %v", err)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	const said = ` boot config: {"dtparam":"\"spi=on\", \"i2c_arm=on\"","enable_uart":"1","gpu_mem":"64","kernel":"k.img"}`
+	d.Hear("Applying"+said, 1)
+	d.Hear("Applied"+said, 1)
+	d.Hear(rebootPlanned, 1)
+	before, err := os.Stat(d.Path("boot/config.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.reboots(bus, 1)
+	d.PollNow()
+	d.WaitSettled(soon)
+	// The same in other words is nothing to do.
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64 ", "BALENA_HOST_CONFIG_dtparam": "i2c_arm=on,spi=on"}, app, more)
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "BALENA_HOST_CONFIG_dtparam": `"spi=off","i2c_arm=on","spi=on"`, "RESIN_HOST_EXTLINUX_fdt": "x"}, app, more)
+	d.WaitSettled(soon)
+	if after, err := os.Stat(d.Path("boot/config.txt")); err != nil || !os.SameFile(before, after) || bus.Asked("Reboot") != 1 || d.SaidTimes(rebootPlanned) != 1 {
+		t.Errorf("after the reboot: %v, %d reboots, %d times planned", err, bus.Asked("Reboot"), d.SaidTimes(rebootPlanned))
+	}
+
+	d.set(nil, app, more)
+	d.holds("config.txt", makers)
+	d.Hear(rebootPlanned, 2)
+	d.reboots(bus, 2)
+	d.WaitSettled(soon)
+	d.PollNow()
+	d.Hear(rebootPlanned, 2)
+}
+
+// cloud.md 85: a key that may not be changed, and a value that the file cannot hold, are refused, and
+// nothing is written; apps do not wait for better ones.
+func TestRefusedBootConfiguration(t *testing.T) {
+	d, bus := booting(t, false, "raspberrypi3", vars{"config.txt": makers})
+	d.Start()
+	app := shop(d)
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_kernel": "other.img"}, app)
+	d.Hear("Attempt to change blacklisted config value kernel", 1)
+	refused := func() {
+		t.Helper()
+		harness.Until(t, soon, "the app beside a failure", func() error {
+			if !d.Device().UpdateFailed {
+				return errors.New("no failure is shown")
+			}
+			return d.Matches()
+		})
+		if got := d.ReadFile("boot/config.txt"); got != makers {
+			t.Errorf("config.txt was written: %s", got)
+		}
+	}
+	refused()
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64\nkernel=other.img"}, app)
+	harness.Until(t, soon, "the error to be told of", func() error {
+		for _, text := range d.Said() {
+			if strings.HasPrefix(text, "Error setting boot config: gpu_mem: ") {
+				return nil
+			}
+		}
+		return errors.New("not told")
+	})
+	refused()
+	harness.Until(t, soon, "another attempt", func() error {
+		if n := len(d.LogLines("boot configuration stays as it is")); n < 4 {
+			return fmt.Errorf("%d in all", n)
+		}
+		return nil
+	})
+	d.Hear("Attempt to change blacklisted config value kernel", 1)
+	d.Hear(rebootPlanned, 0)
+	if bus.Asked("Reboot") != 0 {
+		t.Error("the device reboots")
+	}
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_kernel": "k.img"}, app)
+	d.holds("config.txt", strings.Replace(makers, "=16", "=64", 1))
+	d.reboots(bus, 1)
+	d.WaitSettled(soon)
+}
+
+// cloud.md 6.8; 6.2: extra_uEnv.txt of a board that has one, and the power and fan of an Orin, of which
+// the fan needs no reboot.
+func TestBootConfigurationOfOrin(t *testing.T) {
+	d, bus := booting(t, true, "jetson-agx-orin-devkit", vars{"extra_uEnv.txt": "boot=1\nextra_os_cmdline=quiet\n"})
+	d.Start()
+	d.set(nil)
+	all := vars{"RESIN_HOST_EXTLINUX_fdt": "a.dtb", "RESIN_HOST_EXTLINUX_isolcpus": "1,2", "RESIN_HOST_CONFIG_power_mode": "low", "RESIN_HOST_CONFIG_gpu_mem": "64"}
+	d.set(all)
+	d.holds("extra_uEnv.txt", "boot=1\nextra_os_cmdline=quiet isolcpus=1,2\ncustom_fdt_file=a.dtb\n")
+	d.Hear(`Applied boot config: {"fdt":"a.dtb","isolcpus":"1,2","power_mode":"low"}`, 1)
+	d.Hear(rebootPlanned, 1)
+	d.reboots(bus, 1)
+	all["RESIN_HOST_CONFIG_fan_profile"] = "cool"
+	d.set(all)
+	d.Hear(`Applied boot config: {"fan_profile":"cool","power_mode":"low"}`, 1)
+	if got := fmt.Sprint(d.config()["os"]); got != "map[fan:map[profile:cool] power:map[mode:low]]" {
+		t.Errorf("config.json says %s", got)
+	}
+	d.set(vars{"RESIN_HOST_EXTLINUX_root": "/dev/sda"})
+	d.Hear("Attempt to change blacklisted config value root", 1)
+	d.Hear(rebootPlanned, 1)
+	if d.ReadFile("boot/config.txt") != "" || bus.Asked("Reboot") != 1 {
+		t.Errorf("config.txt on this board: %q, %d reboots", d.ReadFile("boot/config.txt"), bus.Asked("Reboot"))
+	}
+}
+
+func drawn(t *testing.T, width int) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := png.Encode(&out, image.NewGray(image.Rect(0, 0, width, 1))); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// cloud.md 6.9: the splash image of any board, set and reset; what is no image changes nothing.
+func TestSplashImage(t *testing.T) {
+	own, mine := drawn(t, 3), drawn(t, 4)
+	d, bus := booting(t, true, "beaglebone-black", vars{"splash/balena-logo.png": own, "config.txt": makers})
+	d.Start()
+	d.set(nil)
+	d.set(vars{"BALENA_HOST_SPLASH_IMAGE": "data:image/png;base64," + base64.StdEncoding.EncodeToString([]byte(mine)), "RESIN_HOST_CONFIG_gpu_mem": "64"})
+	d.holds("splash/balena-logo.png", mine)
+	d.holds("splash/balena-logo-default.png", own)
+	d.Hear(rebootPlanned, 1)
+	d.reboots(bus, 1)
+	d.set(vars{"RESIN_HOST_SPLASH_image": "R0lGODlh"})
+	d.PollNow()
+	d.holds("splash/balena-logo.png", mine)
+	d.set(vars{"RESIN_HOST_SPLASH_image": ""})
+	d.holds("splash/balena-logo.png", own)
+	d.Hear(rebootPlanned, 2)
+	d.reboots(bus, 2)
+	d.PollNow()
+	d.Hear(rebootPlanned, 2)
+	if d.ReadFile("boot/config.txt") != makers {
+		t.Error("config.txt of a board that has none was written")
+	}
+}
+
+// cloud.md 86: wherever the agent is killed, a file that changed has its reboot.
+func TestKilledWhileConfiguringBoot(t *testing.T) {
+	d, bus := booting(t, true, "raspberrypi3", nil)
+	d.Start()
+	d.PollNow()
+	breadcrumb := d.Path("root/tmp/balena-supervisor/reboot-after-apply")
+	for i := range 6 {
+		want, asked := fmt.Sprintf("gpu_mem=%d\n", i), bus.Asked("Reboot")
+		_ = os.Remove(breadcrumb)
+		d.configure(vars{"RESIN_HOST_CONFIG_gpu_mem": fmt.Sprint(i)})
+		d.TryCall(harness.Request{Method: "POST", Path: "/v1/update"})
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+		d.Kill()
+		if _, err := os.Stat(breadcrumb); err != nil && d.ReadFile("boot/config.txt") == want {
+			t.Fatalf("kill %d lost the reboot", i)
+		}
+		d.Start()
+		d.PollNow()
+		d.holds("config.txt", want)
+		d.reboots(bus, max(asked+1, bus.Asked("Reboot")))
+	}
+}
+
+// cloud.md 6.5: a device that nobody configured yet stays as its files say; a preload says no more than
+// it does.
+func TestBootConfigurationBeforeACloud(t *testing.T) {
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s.WriteFile("boot/config.txt", makers)
+	s.Start()
+	s.WaitListed()
+	show := func(want vars) {
+		t.Helper()
+		d := &device{s, t, nil}
+		got := make(vars)
+		for name, text := range d.shown() {
+			if strings.HasPrefix(name, "HOST_CONFIG_") {
+				got[name] = text
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("shown: %v, want %v", got, want)
+		}
+	}
+	show(vars{"HOST_CONFIG_gpu_mem": "16", "HOST_CONFIG_kernel": "k.img", "HOST_CONFIG_enable_uart": "1"})
+	if got := s.ReadFile("boot/config.txt"); got != makers {
+		t.Errorf("config.txt was written: %s", got)
+	}
+	s.Stop()
+	s.WriteJSON("data/apps.json", map[string]any{"config": vars{"RESIN_HOST_CONFIG_gpu_mem": "32"}, "apps": map[string]any{}})
+	s.Start()
+	harness.Until(t, soon, "config.txt as the preload says", func() error {
+		if got := s.ReadFile("boot/config.txt"); got != strings.Replace(makers, "=16", "=32", 1) {
+			return errors.New(got)
+		}
+		return nil
+	})
+	show(vars{"HOST_CONFIG_gpu_mem": "32", "HOST_CONFIG_kernel": "k.img", "HOST_CONFIG_enable_uart": "1"})
+}
+
+// A device that ran an agent which knew nothing of boot configuration keeps what it has, and tells its
+// cloud of it.
+func TestBootConfigurationAfterAnEarlierAgent(t *testing.T) {
+	d, bus := booting(t, true, "raspberrypi3", nil)
+	d.Start()
+	d.set(vars{"RESIN_HOST_CONFIG_start_x": "1"})
+	d.holds("config.txt", "start_x=1\n")
+	d.reboots(bus, 1)
+	d.PollNow()
+	d.Stop()
+	for _, name := range []string{"target", "introduction"} {
+		var doc struct {
+			Version int            `json:"version"`
+			Data    map[string]any `json:"data"`
+		}
+		path := "documents/" + name + ".json"
+		if err := json.Unmarshal([]byte(d.ReadFile(path)), &doc); err != nil || doc.Data["boot"] != true {
+			t.Fatalf("%s: %v", d.ReadFile(path), err)
+		}
+		delete(doc.Data, "boot")
+		d.WriteJSON(path, doc)
+	}
+	d.WriteFile("boot/config.txt", "start_x=1\ngpu_mem=16\n")
+	d.Start()
+	harness.Until(t, soon, "the cloud to be told", func() error {
+		if got := d.cloud.Device(t, d.UUID).Config["RESIN_HOST_CONFIG_gpu_mem"]; got != "16" {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
+	d.PollNow()
+	d.PollNow()
+	if got := d.ReadFile("boot/config.txt"); got != "start_x=1\ngpu_mem=16\n" || bus.Asked("Reboot") != 1 {
+		t.Errorf("config.txt is %q, %d reboots", got, bus.Asked("Reboot"))
+	}
+}
