@@ -17,6 +17,9 @@ type result struct {
 	err  error
 }
 
+// shortest is the least time between two requests for a delta, whatever the configuration says.
+const shortest = 100 * time.Millisecond
+
 // finish takes the result of a step.
 func (l *loop) finish(r result) {
 	delete(l.running, r.step.Key)
@@ -32,7 +35,7 @@ func (l *loop) finish(r result) {
 		l.kept[r.step.Image] = time.Now()
 		l.logStep(l.log.Warn(), r.step).Err(r.err).Msg("image stays for now, something else uses it")
 	case errors.Is(r.err, cloud.ErrProcessing):
-		until := l.backoff.pause(r.step, time.Now().Add(l.exec.settings().DeltaRetryInterval))
+		until := l.backoff.pause(r.step, time.Now().Add(max(l.exec.settings().DeltaRetryInterval, shortest)))
 		l.logStep(l.log.Info(), r.step).Time("retry", until).Msg("the delta is still being made")
 	case errors.Is(r.err, context.Canceled):
 		l.logStep(l.log.Info(), r.step).Msg("step broken off")
@@ -92,6 +95,7 @@ func (l *loop) succeeded(s plan.Step) {
 		l.backup = false
 	case plan.Set:
 		l.configured(*s.Settings)
+		l.backoff.retryNow() // they may wait for what is otherwise now
 	}
 	l.logStep(l.log.Debug(), s).Msg("step done")
 	if l.backoff.done(s, time.Now()) {

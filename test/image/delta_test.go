@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
@@ -216,6 +217,62 @@ func TestDeltas(t *testing.T) {
 	}
 	// engine.md 81: what the deltas came from is gone, with the names of the deltas themselves.
 	awaitGone(t, d.Engine, v1.Name, delta.Name, byTag)
+}
+
+// cloud.md 6.2: the retry interval is the time between two requests for a delta that is still being made. The
+// other variables of retries and of applying are of the second version of deltas and change nothing here.
+func TestDeltaRetryInterval(t *testing.T) {
+	d := newShipment(t)
+	d.ship(d.image("wait1", false))
+	d.WaitSettled(soon)
+	d.cloud.Set(func(c *fakecloud.Cloud) {
+		c.Delta = func(fakecloud.Request) (int, string) { return http.StatusGatewayTimeout, "" }
+	})
+	next := d.image("wait2", false)
+	aim := func(interval, count string) {
+		target := shop(2, service("web", 1, next))
+		target.Config = maps.Clone(delta)
+		target.Config["RESIN_SUPERVISOR_DELTA_RETRY_INTERVAL"], target.Config["RESIN_SUPERVISOR_DELTA_RETRY_COUNT"] = interval, count
+		target.Config["RESIN_SUPERVISOR_DELTA_APPLY_TIMEOUT"] = "1"
+		retarget(t, d.Supervisor, target)
+	}
+	asked := func(atLeast int) {
+		t.Helper()
+		harness.Until(t, soon, "requests for the delta", func() error {
+			if n := len(d.cloud.Asked(fakecloud.DeltaPath)); n < atLeast {
+				return fmt.Errorf("%d, want %d", n, atLeast)
+			}
+			return nil
+		})
+	}
+	aim("3600000", "1")
+	asked(1)
+	var line map[string]any
+	harness.Until(t, soon, "the word of it", func() error {
+		lines := d.LogLines("the delta is still being made")
+		if len(lines) == 0 {
+			return errors.New("none")
+		}
+		line = lines[0]
+		return nil
+	})
+	at, errA := time.Parse(time.RFC3339, fmt.Sprint(line["time"]))
+	again, errB := time.Parse(time.RFC3339, fmt.Sprint(line["retry"]))
+	if wait := again.Sub(at); errA != nil || errB != nil || wait < time.Hour-2*time.Second || wait > time.Hour+2*time.Second {
+		t.Errorf("asked again after %v: %v", wait, line)
+	}
+	if n := len(d.cloud.Asked(fakecloud.DeltaPath)); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	aim("0", "1")
+	asked(5)
+	if d.Device().UpdateFailed || len(d.proxy.Pulls()) != 1 {
+		t.Errorf("it was given up: %+v", d.proxy.Pulls())
+	}
+	d.cloud.Set(func(c *fakecloud.Cloud) {
+		c.Delta = func(fakecloud.Request) (int, string) { return http.StatusNotFound, "" }
+	})
+	d.WaitSettled(soon)
 }
 
 // engine.md 85: an engine that cannot apply deltas is asked for none.
