@@ -5,67 +5,61 @@ import (
 	"fmt"
 )
 
-// Power is what the file says to the host of an Orin of the power mode and the fan profile, os.power.mode
-// and os.fan.profile (spec/cloud.md 1.2); empty is nothing.
-func (c *Config) Power() (mode, fan string, err error) {
+// powerParts are the variables of power mode and fan profile, and where in os the host looks for them.
+var powerParts = [...][3]string{{"power_mode", "power", "mode"}, {"fan_profile", "fan", "profile"}}
+
+// Power is what the file says to the host of an Orin under os.power.mode and os.fan.profile, as
+// power_mode and fan_profile (spec/cloud.md 1.2); what it says nothing of is not there.
+func (c *Config) Power() (map[string]string, error) {
 	c.editing.Lock()
 	defer c.editing.Unlock()
 	doc, _, err := c.read()
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	var host struct {
-		Power struct{ Mode string }
-		Fan   struct{ Profile string }
+	members := doc.members("os")
+	if members == nil {
+		return nil, fmt.Errorf("read %s: os is not an object", c.path)
 	}
-	if raw, present := doc["os"]; present {
-		err = json.Unmarshal(raw, &host)
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("read %s: os: %w", c.path, err)
-	}
-	return host.Power.Mode, host.Fan.Profile, nil
-}
-
-// SetPower makes the file say of power mode and fan profile what is given, in one write; empty removes
-// os.power or os.fan. Everything else stays as it is, and after an error nothing has changed.
-func (c *Config) SetPower(mode, fan string) error {
-	c.editing.Lock()
-	defer c.editing.Unlock()
-	doc, settings, err := c.read()
-	if err != nil {
-		return err
-	}
-	c.found(settings)
-	host := doc["os"]
-	for _, part := range [...][3]string{{"power", "mode", mode}, {"fan", "profile", fan}} {
-		if host, err = place(host, part[0], part[1], part[2]); err != nil {
-			return fmt.Errorf("change %s: os: %w", c.path, err)
+	have := make(map[string]string)
+	for _, p := range powerParts {
+		var part map[string]string
+		_ = json.Unmarshal(members[p[1]], &part) // what is no text is none of ours
+		if text := part[p[2]]; text != "" {
+			have[p[0]] = text
 		}
 	}
-	doc["os"] = host
-	_, err = c.write(doc) // none of the settings is in there
-	return err
+	return have, nil
 }
 
-// place sets the text of a member of a part of an object, or removes the part when the text is empty.
-func place(object json.RawMessage, part, member, text string) (json.RawMessage, error) {
-	if text != "" {
-		value, err := json.Marshal(text)
-		if err == nil {
-			object, _, err = nest(object, value, part, member)
+// SetPower makes the file say what Power is to tell, in one write: os.power and os.fan are set or removed.
+// Everything else stays as it is, and after an error nothing has changed.
+func (c *Config) SetPower(want map[string]string) error {
+	return c.edit(func(Settings) map[string]any {
+		doc, _, err := c.read() // as it was just read
+		members := doc.members("os")
+		if err != nil || members == nil {
+			return nil
 		}
-		return object, err
-	}
+		for _, p := range powerParts {
+			delete(members, p[1])
+			if text := want[p[0]]; text != "" {
+				members[p[1]], _ = json.Marshal(map[string]string{p[2]: text}) // texts always encode
+			}
+		}
+		return map[string]any{"os": members}
+	})
+}
+
+// members are those of an object in the document, none when there is no object, nil when there is
+// something else.
+func (d document) members(key string) map[string]json.RawMessage {
 	members := make(map[string]json.RawMessage)
-	if object != nil {
-		if err := json.Unmarshal(object, &members); err != nil {
-			return nil, err
-		}
+	if raw, present := d[key]; present && json.Unmarshal(raw, &members) != nil {
+		return nil
 	}
-	delete(members, part)
 	if members == nil { // null
-		return json.RawMessage("{}"), nil
+		return make(map[string]json.RawMessage)
 	}
-	return json.Marshal(members)
+	return members
 }

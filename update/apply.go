@@ -44,7 +44,6 @@ type executor struct {
 	// settings are those in effect; storeSettings makes config.json say the same.
 	settings      func() settings.Settings
 	storeSettings func(settings.Settings) error
-	boot          Boot
 	// noteFirmware tells the host of the volume of extra firmware.
 	noteFirmware func(volume string) error
 	say          voice

@@ -17,8 +17,6 @@ type Boot interface {
 	// nothing does. An error, *view.FixedBootError for a key that may not be changed, says that it
 	// cannot be had.
 	Differs(config map[string]string) (*settings.Boot, error)
-	// Apply makes it so, durably; when it cannot be had, nothing is written.
-	Apply(config map[string]string) error
 }
 
 // boot is what the loop knows of the boot configuration. It is looked at when the target or the files
@@ -79,7 +77,7 @@ func (l *loop) bootRefused(now time.Time) {
 func (x *executor) setBoot(s plan.Step) error {
 	text := jsonText(s.Boot.Values)
 	x.say("Applying boot config: "+text, false)
-	if err := x.boot.Apply(s.Config); err != nil {
+	if err := s.Boot.Write(); err != nil {
 		x.say("Error setting boot config: "+cause(err), true)
 		return err
 	}

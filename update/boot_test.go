@@ -15,9 +15,9 @@ import (
 
 // bootBoard is a board whose boot configuration a test decides about.
 type bootBoard struct {
-	looks, writes int
-	change        *settings.Boot
-	err           error
+	looks  int
+	change *settings.Boot
+	err    error
 }
 
 func (b *bootBoard) Current() map[string]string { return nil }
@@ -25,14 +25,13 @@ func (b *bootBoard) Differs(map[string]string) (*settings.Boot, error) {
 	b.looks++
 	return b.change, b.err
 }
-func (b *bootBoard) Apply(map[string]string) error { b.writes++; return b.err }
 
 // The boot configuration is looked at when it may differ, not on every pass; one that cannot be had is
 // looked at again after 1, 2, 4 ... seconds, and users are told once.
 func TestLooksAtBootConfiguration(t *testing.T) {
 	var said []string
 	b := &bootBoard{}
-	x := &executor{boot: b, say: func(text string, _ bool) { said = append(said, text) }}
+	x := &executor{say: func(text string, _ bool) { said = append(said, text) }}
 	l := &loop{exec: x, log: zerolog.Nop(), backoff: newBackoff(10 * time.Second), config: configuration{boot: boot{board: b}}}
 	look := func(looks int, change *settings.Boot) {
 		t.Helper()
@@ -47,7 +46,7 @@ func TestLooksAtBootConfiguration(t *testing.T) {
 	l.config.boot.looked = false
 	look(2, b.change)
 	look(2, b.change)
-	l.finish(result{step: plan.Step{Kind: plan.SetBoot}, err: errors.Join(nil, nil)})
+	l.finish(result{step: plan.Step{Kind: plan.SetBoot, Boot: b.change}})
 	look(3, b.change)
 
 	b.err = &view.FixedBootError{Key: "kernel"}
@@ -83,20 +82,21 @@ func TestLooksAtBootConfiguration(t *testing.T) {
 // cloud.md 79: what is said of writing the boot configuration.
 func TestSaysWhatItWritesForBoot(t *testing.T) {
 	var said []string
-	b := &bootBoard{}
-	x := &executor{boot: b, say: func(text string, stderr bool) {
+	var fails error
+	writes := 0
+	x := &executor{say: func(text string, stderr bool) {
 		if stderr {
 			text = "!" + text
 		}
 		said = append(said, text)
 	}}
-	step := plan.Step{Kind: plan.SetBoot, Boot: &settings.Boot{Values: map[string]string{"gpu_mem": "16", "a": "<b>"}}}
+	step := plan.Step{Kind: plan.SetBoot, Boot: &settings.Boot{Values: map[string]string{"gpu_mem": "16", "a": "<b>"}, Write: func() error { writes++; return fails }}}
 	if err := x.run(t.Context(), step, false); err != nil {
 		t.Error(err)
 	}
-	b.err = errors.New("read-only file system")
-	if err := x.run(t.Context(), step, false); !errors.Is(err, b.err) || b.writes != 2 {
-		t.Errorf("%v, %d writes", err, b.writes)
+	fails = errors.New("read-only file system")
+	if err := x.run(t.Context(), step, false); !errors.Is(err, fails) || writes != 2 {
+		t.Errorf("%v, %d writes", err, writes)
 	}
 	const values = ` boot config: {"a":"<b>","gpu_mem":"16"}`
 	if want := []string{"Applying" + values, "Applied" + values, "Applying" + values, "!Error setting boot config: read-only file system"}; !slices.Equal(said, want) {

@@ -122,7 +122,7 @@ func New(o Options) (*Manager, error) {
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
 		reboot: reboot{id: o.BootID, booted: o.Booted, breadcrumb: o.Breadcrumb}, storeSettings: o.StoreSettings,
-		targets: t, vpn: o.VPN, boot: o.Boot, preloadPath: o.PreloadPath, backup: o.BackupPath, appUUID: o.AppUUID,
+		targets: t, vpn: o.VPN, preloadPath: o.PreloadPath, backup: o.BackupPath, appUUID: o.AppUUID,
 		deltas: o.Deltas, settings: m.Settings, noteFirmware: o.NoteFirmware, say: say, registry: o.Registry, free: o.Free,
 	}
 	if m.exec.local, err = openLocalMode(o, m.watch, t); err != nil {

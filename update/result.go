@@ -23,7 +23,7 @@ const shortest = 100 * time.Millisecond
 // finish takes the result of a step.
 func (l *loop) finish(r result) {
 	delete(l.running, r.step.Key)
-	l.config.boot.looked = l.config.boot.looked && r.step.Kind != plan.SetBoot
+	l.config.boot.looked = l.config.boot.looked && r.step.Boot == nil
 	l.endFetch(r.step)
 	if l.locked(r) {
 		return

@@ -5,9 +5,9 @@ package boot
 
 import (
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"resin-supervisor/update/settings"
@@ -23,20 +23,22 @@ type Options struct {
 	Power Power
 }
 
-// Config is the boot configuration of a device. Its methods are safe for concurrent use as long as
-// Apply runs once at a time.
-type Config struct{ places []place }
+// Config is the boot configuration of a device. Its methods are safe for concurrent use.
+type Config struct{ places []named }
 
-// values are what a place holds, by key.
+// named is a place with what the names of its variables begin with.
+type named struct {
+	prefix string
+	place
+}
+
+// values are what a place holds, by key, as the texts of variables.
 type values map[string]string
 
 // place is something that boot configuration is kept in.
 type place interface {
-	// variable names the variables of the place: prefix and key. A key that is none of the place's has
-	// no variable.
-	variable(key string) string
-	// key is that of a variable, empty when it is none of the place's.
-	key(variable string) string
+	// own is the key as the place calls it, empty when it is none of the place's.
+	own(key string) string
 	// read tells what is in effect.
 	read() (values, error)
 	// change tells what it takes to have the wanted values, and no others: nil when nothing does.
@@ -45,77 +47,77 @@ type place interface {
 
 // New finds out what the board has. It reads nothing but the names of files.
 func New(o Options) *Config {
-	places := []place{}
-	if hasConfigTxt(o.Slug) {
-		places = append(places, &textFile{
-			path: filepath.Join(o.Dir, "config.txt"), prefix: "HOST_CONFIG_", syntax: configTxt{finned: o.Slug == "fincm3"},
-		})
+	c := &Config{}
+	add := func(prefix string, p place) { c.places = append(c.places, named{prefix, p}) }
+	if strings.HasPrefix(o.Slug, "raspberry") || slices.Contains(withConfigTxt, o.Slug) {
+		add("HOST_CONFIG_", &textFile{path: filepath.Join(o.Dir, "config.txt"), fin: o.Slug == "fincm3"})
 	}
-	uEnv := filepath.Join(o.Dir, "extra_uEnv.txt")
-	switch {
-	case hasUEnv(o.Slug) && exists(uEnv):
-		places = append(places, &textFile{path: uEnv, prefix: "HOST_EXTLINUX_", syntax: extraUEnv{}})
-	case strings.HasPrefix(o.Slug, "jetson-") && before(o.Release, 2, 47):
-		path := filepath.Join(o.Dir, "extlinux", "extlinux.conf")
-		places = append(places, &textFile{path: path, prefix: "HOST_EXTLINUX_", syntax: extlinux{}})
+	uEnv := &textFile{path: filepath.Join(o.Dir, "extra_uEnv.txt"), kernel: true}
+	if hasUEnv(o.Slug) && exists(uEnv.path) {
+		add("HOST_EXTLINUX_", uEnv)
+	} else if strings.HasPrefix(o.Slug, "jetson-") && before247(o.Release) {
+		uEnv.path = filepath.Join(o.Dir, "extlinux/extlinux.conf")
+		add("HOST_EXTLINUX_", uEnv)
 	}
-	if strings.Contains(o.Slug, "-orin-") && o.Power != nil {
-		places = append(places, orin{o.Power})
+	if strings.Contains(o.Slug, "-orin-") {
+		add("HOST_CONFIG_", &orin{o.Power})
 	}
-	return &Config{append(places, &splash{dir: filepath.Join(o.Dir, "splash")})}
+	add("HOST_SPLASH_", &splash{filepath.Join(o.Dir, "splash")})
+	return c
 }
 
-// hasConfigTxt tells whether the firmware of a board reads config.txt.
-func hasConfigTxt(slug string) bool {
-	return strings.HasPrefix(slug, "raspberry") || slices.Contains([]string{"fincm3", "rt-rpi-300", "243390-rpi3", "nebra-hnt",
-		"revpi-connect", "revpi-connect-s", "revpi-core-3", "revpi-connect-4"}, slug)
-}
+// withConfigTxt are the other boards whose firmware reads config.txt.
+var withConfigTxt = []string{"fincm3", "rt-rpi-300", "243390-rpi3", "nebra-hnt", "revpi-connect", "revpi-connect-s", "revpi-core-3", "revpi-connect-4"}
 
-// hasUEnv tells whether the boot loader of a board reads extra_uEnv.txt, if there is one.
+// withUEnv are parts of the types of boards whose boot loader reads extra_uEnv.txt, if there is one; $
+// is the end of a type, ^ its beginning.
+var withUEnv = []string{"-nano$", "-nano-emmc$", "-nano-2gb-devkit$", "-tx2$", "-tx2-nx", "-agx-orin-", "-orin-nx-", "-orin-nano-",
+	"imx8mm-var-som", "imx8m-var-dart", "imx8mm-var-dart", "^iot-gate-imx8plus$", "^iot-gate-imx8plus-d1d8$"}
+
 func hasUEnv(slug string) bool {
-	for _, end := range [...]string{"-nano", "-nano-emmc", "-nano-2gb-devkit", "-tx2"} {
-		if strings.HasSuffix(slug, end) {
+	for _, part := range withUEnv {
+		if strings.Contains("^"+slug+"$", part) {
 			return true
 		}
 	}
-	for _, part := range [...]string{"-tx2-nx", "-agx-orin-", "-orin-nx-", "-orin-nano-", "imx8mm-var-som", "imx8m-var-dart", "imx8mm-var-dart"} {
-		if strings.Contains(slug, part) {
-			return true
-		}
-	}
-	return slug == "iot-gate-imx8plus" || slug == "iot-gate-imx8plus-d1d8"
+	return false
 }
 
-// before tells whether a release is known and older than major.minor.
-func before(release string, major, minor int) bool {
-	parts := strings.SplitN(release, ".", 3)
-	if len(parts) < 2 {
-		return false
-	}
-	a, errA := strconv.Atoi(parts[0])
-	b, errB := strconv.Atoi(parts[1])
-	return errA == nil && errB == nil && (a < major || a == major && b < minor)
+// before247 tells whether a release is known and older than 2.47.
+func before247(release string) bool {
+	major, rest, _ := strings.Cut(release, ".")
+	minor := head(rest, ".")
+	return major == "1" || major == "2" && (len(minor) == 1 || len(minor) == 2 && minor < "47")
+}
+
+// exists tells whether there is a file.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Current is the boot configuration in effect, by canonical variable. What cannot be read has none.
 func (c *Config) Current() map[string]string {
 	all := make(map[string]string)
-	for _, p := range c.places {
-		have, _ := p.read() // the error comes up when it is to be changed
+	for i := range c.places {
+		have, _ := c.places[i].read() // the error comes up when it is to be changed
 		for key, text := range have {
-			all[p.variable(key)] = text
+			all[c.places[i].prefix+key] = text
 		}
 	}
 	return all
 }
 
 // Differs tells what of the boot configuration is to become otherwise, so that it is what a
-// configuration (by canonical variable) says, nil when nothing is. An error says that it cannot be had;
-// it is a *view.FixedBootError for a key that may not be changed.
+// configuration (by canonical variable) says, nil when nothing is. An error says that it cannot be had,
+// and that nothing of it should be written; it is a *view.FixedBootError for a key that may not be
+// changed.
 func (c *Config) Differs(config map[string]string) (*settings.Boot, error) {
-	var all *settings.Boot
-	for _, p := range c.places {
-		want := wanted(p, config)
+	all := &settings.Boot{Values: make(map[string]string)}
+	var writes []func() error
+	for i := range c.places {
+		p := &c.places[i]
+		want := p.wanted(config)
 		write, reboot, err := p.change(want)
 		if err != nil {
 			return nil, err
@@ -123,29 +125,51 @@ func (c *Config) Differs(config map[string]string) (*settings.Boot, error) {
 		if write == nil {
 			continue
 		}
-		if all == nil {
-			all = &settings.Boot{Values: make(map[string]string)}
-		}
+		writes = append(writes, write)
+		all.Reboot = all.Reboot || reboot
 		have, _ := p.read()
 		all.Why += reason(have, want)
-		all.Reboot = all.Reboot || reboot
 		for key, text := range want {
 			all.Values[key] = short(text)
 		}
 	}
-	if all != nil {
-		if all.Why = strings.TrimPrefix(all.Why, ", "); all.Why == "" {
-			all.Why = "what the board always has is missing"
+	if writes == nil {
+		return nil, nil
+	}
+	all.Why = "boot configuration" + all.Why
+	all.Write = func() error {
+		for _, write := range writes {
+			if err := write(); err != nil {
+				return err // names operation and path
+			}
 		}
+		return nil
 	}
 	return all, nil
 }
 
+// wanted is what a configuration says of a place. Of two names that mean the same the first counts.
+func (p *named) wanted(config map[string]string) values {
+	want := make(values)
+	for _, name := range slices.Sorted(maps.Keys(config)) {
+		key, found := strings.CutPrefix(name, p.prefix)
+		if !found && strings.EqualFold(name, settings.SplashImage) {
+			key, found = name[len(p.prefix):], p.prefix == "HOST_SPLASH_"
+		}
+		if key = p.own(key); !found || key == "" {
+			continue
+		}
+		if _, twice := want[key]; !twice {
+			want[key] = config[name]
+		}
+	}
+	return want
+}
+
 // reason lists what differs, with old and new values.
-func reason(have, want values) string {
-	all := maps.Clone(want)
+func reason(have, want values) (text string) {
+	all := maps.Clone(map[string]string(want))
 	maps.Copy(all, have)
-	text := ""
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if have[key] != want[key] {
 			text += ", " + key + ": " + short(have[key]) + " -> " + short(want[key])
@@ -161,42 +185,4 @@ func short(text string) string {
 		return strings.ToValidUTF8(text[:most], "") + "..."
 	}
 	return text
-}
-
-// Apply makes the boot configuration what a configuration says, durably. Nothing is written when a part
-// of it cannot be had, nor what is so already.
-func (c *Config) Apply(config map[string]string) error {
-	var writes []func() error
-	for _, p := range c.places {
-		write, _, err := p.change(wanted(p, config))
-		if err != nil {
-			return err
-		}
-		if write != nil {
-			writes = append(writes, write)
-		}
-	}
-	for _, write := range writes {
-		if err := write(); err != nil {
-			return err // names operation and path
-		}
-	}
-	return nil
-}
-
-// wanted is what a configuration says of a place. Of two names that mean the same the first counts.
-func wanted(p place, config map[string]string) values {
-	names := make([]string, 0, len(config))
-	for name := range config {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	want := make(values)
-	for _, name := range names {
-		key := p.key(name)
-		if _, twice := want[key]; key != "" && !twice {
-			want[key] = config[name]
-		}
-	}
-	return want
 }

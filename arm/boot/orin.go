@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// Power is what config.json says to the host of a power mode and of a fan profile; empty is nothing.
+// Power is what config.json says to the host of power_mode and fan_profile.
 type Power interface {
-	Power() (mode, fan string, err error)
-	SetPower(mode, fan string) error
+	Power() (map[string]string, error)
+	SetPower(want map[string]string) error
 }
 
 // orin is the power mode and the fan profile of an Orin, which the host takes from config.json.
@@ -19,38 +19,36 @@ const (
 	fanProfile = "fan_profile"
 )
 
-func (orin) variable(key string) string { return "HOST_CONFIG_" + key }
+// powers are the values that there are.
+var powers = map[string][]string{powerMode: {"", "low", "mid", "high", "default"}, fanProfile: {"", "quiet", "cool", "default"}}
 
-func (o orin) key(variable string) string {
-	for _, key := range [...]string{powerMode, fanProfile} {
-		if variable == o.variable(key) {
-			return key
-		}
+func (*orin) own(key string) string {
+	if powers[key] == nil {
+		return ""
 	}
-	return ""
+	return key
 }
 
-func (o orin) read() (values, error) {
-	mode, fan, err := o.power.Power()
-	have := make(values)
-	for key, text := range map[string]string{powerMode: mode, fanProfile: fan} {
-		if text != "" {
-			have[key] = text
-		}
-	}
+func (o *orin) read() (values, error) {
+	have, err := o.power.Power()
 	return have, err
 }
 
 // change needs a reboot for the power mode alone: the host takes up the fan profile at once.
-func (o orin) change(want values) (write func() error, reboot bool, err error) {
-	have, err := o.read()
-	if err != nil || have[powerMode] == want[powerMode] && have[fanProfile] == want[fanProfile] {
+func (o *orin) change(want values) (write func() error, reboot bool, err error) {
+	have, err := o.power.Power()
+	if err != nil {
 		return nil, false, err
 	}
-	for key, known := range map[string][]string{powerMode: {"", "low", "mid", "high", "default"}, fanProfile: {"", "quiet", "cool", "default"}} {
-		if have[key] != want[key] && !slices.Contains(known, want[key]) {
+	for key, known := range powers {
+		if have[key] == want[key] {
+			continue
+		}
+		if !slices.Contains(known, want[key]) {
 			return nil, false, fmt.Errorf("%s: there is no %q", key, want[key])
 		}
+		reboot = reboot || key == powerMode
+		write = func() error { return o.power.SetPower(want) }
 	}
-	return func() error { return o.power.SetPower(want[powerMode], want[fanProfile]) }, have[powerMode] != want[powerMode], nil
+	return write, reboot, nil
 }

@@ -19,15 +19,12 @@ import (
 type splash struct{ dir string }
 
 const (
-	splashKey      = "image"
-	splashVariable = "HOST_SPLASH_" + splashKey
-	splashDefault  = "balena-logo-default.png"
+	splashKey     = "image"
+	splashDefault = "balena-logo-default.png"
 )
 
-func (*splash) variable(string) string { return splashVariable }
-
-func (*splash) key(variable string) string {
-	if strings.EqualFold(variable, splashVariable) {
+func (*splash) own(key string) string {
+	if strings.EqualFold(key, splashKey) {
 		return splashKey
 	}
 	return ""
@@ -95,8 +92,7 @@ func decodeImage(text string) []byte {
 	if head, body, found := strings.Cut(text, ","); found && strings.EqualFold(head, "data:image/png;base64") {
 		text = body
 	}
-	text = strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
-	image, err := base64.RawStdEncoding.DecodeString(text)
+	image, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
 	if err != nil || !isPNG(image) {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"resin-supervisor/hostos/file"
@@ -14,38 +15,41 @@ import (
 // keys are what a file says: the entries of each key, one for a key that is no list.
 type keys map[string][]string
 
-// syntax is how a file says it.
-type syntax interface {
-	// owns tells whether the file may hold a key.
-	owns(key string) bool
-	// fixed tells whether a key may not be changed.
-	fixed(key string) bool
-	parse(text string) keys
-	// same compares the entries of a key.
-	same(key string, a, b []string) bool
-	// want reads the text of a variable, and complete adds what the board always has.
-	want(key, text string) ([]string, error)
-	complete(want keys)
-	// variable is the text of a variable, and shown false for what is the board's own.
-	variable(key string, entries []string) (text string, shown bool)
-	// render changes text so that it says what is wanted; keys that are fixed stay as they are.
-	render(text string, want keys) string
-}
-
 // textFile is a file on the boot partition.
 type textFile struct {
-	path, prefix string
-	syntax
+	path   string
+	kernel bool // extra_uEnv.txt or extlinux.conf, else config.txt
+	fin    bool // the board always has the overlay of balenaFin
 }
 
-func (f *textFile) variable(key string) string { return f.prefix + key }
-
-func (f *textFile) key(variable string) string {
-	key, ok := strings.CutPrefix(variable, f.prefix)
-	if !ok || !f.owns(key) {
+// own leaves the keys of an Orin to it.
+func (f *textFile) own(key string) string {
+	if !f.kernel && (key == powerMode || key == fanProfile) {
 		return ""
 	}
 	return key
+}
+
+// fixed tells whether a key may not be changed.
+func (f *textFile) fixed(key string) bool {
+	if f.kernel {
+		return key != deviceTree && key != isolated
+	}
+	return slices.Contains(fixedKeys, key)
+}
+
+func (f *textFile) parse(text string) keys {
+	if f.kernel {
+		return f.parseKernel(text)
+	}
+	return parseConfig(text)
+}
+
+func (f *textFile) render(text string, want keys) string {
+	if f.kernel {
+		return f.renderKernel(text, want)
+	}
+	return f.renderConfig(text, want)
 }
 
 // text is what the file holds; a missing one is empty.
@@ -61,11 +65,32 @@ func (f *textFile) read() (values, error) {
 	text, err := f.text()
 	have := make(values)
 	for key, entries := range f.parse(text) {
-		if text, shown := f.syntax.variable(key, entries); shown && f.owns(key) {
-			have[key] = text
+		if f.fin && key == overlays {
+			entries = slices.DeleteFunc(entries, func(e string) bool { return e == finOverlay })
+		}
+		if f.own(key) != "" && len(entries) > 0 {
+			have[key] = variable(key, entries)
 		}
 	}
 	return have, err
+}
+
+// want reads the texts of variables.
+func (f *textFile) want(given values) (keys, error) {
+	want := make(keys)
+	for key, text := range given {
+		entries, err := entriesOf(key, text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		if len(entries) > 0 && !(f.kernel && entries[0] == "") {
+			want[key] = entries
+		}
+	}
+	if f.fin && !slices.ContainsFunc(want[overlays], func(e string) bool { return head(e, ",") == finOverlay }) {
+		want[overlays] = append([]string{finOverlay}, want[overlays]...)
+	}
+	return want, nil
 }
 
 // change works out the new text and reads it back: what would not come back as it is wanted, such as a
@@ -75,20 +100,16 @@ func (f *textFile) change(given values) (write func() error, reboot bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	want, have := make(keys), f.parse(text)
-	for key, text := range given {
-		entries, err := f.want(key, text)
-		if err != nil {
-			return nil, false, fmt.Errorf("%s: %w", key, err)
-		}
-		if len(entries) > 0 {
-			want[key] = entries
-		}
-		if f.fixed(key) && !f.same(key, have[key], entries) {
+	want, err := f.want(given)
+	if err != nil {
+		return nil, false, err
+	}
+	have := f.parse(text)
+	for key := range given {
+		if f.fixed(key) && !same(key, have, want) {
 			return nil, false, &view.FixedBootError{Key: key}
 		}
 	}
-	f.complete(want)
 	if f.differing(have, want) == "" {
 		return nil, false, nil
 	}
@@ -96,32 +117,40 @@ func (f *textFile) change(given values) (write func() error, reboot bool, err er
 	if key := f.differing(f.parse(next), want); key != "" {
 		return nil, false, fmt.Errorf("%s: the value cannot be written to %s", key, f.path)
 	}
-	return func() error {
-		_, err := file.WriteIfChanged(f.path, []byte(next), 0o644)
-		return err
-	}, true, nil
+	return func() error { return file.Write(f.path, []byte(next), 0o644) }, true, nil
 }
 
 // differing is a key of which have says something else than want, empty when there is none. Fixed keys
 // that nobody names, and keys of others, do not count.
 func (f *textFile) differing(have, want keys) string {
-	for key, entries := range want {
-		if !f.same(key, have[key], entries) {
+	for key := range want {
+		if !same(key, have, want) {
 			return key
 		}
 	}
 	for key := range have {
-		if want[key] == nil && f.owns(key) && !f.fixed(key) {
+		if want[key] == nil && f.own(key) != "" && !f.fixed(key) {
 			return key
 		}
 	}
 	return ""
 }
 
-// exists tells whether there is a file.
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// same compares what is said of a key. The order of parameters of the base has no meaning.
+func same(key string, a, b keys) bool {
+	x, y := a[key], b[key]
+	if key == parameters {
+		x, y = slices.Clone(x), slices.Clone(y)
+		slices.Sort(x)
+		slices.Sort(y)
+	}
+	return slices.Equal(x, y)
+}
+
+// head is what comes before the first separator.
+func head(text, separator string) string {
+	text, _, _ = strings.Cut(text, separator)
+	return strings.TrimSpace(text)
 }
 
 // rows are the lines of a text, without their ends.

@@ -37,7 +37,7 @@ func Configure(c Configuration) []Step {
 		return []Step{step}
 	}
 	if c.Boot != nil {
-		boot := Step{Kind: SetBoot, Key: "boot configuration", Boot: c.Boot, Config: c.Given, Reason: c.Boot.Why}
+		boot := Step{Kind: SetBoot, Key: "boot configuration", Boot: c.Boot, Reason: c.Boot.Why}
 		if c.Boot.Reboot && !c.RebootRequired {
 			boot.Kind = RequireReboot
 		}

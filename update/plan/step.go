@@ -84,7 +84,6 @@ type Step struct {
 	Settings  *settings.Settings // Set: what they become
 	Changes   []settings.Change  // Set, RequireReboot: what becomes otherwise
 	Boot      *settings.Boot     // SetBoot, RequireReboot: the same of the boot configuration
-	Config    map[string]string  // SetBoot: what the target says
 }
 
 // Subject names what the step acts on, for people.
