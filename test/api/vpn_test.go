@@ -2,8 +2,12 @@ package api_test
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"resin-supervisor/test/harness"
 )
@@ -32,4 +36,35 @@ func TestVPN(t *testing.T) {
 	want("down", true, false)
 	bus.Leave(t, "org.freedesktop.systemd1")
 	want("without systemd", false, false)
+}
+
+// A bus that hears everything and answers nothing keeps a caller for a few seconds. D-Bus libraries wait
+// 25 for each call.
+func TestVPNOnAHungBus(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bus")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go io.Copy(io.Discard, c)
+		}
+	}()
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + path}})
+	s.Start()
+	s.WriteFile("root/run/openvpn/vpn_status/active", "")
+	since := time.Now()
+	answer := s.Get("/v2/device/vpn")
+	if answer.Status != 200 || answer.Body != `{"status":"success","vpn":{"enabled":false,"connected":true}}` {
+		t.Errorf("%d %s", answer.Status, answer.Body)
+	}
+	if took := time.Since(since); took > 20*time.Second {
+		t.Errorf("answered after %v", took)
+	}
 }

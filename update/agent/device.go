@@ -98,8 +98,14 @@ func (d *device) restartProxy() error {
 	return err
 }
 
-// VPN looks at the host's VPN (spec/device-api.md 2.25). A host without systemd has none to enable.
+// vpnPatience bounds the look at the unit of the VPN: somebody waits for the answer.
+const vpnPatience = 5 * time.Second
+
+// VPN looks at the host's VPN (spec/device-api.md 2.25). A host without systemd, or with one that does
+// not answer, has none to enable.
 func (d *device) VPN(ctx context.Context) (enabled, connected bool) {
+	ctx, cancel := context.WithTimeout(ctx, vpnPatience)
+	defer cancel()
 	state, err := d.bus.UnitState(ctx, "openvpn.service")
 	if err != nil {
 		d.log.Debug().Err(err).Msg("state of the VPN unit is not known")
