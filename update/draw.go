@@ -101,6 +101,9 @@ func (d *drawing) of(uuid string, id int) *view.App {
 
 func (d *drawing) container(c *current.Container) {
 	a := d.of(c.AppUUID, c.AppID)
+	if a.ID == target.UnknownID {
+		a.ID = c.AppID
+	}
 	a.Containers = append(a.Containers, view.Container{
 		ID: c.ID, Name: c.Name, ServiceName: c.ServiceName, ServiceID: c.ServiceID, AppID: c.AppID,
 		ImageID: c.ImageID, ReleaseID: c.ReleaseID, Commit: c.Commit, EngineImage: c.EngineImage, Image: d.imageName(c),

@@ -47,7 +47,7 @@ func (t *targets) preload(path string, uuidOf func(int) (string, error), have fu
 	if err != nil || p == nil {
 		return false, nil
 	}
-	if taken, err = t.take(p); !taken {
+	if taken, err = t.take(p, problems); !taken {
 		return false, err
 	}
 	t.log.Info().Int("apps", len(p.State.Apps)).Msg("preloaded apps taken over")
@@ -75,7 +75,7 @@ func missing(s *target.State, have func(image string) bool) error {
 }
 
 // take stores a preloaded target, unless there is one from the cloud.
-func (t *targets) take(p *target.Preload) (bool, error) {
+func (t *targets) take(p *target.Preload, problems []target.Problem) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.endpoint != "" && t.states[t.endpoint] != nil {
@@ -92,6 +92,7 @@ func (t *targets) take(p *target.Preload) (bool, error) {
 		next.Pin = &Pin{App: p.PinApp, Commit: p.PinCommit}
 	}
 	source := firstText(t.endpoint, localSource)
+	standIn(p.State, problems, t.states[source])
 	apps, err := t.put(&next, source, p.State)
 	if err != nil {
 		return false, err

@@ -138,16 +138,22 @@ func (m *Manager) dumpConfig(config map[string]string) error {
 func (t *targets) keep(s *target.State, problems []target.Problem) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	stored := t.states[t.endpoint]
-	if stored == nil {
-		return
-	}
+	standIn(s, problems, t.states[t.endpoint])
+}
+
+// standIn puts into a target, as rejected, the apps that could not be read: as they were stored, or else
+// with their key alone.
+func standIn(s *target.State, problems []target.Problem, stored *target.State) {
 	for _, p := range problems {
-		if old := stored.Apps[p.App]; old != nil && s.Apps[p.App] == nil {
-			kept := *old
-			kept.Rejected = p.Text
-			s.Apps[p.App] = &kept
+		if s.Apps[p.App] != nil {
+			continue
 		}
+		app := target.App{UUID: p.App, ID: target.UnknownID, Name: p.App, Class: "fleet"}
+		if stored != nil && stored.Apps[p.App] != nil {
+			app = *stored.Apps[p.App]
+		}
+		app.Rejected = p.Text
+		s.Apps[p.App] = &app
 	}
 }
 

@@ -127,6 +127,22 @@ func TestUnreadableAppStays(t *testing.T) {
 	}
 }
 
+// The same in the first target that the device hears of: what another supervisor left is its.
+func TestUnreadableAppOfTheFirstTarget(t *testing.T) {
+	dir := t.TempDir()
+	m, _ := newRemote(t, dir)
+	body := `{"abc":{"name":"n","config":{},"apps":{"aa":null,"bb":{"id":2,"name":"other"}}}}`
+	if changed, err := m.SetCloudTarget([]byte(body), "", false); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	for name, s := range map[string]*target.State{"now": m.targets.active(), "after a restart": openedTargets(t, dir, "https://api.example.com").active()} {
+		aa, bb := s.Apps["aa"], s.Apps["bb"]
+		if aa == nil || aa.Rejected == "" || aa.ID != target.UnknownID || aa.Release != nil || bb == nil || bb.Rejected != "" {
+			t.Errorf("%s: %+v %+v", name, aa, bb)
+		}
+	}
+}
+
 // What is told of the device when the loop has ended does not hold up the end of the agent.
 func TestFactsAtTheEnd(t *testing.T) {
 	m, _ := newRemote(t, t.TempDir())

@@ -72,6 +72,7 @@ func openTargets(o Options) (*targets, error) {
 			continue
 		}
 		t.report(problems)
+		standIn(state, problems, nil)
 		t.states[source] = state
 	}
 	if o.Endpoint == "" {

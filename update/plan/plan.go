@@ -71,10 +71,15 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 		return nil
 	}
 	steps := append(supervisorNetwork(cur), firmware(tgt, &o)...)
-	apps := group(cur, tgt, &o)
+	apps, unread := group(cur, tgt, &o), false
+	for _, want := range tgt {
+		unread = unread || want.ID == target.UnknownID
+	}
 	for _, uuid := range slices.Sorted(maps.Keys(apps)) {
 		a := apps[uuid]
 		switch {
+		case a.want == nil && unread && !a.intermediate():
+			// It may be what the app that could not be read is on the engine: volumes have an id alone.
 		case a.want == nil:
 			steps = append(steps, a.removal()...)
 		case uuid == o.Restore:

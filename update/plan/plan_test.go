@@ -576,21 +576,3 @@ func TestSharedImageIsRecordedOnce(t *testing.T) {
 		t.Errorf("%d steps record one image", saves)
 	}
 }
-
-// An app whose volumes are to be filled from a backup waits for that, others do not; what is made for
-// the filling is not cleaned up meanwhile.
-func TestRestoreComesFirst(t *testing.T) {
-	w := newWorld(t)
-	held(w)
-	w.present("web:1")
-	w.app("u1", 1, "c1", service("web", "web:1", nil))
-	w.opts.CleanUp = true
-	w.cur.Images["nameless"] = &current.Image{ID: "nameless"}
-	w.opts.Restore = "u1"
-	w.want("restore volumes app shop", "clean up image nameless")
-	if s := w.next()[0]; s.Volumes == nil {
-		t.Error("the step does not say which volumes there are")
-	}
-	w.opts.Busy = map[string]bool{"u1": true}
-	w.want("restore volumes app shop")
-}

@@ -10,6 +10,9 @@ type State struct {
 	Apps   map[string]*App   // by app uuid
 }
 
+// UnknownID is the id of an app of which nothing but the key could be read.
+const UnknownID = -1
+
 // App is one app of the target state. Its Release is nil when there is nothing to run.
 type App struct {
 	UUID    string
