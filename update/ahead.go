@@ -231,15 +231,19 @@ func (a *ahead) store(ctx context.Context, id string, here chains) (size int64, 
 			sizes = append(sizes, h.Size)
 		}
 	}
-	c := ""
+	c, last, shared := "", len(i.RootFS.Layers)-1, false
 	for n, diff := range i.RootFS.Layers {
 		if c = above(c, diff); here[c] {
+			shared = true
 			continue
 		}
 		here[c] = true
-		if last := len(i.RootFS.Layers) - 1; len(sizes) == last+1 {
+		if len(sizes) == last+1 {
 			size += sizes[last-n]
 		}
+	}
+	if !shared {
+		size = i.Size
 	}
 	return size, nil
 }

@@ -20,8 +20,10 @@ type Gate struct {
 	passed   atomic.Int64 // layers let through
 	waiting  atomic.Int64 // layers held back now
 
-	mu     sync.Mutex
-	closed chan struct{}
+	mu      sync.Mutex
+	closed  chan struct{}
+	refused string         // beginning of the User-Agent of those who are not let in
+	asked   map[string]int // by the first word of User-Agent: calls let in
 }
 
 // layerSize is the size in bytes from which a blob is a layer, and no description of an image.
@@ -35,13 +37,43 @@ func (r *Registry) Gate(t testing.TB) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gate{Addr: l.Addr().String(), upstream: r.Addr}
+	g := &Gate{Addr: l.Addr().String(), upstream: r.Addr, asked: map[string]int{}}
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.Addr})
 	proxy.ModifyResponse = g.pass
-	server := &http.Server{Handler: proxy}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.admit(r.UserAgent()) {
+			http.Error(w, "not for you", http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})}
 	go server.Serve(l)
 	t.Cleanup(func() { g.Open(); server.Close() })
 	return g
+}
+
+func (g *Gate) admit(agent string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refused != "" && strings.HasPrefix(agent, g.refused) {
+		return false
+	}
+	g.asked[agent[:strings.IndexAny(agent+"/", "/ ")]]++
+	return true
+}
+
+// Refuse lets those no longer in whose User-Agent begins so.
+func (g *Gate) Refuse(agent string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refused = agent
+}
+
+// Asked is how many calls came from clients of a name.
+func (g *Gate) Asked(agent string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.asked[agent]
 }
 
 func (g *Gate) pass(res *http.Response) error {

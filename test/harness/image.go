@@ -176,12 +176,14 @@ func (i Image) config(layers []layer) []byte {
 		config["Healthcheck"] = i.Health
 	}
 	var diffs []string
+	history := []any{map[string]any{"created_by": "a setting", "empty_layer": true}}
 	for _, l := range layers {
 		diffs = append(diffs, l.diffID)
+		history = append(history, map[string]any{"created_by": "a layer"})
 	}
 	data, _ := json.Marshal(map[string]any{
 		"architecture": cmp.Or(i.Machine, "amd64"), "os": "linux", "config": config, "created": "2026-01-01T00:00:00Z", "comment": i.content(),
-		"rootfs": map[string]any{"type": "layers", "diff_ids": diffs},
+		"history": history, "rootfs": map[string]any{"type": "layers", "diff_ids": diffs},
 	})
 	return data
 }

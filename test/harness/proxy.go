@@ -246,6 +246,9 @@ func template(parts []string) []string {
 		return parts
 	}
 	last := parts[len(parts)-1]
+	if parts[0] == "distribution" {
+		return []string{"distribution", "{id}", last}
+	}
 	if parts[0] != "images" {
 		return append([]string{parts[0], "{id}"}, parts[2:]...)
 	}

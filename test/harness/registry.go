@@ -101,7 +101,7 @@ func (r *Registry) Start(t testing.TB) {
 // reference an engine pulls it by.
 func (r *Registry) Push(t testing.TB, i Image) Image {
 	t.Helper()
-	if _, err := r.push(i); err != nil {
+	if _, _, err := r.push(i); err != nil {
 		t.Fatalf("push image %s: %v", i.Name, err)
 	}
 	i.Name = r.Addr + "/" + i.Name
@@ -111,7 +111,7 @@ func (r *Registry) Push(t testing.TB, i Image) Image {
 // PushDigest is Push with a reference by digest, the form the cloud sends.
 func (r *Registry) PushDigest(t testing.TB, i Image) Image {
 	t.Helper()
-	digest, err := r.push(i)
+	_, digest, err := r.push(i)
 	if err != nil {
 		t.Fatalf("push image %s: %v", i.Name, err)
 	}
@@ -120,34 +120,36 @@ func (r *Registry) PushDigest(t testing.TB, i Image) Image {
 	return i
 }
 
-func (r *Registry) push(i Image) (digest string, err error) {
+// manifestKind is what the description of one image is.
+const manifestKind = "application/vnd.docker.distribution.manifest.v2+json"
+
+func (r *Registry) push(i Image) (manifest []byte, digest string, err error) {
 	repo, tag, ok := strings.Cut(i.Name, ":")
 	if !ok {
-		return "", fmt.Errorf("name has no tag")
+		return nil, "", fmt.Errorf("name has no tag")
 	}
 	layers, err := i.layers()
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	config := i.config(layers)
 	descriptors := []any{}
 	for _, l := range layers {
 		if err := r.pushBlob(repo, l.blobSum, l.blob); err != nil {
-			return "", err
+			return nil, "", err
 		}
 		descriptors = append(descriptors, descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", l.blobSum, len(l.blob)))
 	}
 	if err := r.pushBlob(repo, sum(config), config); err != nil {
-		return "", err
+		return nil, "", err
 	}
-	const kind = "application/vnd.docker.distribution.manifest.v2+json"
-	manifest, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": kind, "layers": descriptors,
+	manifest, err = json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": manifestKind, "layers": descriptors,
 		"config": descriptor("application/vnd.docker.container.image.v1+json", sum(config), len(config))})
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	_, err = r.send(http.MethodPut, "http://"+r.Addr+"/v2/"+repo+"/manifests/"+tag, kind, manifest)
-	return sum(manifest), err
+	_, err = r.send(http.MethodPut, "http://"+r.Addr+"/v2/"+repo+"/manifests/"+tag, manifestKind, manifest)
+	return manifest, sum(manifest), err
 }
 
 func descriptor(kind, digest string, size int) map[string]any {

@@ -1,0 +1,65 @@
+package before_test
+
+import (
+	"net/http"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+const mega = 1 << 20
+
+// small is a device on an engine with little storage, and the registry of its images, which has to be known
+// before the shared engine goes to rest.
+func small(t *testing.T) (*harness.Supervisor, *harness.Registry) {
+	t.Helper()
+	registry := harness.SharedRegistry(t)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SmallEngine(t, 220*mega)})
+	s.Start()
+	return s, registry
+}
+
+// An image of 20 MiB that does not shrink takes 40 on its way: as it is downloaded and as it is stored. Only
+// with less than that nothing is stopped for it, and what is said in the meantime is why. Layers that are on the
+// device take nothing.
+func TestNothingIsStoppedWithoutRoom(t *testing.T) {
+	s, registry := small(t)
+	one := app(0, "kill-then-download", registry.Push(t, harness.ServerImage("room/web:v1")))
+	two := next(one, registry.Push(t, harness.ServerImage("room/web:v2").WithBlob(20*mega)))
+	s.Apply(harness.Target{Apps: []harness.App{one}})
+	s.Engine.Fill(t, 36*mega)
+	before := now(s)
+	s.PostTarget(harness.Target{Apps: []harness.App{two}})
+	before.held(t, map[string]string{"shop0": "not enough room for the download: it takes 41 MB and 3"})
+	s.Engine.Fill(t, 46*mega)
+	s.WaitSettled(soon)
+	serves(t, s, "web0", "v2")
+	if n := unsure(s); n != 0 {
+		t.Errorf("of %d images it was not known whether there is room", n)
+	}
+}
+
+// With delete-then-download what the old image takes counts as room, as far as no other image has the same
+// layers.
+func TestRoomOfTheImageThatGoes(t *testing.T) {
+	s, registry := small(t)
+	v1 := registry.Push(t, harness.ServerImage("room/app:v1").WithBlob(30*mega))
+	v2 := registry.Push(t, harness.ServerImage("room/app:v2").WithBlob(20*mega))
+	other := registry.Push(t, harness.ServerImage("room/other:v1"))
+	one, beside := app(0, "delete-then-download", v1), app(1, "", other)
+	s.Apply(harness.Target{Apps: []harness.App{one, beside}})
+	s.Engine.Fill(t, 8*mega)
+	before := now(s)
+	s.PostTarget(harness.Target{Apps: []harness.App{next(one, v2), beside}})
+	before.held(t, map[string]string{"shop0": "it takes 41 MB and 3"})
+	s.Engine.Fill(t, 14*mega)
+	s.WaitSettled(soon)
+	serves(t, s, "web0", "v2")
+}
+
+func serves(t *testing.T, s *harness.Supervisor, service, version string) {
+	t.Helper()
+	if got := harness.MustAsk(t, s.Containers()[service], http.MethodGet, "/version", ""); got != version {
+		t.Errorf("%s serves %s", service, got)
+	}
+}
