@@ -1,15 +1,11 @@
 package hostos
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 )
 
 // JournalQuery says what of the journal is wanted; empty texts and zero are for all.
@@ -63,35 +59,12 @@ func startJournal(root string, args []string) (*journal, error) {
 		return nil, err
 	}
 	defer in.Close()
-	proc, err := startIn(root, journalPrograms, args, in)
+	proc, err := startIn(root, journalPrograms, args, nil, in, nil)
 	if err != nil {
 		_ = out.Close()
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
 	return &journal{out: out, proc: proc}, nil
-}
-
-// startIn starts the first of the programs that exists below root, as seen from there.
-func startIn(root string, programs, args []string, output *os.File) (*os.Process, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	attr := &os.ProcAttr{
-		Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"},
-		Files: []*os.File{null, output, null},
-	}
-	if filepath.Clean(root) != "/" {
-		attr.Sys = &syscall.SysProcAttr{Chroot: root}
-	}
-	for _, program := range programs {
-		var proc *os.Process
-		if proc, err = os.StartProcess(program, args, attr); !errors.Is(err, fs.ErrNotExist) {
-			return proc, err
-		}
-	}
-	return nil, err
 }
 
 // journal is the output of a running journalctl.

@@ -77,7 +77,7 @@ func program(t *testing.T, script string) *journal {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	proc, err := startIn("/", []string{"/nowhere/sh", "/bin/sh"}, []string{"sh", "-c", script}, in)
+	proc, err := startIn("/", []string{"/nowhere/sh", "/bin/sh"}, []string{"sh", "-c", script}, nil, in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"time"
 
+	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/plan"
 	"resin-supervisor/update/settings"
+	"resin-supervisor/update/target"
 )
 
 // configuration is what the loop knows of the settings: those in effect, those that are wanted, and
@@ -18,11 +20,12 @@ import (
 type configuration struct {
 	have, want settings.Settings
 	given      map[string]string
-	changed    func(settings.Settings)
+	changed    func(s settings.Settings, hostNetwork bool)
 	vpn        vpn
 	boot       boot
 	// The doors to parts of the host: somebody acts on these variables.
 	firewall, discoverability bool
+	hostNetwork               bool // a service of the target uses the host's
 }
 
 // set takes the configuration that a target came with and returns what is wrong with it: values that
@@ -66,7 +69,25 @@ func (l *loop) configure(ctx context.Context, cur *current.State) (next time.Tim
 func (l *loop) configured(s settings.Settings) {
 	l.config.have = s
 	l.backoff.limit = max(s.PollInterval, time.Second)
-	l.config.changed(s)
+	l.config.changed(s, l.config.hostNetwork)
+}
+
+// onHostNetwork tells whether a service of a target uses the host's network.
+func onHostNetwork(t *target.State) bool {
+	if t == nil {
+		return false
+	}
+	for _, app := range t.Apps {
+		if app.Release == nil {
+			continue
+		}
+		for _, s := range app.Release.Services {
+			if compose.UsesHostNetwork(s.Composition) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // deltas tells whether images are made from deltas where the engine can. Only the third version of
@@ -119,6 +140,7 @@ func rebootChanges(all []settings.Change) []settings.Change {
 // configureFirst starts from the settings that are in effect when the agent starts: those that the
 // configuration says, and of config.json what it says itself.
 func (l *loop) configureFirst(t *targets, o Options) {
+	l.config.hostNetwork = onHostNetwork(l.resolve.target)
 	found := o.found()
 	l.config.have = found
 	l.config.set(t)
@@ -128,11 +150,11 @@ func (l *loop) configureFirst(t *targets, o Options) {
 }
 
 // configured publishes settings and tells who asked to be told.
-func (m *Manager) configured(tell func(settings.Settings)) func(settings.Settings) {
-	return func(s settings.Settings) {
+func (m *Manager) configured(tell func(settings.Settings, bool)) func(settings.Settings, bool) {
+	return func(s settings.Settings, hostNetwork bool) {
 		m.settings.Store(&s)
 		if tell != nil {
-			tell(s)
+			tell(s, hostNetwork)
 		}
 	}
 }

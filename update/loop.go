@@ -287,6 +287,10 @@ func (l *loop) launch(ctx context.Context, s plan.Step) {
 // under way are let finish.
 func (l *loop) setTarget(t *target.State, force bool) {
 	l.resolve.target, l.resolve.stale = t, true
+	if used := onHostNetwork(t); used != l.config.hostNetwork {
+		l.config.hostNetwork = used
+		l.config.changed(l.config.have, used)
+	}
 	l.force = force
 	l.backoff.reset()
 	clear(l.kept)

@@ -39,8 +39,9 @@ type Options struct {
 	PollInterval      time.Duration
 	PersistentLogging bool
 	StoreSettings     func(settings.Settings) error
-	// Configured is told of the settings in effect: at start and whenever they change. It must not wait.
-	Configured func(settings.Settings)
+	// Configured is told of the settings in effect, and whether a service of the target uses the host's
+	// network: at start and whenever that changes. It must not wait.
+	Configured func(s settings.Settings, hostNetwork bool)
 	// Changed is told that View may have changed. It must not wait; nil means that nobody asks.
 	Changed     func()
 	UUID        func() string // of the device

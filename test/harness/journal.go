@@ -14,21 +14,8 @@ import (
 // it. What it returns writes a line of it. It is to be called before the supervisor starts.
 func (s *Supervisor) Journal() (write func(identifier, message string)) {
 	s.t.Helper()
+	s.Programs()
 	root := s.Path("root")
-	for _, dir := range []string{"usr", "run", "proc"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
-		os.Symlink("usr/"+dir, filepath.Join(root, dir))
-	}
-	for _, dir := range []string{"usr", "proc"} {
-		if err := syscall.Mount("/"+dir, filepath.Join(root, dir), "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { syscall.Unmount(filepath.Join(root, dir), syscall.MNT_DETACH) })
-	}
 	id, err := os.ReadFile("/etc/machine-id")
 	if err != nil {
 		s.t.Fatal(err)

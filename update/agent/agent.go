@@ -63,13 +63,14 @@ func Run(e Environment) error {
 	d.readHost()
 	containers := engine.New(e.socket)
 	pipe := d.openLog(containers, docs)
+	d.firewall.set = d.filter(pipe.Say)
 	d.light = led.New(e.led, log)
 	d.HostConfig = hostos.NewHostConfig(config, e.root, e.boot, d.restartProxy, log)
 	d.bootConfig = boot.New(boot.Options{Dir: d.Environment.boot, Slug: d.board.Slug, Release: d.release.Meta(), Power: config})
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
-		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, Boot: d.bootConfig, Container: e.container, Endpoint: config.Get().APIEndpoint,
+		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, CanFirewall: hostos.HasFirewall(e.root), Boot: d.bootConfig, Container: e.container, Endpoint: config.Get().APIEndpoint,
 		UUID: func() string { return config.Get().UUID }, Changed: d.changed, AppUUID: d.appUUID(),
 		BackupPath: filepath.Join(e.data, "backup.tgz"), BackupRetry: config.Get().BootstrapRetryDelay,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
@@ -100,6 +101,7 @@ func Run(e Environment) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { d.cloud.Run(ctx); d.light.Close() })
 	pipe.Say("Supervisor starting", false)
+	go d.firewall.begin()
 	parts.Go(func() { pipe.Run(ctx) })
 	if err := hostos.WatchUnits(ctx, d.root, pipe.AttachHost); err != nil {
 		log.Warn().Err(err).Msg("lines of units of the host are not seen")

@@ -11,11 +11,12 @@ import (
 
 // configured acts on the settings that concern the parts of the supervisor beside update, at start and
 // whenever they change (spec/cloud.md 6.2).
-func (d *device) configured(pipe *logs.Pipe) func(settings.Settings) {
+func (d *device) configured(pipe *logs.Pipe) func(s settings.Settings, hostNetwork bool) {
 	discoverable := true // how the host starts
 	var switching sync.Mutex
-	return func(s settings.Settings) {
+	return func(s settings.Settings, hostNetwork bool) {
 		pipe.SetMode(d.logMode(s.LocalMode, s.LogControl))
+		d.firewall.want(d.letIn(s, hostNetwork))
 		if d.cloud != nil {
 			d.cloud.Configure(s.ConnectivityCheck)
 		}

@@ -51,6 +51,7 @@ type device struct {
 	// bootConfig is the boot configuration of the board.
 	bootConfig *boot.Config
 	pipe       *logs.Pipe
+	firewall   firewall
 
 	undervoltage atomic.Pointer[hostos.Undervoltage]
 }

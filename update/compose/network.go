@@ -90,12 +90,19 @@ type attachment struct {
 
 func (a *attachment) isolated() bool { return a.mode == "host" || a.mode == "none" || a.peer != "" }
 
+// UsesHostNetwork tells whether the composition of a service puts it on the host's network.
+func UsesHostNetwork(composition target.Map) bool {
+	return networkMode(newSection("", composition, &notes{})) == "host"
+}
+
+func networkMode(sec *section) string { return strings.TrimSpace(sec.text("network_mode", "")) }
+
 // attach reads networks and network_mode (spec/engine.md 2.8). A service that uses the device API
 // also joins supervisor0, unless it has no network of its own (spec/engine.md D25).
 func (r *resolver) attach(sec *section, service string, api bool) attachment {
 	a := attachment{networks: map[string]doc.Endpoint{}}
 	first := r.listed(sec, service, a.networks)
-	mode := strings.TrimSpace(sec.text("network_mode", ""))
+	mode := networkMode(sec)
 	if strings.HasPrefix(mode, "container:") {
 		sec.warn("network_mode " + mode + " is not possible and is ignored")
 		mode = ""
