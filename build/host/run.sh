@@ -44,6 +44,16 @@ remove_app() {
 	engine DELETE "/images/$image?force=1" >/dev/null 2>&1
 }
 
+# remove_firewall takes away the rules by which the supervisor says who reaches its API.
+remove_firewall() {
+	local family
+	for family in iptables ip6tables; do
+		$family --delete INPUT --jump BALENA-FIREWALL
+		$family --flush BALENA-FIREWALL
+		$family --delete-chain BALENA-FIREWALL
+	done 2>/dev/null
+}
+
 # clean undoes this run, or one that was killed: it goes by what is in $home, and on when a part of it
 # is gone already.
 clean() (
@@ -62,6 +72,7 @@ clean() (
 		say "stopping the engine that was started for the demo"
 		engine_down
 	fi
+	[ ! -e "$home/firewall-was-not-there" ] || remove_firewall
 	if [ -n "$DOCKER_SOCKET" ]; then
 		rm -rf "/tmp/balena-supervisor/services/$app"
 		[ -e "$home/locks-were-there" ] || rm -rf /tmp/balena-supervisor
@@ -127,6 +138,7 @@ else
 	engine_up
 fi
 [ ! -e /tmp/balena-supervisor ] || touch "$home/locks-were-there"
+iptables --list-rules BALENA-FIREWALL >/dev/null 2>&1 || touch "$home/firewall-was-not-there"
 echo "$DOCKER_SOCKET" >"$home/used-engine"
 
 say "making the demo app's image"

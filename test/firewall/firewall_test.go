@@ -1,0 +1,232 @@
+package firewall_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+// device-api.md 1.2: which interfaces may reach the API, in normal and in local mode.
+func TestWhoReachesTheAPI(t *testing.T) {
+	lan, vpn := newNeighbour(t, "lan0", 1), newNeighbour(t, "resin-vpn", 2)
+	d := managed(t)
+	lan.reaches(d.Port, "tcp", false)
+	vpn.reaches(d.Port, "tcp", true)
+	d.containers()
+	d.Get("/ping").Want(t, http.StatusOK, "OK") // by lo
+
+	d.set(vars{localMode: "true"})
+	lan.reaches(d.Port, "tcp", true)
+	d.Restart()
+	lan.reaches(d.Port, "tcp", true)
+	d.set(nil)
+	lan.reaches(d.Port, "tcp", false)
+	vpn.reaches(d.Port, "tcp", true)
+	if n := d.SaidTimes(notSet); n != 0 {
+		t.Errorf("said %d times that it is not set", n)
+	}
+}
+
+// containers shows from where containers reach the API.
+func (d *device) containers() {
+	d.t.Helper()
+	const port = 8099
+	d.set(nil, app(
+		d.service("member").Labelled("io.balena.features.supervisor-api", "1"),
+		d.service("stranger"),
+		d.service("bridged").Composed("network_mode", "bridge"),
+		d.service("hosted").Composed("network_mode", "host").Setting("PORT", strconv.Itoa(port)),
+	))
+	d.WaitSettled(2 * soon)
+	f := func(service, host string, want int) {
+		d.t.Helper()
+		url := fmt.Sprintf("http://%s:%d/ping", host, d.Port)
+		if status, body := harness.FetchFrom(d.t, d.Containers()[service], http.MethodGet, url); status != want {
+			d.t.Errorf("%s asks %s: %d %s", service, url, status, body)
+		}
+	}
+	f("member", "10.114.104.1", http.StatusOK)
+	f("bridged", "172.17.0.1", http.StatusOK)
+	f("stranger", "10.114.104.1", http.StatusBadGateway) // refused
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/fetch?url=http://127.0.0.1:%d/ping", port, d.Port))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		d.t.Errorf("over the network of the host: %d", res.StatusCode)
+	}
+}
+
+// device-api.md 1.2: a device without a cloud is in local mode from its first start on.
+func TestDeviceWithoutACloud(t *testing.T) {
+	lan := newNeighbour(t, "lan0", 1)
+	d := newDevice(t, harness.Setup{})
+	d.Start()
+	d.accepts(d.Port)
+	lan.reaches(d.Port, "tcp", true)
+}
+
+// accepts waits until the chain has a rule that accepts a port from everywhere.
+func (d *device) accepts(port int) {
+	d.t.Helper()
+	for _, family := range families {
+		harness.Until(d.t, soon, "the rule of "+family, func() error {
+			if !strings.Contains(rules(d.t, family), fmt.Sprintf("-A BALENA-FIREWALL -p tcp -m tcp --dport %d -j ACCEPT\n", port)) {
+				return errors.New("none")
+			}
+			return nil
+		})
+	}
+}
+
+// cloud.md 6.2, HOST_FIREWALL_MODE: what each mode lets in.
+func TestModes(t *testing.T) {
+	const other, published, hosted = 9999, 8098, 8097
+	lan := newNeighbour(t, "lan0", 1)
+	serve(t, other)
+	serve(t, 22222)
+	serve(t, 53)
+	echo(t, other)
+	echo(t, 5353)
+	d := managed(t)
+	// As on balenaOS, where the host's own resolver has this address.
+	run(t, "ip", "addr", "add", "10.114.102.1/32", "dev", "lo")
+	t.Cleanup(func() { run(t, "ip", "addr", "del", "10.114.102.1/32", "dev", "lo") })
+	resolve(t, "10.114.102.1")
+	web := d.service("web").Composed("dns", []any{"10.114.102.1"}).Composed("ports", []any{fmt.Sprintf("%d:8080", published)})
+	host := d.service("host").Composed("network_mode", "host").Setting("PORT", strconv.Itoa(hosted))
+
+	strict := func(want bool) {
+		t.Helper()
+		lan.reaches(other, "udp", !want)
+		lan.reaches(22222, "tcp", true) // SSH
+		lan.reaches(5353, "udp", true)  // multicast DNS
+		lan.pinged()
+	}
+	strict(false)
+	lan.reaches(other, "tcp", true)
+	d.set(vars{modeName: "on"}, app(web))
+	d.WaitSettled(soon)
+	strict(true)
+	lan.reaches(other, "tcp", false)
+	lan.reaches(53, "tcp", false)
+	lan.reaches(d.Port, "tcp", false)
+	d.Get("/ping").Want(t, http.StatusOK, "OK")
+	lan.reachesAt(net.JoinHostPort(lan.addrs[0], strconv.Itoa(published)), "tcp", true)
+	if _, body, err := harness.Ask(d.Containers()["web"], http.MethodGet, "/lookup?host=nobody.test.", ""); err != nil || !strings.Contains(body, "no such host") {
+		t.Errorf("a container asks its host for a name: %s %v", body, err)
+	}
+	// The host answers a container's questions for names, and nothing else.
+	gateway := d.gateway("web")
+	for port, want := range map[int]int{53: http.StatusOK, other: http.StatusBadGateway} {
+		if status, body := harness.FetchFrom(t, d.Containers()["web"], http.MethodGet, fmt.Sprintf("http://%s:%d/", gateway, port)); status != want {
+			t.Errorf("a container asks port %d of its host: %d %s", port, status, body)
+		}
+	}
+
+	d.set(vars{modeName: "auto"}, app(web))
+	strict(false)
+	d.Hear(`Applied configuration change {"HOST_FIREWALL_MODE":"auto"}`, 1)
+	d.set(vars{modeName: "auto"}, app(web, host))
+	strict(true)
+	d.WaitSettled(soon)
+	lan.reaches(hosted, "tcp", false) // the host's services are not for others either
+	d.Restart()
+	strict(true)
+	d.set(vars{modeName: "auto"}, app(web))
+	strict(false)
+
+	d.set(vars{modeName: "on"}, app(web))
+	strict(true)
+	d.set(vars{modeName: "strict"}, app(web)) // no mode
+	strict(false)
+	d.set(vars{modeName: "on"}, app(web))
+	strict(true)
+	d.set(nil, app(web))
+	strict(false)
+	d.Hear(`Applied configuration change {"HOST_FIREWALL_MODE":"off"}`, 1)
+}
+
+// gateway is the address of the host in the network of a service.
+func (d *device) gateway(service string) string {
+	d.t.Helper()
+	ip := net.ParseIP(d.Containers()[service].IP()).To4()
+	if ip == nil {
+		d.t.Fatalf("%s has no address", service)
+	}
+	return net.IPv4(ip[0], ip[1], ip[2], 1).String()
+}
+
+// What others put into the table stays, in its order; there is one jump to our chain, at the front
+// when it is first made. What others took away comes back with the next change.
+func TestRulesOfOthersStay(t *testing.T) {
+	const before, after = "-s 192.0.2.1/32 -j DROP", "-s 192.0.2.2/32 -j DROP"
+	const jump = "-j BALENA-FIREWALL"
+	of := map[string][2]string{"iptables": {before, after}, "ip6tables": {"-s 2001:db8::1/128 -j DROP", "-s 2001:db8::2/128 -j DROP"}}
+	each := func(f func(family, first, second string)) {
+		for _, family := range families {
+			f(family, of[family][0], of[family][1])
+		}
+	}
+	is := func(want func(first, second string) []string) {
+		t.Helper()
+		each(func(family, first, second string) {
+			harness.Until(t, soon, "rules of "+family, func() error {
+				if got := input(t, family); !slices.Equal(got, want(first, second)) {
+					return fmt.Errorf("%q", got)
+				}
+				return nil
+			})
+		})
+	}
+	each(func(family, _, second string) {
+		rule := strings.Fields(second)
+		run(t, family, append([]string{"-A", "INPUT"}, rule...)...)
+		t.Cleanup(func() { run(t, family, append([]string{"-D", "INPUT"}, rule...)...) })
+	})
+	d := managed(t)
+	is(func(_, second string) []string { return []string{jump, second} })
+	each(func(family, first, _ string) {
+		rule := strings.Fields(first)
+		run(t, family, append([]string{"-I", "INPUT"}, rule...)...)
+		t.Cleanup(func() { run(t, family, append([]string{"-D", "INPUT"}, rule...)...) })
+	})
+	d.set(vars{modeName: "on"})
+	d.strict(true)
+	d.Kill()
+	d.Start()
+	d.set(nil)
+	d.strict(false)
+	is(func(first, second string) []string { return []string{first, jump, second} })
+
+	for _, family := range families {
+		run(t, family, "-D", "INPUT", "-j", "BALENA-FIREWALL")
+		run(t, family, "-F", "BALENA-FIREWALL")
+		run(t, family, "-X", "BALENA-FIREWALL")
+	}
+	d.set(vars{modeName: "on"})
+	d.strict(true)
+	is(func(first, second string) []string { return []string{jump, first, second} })
+}
+
+// strict waits until the end of the chain is that of a mode.
+func (d *device) strict(want bool) {
+	d.t.Helper()
+	end := map[bool]string{false: "-A BALENA-FIREWALL -j RETURN\n", true: "-A BALENA-FIREWALL -j REJECT"}[want]
+	for _, family := range families {
+		harness.Until(d.t, soon, "the end of the chain of "+family, func() error {
+			if !strings.Contains(rules(d.t, family), end) {
+				return errors.New("another")
+			}
+			return nil
+		})
+	}
+}

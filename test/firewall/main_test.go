@@ -1,0 +1,272 @@
+// Package firewall_test proves what the host lets in, with the real iptables and ip6tables and with
+// other hosts at the end of real links (spec/device-api.md 1.2, HOST_FIREWALL_MODE of spec/cloud.md 6.2).
+package firewall_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const (
+	soon      = 30 * time.Second
+	modeName  = "RESIN_HOST_FIREWALL_MODE"
+	localMode = "RESIN_SUPERVISOR_LOCAL_MODE"
+	notSet    = "Firewall mode not applied due to error"
+)
+
+type vars map[string]string
+
+// families are the commands of the two families of addresses.
+var families = []string{"iptables", "ip6tables"}
+
+// device is a device of a cloud whose host has a firewall.
+type device struct {
+	*harness.Supervisor
+	t *testing.T
+}
+
+func newDevice(t *testing.T, setup harness.Setup) *device {
+	t.Helper()
+	setup.Engine = harness.SharedEngine(t)
+	d := &device{harness.NewSupervisor(t, setup), t}
+	d.Programs()
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, family := range families {
+				t.Log(family, "\n", rules(t, family))
+			}
+		}
+		for _, family := range families {
+			tryRun(t, family, "-D", "INPUT", "-j", "BALENA-FIREWALL")
+			tryRun(t, family, "-F", "BALENA-FIREWALL")
+			tryRun(t, family, "-X", "BALENA-FIREWALL")
+		}
+	})
+	return d
+}
+
+// managed is a device of a cloud that runs.
+func managed(t *testing.T) *device {
+	t.Helper()
+	d := newDevice(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
+	d.Assign(harness.Target{})
+	d.Start()
+	return d
+}
+
+// set gives the device a target of its cloud, and has it ask for that.
+func (d *device) set(config vars, apps ...harness.App) {
+	d.t.Helper()
+	d.Assign(harness.Target{Config: config, Apps: apps})
+	d.PollNow()
+}
+
+// app is an app of services, each of which gets an id.
+func app(services ...harness.Service) harness.App {
+	a := harness.App{ID: 61, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee61", Name: "shop", Commit: "aaaa1", Release: 1}
+	for i, s := range services {
+		s.ID, s.ImageID = i+1, i+11
+		a.Services = append(a.Services, s)
+	}
+	return a
+}
+
+// service is a service of the fixture app.
+func (d *device) service(name string) harness.Service {
+	d.t.Helper()
+	image := harness.ServerImage("firewall/app:v1").LoadInto(d.t, d.Engine)
+	return harness.Service{Name: name, Image: image.Name}
+}
+
+// rules are those of the filter table.
+func rules(t *testing.T, family string) string {
+	t.Helper()
+	out, err := exec.Command(harness.Tool(t, family), "-S").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s -S: %v\n%s", family, err, out)
+	}
+	return string(out)
+}
+
+// input are the rules of the chain INPUT.
+func input(t *testing.T, family string) (list []string) {
+	t.Helper()
+	for line := range strings.Lines(rules(t, family)) {
+		if rule, ok := strings.CutPrefix(strings.TrimSpace(line), "-A INPUT "); ok {
+			list = append(list, rule)
+		}
+	}
+	return list
+}
+
+// run runs a program to its end, which has to be good.
+func run(t *testing.T, program string, args ...string) {
+	t.Helper()
+	if out, err := tryRun(t, program, args...); err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+}
+
+func tryRun(t *testing.T, program string, args ...string) ([]byte, error) {
+	t.Helper()
+	return exec.Command(harness.Tool(t, program), args...).CombinedOutput()
+}
+
+// neighbour is another host, at the other end of a link of the device.
+type neighbour struct {
+	t     *testing.T
+	space string
+	addrs []string // of the device as seen from there, IPv4 and IPv6
+}
+
+// newNeighbour makes a host behind the link of this name, in a network of its own number.
+func newNeighbour(t *testing.T, link string, number int) *neighbour {
+	t.Helper()
+	n := &neighbour{t: t, space: fmt.Sprintf("%s-%d", link, os.Getpid()), addrs: []string{fmt.Sprintf("10.88.%d.1", number), fmt.Sprintf("fd00:88:%d::1", number)}}
+	run(t, "ip", "netns", "add", n.space)
+	t.Cleanup(func() { tryRun(t, "ip", "netns", "del", n.space) })
+	run(t, "ip", "link", "add", link, "type", "veth", "peer", "name", "net0", "netns", n.space)
+	t.Cleanup(func() { tryRun(t, "ip", "link", "del", link) })
+	for i, mask := range []string{"/24", "/64"} {
+		own := strings.TrimSuffix(n.addrs[i], "1") + "2"
+		run(t, "ip", "addr", "add", n.addrs[i]+mask, "dev", link, "nodad")
+		run(t, "ip", "-n", n.space, "addr", "add", own+mask, "dev", "net0", "nodad")
+	}
+	for _, limit := range []string{"ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"} { // refusals are told at once, each of them
+		if err := os.WriteFile("/proc/sys/net/"+limit, []byte("0"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "ip", "link", "set", link, "up")
+	run(t, "ip", "-n", n.space, "link", "set", "net0", "up")
+	return n
+}
+
+// dial connects from there to the device. The socket belongs to that network, whoever uses it.
+func (n *neighbour) dial(network, address string) (net.Conn, error) {
+	n.t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	here, errHere := os.Open("/proc/thread-self/ns/net")
+	there, errThere := os.Open("/run/netns/" + n.space)
+	if err := errors.Join(errHere, errThere); err != nil {
+		n.t.Fatal(err)
+	}
+	defer here.Close()
+	defer there.Close()
+	into := func(space *os.File) {
+		if err := unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	into(there)
+	defer into(here)
+	return net.DialTimeout(network, address, 5*time.Second)
+}
+
+// ask says a word to a server of the device and reads what it says.
+func (n *neighbour) ask(network, address string) error {
+	conn, err := n.dial(network, address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.WriteString(conn, "GET /ping HTTP/1.0\r\n\r\n"); err != nil {
+		return err
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err
+}
+
+// reaches waits until the device lets the neighbour in to a port, by each family of addresses, or
+// refuses it with an answer.
+func (n *neighbour) reaches(port int, network string, want bool) {
+	n.t.Helper()
+	for _, addr := range n.addrs {
+		n.reachesAt(net.JoinHostPort(addr, strconv.Itoa(port)), network, want)
+	}
+}
+
+func (n *neighbour) reachesAt(address, network string, want bool) {
+	n.t.Helper()
+	harness.Until(n.t, soon, fmt.Sprintf("%s %s open to %s: %v", network, address, n.space, want), func() error {
+		err := n.ask(network, address)
+		if want && err == nil || !want && errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
+		}
+		return fmt.Errorf("answer %w", err)
+	})
+}
+
+// pinged fails the test unless the device answers to an echo request.
+func (n *neighbour) pinged() {
+	n.t.Helper()
+	for i, ping := range []string{"ping", "ping6"} {
+		run(n.t, "ip", "netns", "exec", n.space, "busybox", ping, "-c", "1", "-W", "5", n.addrs[i])
+	}
+}
+
+// serve answers on a TCP port of every address of the host.
+func serve(t *testing.T, port int) {
+	t.Helper()
+	listener, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") })}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+}
+
+// echo sends back what comes in on a UDP port of every address of the host.
+func echo(t *testing.T, port int) {
+	t.Helper()
+	for _, network := range []string{"udp4", "udp6"} {
+		answer(t, network, ":"+strconv.Itoa(port), func(p []byte) {})
+	}
+}
+
+// resolve answers at an address that there is no such name.
+func resolve(t *testing.T, address string) {
+	t.Helper()
+	answer(t, "udp4", net.JoinHostPort(address, "53"), func(p []byte) { p[2], p[3] = p[2]|0x80, 0x83 })
+}
+
+func answer(t *testing.T, network, address string, change func(p []byte)) {
+	t.Helper()
+	socket, err := net.ListenPacket(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	go func() {
+		buffer := make([]byte, 2000)
+		for {
+			n, from, err := socket.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			change(buffer)
+			socket.WriteTo(buffer[:n], from)
+		}
+	}()
+}
