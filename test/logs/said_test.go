@@ -88,8 +88,8 @@ func newSpeaker(t *testing.T) *speaker {
 }
 
 // cloud.md 79. Of the messages of section 5.5 these cannot be caused by this agent: those of the
-// firewall, the boot configuration, ConfigFS and AML files, since nobody here acts on these; that of
-// the former /data volume, which is not migrated; and those that the original never says either.
+// boot configuration, ConfigFS and AML files, since nobody here acts on these; that of the former
+// /data volume, which is not migrated; and those that the original never says either.
 // Removing a dead container cannot be staged with a real engine: see TestDeedIsTold beside the code.
 func TestEverySystemMessage(t *testing.T) {
 	s := newSpeaker(t)
@@ -97,7 +97,7 @@ func TestEverySystemMessage(t *testing.T) {
 	s.Start()
 	s.WaitSettled(soon)
 	web := s.web()
-	s.says("Supervisor starting", "! Unable to report initial device name to API",
+	s.says("Supervisor starting", "! Firewall mode not applied due to error", "! Unable to report initial device name to API",
 		"Creating network 'supervisor0'", "Creating network 'back'", "Creating volume 'data'",
 		"Downloading image '"+image+"'", "Downloaded image '"+image+"'", "Taking update locks",
 		"Installing service "+web, "Installed service "+web, "Starting service "+web, "Started service "+web, "Releasing update locks")

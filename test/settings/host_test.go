@@ -109,7 +109,7 @@ func TestDiscoverability(t *testing.T) {
 	asked(t, bus, append(append(off, off...), "StartUnit "+units[0], "StartUnit "+units[1])...)
 }
 
-// What nobody acts on is not claimed to be applied: the firewall, and boot configuration that no board here has.
+// What nobody acts on is not claimed to be applied: the firewall of a host without iptables, and boot configuration that no board here has.
 func TestNothingIsPretended(t *testing.T) {
 	d := managed(t, harness.Setup{Beside: true})
 	d.Start()
