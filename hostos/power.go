@@ -17,15 +17,15 @@ func (c *Config) Power() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	members := doc.members("os")
-	if members == nil {
+	if doc.members("os") == nil {
 		return nil, fmt.Errorf("read %s: os is not an object", c.path)
 	}
+	var host map[string]map[string]string
+	_ = json.Unmarshal(doc["os"], &host) // what is no text is none of ours
 	have := make(map[string]string)
-	for _, p := range powerParts {
-		var part map[string]string
-		_ = json.Unmarshal(members[p[1]], &part) // what is no text is none of ours
-		if text := part[p[2]]; text != "" {
+	for i := range powerParts {
+		p := &powerParts[i]
+		if text := host[p[1]][p[2]]; text != "" {
 			have[p[0]] = text
 		}
 	}
@@ -41,7 +41,8 @@ func (c *Config) SetPower(want map[string]string) error {
 		if err != nil || members == nil {
 			return nil
 		}
-		for _, p := range powerParts {
+		for i := range powerParts {
+			p := &powerParts[i]
 			delete(members, p[1])
 			if text := want[p[0]]; text != "" {
 				members[p[1]], _ = json.Marshal(map[string]string{p[2]: text}) // texts always encode

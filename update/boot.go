@@ -67,9 +67,8 @@ func (l *loop) bootRefused(now time.Time) {
 		b.told = text
 		l.exec.say(text, true)
 	}
-	s := plan.Step{Kind: plan.SetBoot, Key: "boot configuration", Reason: "the target wants a boot configuration that cannot be had"}
-	l.logStep(l.log.Error(), s).Err(b.err).Time("retry", b.again).Msg("boot configuration stays as it is")
-	l.problem(s, b.err.Error())
+	l.log.Error().Err(b.err).Time("retry", b.again).Msg("boot configuration stays as it is")
+	l.problem(plan.Step{Kind: plan.SetBoot, Reason: "the target wants a boot configuration that cannot be had"}, b.err.Error())
 	l.status.problems[0].Retry = b.again
 }
 

@@ -6,7 +6,6 @@ package boot
 import (
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,19 +49,19 @@ func New(o Options) *Config {
 	c := &Config{}
 	add := func(prefix string, p place) { c.places = append(c.places, named{prefix, p}) }
 	if strings.HasPrefix(o.Slug, "raspberry") || slices.Contains(withConfigTxt, o.Slug) {
-		add("HOST_CONFIG_", &textFile{path: filepath.Join(o.Dir, "config.txt"), fin: o.Slug == "fincm3"})
+		add("HOST_CONFIG_", &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3"})
 	}
-	uEnv := &textFile{path: filepath.Join(o.Dir, "extra_uEnv.txt"), kernel: true}
+	uEnv := &textFile{path: o.Dir + "/extra_uEnv.txt", kernel: uEnvWords}
 	if hasUEnv(o.Slug) && exists(uEnv.path) {
 		add("HOST_EXTLINUX_", uEnv)
 	} else if strings.HasPrefix(o.Slug, "jetson-") && before247(o.Release) {
-		uEnv.path = filepath.Join(o.Dir, "extlinux/extlinux.conf")
+		uEnv.path, uEnv.kernel = o.Dir+"/extlinux/extlinux.conf", extlinuxWords
 		add("HOST_EXTLINUX_", uEnv)
 	}
 	if strings.Contains(o.Slug, "-orin-") {
 		add("HOST_CONFIG_", &orin{o.Power})
 	}
-	add("HOST_SPLASH_", &splash{filepath.Join(o.Dir, "splash")})
+	add("HOST_SPLASH_", &splash{o.Dir + "/splash"})
 	return c
 }
 
@@ -128,7 +127,7 @@ func (c *Config) Differs(config map[string]string) (*settings.Boot, error) {
 		writes = append(writes, write)
 		all.Reboot = all.Reboot || reboot
 		have, _ := p.read()
-		all.Why += reason(have, want)
+		all.Why += p.reason(have, want)
 		for key, text := range want {
 			all.Values[key] = short(text)
 		}
@@ -166,12 +165,13 @@ func (p *named) wanted(config map[string]string) values {
 	return want
 }
 
-// reason lists what differs, with old and new values.
-func reason(have, want values) (text string) {
+// reason lists what becomes otherwise, with old and new values.
+func (p *named) reason(have, want values) (text string) {
+	f, _ := p.place.(*textFile)
 	all := maps.Clone(map[string]string(want))
 	maps.Copy(all, have)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if have[key] != want[key] {
+		if have[key] != want[key] && (f == nil || !f.fixed(key)) {
 			text += ", " + key + ": " + short(have[key]) + " -> " + short(want[key])
 		}
 	}

@@ -35,6 +35,8 @@ var fixedKeys = []string{"disable_commandline_tags", "cmdline", "kernel", "kerne
 // lists are the keys that may come more than once.
 var lists = []string{parameters, overlays, "device_tree_param", "device_tree_overlay", "gpio"}
 
+func isList(key string) bool { return slices.Contains(lists, key) }
+
 func isBase(parameter string) bool { return slices.Contains(baseParameters, head(parameter, "=")) }
 
 // row is a line of the file. One that is not managed has no key.
@@ -85,151 +87,161 @@ func parseConfig(text string) keys {
 		case key == "":
 		case key == parameters:
 			for _, p := range split(value) {
-				if last := len(k[overlays]) - 1; open && !isBase(p) {
-					k[overlays][last] += "," + p
+				if open && !isBase(p) {
+					k[overlays] = strings.TrimSuffix(k[overlays], "\n") + "," + p + "\n"
 				} else {
-					k[parameters] = append(k[parameters], p)
+					k.add(key, p)
 				}
 			}
-		case slices.Contains(lists, key):
-			open = open && key != overlays
-			for _, e := range entry(key, value) {
-				k[key], open = append(k[key], e), open || key == overlays
+		case isList(key):
+			k.add(key, value)
+			if key == overlays {
+				open = overlay(value) != ""
 			}
 		default:
-			k[key] = []string{value}
+			k[key] = value
 		}
-	}
-	if list := lastOfEach(k[parameters]); list != nil {
-		k[parameters] = list
 	}
 	return k
 }
 
-// entry is what an entry of a list says: the parameters of the base one by one; an overlay with its
-// parameters, of which those that have a name of the base come first, since they can only be written
-// into the line of the overlay itself; or any other text that is not empty.
-func entry(key, text string) []string {
-	switch parts := split(text); {
-	case key == parameters:
-		return parts
-	case len(parts) == 0:
-		return nil
-	case key != overlays:
-		return []string{text}
-	default:
-		name, rest := parts[0], ""
-		for _, p := range parts[1:] {
-			if isBase(p) {
-				name += "," + p
-			} else {
-				rest += "," + p
+// add adds an entry to a list: an overlay, the parameters of the base, of which the last of a name counts,
+// or any other text that is not empty.
+func (k keys) add(key, text string) {
+	if key == parameters {
+		for _, p := range split(text) {
+			kept := ""
+			for _, q := range rows(k[key]) {
+				if head(q, "=") != head(p, "=") {
+					kept += q + "\n"
+				}
 			}
+			k[key] = kept + p + "\n"
 		}
-		return []string{name + rest}
+		return
+	}
+	if text = strings.TrimSpace(text); key == overlays {
+		text = overlay(text)
+	}
+	if text != "" {
+		k[key] += text + "\n"
 	}
 }
 
-// lastOfEach is a list of parameters of which the last of a name counts.
-func lastOfEach(list []string) (kept []string) {
-	for i, p := range list {
-		later := slices.ContainsFunc(list[i+1:], func(q string) bool { return head(q, "=") == head(p, "=") })
-		if !later {
-			kept = append(kept, p)
+// overlay is the entry of an overlay: its name and parameters, of which those that have a name of the
+// base come first, since they can only be written into the line of the overlay itself.
+func overlay(text string) string {
+	name, rest := "", ""
+	for _, p := range split(text) {
+		switch {
+		case name == "":
+			name = p
+		case isBase(p):
+			name += "," + p
+		default:
+			rest += "," + p
 		}
 	}
-	return kept
+	return name + rest
 }
 
-// entriesOf reads the text of a variable.
-func entriesOf(key, text string) (list []string, err error) {
+// set reads the text of a variable.
+func (k keys) set(key, text string) error {
 	text = strings.TrimSpace(text)
-	all := []string{text}
-	if !slices.Contains(lists, key) {
-		return all, nil
+	if !isList(key) {
+		k[key] = text
+		return nil
 	}
+	all := []string{text}
 	if strings.HasPrefix(text, `"`) && json.Unmarshal([]byte("["+text+"]"), &all) != nil {
-		return nil, errors.New("not a list of quoted values")
+		return errors.New("not a list of quoted values")
 	}
 	for _, text := range all {
-		list = append(list, entry(key, strings.TrimSpace(text))...)
+		if strings.Contains(text, "\n") {
+			return errors.New("an entry of more than one line")
+		}
+		k.add(key, text)
 	}
-	if key == parameters {
-		list = lastOfEach(list)
-	}
-	return list, nil
+	return nil
 }
 
 // variable is the text of a variable.
-func variable(key string, entries []string) string {
-	if !slices.Contains(lists, key) {
-		return entries[0]
+func (k keys) variable(key string) string {
+	if !isList(key) {
+		return k[key]
 	}
-	text, _ := json.Marshal(entries) // texts always encode
+	text, _ := json.Marshal(rows(k[key])) // texts always encode
 	return string(text[1 : len(text)-1])
 }
 
 func (f *textFile) renderConfig(text string, want keys) string {
 	list, sectioned, end := scan(text)
-	have, stays, last := parseConfig(text), make(map[string]bool), make(map[string]int)
-	for i := range list {
-		key := list[i].key
-		stays[key] = f.fixed(key) || f.own(key) == "" && key != "" || sectioned && same(key, have, want)
-		last[key] = i
-	}
+	have := parseConfig(text)
 	tree := sectioned && same(parameters, have, want) && same(overlays, have, want) // they share their lines
-	stays[parameters], stays[overlays], stays[""] = tree, tree, sectioned
-	var lines []string
-	put := func(key string) {
-		for _, e := range want[key] {
-			lines = append(lines, key+"="+e)
-		}
-	}
+	out := ""
 	for i := range list[:end] {
-		switch r := &list[i]; {
-		case stays[r.key], r.key == "" && strings.TrimSpace(r.text) != "":
-			lines = append(lines, r.text)
-		case last[r.key] == i && r.key != parameters && r.key != overlays:
-			put(r.key)
+		r := &list[i]
+		stays := sectioned && same(r.key, have, want) || f.fixed(r.key) || f.own(r.key) == ""
+		switch {
+		case r.key == parameters || r.key == overlays:
+			stays = tree
+		case r.key == "":
+			stays = sectioned || strings.TrimSpace(r.text) != ""
+		case !stays && !slices.ContainsFunc(list[i+1:end], func(later row) bool { return later.key == r.key }):
+			out += want.lines(r.key)
+		}
+		if stays {
+			out += r.text + "\n"
 		}
 	}
 	var fresh []string
 	for key := range want {
-		if _, known := last[key]; !known && key != parameters && key != overlays {
+		if _, known := have[key]; !known && key != parameters && key != overlays {
 			fresh = append(fresh, key)
 		}
 	}
 	slices.Sort(fresh)
 	for _, key := range fresh {
-		put(key)
+		out += want.lines(key)
 	}
 	if !tree {
-		if sectioned && want[parameters] != nil {
-			lines = append(lines, overlays+"=") // ends the overlay of a section above
+		if sectioned && want[parameters] != "" {
+			out += overlays + "=\n" // ends the overlay of a section above
 		}
-		put(parameters)
-		for _, e := range want[overlays] {
-			lines = append(lines, overlayLines(e)...)
-		}
+		out += want.lines(parameters) + want.lines(overlays)
 	}
 	for i := range list[end:] {
-		lines = append(lines, list[end+i].text)
+		out += list[end+i].text + "\n"
 	}
-	return joined(lines)
+	return out
 }
 
-// overlayLines are the line of an overlay and those of its parameters.
-func overlayLines(entry string) []string {
-	lines := []string{""}
-	for i, p := range strings.Split(entry, ",") {
-		switch {
-		case i == 0:
-			lines[0] = overlays + "=" + p
-		case isBase(p):
-			lines[0] += "," + p
-		default:
-			lines = append(lines, parameters+"="+p)
-		}
+// lines are those that say what is wanted of a key, of an overlay also those of its parameters.
+func (k keys) lines(key string) (out string) {
+	entries, wanted := k[key]
+	if !wanted {
+		return ""
 	}
-	return lines
+	if !isList(key) {
+		return key + "=" + entries + "\n"
+	}
+	for _, e := range rows(entries) {
+		if key != overlays {
+			out += key + "=" + e + "\n"
+			continue
+		}
+		name, rest := "", ""
+		for _, p := range split(e) {
+			switch {
+			case name == "":
+				name = overlays + "=" + p
+			case isBase(p):
+				name += "," + p
+			default:
+				rest += parameters + "=" + p + "\n"
+			}
+		}
+		out += name + "\n" + rest
+	}
+	return out
 }

@@ -12,159 +12,132 @@ const (
 	isolated   = "isolcpus"
 )
 
-// extlinux tells which of the two a file is.
-func (f *textFile) extlinux() bool { return strings.HasSuffix(f.path, ".conf") }
+// wording is how such a file says it.
+type wording struct{ separator, tree, options string }
 
-// say is a line that says a value of a managed key.
-func (f *textFile) say(indent, key, value string) string {
-	switch {
-	case f.extlinux() && key == deviceTree:
-		return indent + "FDT " + value
-	case f.extlinux():
-		return strings.TrimRight(indent+"APPEND "+value, " ")
-	case key == deviceTree:
-		return "custom_fdt_file=" + value
-	}
-	return "extra_os_cmdline=" + value
-}
+var (
+	uEnvWords     = &wording{"=", "custom_fdt_file", "extra_os_cmdline"}
+	extlinuxWords = &wording{" ", "FDT", "APPEND"}
+)
 
-// understand reads a line: the word that begins it, or the key when it is that of a managed one.
-func (f *textFile) understand(line string) (word, rest string) {
-	word, rest, _ = strings.Cut(line, "=")
-	if f.extlinux() {
-		word = strings.TrimSpace(line)
-		if i := strings.IndexAny(word, " \t"); i >= 0 {
-			word, rest = word[:i], word[i:]
-		} else {
-			rest = ""
-		}
-		word = strings.ToLower(word)
-	}
+// understand reads a line: the key it sets, which is empty for one that is not managed, and the rest.
+func (w *wording) understand(line string) (key, word, rest string) {
+	word, rest, _ = strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), w.separator)
 	word, rest = strings.TrimSpace(word), strings.TrimSpace(rest)
-	switch word {
-	case "custom_fdt_file":
-		word = deviceTree
-	case "append", "extra_os_cmdline":
-		word = isolated
-	case deviceTree, isolated:
-		if !f.extlinux() || word == isolated {
-			word = "another"
-		}
+	switch {
+	case strings.EqualFold(word, w.tree):
+		key = deviceTree
+	case strings.EqualFold(word, w.options):
+		key = isolated
 	}
-	return word, rest
+	return key, word, rest
 }
 
-// part are the lines that count: from first up to end. None is an end of 0.
-func (f *textFile) part(lines []string) (first, end int) {
-	if !f.extlinux() {
+// part are the lines that count: from first up to end, of extlinux.conf those of the label that is
+// started, which is the first when none is named. None is an end of 0.
+func (w *wording) part(lines []string) (first, end int) {
+	if w == uEnvWords {
 		return 0, len(lines)
 	}
 	chosen := ""
 	for i, line := range lines {
-		switch word, rest := f.understand(line); {
-		case word == "default":
+		switch _, word, rest := w.understand(line); {
+		case strings.EqualFold(word, "default"):
 			chosen = rest
-		case word != "label":
+		case !strings.EqualFold(word, "label"):
 		case first > 0:
 			return first, i
 		case chosen == "" || rest == chosen:
-			first = i + 1
+			first, end = i+1, len(lines)
 		}
-	}
-	if first > 0 {
-		end = len(lines)
 	}
 	return first, end
 }
 
-// option is the value of an option of a command line.
-func option(line, name string) (value string) {
+// option is the value of an option of a command line, and the line without it.
+func option(line, name string) (value, without string) {
 	for _, word := range strings.Fields(line) {
 		if rest, ok := strings.CutPrefix(word, name+"="); ok {
 			value = rest
+		} else {
+			without += " " + word
 		}
 	}
-	return value
+	return value, without
 }
 
-// withOption is a command line with an option as it is to be; empty removes it.
-func withOption(line, name, value string) string {
-	if option(line, name) == value {
-		return line
-	}
-	var words []string
-	for _, word := range strings.Fields(line) {
-		if !strings.HasPrefix(word, name+"=") {
-			words = append(words, word)
-		}
-	}
-	if value != "" {
-		words = append(words, name+"="+value)
-	}
-	return strings.Join(words, " ")
-}
-
-func (f *textFile) parseKernel(text string) keys {
+func (w *wording) parse(text string) keys {
 	k := make(keys)
 	lines := rows(strings.ToValidUTF8(text, "\uFFFD"))
-	first, end := f.part(lines)
-	for _, line := range lines[first:max(first, end)] {
-		word, rest := f.understand(line)
-		if word == isolated {
-			rest = option(rest, isolated)
+	first, end := w.part(lines)
+	for _, line := range lines[first:end] {
+		key, _, rest := w.understand(line)
+		if key == isolated {
+			rest, _ = option(rest, isolated)
 		}
-		if rest != "" && (word == isolated || word == deviceTree) {
-			k[word] = []string{rest}
+		if delete(k, key); key != "" && rest != "" {
+			k[key] = rest
 		}
 	}
 	return k
 }
 
-func (f *textFile) renderKernel(text string, want keys) string {
+// render changes the lines of managed keys where they are. A new one comes first in a label, and last in
+// extra_uEnv.txt.
+func (w *wording) render(text string, want keys) string {
 	lines := rows(text)
-	first, end := f.part(lines)
-	if f.extlinux() && end == 0 {
-		return text
-	}
-	out := append([]string{}, lines[:first]...)
-	last, indent := first, "      "
-	placed := make(map[string]bool)
-	put := func(key, options string) {
-		value := ""
-		if want[key] != nil {
-			value = want[key][0]
+	first, end := w.part(lines)
+	tree, cpus := want[deviceTree], want[isolated]
+	body, fresh, indent, rest := "", "", "", ""
+	for i, line := range lines {
+		if i < first || i >= end {
+			continue
 		}
-		if key == isolated {
-			value = withOption(options, isolated, value)
-		}
-		if value != "" && (!placed[key] || options != "") {
-			out = append(out, f.say(indent, key, value))
-		}
-		placed[key] = true
-	}
-	for _, line := range lines[first:end] {
-		word, rest := f.understand(line)
+		key, word, value := w.understand(line)
 		if word != "" {
 			indent = line[:len(line)-len(strings.TrimLeft(line, " \t"))]
 		}
-		switch word {
+		switch key {
 		case deviceTree:
-			put(word, "")
+			line, tree = w.line(indent, w.tree, tree), ""
 		case isolated:
-			put(word, rest)
+			if had, without := option(value, isolated); had != cpus {
+				line = w.line(indent, w.options, without+isolation(cpus))
+			} else {
+				line += "\n"
+			}
+			cpus = ""
 		default:
-			out = append(out, line)
+			line += "\n"
 		}
-		if word != "" {
-			last = len(out)
+		body += line
+	}
+	fresh = w.line(indent, w.tree, tree) + w.line(indent, w.options, isolation(cpus))
+	if w != uEnvWords {
+		body, fresh = fresh, body
+	}
+	for i, line := range lines {
+		switch {
+		case i < first:
+			rest += line + "\n"
+		case i >= end:
+			fresh += line + "\n"
 		}
 	}
-	blank := append([]string{}, out[last:]...)
-	out = out[:last]
-	for _, key := range [...]string{deviceTree, isolated} {
-		if !placed[key] {
-			put(key, "")
-		}
+	return rest + body + fresh
+}
+
+// line is a line that says something, or none that would say nothing.
+func (w *wording) line(indent, word, value string) string {
+	if value = strings.TrimSpace(value); value == "" {
+		return ""
 	}
-	return joined(append(append(out, blank...), lines[end:]...))
+	return indent + word + w.separator + value + "\n"
+}
+
+func isolation(cpus string) string {
+	if cpus == "" {
+		return ""
+	}
+	return " " + isolated + "=" + cpus
 }

@@ -19,14 +19,14 @@ const (
 	fanProfile = "fan_profile"
 )
 
-// powers are the values that there are.
-var powers = map[string][]string{powerMode: {"", "low", "mid", "high", "default"}, fanProfile: {"", "quiet", "cool", "default"}}
+// powers are the keys with the values that there are.
+var powers = [...][]string{{powerMode, "", "low", "mid", "high", "default"}, {fanProfile, "", "quiet", "cool", "default"}}
 
 func (*orin) own(key string) string {
-	if powers[key] == nil {
-		return ""
+	if key == powerMode || key == fanProfile {
+		return key
 	}
-	return key
+	return ""
 }
 
 func (o *orin) read() (values, error) {
@@ -40,11 +40,12 @@ func (o *orin) change(want values) (write func() error, reboot bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	for key, known := range powers {
+	for _, known := range powers {
+		key := known[0]
 		if have[key] == want[key] {
 			continue
 		}
-		if !slices.Contains(known, want[key]) {
+		if !slices.Contains(known[1:], want[key]) {
 			return nil, false, fmt.Errorf("%s: there is no %q", key, want[key])
 		}
 		reboot = reboot || key == powerMode

@@ -106,6 +106,9 @@ func TestExtraUEnv(t *testing.T) {
 	f("boot=1\nextra_os_cmdline=quiet  debug\n", vars{fdt: "a"}, "boot=1\nextra_os_cmdline=quiet  debug\ncustom_fdt_file=a\n")
 	f("custom_fdt_file=a\ncustom_fdt_file=b\n", vars{fdt: "c"}, "custom_fdt_file=c\n")
 
+	if got, err := rewrite(t, "jetson-nano", "extra_uEnv.txt", "extra_os_cmdline=a\nextra_os_cmdline=b\n", vars{cpus: "1"}); err == nil {
+		t.Errorf("a line that comes twice: %q", got)
+	}
 	for _, set := range []vars{{"HOST_EXTLINUX_root": "x"}, {cpus: "1 init=/bin/sh"}, {fdt: "a\nb=1"}} {
 		const old = "custom_fdt_file=a\n"
 		got, err := rewrite(t, "jetson-nano", "extra_uEnv.txt", old, set)
@@ -130,11 +133,11 @@ func TestExtlinux(t *testing.T) {
 		}
 	}
 	f(old, nil, old)
-	set := strings.Replace(old, "${cbootargs}  ro\n", "${cbootargs} ro isolcpus=1,2\n      FDT /a.dtb\n", 1)
+	set := strings.NewReplacer("${cbootargs}  ro\n", "${cbootargs} ro isolcpus=1,2\n", "LABEL primary\n", "LABEL primary\n      FDT /a.dtb\n").Replace(old)
 	f(old, vars{fdt: "/a.dtb", cpus: "1,2"}, set)
 	f(set, vars{fdt: "/b.dtb", cpus: "3"}, strings.NewReplacer("a.dtb", "b.dtb", "isolcpus=1,2", "isolcpus=3").Replace(set))
 	f(set, nil, strings.Replace(old, "  ro", " ro", 1))
-	f("label a\n\tkernel /k\n\nlabel b\n", vars{cpus: "1"}, "label a\n\tkernel /k\n\tAPPEND isolcpus=1\n\nlabel b\n")
+	f("label a\n\tkernel /k\n\nlabel b\n", vars{cpus: "1"}, "label a\n\tAPPEND isolcpus=1\n\tkernel /k\n\nlabel b\n")
 	if got, err := rewrite(t, "jetson-xavier", name, "DEFAULT x\n", vars{fdt: "a"}); err == nil || got != "DEFAULT x\n" {
 		t.Errorf("without a label: %q, %v", got, err)
 	}
@@ -145,10 +148,11 @@ func TestExtlinux(t *testing.T) {
 
 func FuzzKernelKeys(f *testing.F) {
 	f.Add("custom_fdt_file=a\nextra_os_cmdline=b isolcpus=1\n", "x", "1 2")
+	f.Add("0\t0", "0", "0")
 	f.Add("DEFAULT a\nLABEL a\n FDT x\n APPEND isolcpus=1\n", "/y", "3")
 	f.Fuzz(func(t *testing.T, text, fdt, cpus string) {
-		for _, name := range []string{"extra_uEnv.txt", "extlinux.conf"} {
-			file := textFile{path: filepath.Join(t.TempDir(), name), kernel: true}
+		for _, words := range []*wording{uEnvWords, extlinuxWords} {
+			file := textFile{path: filepath.Join(t.TempDir(), "f"), kernel: words}
 			if err := os.WriteFile(file.path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}

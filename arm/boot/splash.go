@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"resin-supervisor/hostos/file"
@@ -33,7 +32,7 @@ func (*splash) own(key string) string {
 // path is where the image is, empty when there is none.
 func (s *splash) path() string {
 	for _, name := range [...]string{"balena-logo.png", "resin-logo.png"} {
-		if path := filepath.Join(s.dir, name); exists(path) {
+		if path := s.dir + "/" + name; exists(path) {
 			return path
 		}
 	}
@@ -49,7 +48,7 @@ func (s *splash) images() (shown, own []byte, err error) {
 	if shown, err = os.ReadFile(path); err != nil {
 		return nil, nil, err // names operation and path
 	}
-	own, err = os.ReadFile(filepath.Join(s.dir, splashDefault))
+	own, err = os.ReadFile(s.dir + "/" + splashDefault)
 	if errors.Is(err, fs.ErrNotExist) {
 		return shown, shown, nil
 	}
@@ -79,7 +78,7 @@ func (s *splash) change(want values) (write func() error, reboot bool, err error
 		return nil, false, nil
 	}
 	return func() error {
-		if _, err := file.WriteIfChanged(filepath.Join(s.dir, splashDefault), own, 0o644); err != nil {
+		if _, err := file.WriteIfChanged(s.dir+"/"+splashDefault, own, 0o644); err != nil {
 			return err
 		}
 		_, err := file.WriteIfChanged(s.path(), image, 0o644)

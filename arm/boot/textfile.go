@@ -12,19 +12,19 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// keys are what a file says: the entries of each key, one for a key that is no list.
-type keys map[string][]string
+// keys are what a file says. The entries of a list each end with a line break.
+type keys map[string]string
 
 // textFile is a file on the boot partition.
 type textFile struct {
 	path   string
-	kernel bool // extra_uEnv.txt or extlinux.conf, else config.txt
-	fin    bool // the board always has the overlay of balenaFin
+	kernel *wording // of extra_uEnv.txt or extlinux.conf, nil for config.txt
+	fin    bool     // the board always has the overlay of balenaFin
 }
 
 // own leaves the keys of an Orin to it.
 func (f *textFile) own(key string) string {
-	if !f.kernel && (key == powerMode || key == fanProfile) {
+	if f.kernel == nil && (key == powerMode || key == fanProfile) {
 		return ""
 	}
 	return key
@@ -32,24 +32,17 @@ func (f *textFile) own(key string) string {
 
 // fixed tells whether a key may not be changed.
 func (f *textFile) fixed(key string) bool {
-	if f.kernel {
+	if f.kernel != nil {
 		return key != deviceTree && key != isolated
 	}
 	return slices.Contains(fixedKeys, key)
 }
 
 func (f *textFile) parse(text string) keys {
-	if f.kernel {
-		return f.parseKernel(text)
+	if f.kernel != nil {
+		return f.kernel.parse(text)
 	}
 	return parseConfig(text)
-}
-
-func (f *textFile) render(text string, want keys) string {
-	if f.kernel {
-		return f.renderKernel(text, want)
-	}
-	return f.renderConfig(text, want)
 }
 
 // text is what the file holds; a missing one is empty.
@@ -63,13 +56,13 @@ func (f *textFile) text() (string, error) {
 
 func (f *textFile) read() (values, error) {
 	text, err := f.text()
-	have := make(values)
-	for key, entries := range f.parse(text) {
-		if f.fin && key == overlays {
-			entries = slices.DeleteFunc(entries, func(e string) bool { return e == finOverlay })
-		}
-		if f.own(key) != "" && len(entries) > 0 {
-			have[key] = variable(key, entries)
+	have, all := make(values), f.parse(text)
+	if f.fin {
+		all[overlays] = strings.TrimPrefix(strings.Replace("\n"+all[overlays], "\n"+finOverlay+"\n", "\n", 1), "\n")
+	}
+	for key, entries := range all {
+		if f.own(key) != "" && (entries != "" || !isList(key)) {
+			have[key] = all.variable(key)
 		}
 	}
 	return have, err
@@ -79,16 +72,19 @@ func (f *textFile) read() (values, error) {
 func (f *textFile) want(given values) (keys, error) {
 	want := make(keys)
 	for key, text := range given {
-		entries, err := entriesOf(key, text)
-		if err != nil {
+		if err := want.set(key, text); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		if len(entries) > 0 && !(f.kernel && entries[0] == "") {
-			want[key] = entries
+		if f.kernel != nil && want[key] == "" {
+			delete(want, key)
 		}
 	}
-	if f.fin && !slices.ContainsFunc(want[overlays], func(e string) bool { return head(e, ",") == finOverlay }) {
-		want[overlays] = append([]string{finOverlay}, want[overlays]...)
+	missing := f.fin
+	for _, overlay := range rows(want[overlays]) {
+		missing = missing && head(overlay, ",") != finOverlay
+	}
+	if missing {
+		want[overlays] = finOverlay + "\n" + want[overlays]
 	}
 	return want, nil
 }
@@ -113,7 +109,12 @@ func (f *textFile) change(given values) (write func() error, reboot bool, err er
 	if f.differing(have, want) == "" {
 		return nil, false, nil
 	}
-	next := f.render(text, want)
+	next := ""
+	if f.kernel != nil {
+		next = f.kernel.render(text, want)
+	} else {
+		next = f.renderConfig(text, want)
+	}
 	if key := f.differing(f.parse(next), want); key != "" {
 		return nil, false, fmt.Errorf("%s: the value cannot be written to %s", key, f.path)
 	}
@@ -129,7 +130,7 @@ func (f *textFile) differing(have, want keys) string {
 		}
 	}
 	for key := range have {
-		if want[key] == nil && f.own(key) != "" && !f.fixed(key) {
+		if _, wanted := want[key]; !wanted && f.own(key) != "" && !f.fixed(key) {
 			return key
 		}
 	}
@@ -138,13 +139,15 @@ func (f *textFile) differing(have, want keys) string {
 
 // same compares what is said of a key. The order of parameters of the base has no meaning.
 func same(key string, a, b keys) bool {
-	x, y := a[key], b[key]
-	if key == parameters {
-		x, y = slices.Clone(x), slices.Clone(y)
-		slices.Sort(x)
-		slices.Sort(y)
+	x, inX := a[key]
+	y, inY := b[key]
+	if key == parameters && x != y && len(x) == len(y) {
+		s, t := rows(x), rows(y)
+		slices.Sort(s)
+		slices.Sort(t)
+		return slices.Equal(s, t)
 	}
-	return slices.Equal(x, y)
+	return x == y && inX == inY
 }
 
 // head is what comes before the first separator.
@@ -160,12 +163,4 @@ func rows(text string) []string {
 		return nil
 	}
 	return strings.Split(text, "\n")
-}
-
-// joined is the text of lines.
-func joined(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return strings.Join(lines, "\n") + "\n"
 }
