@@ -3,7 +3,9 @@ package hostos
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -21,7 +23,7 @@ func (c *Config) Watch(ctx context.Context, foreign func(before, now Settings), 
 		return err
 	}
 	dir, name := filepath.Split(c.path)
-	if _, err := watcher.Add(dir, unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO); err != nil {
+	if _, err := watcher.Add(dir, configEvents); err != nil {
 		_ = watcher.Close()
 		return fmt.Errorf("watch %s: %w", c.path, err)
 	}
@@ -37,7 +39,9 @@ func (c *Config) Watch(ctx context.Context, foreign func(before, now Settings), 
 				return
 			}
 			for _, e := range events {
-				if e.Name != name && e.Watch >= 0 {
+				if e.Mask&(unix.IN_IGNORED|unix.IN_MOVE_SELF) != 0 {
+					c.rearm(ctx, watcher, dir)
+				} else if e.Name != name && e.Watch >= 0 {
 					continue
 				}
 				if err := c.Reload(); err != nil {
@@ -48,6 +52,24 @@ func (c *Config) Watch(ctx context.Context, foreign func(before, now Settings), 
 		}
 	}()
 	return nil
+}
+
+const configEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVE_SELF
+
+// rearm watches what is at the place of the directory after that was unmounted, removed or renamed, once
+// the file is there again.
+func (c *Config) rearm(ctx context.Context, watcher *inotify.Watcher, dir string) {
+	for delay := time.Second; ctx.Err() == nil; delay = min(2*delay, time.Minute) {
+		if _, err := os.Stat(c.path); err == nil {
+			if _, err := watcher.Add(dir, configEvents); err == nil {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+	}
 }
 
 // SameDevice tells whether a process that started with other settings can go on with these: the device

@@ -3,6 +3,8 @@ package hostos
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -103,4 +105,43 @@ func TestSameDevice(t *testing.T) {
 	f(false, base, func(s *Settings) { s.ListenPort = 80 })
 	f(false, base, func(s *Settings) { s.APIKey = "p" })
 	f(true, Settings{APIEndpoint: "https://a", APIKey: "p"}, func(s *Settings) { s.APIKey = "q" })
+}
+
+// The watch stays when the directory is replaced: by another of its name, and where it was removed.
+func TestWatchOutlivesItsDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "boot")
+	path := filepath.Join(dir, "config.json")
+	write := func(hostname string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(path, []byte(`{"uuid":"u","hostname":"`+hostname+`"}`), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	c := openConfig(t, path)
+	told := make(chan string, 16)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if err := c.Watch(ctx, func(_, now Settings) { told <- now.Hostname }, zerolog.Nop()); err != nil {
+		t.Fatal(err)
+	}
+	for i, replace := range []func() error{
+		func() error { return os.Rename(dir, dir+".old") },
+		func() error { return os.RemoveAll(dir) },
+		func() error { return os.Rename(dir, dir+".older") },
+	} {
+		if err := replace(); err != nil {
+			t.Fatal(err)
+		}
+		for _, hostname := range []string{fmt.Sprint("new", i), fmt.Sprint("edited", i)} {
+			write(hostname)
+			for heard := ""; heard != hostname; {
+				select {
+				case heard = <-told:
+				case <-time.After(20 * time.Second):
+					t.Fatal("not told of " + hostname)
+				}
+			}
+		}
+	}
 }

@@ -290,7 +290,18 @@ func (x *executor) launch(ctx context.Context, id string, r current.Record, imag
 	err := x.say.do(starting, serviceObject(r.ServiceName, image), func() error {
 		return x.change(id, c != nil && !c.Running, func() error { return x.engine.StartContainer(ctx, id) })
 	})
+	if c != nil {
+		err = foreign(err, envValue(c.Env, "BALENA_DEVICE_TYPE"))
+	}
 	return errors.Join(err, x.observe(id))
+}
+
+// foreign says of a program that is made for another processor what that means.
+func foreign(err error, deviceType string) error {
+	if engine.IsExecFormat(err) {
+		return fmt.Errorf("application architecture incompatible with device type %s: %w", deviceType, err)
+	}
+	return err
 }
 
 func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {

@@ -3,6 +3,7 @@ package update
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -50,6 +51,21 @@ func (l *locks) take(ctx context.Context, appID int, services []string, force bo
 		return &view.LockedError{Text: held.Error()}
 	}
 	return err
+}
+
+// takeAll is take for who works on an app outside the plan: a lock counts that any service left, also one
+// that has no container any more, or none yet.
+func (l *locks) takeAll(ctx context.Context, appID int, services []string, force bool) error {
+	known, err := l.dir.Services(appID)
+	if err != nil {
+		return err
+	}
+	for _, service := range known {
+		if !slices.Contains(services, service) {
+			services = append(services, service)
+		}
+	}
+	return l.take(ctx, appID, services, force)
 }
 
 // heldElsewhere is the answer to who did not get the claim in time (spec/device-api.md S12).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -219,6 +220,8 @@ func (l *loop) options() plan.Options {
 	for image, at := range l.kept {
 		if o.Now.Sub(at) < keptFor {
 			o.Kept[image] = true
+		} else {
+			delete(l.kept, image)
 		}
 	}
 	for image, at := range l.looked {
@@ -295,6 +298,7 @@ func (l *loop) setTarget(t *target.State, force bool) {
 	l.backoff.reset()
 	clear(l.kept)
 	clear(l.looked)
+	l.forget(t)
 	l.apply()
 	l.retryLocks()
 	wanted := make(map[string]bool)
@@ -311,6 +315,27 @@ func (l *loop) setTarget(t *target.State, force bool) {
 			running.cancel()
 		}
 	}
+}
+
+// forget drops what is remembered of apps that are not in a target.
+func (l *loop) forget(t *target.State) {
+	for uuid := range l.noted {
+		if t.Apps[uuid] == nil {
+			delete(l.noted, uuid)
+		}
+	}
+	for uuid := range l.resolve.told {
+		if t.Apps[uuid] == nil {
+			delete(l.resolve.told, uuid)
+		}
+	}
+	touched := make(map[string]string)
+	for slot, reason := range l.status.touched {
+		if uuid, _, _ := strings.Cut(slot, "/"); t.Apps[uuid] != nil {
+			touched[slot] = reason
+		}
+	}
+	l.status.touched = touched
 }
 
 // trigger tries everything again at once; with cancel running downloads start anew.

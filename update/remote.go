@@ -65,6 +65,7 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 		}
 		return false, &view.InvalidTargetError{Problems: invalid.Lines}
 	}
+	t.refused = ""
 	t.keep(state, problems)
 	if err := m.dumpConfig(state.Config); err != nil {
 		m.log.Error().Err(err).Msg("the host does not get to know the configuration")

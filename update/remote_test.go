@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"resin-supervisor/update/compose"
+	"resin-supervisor/update/current"
 	"resin-supervisor/update/plan"
 	"resin-supervisor/update/store"
 	"resin-supervisor/update/target"
@@ -151,5 +152,37 @@ func TestFactsAtTheEnd(t *testing.T) {
 	m.life, m.loop.calls = ended, make(chan func())
 	if err := m.SetFacts(compose.Facts{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A document that is of no use is told of once for as long as it stays, and again when it comes back.
+func TestUselessTargetIsToldOfAgain(t *testing.T) {
+	m, _ := newRemote(t, t.TempDir())
+	told := 0
+	m.exec.say = func(string, bool) { told++ }
+	const good, bad = `{"abc":{"name":"n","config":{},"apps":{}}}`, `{"abc":{"name":"n","config":{},"apps":null}}`
+	for _, step := range []struct {
+		body string
+		more bool
+	}{{bad, true}, {bad, false}, {good, false}, {bad, true}} {
+		before := told
+		_, _ = m.SetCloudTarget([]byte(step.body), "", false)
+		if (told > before) != step.more {
+			t.Errorf("%s: told %d times", step.body, told-before)
+		}
+	}
+}
+
+// What is remembered of apps goes with them.
+func TestAppsThatWentAreForgotten(t *testing.T) {
+	m, _ := newRemote(t, t.TempDir())
+	m.loop.noted, m.loop.resolve.told, m.loop.status.touched = make(map[string]*target.App), make(map[string]string), make(map[string]string)
+	for _, uuid := range []string{"aa", "bb"} {
+		m.loop.noted[uuid], m.loop.resolve.told[uuid] = &target.App{}, "text"
+		m.loop.status.touched[current.Slot(uuid, "web")] = "start"
+	}
+	m.loop.setTarget(&target.State{Apps: map[string]*target.App{"bb": {UUID: "bb"}}}, false)
+	if l := m.loop; len(l.noted)+len(l.resolve.told)+len(l.status.touched) != 3 || l.noted["bb"] == nil || l.status.touched["bb/web"] == "" {
+		t.Errorf("%v %v %v", l.noted, l.resolve.told, l.status.touched)
 	}
 }

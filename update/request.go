@@ -136,7 +136,7 @@ func startStep(app *compose.App, service string, all map[string]*current.Contain
 // locked runs f while it holds the update locks of the app.
 func (m *Manager) locked(ctx context.Context, appID int, s serviceFacts, force bool, f func() error) (err error) {
 	wait, cancel := context.WithTimeout(ctx, claimPatience)
-	err = m.exec.locks.take(wait, appID, s.services, force || s.override)
+	err = m.exec.locks.takeAll(wait, appID, s.services, force || s.override)
 	cancel()
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) 
 	// In the same order for every caller, so that two of them cannot wait for one another.
 	for _, id := range presentApps(cur) {
 		services := slices.Collect(maps.Keys(newest(cur, id)))
-		if err := m.exec.locks.take(wait, id, services, force || override); err != nil {
+		if err := m.exec.locks.takeAll(wait, id, services, force || override); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, m.exec.locks.giveUp(id)) }()

@@ -79,7 +79,7 @@ func (l *loop) succeeded(s plan.Step) {
 		for _, image := range s.Images {
 			l.looked[image] = time.Now()
 		}
-	case plan.Fetch:
+	case plan.Fetch, plan.Save:
 		l.status.downloaded = true
 	case plan.PrepareVolume:
 		l.firmware = true

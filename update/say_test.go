@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"resin-supervisor/update/cloud"
+	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
 	"resin-supervisor/update/target"
 )
@@ -111,4 +113,18 @@ func TestExitsAndRestartsAreTold(t *testing.T) {
 	at -= int64(23 * time.Hour) // the clock was wrong and is set back
 	f("start", "1", "Restarting service 'web sha256:1'")
 	f("die", "1", "Service exited 'web sha256:1'")
+}
+
+// A program for another processor is said to be that (spec/engine.md 1.7); other errors stay as they are.
+func TestForeignProgram(t *testing.T) {
+	for _, status := range []int{400, 500} {
+		e := &engine.Error{Op: "start container", Object: "c", Status: status, Message: `exec: "/main": exec format error`}
+		err := foreign(e, "raspberrypi3")
+		if !errors.Is(err, e) || !strings.HasPrefix(err.Error(), "application architecture incompatible with device type raspberrypi3: ") {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+	if other := errors.New("port is taken"); foreign(other, "x") != other || foreign(nil, "x") != nil {
+		t.Error("another error was changed")
+	}
 }

@@ -73,6 +73,26 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// spec/engine.md 7: for a reboot and the other actions a lock counts that is in any directory of the app, also
+// that of a service without a container.
+func TestLockOfAServiceWithoutContainer(t *testing.T) {
+	r := newRig(t)
+	if err := os.MkdirAll(r.LockDir(31, "gone"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := r.lock(t, 31, "gone")
+	for path, body := range map[string]any{"/v1/reboot": nil, "/v2/applications/31/restart-service": map[string]any{"serviceName": "web"}} {
+		if a := r.Post(path, body); a.Status != 423 || !exists(file) {
+			t.Errorf("%s: %d %s", path, a.Status, a.Body)
+		}
+	}
+	r.Post("/v1/reboot", map[string]any{"force": true}).Want(t, 202, granted)
+	r.goesDown(t, "Reboot", 1)
+	if exists(file) || exists(filepath.Join(r.LockDir(31, "gone"), "resin-updates.lock")) {
+		t.Error("a lock stayed")
+	}
+}
+
 // device-api.md 58.
 func TestShutdown(t *testing.T) {
 	r := newRig(t)

@@ -85,6 +85,9 @@ func TestReleasedLockWakesTheWaitingUpdate(t *testing.T) {
 		h.refused(n)
 		due = h.nextAttempt()
 	}
+	if !h.Device().UpdateDownloaded {
+		t.Error("device-api.md 102, 2.11: images that were on the device do not count as downloaded")
+	}
 	before["ok"] = h.IDs()["ok"]
 	h.untouched(before)
 	// The lock of web, which is to be replaced, holds it back as well: the app is locked together.

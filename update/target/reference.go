@@ -66,24 +66,6 @@ func Normalise(s string) (string, error) {
 	return r.String(), nil
 }
 
-// SameImage reports whether two names mean one image: their normalised names are equal, or both
-// have a digest and the digests are equal (spec/engine.md 8.1). Names that are none are the same
-// when they are the same text.
-func SameImage(a, b string) bool {
-	if a == b {
-		return true
-	}
-	ra, errA := ParseReference(a)
-	rb, errB := ParseReference(b)
-	if errA != nil || errB != nil {
-		return false
-	}
-	if ra.Digest != "" && ra.Digest == rb.Digest {
-		return true
-	}
-	return ra.String() == rb.String()
-}
-
 func isRegistry(first string) bool {
 	return first == "localhost" || strings.ContainsAny(first, ".:")
 }
