@@ -21,6 +21,8 @@ type Engine struct {
 	Socket string // path of its unix socket
 
 	dir    string
+	args   []string // of dockerd, beside those that all have
+	run    string   // what it sees as /run, empty for the machine's
 	proc   *Process
 	client *http.Client
 }
@@ -29,12 +31,18 @@ func newEngine(dir string) (*Engine, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	e := restingEngine(dir)
 	if err := exec.Command("ip", "link", "set", "lo", "up").Run(); err != nil {
 		return nil, fmt.Errorf("bring lo up (package iproute2): %w", err)
 	}
+	return e, e.start()
+}
+
+// restingEngine is an engine that was not started yet.
+func restingEngine(dir string) *Engine {
 	e := &Engine{dir: dir, Socket: filepath.Join(dir, "docker.sock")}
 	e.client = &http.Client{Transport: unixTransport(e.Socket)}
-	return e, e.start()
+	return e
 }
 
 // unixTransport speaks HTTP over one unix socket.
@@ -50,13 +58,17 @@ func (e *Engine) start() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(path,
+	args := append([]string{path,
 		"--data-root", filepath.Join(e.dir, "data"),
 		"--exec-root", filepath.Join(e.dir, "exec"),
 		"--pidfile", filepath.Join(e.dir, "pid"),
-		"-H", "unix://"+e.Socket,
+		"-H", "unix://" + e.Socket,
 		"--shutdown-timeout", "5",
-		"--log-level", "warn")
+		"--log-level", "warn"}, e.args...)
+	if e.run != "" {
+		args = append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$0" /run && exec "$@"`, e.run}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	if e.proc, err = start("dockerd", e.logPath(), cmd); err != nil {
 		return err

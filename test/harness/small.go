@@ -32,6 +32,21 @@ func SmallEngine(t testing.TB, size int64) *Engine {
 	return e
 }
 
+// RestingEngine is an engine that is to be started yet, with these arguments beside those that all have.
+// It has the network for itself: the package's shared engine rests meanwhile.
+func RestingEngine(t testing.TB, args ...string) *Engine {
+	t.Helper()
+	SharedEngine(t).Stop(t)
+	dir, err := os.MkdirTemp(shared(t).dir, "engine-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := restingEngine(dir)
+	e.args = args
+	t.Cleanup(func() { e.dumpLog(t); e.discard() })
+	return e
+}
+
 // mountSmall makes an ext4 file system in a file and mounts it.
 func mountSmall(disk, data string, size int64) error {
 	if err := errors.Join(os.Mkdir(data, 0o755), os.WriteFile(disk, nil, 0o600), os.Truncate(disk, size)); err != nil {

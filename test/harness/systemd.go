@@ -154,6 +154,13 @@ func (h *Host) start(group string) {
 	})
 }
 
+// StartEngine starts an engine that has the host's /run, and so writes to its journal.
+func (h *Host) StartEngine(e *Engine) {
+	h.t.Helper()
+	e.run = filepath.Join(h.root, "run")
+	e.Start(h.t)
+}
+
 // Systemctl does something to a unit. A start does not wait for its end.
 func (h *Host) Systemctl(verb, unit string) {
 	h.t.Helper()
@@ -174,6 +181,16 @@ func (h *Host) Transient(unit, script string) {
 		}
 		return nil
 	})
+}
+
+// Journal is what the host's journalctl says.
+func (h *Host) Journal(args ...string) string {
+	h.t.Helper()
+	out, err := exec.Command("chroot", append([]string{h.root, "/usr/bin/journalctl", "--quiet"}, args...)...).Output()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(out)
 }
 
 func (h *Host) run(args ...string) error {

@@ -18,9 +18,13 @@ func (d *device) openLog(e *engine.Client, docs *store.Store) *logs.Pipe {
 	p := logs.New(logs.Options{
 		Mode: d.logMode(false, true),
 		Read: func(ctx context.Context, id string, tty bool, since time.Time, fn func(logs.Output)) error {
-			return e.Logs(ctx, id, engine.LogOptions{Tty: tty, Follow: true, Since: since}, func(l engine.LogLine) {
+			err := e.Logs(ctx, id, engine.LogOptions{Tty: tty, Follow: true, Since: since}, func(l engine.LogLine) {
 				fn(logs.Output{Stderr: l.Stderr, At: l.At, Text: l.Text, Rest: l.Rest})
 			})
+			if engine.IsNotSupported(err) {
+				return logs.ErrUnreadable
+			}
+			return err
 		},
 		ReadHost: func(ctx context.Context, cursor string, since time.Time, fn func(logs.Output)) error {
 			return hostos.FollowUnits(ctx, d.root, cursor, since, func(l hostos.UnitLine) {

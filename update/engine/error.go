@@ -42,6 +42,9 @@ func IsNotFound(err error) bool { return status(err) == fasthttp.StatusNotFound 
 // in use.
 func IsConflict(err error) bool { return status(err) == fasthttp.StatusConflict }
 
+// IsNotSupported tells that the engine cannot do this at all, such as read back what a log driver took.
+func IsNotSupported(err error) bool { return status(err) == fasthttp.StatusNotImplemented }
+
 // IsUnknown tells that no whole answer came: engine unreachable, connection cut, context ended.
 // Whether the engine did what was asked is known only after reading the object again.
 func IsUnknown(err error) bool { return status(err) == 0 }

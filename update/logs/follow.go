@@ -231,20 +231,20 @@ func (f *follower) follow(ctx context.Context, t *track) {
 			f.line(ctx, t, src, o)
 		}
 		var err error
-		over := false // until another unit starts
 		if src.ID == hostID {
 			cursor := ""
 			if c := t.read[0].Cursor; c != nil {
 				cursor = *c
 			}
 			err = f.o.ReadHost(ctx, cursor, since, take)
-			over = err == nil
 		} else {
 			err = f.o.Read(ctx, src.ID, src.Tty, since, take)
 		}
 		if err != nil && ctx.Err() == nil {
 			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off")
 		}
+		// What is over is read again only when it starts anew.
+		over := err == nil && src.ID == hostID || err == ErrUnreadable
 		if !f.resume(ctx, t, wait, over) {
 			return
 		}
@@ -252,8 +252,7 @@ func (f *follower) follow(ctx context.Context, t *track) {
 	}
 }
 
-// resume tells whether a container whose stream ended is to be read again, when it is time to. What is
-// over is read again only when it starts anew.
+// resume tells whether a container whose stream ended is to be read again, when it is time to.
 func (f *follower) resume(ctx context.Context, t *track, wait time.Duration, over bool) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -324,6 +324,28 @@ func TestBrokenReading(t *testing.T) {
 	})
 }
 
+// A container whose output the engine cannot read back is asked for once each time it starts.
+func TestUnreadableOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		src := b.start("a")
+		b.fail = ErrUnreadable
+		r := b.run(t, src)
+		time.Sleep(time.Hour)
+		if n := b.readings("a"); n != 1 {
+			t.Errorf("read %d times", n)
+		}
+		src.StartedAt = time.Now()
+		b.fail = ErrUnreadable
+		r.Attach([]view.LogSource{src})
+		time.Sleep(time.Hour)
+		if n := b.readings("a"); n != 2 {
+			t.Errorf("read %d times in two runs", n)
+		}
+		r.stop()
+	})
+}
+
 // After a boot with a clock that is behind, lines count from the start of the container: rather twice
 // than not at all.
 func TestClockThatWentBack(t *testing.T) {

@@ -9,6 +9,7 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ const (
 	ToCloud
 	ToListeners // in local mode (spec/cloud.md 8.4)
 )
+
+// ErrUnreadable is what reading a container tells when its output cannot be read, now or later.
+var ErrUnreadable = errors.New("the engine keeps nothing of what its log driver took")
 
 // Output is one line that a container wrote, or one piece of a line that is too long.
 type Output struct {
