@@ -1,7 +1,6 @@
 package hostos
 
 import (
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -190,8 +189,6 @@ func sizeOf(point string) (used, total uint64) {
 // Free is how many bytes may still be written to the file system of a directory.
 func Free(directory string) (int64, error) {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(directory, &fs); err != nil {
-		return 0, fmt.Errorf("look for room in %s: %w", directory, err)
-	}
-	return int64(fs.Bavail) * int64(fs.Frsize), nil
+	err := unix.Statfs(directory, &fs)
+	return int64(fs.Bavail) * int64(fs.Frsize), err
 }

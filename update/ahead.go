@@ -46,9 +46,9 @@ func (x *executor) foresee(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	a := ahead{executor: x, info: info, cur: x.cell.load(), app: s.AppUUID}
-	if v, err := x.engine.Negotiate(ctx); err == nil && v.Arch == "arm" && info.Architecture == "aarch64" {
-		a.info.Architecture = "armv8l" // the kernel is of 64 bits, the engine is not
+	a := &ahead{x: x, machine: info.Architecture, indexes: info.RegistryConfig.IndexConfigs, cur: x.cell.load(), app: s.AppUUID}
+	if v, err := x.engine.Negotiate(ctx); err == nil && v.Arch == "arm" && a.machine == "aarch64" {
+		a.machine = "armv8l" // the kernel is of 64 bits, the engine is not
 	}
 	for _, image := range s.Images {
 		if a.cur.FindImage(image) == nil {
@@ -57,25 +57,31 @@ func (x *executor) foresee(ctx context.Context, s plan.Step) error {
 			}
 		}
 	}
-	return a.fit(ctx, s.IDs)
+	free, err := x.free(info.DockerRootDir)
+	if err != nil {
+		a.unsure(err)
+		return nil
+	}
+	return a.fit(ctx, free, s.IDs)
 }
 
 // ahead is one look ahead.
 type ahead struct {
-	*executor
-	info  doc.Info
-	cur   *current.State
-	app   string             // uuid
-	found [][]registry.Layer // of the images of which the layers are known
+	x       *executor
+	machine string
+	indexes map[string]struct{ Secure bool }
+	cur     *current.State
+	app     string             // uuid
+	found   [][]registry.Layer // of the images of which the layers are known
 }
 
 // unsure says that something could not be found out that does not hold the update up.
 func (a *ahead) unsure(err error) {
-	a.log.Warn().Err(err).Msg("whether there is room for the download is not known")
+	a.x.log.Warn().Err(err).Msg("whether there is room for the download is not known")
 }
 
 func (a *ahead) rank(arch, variant string) int {
-	return current.Rank(a.info.Architecture, arch, variant)
+	return current.Rank(a.machine, arch, variant)
 }
 
 // look asks for one image.
@@ -84,8 +90,8 @@ func (a *ahead) look(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	auth := a.auth(ref.Registry)
-	said, missing := a.engine.Distribution(ctx, image, auth)
+	auth := a.x.auth(ref.Registry)
+	said, missing := a.x.engine.Distribution(ctx, image, auth)
 	if missing == nil {
 		err = a.platform(image, &said)
 	} else if !engine.IsMissing(missing) {
@@ -98,7 +104,7 @@ func (a *ahead) look(ctx context.Context, image string) error {
 	if auth != nil {
 		q.Name, q.Secret = auth.Username, auth.Password
 	}
-	layers, err := a.registry.Layers(ctx, q)
+	layers, err := a.x.registry.Layers(ctx, q)
 	if err == nil {
 		a.found = append(a.found, layers)
 		return nil
@@ -125,7 +131,7 @@ func (a *ahead) platform(image string, said *doc.Distribution) error {
 	if others == "" || !strings.Contains(kind, "list") && !strings.Contains(kind, "index") && !a.honest() {
 		return nil
 	}
-	return errors.New("image " + image + " is for" + others + ", which does not run on " + a.info.Architecture)
+	return errors.New("image " + image + " is for" + others + ", which does not run on " + a.machine)
 }
 
 // honest tells whether the images of the app's containers say of themselves that they run here.
@@ -140,7 +146,7 @@ func (a *ahead) honest() bool {
 
 // plain tells whether the engine speaks to a registry without TLS: on this machine, and where it is told to.
 func (a *ahead) plain(host string) bool {
-	index, known := a.info.RegistryConfig.IndexConfigs[host]
+	index, known := a.indexes[host]
 	return known && !index.Secure || strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "localhost")
 }
 
@@ -149,12 +155,7 @@ const amply = 5
 
 // fit tells whether there is room for what is to be downloaded. going are the engine ids of images that
 // are deleted before. The closer look is for when a rough one does not do.
-func (a *ahead) fit(ctx context.Context, going []string) error {
-	free, err := a.free(a.info.DockerRootDir)
-	if err != nil {
-		a.unsure(err)
-		return nil
-	}
+func (a *ahead) fit(ctx context.Context, free int64, going []string) error {
 	if a.need(ctx, nil) <= free {
 		return nil
 	}
@@ -217,11 +218,11 @@ func above(chain, diff string) string {
 // store adds the layers of an image on the device to those that are here, and tells how many bytes the ones
 // take that were not: none where the sizes of single layers cannot be told.
 func (a *ahead) store(ctx context.Context, id string, here chains) (size int64, err error) {
-	i, err := a.engine.Image(ctx, id)
+	i, err := a.x.engine.Image(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	history, err := a.engine.ImageHistory(ctx, id)
+	history, err := a.x.engine.ImageHistory(ctx, id)
 	if err != nil {
 		return 0, err
 	}

@@ -60,34 +60,30 @@ const (
 	maxLayer = 1 << 40
 )
 
-// manifest is an image, or a list of images for several platforms.
-type manifest struct {
-	Manifests []struct {
-		Digest   string
-		Platform struct{ Architecture, OS, Variant string }
-	}
-	Config descriptor
-	Layers []descriptor
-}
-
-// descriptor names a blob.
-type descriptor struct {
-	MediaType, Digest string
-	Size              int64
-}
-
-// config is the part of an image's configuration that is of use here.
-type config struct {
-	RootFS struct {
+// document is what is of use here of all that comes as JSON.
+type document struct {
+	Manifests []part // of a list of images for several platforms
+	Config    part   // of a manifest
+	Layers    []part
+	RootFS    struct { // of a configuration
 		Diffs []string `json:"diff_ids"`
 	}
+	Token string // of a token server
+	Other string `json:"access_token"`
+}
+
+// part is something that a document names.
+type part struct {
+	MediaType, Digest string
+	Size              int64
+	Platform          struct{ Architecture, OS, Variant string }
 }
 
 // Layers lists the layers of an image, lowest first. The error may be Refused.
 func (get Get) Layers(ctx context.Context, q Query) ([]Layer, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	layers, err := open(get, q).layers(ctx)
+	layers, err := open(get, &q).layers(ctx)
 	if err != nil {
 		err = fmt.Errorf("look at image %s in its registry: %w", q.Image, err)
 	}
@@ -96,15 +92,15 @@ func (get Get) Layers(ctx context.Context, q Query) ([]Layer, error) {
 
 // session is the calls of one query.
 type session struct {
-	get   Get
-	query Query
-	base  url.URL // of the repository
-	auth  string  // what the registry wants to see, once it said so
+	get Get
+	*Query
+	base url.URL // of the repository
+	auth string  // what the registry wants to see, once it said so
 }
 
 // open finds the registry of an image: where it names none, it is Docker's.
-func open(get Get, q Query) *session {
-	s := &session{get: get, query: q, base: url.URL{Scheme: "https", Host: q.Image.Registry}}
+func open(get Get, q *Query) *session {
+	s := &session{get: get, Query: q, base: url.URL{Scheme: "https", Host: q.Image.Registry}}
 	repo := q.Image.Repo
 	if s.base.Host == "" || s.base.Host == "docker.io" {
 		s.base.Host = "registry-1.docker.io"
@@ -123,19 +119,17 @@ func open(get Get, q Query) *session {
 const root = "/v2/"
 
 func (s *session) layers(ctx context.Context) ([]Layer, error) {
-	var m manifest
-	err := s.document(ctx, "/manifests/"+cmp.Or(s.query.Image.Digest, s.query.Image.Tag, "latest"), &m)
+	m, err := s.document(ctx, "/manifests/"+cmp.Or(s.Image.Digest, s.Image.Tag, "latest"))
 	if err == nil && len(m.Manifests) > 0 {
-		digest := s.choose(&m)
+		digest := s.choose(m.Manifests)
 		if digest == "" {
 			return nil, Refused("the registry has it for other processors only")
 		}
-		m = manifest{}
-		err = s.document(ctx, "/manifests/"+digest, &m)
+		m, err = s.document(ctx, "/manifests/"+digest)
 	}
-	var c config
+	c := m
 	if err == nil {
-		err = s.document(ctx, "/blobs/"+m.Config.Digest, &c)
+		c, err = s.document(ctx, "/blobs/"+m.Config.Digest)
 	}
 	if err != nil {
 		return nil, err
@@ -144,11 +138,11 @@ func (s *session) layers(ctx context.Context) ([]Layer, error) {
 }
 
 // choose is the manifest of the platform that runs best here, the first of equal ones, empty for none.
-func (s *session) choose(m *manifest) (digest string) {
+func (s *session) choose(list []part) (digest string) {
 	best := 0
-	for i := range m.Manifests {
-		e := &m.Manifests[i]
-		if rank := s.query.Rank(e.Platform.Architecture, e.Platform.Variant); rank > best && e.Platform.OS == "linux" {
+	for i := range list {
+		e := &list[i]
+		if rank := s.Rank(e.Platform.Architecture, e.Platform.Variant); rank > best && e.Platform.OS == "linux" {
 			best, digest = rank, e.Digest
 		}
 	}
@@ -156,27 +150,34 @@ func (s *session) choose(m *manifest) (digest string) {
 }
 
 // pair puts what manifest and configuration say of the layers together.
-func (s *session) pair(list []descriptor, diffs []string) ([]Layer, error) {
+func (s *session) pair(list []part, diffs []string) ([]Layer, error) {
 	if len(list) != len(diffs) {
 		return nil, errors.New("manifest and configuration are of different images")
 	}
 	layers := make([]Layer, len(list))
-	for n, l := range list {
-		layers[n] = Layer{Diff: diffs[n], Size: min(max(l.Size, 0), maxLayer), session: s}
-		if strings.HasSuffix(l.MediaType, "gzip") {
-			layers[n].gzip = l.Digest
+	for n := range list {
+		l, from := &layers[n], &list[n]
+		l.Diff, l.Size, l.session = diffs[n], min(max(from.Size, 0), maxLayer), s
+		if strings.HasSuffix(from.MediaType, "gzip") {
+			l.gzip = from.Digest
 		}
 	}
 	return layers, nil
 }
 
 // document reads a JSON document of the repository.
-func (s *session) document(ctx context.Context, path string, into any) error {
+func (s *session) document(ctx context.Context, path string) (*document, error) {
 	body, err := s.read(ctx, path, "")
-	if err != nil {
-		return err
+	return decode(body, err)
+}
+
+// decode reads a document unless there was an error before.
+func decode(body []byte, err error) (*document, error) {
+	d := new(document)
+	if err == nil {
+		err = json.Unmarshal(body, d)
 	}
-	return json.Unmarshal(body, into)
+	return d, err
 }
 
 // read gets something of the repository, and shows who asks if that is wanted.
@@ -209,8 +210,8 @@ func refusal(status int, err error) error {
 // the server it names gives for that.
 func (s *session) authorize(ctx context.Context, challenge string) (string, error) {
 	login := ""
-	if s.query.Secret != "" {
-		login = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.query.Name+":"+s.query.Secret))
+	if s.Secret != "" {
+		login = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Name+":"+s.Secret))
 	}
 	if !strings.HasPrefix(challenge, "Bearer ") {
 		return login, nil
@@ -222,17 +223,10 @@ func (s *session) authorize(ctx context.Context, challenge string) (string, erro
 	if to.Host == "" || to.Scheme != s.base.Scheme && to.Scheme != "https" {
 		return "", errors.New("the registry sends for a token to no server with TLS")
 	}
-	to.RawQuery = "account=" + s.query.Name + "&scope=repository:" + s.base.Path[len(root):] + ":pull&service=" +
+	to.RawQuery = "account=" + s.Name + "&scope=repository:" + s.base.Path[len(root):] + ":pull&service=" +
 		url.QueryEscape(parameter(challenge, "service"))
 	status, body, _, err := s.get(ctx, to, login, kinds, "")
-	if err = refusal(status, err); err != nil {
-		return "", err
-	}
-	var said struct {
-		Token string
-		Other string `json:"access_token"`
-	}
-	err = json.Unmarshal(body, &said)
+	said, err := decode(body, refusal(status, err))
 	return "Bearer " + cmp.Or(said.Token, said.Other), err
 }
 

@@ -151,7 +151,8 @@ func TestLogin(t *testing.T) {
 func TestWhereImagesAre(t *testing.T) {
 	f := func(image, want string) {
 		t.Helper()
-		s := open(nil, query(t, image))
+		q := query(t, image)
+		s := open(nil, &q)
 		if got := s.base.String(); got != want {
 			t.Errorf("%s is at %s, want %s", image, got, want)
 		}
