@@ -25,6 +25,8 @@ type Metrics struct {
 
 // Hardware takes samples of the machine. It may be used from any goroutine.
 type Hardware struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	proc, sys string
 	mu        sync.Mutex
 	last      cpuTime

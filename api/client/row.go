@@ -9,6 +9,8 @@ import (
 
 // row is one line of an app: a service, how it is, and the rest.
 type row struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	name, word, rest string
 }
 

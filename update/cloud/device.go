@@ -21,6 +21,8 @@ import (
 // Identity is what config.json says of the device and its cloud (spec/cloud.md 1.2). Text is empty
 // and a number 0 when it is not set.
 type Identity struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Endpoint                     string // origin of the cloud API
 	UUID, APIKey, DeviceAPIKey   string
 	DeviceID, ApplicationID      int64
@@ -32,6 +34,8 @@ type Identity struct {
 // Facts is what the device tells the cloud of itself (spec/cloud.md 4.3); a nil or empty one is not
 // known.
 type Facts struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	DeviceType            string
 	OSVersion, OSVariant  *string
 	SupervisorVersion     string

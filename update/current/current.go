@@ -67,6 +67,8 @@ type Image struct {
 
 // Network is one supervised network of the engine.
 type Network struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	ID      string
 	Name    string
 	AppID   int    // 0 when the name carries a uuid and no app-id label is present
@@ -76,6 +78,8 @@ type Network struct {
 
 // Volume is one volume of the engine that is named like ours.
 type Volume struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Name       string
 	AppID      int
 	Supervised bool // carries a supervised label
@@ -86,6 +90,8 @@ type Volume struct {
 // Record says that an image belongs to a service of an app: what the agent pulled, found or was
 // given (spec/engine.md 8.4). It is durable.
 type Record struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Name        string `json:"name"` // normalised reference
 	AppID       int    `json:"appId"`
 	AppUUID     string `json:"appUuid"`

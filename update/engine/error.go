@@ -12,6 +12,8 @@ import (
 
 // Error is a call that did not do what was asked.
 type Error struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Op      string // what was done, for example "create container"
 	Object  string // to what; "" when the call is about no single object
 	Status  int    // HTTP status, or that of an error inside a stream; 0: no whole answer came

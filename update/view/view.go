@@ -57,6 +57,8 @@ type App struct {
 
 // Service is one service of the target release.
 type Service struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Name    string
 	ID      int
 	ImageID int
@@ -90,6 +92,8 @@ type Container struct {
 
 // Image is one image the agent owns or is downloading.
 type Image struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Name        string
 	AppID       int
 	ServiceName string

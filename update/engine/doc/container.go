@@ -113,6 +113,8 @@ type LogConfig struct {
 
 // Mount is one entry of HostConfig.Mounts.
 type Mount struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Type          string
 	Source        string `json:",omitempty"`
 	Target        string
@@ -185,6 +187,8 @@ type ContainerSummary struct {
 
 // MountPoint is a mount as the engine reports it; Name is the volume's name for Type "volume".
 type MountPoint struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Type        string
 	Name        string
 	Source      string
@@ -208,6 +212,8 @@ type Container struct {
 
 // ContainerState is the run state of a container.
 type ContainerState struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Status     string // created, running, paused, restarting, removing, exited, dead
 	Running    bool
 	Paused     bool

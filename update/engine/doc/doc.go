@@ -155,6 +155,8 @@ type Actor struct {
 
 // PullMessage is one object of a pull stream (spec/engine.md 1.3).
 type PullMessage struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Status         string         `json:"status"`
 	ID             string         `json:"id"`
 	ProgressDetail ProgressDetail `json:"progressDetail"`
@@ -176,6 +178,8 @@ type ErrorDetail struct {
 
 // AuthConfig is the decoded X-Registry-Auth header (spec/engine.md 1.4).
 type AuthConfig struct {
+	_ [0]func() // nobody compares it: no code for that
+
 	Username      string `json:"username,omitempty"`
 	Password      string `json:"password,omitempty"`
 	ServerAddress string `json:"serveraddress,omitempty"`
