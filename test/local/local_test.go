@@ -268,9 +268,9 @@ func TestTargetMakesTheRoundTrip(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: cloud})
 	s.Start()
-	at(s, vars{localMode: "true", "RESIN_SUPERVISOR_DELTA": "1", "RESIN_HOST_CONFIG_gpu_mem": "32"})
+	at(s, vars{localMode: "true", "RESIN_SUPERVISOR_DELTA": "1", "RESIN_HOST_EXTLINUX_fdt": "32"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
-	body := map[string]any{"local": map[string]any{"config": vars{"SUPERVISOR_LOCAL_MODE": "true", "HOST_CONFIG_gpu_mem": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5"}}}
+	body := map[string]any{"local": map[string]any{"config": vars{"SUPERVISOR_LOCAL_MODE": "true", "HOST_EXTLINUX_fdt": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5"}}}
 	maps.Copy(body["local"].(map[string]any), map[string]any{"apps": harness.Target{Apps: []harness.App{bench(image(t, "local/lab:v1"))}}.V2()["local"].(map[string]any)["apps"]})
 	if a := s.Post("/v2/local/target-state", body); a.Status != http.StatusOK {
 		t.Fatalf("%d %s", a.Status, a.Body)
@@ -283,7 +283,7 @@ func TestTargetMakesTheRoundTrip(t *testing.T) {
 		s.Get("/v2/local/target-state").JSON(t, &read)
 		local := read.State["local"].(map[string]any)
 		config := local["config"].(map[string]any)
-		for name, want := range map[string]string{"SUPERVISOR_LOCAL_MODE": "true", "HOST_CONFIG_gpu_mem": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5",
+		for name, want := range map[string]string{"SUPERVISOR_LOCAL_MODE": "true", "HOST_EXTLINUX_fdt": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5",
 			"SUPERVISOR_DELTA": "false", "SUPERVISOR_POLL_INTERVAL": "900000", "HOST_DISCOVERABILITY": "true"} {
 			if config[name] != want {
 				t.Errorf("%s is shown as %v, want %s", name, config[name], want)

@@ -328,7 +328,7 @@ func TestOneBadApp(t *testing.T) {
 func TestConfigurationForTheHost(t *testing.T) {
 	s, cloud := beside(t, often)
 	target := app(1)
-	target.Config = map[string]string{"BALENA_HOST_CONFIG_gpu_mem": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1"}
+	target.Config = map[string]string{"BALENA_HOST_EXTLINUX_fdt": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1"}
 	s.Assign(target)
 	s.Start()
 	dump := func(want map[string]any) {
@@ -345,11 +345,11 @@ func TestConfigurationForTheHost(t *testing.T) {
 			return nil
 		})
 	}
-	dump(map[string]any{"BALENA_HOST_CONFIG_gpu_mem": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1", "SUPERVISOR_OVERRIDE_LOCK": "true",
+	dump(map[string]any{"BALENA_HOST_EXTLINUX_fdt": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1", "SUPERVISOR_OVERRIDE_LOCK": "true",
 		"RESIN_SUPERVISOR_POLL_INTERVAL": "1000"})
 	target.Config = nil
 	cloud.Assign(s.UUID, target.V3())
-	dump(map[string]any{"SUPERVISOR_OVERRIDE_LOCK": "false", "BALENA_HOST_CONFIG_gpu_mem": nil})
+	dump(map[string]any{"SUPERVISOR_OVERRIDE_LOCK": "false", "BALENA_HOST_EXTLINUX_fdt": nil})
 }
 
 // cloud.md 47: a target that came and was not stored is fetched and applied again.
