@@ -32,6 +32,10 @@ var baseParameters = []string{"audio", "spi", "i2c", "i2c_arm", "i2c_vc", "i2c_b
 var fixedKeys = []string{"disable_commandline_tags", "cmdline", "kernel", "kernel_address", "kernel_old", "ramfsfile", "ramfsaddr",
 	"initramfs", "device_tree_address", "init_emmc_clock", "avoid_safe_mode"}
 
+// keyCharacters are those that the name of a variable may have. A line whose key has others, such as a
+// comment, is no assignment: nothing could be said of it.
+const keyCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:"
+
 // lists are the keys that may come more than once.
 var lists = []string{parameters, overlays, "device_tree_param", "device_tree_overlay", "gpio"}
 
@@ -50,6 +54,7 @@ func scan(text string) (list []row, sectioned bool, end int) {
 		// Variables are text, so what is none counts as they would say it.
 		bare := strings.TrimSpace(strings.ToValidUTF8(line, "\uFFFD"))
 		key, value, found := strings.Cut(bare, "=")
+		key = strings.TrimSpace(key)
 		if rest, ok := strings.CutPrefix(bare, "initramfs "); ok {
 			key, value, found = "initramfs", rest, true
 		}
@@ -57,10 +62,10 @@ func scan(text string) (list []row, sectioned bool, end int) {
 		case strings.HasPrefix(bare, "["):
 			sectioned, conditional = true, !strings.EqualFold(head(bare[1:], "]"), "all")
 			key = ""
-		case conditional, !found, strings.HasPrefix(bare, "#"):
+		case conditional, !found, strings.Trim(key, keyCharacters) != "":
 			key = ""
 		}
-		list = append(list, row{line, strings.TrimSpace(key), strings.TrimSpace(value)})
+		list = append(list, row{line, key, strings.TrimSpace(value)})
 		if !conditional {
 			end = i + 1
 		}

@@ -66,7 +66,7 @@ func TestReadConfigTxt(t *testing.T) {
 		}
 	}
 	f("", vars{})
-	f("\n  \n# gpu_mem=16\n   # x=1\nrubbish\ninclude more.txt\n=1\n", vars{})
+	f("\n  \n# gpu_mem=16\n   # x=1\nrubbish\ninclude more.txt\n=1\nsome words=1\na-b=1\n", vars{})
 	f("gpu_mem=16\nhdmi_mode:1=4\nempty=\nspaced = a b \nlast=1", vars{"gpu_mem": "16", "hdmi_mode:1": "4", "empty": "", "spaced": "a b", "last": "1"})
 	f("gpu_mem=16\r\ntwo=a=b\r\n", vars{"gpu_mem": "16", "two": "a=b"})
 	f("gpu_mem=16\ngpu_mem=32\n", vars{"gpu_mem": "32"})

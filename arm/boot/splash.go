@@ -78,6 +78,7 @@ func (s *splash) change(want values) (write func() error, reboot bool, err error
 		return nil, false, nil
 	}
 	return func() error {
+		file.Sweep(s.dir) // what an earlier crash left
 		if _, err := file.WriteIfChanged(s.dir+"/"+splashDefault, own, 0o644); err != nil {
 			return err
 		}

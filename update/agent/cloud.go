@@ -142,6 +142,9 @@ func (d *device) metrics(h *hostos.Hardware, all bool) map[string]any {
 	return m
 }
 
+// longestSplash is the longest splash image, as text, that the server takes (spec/cloud.md 6.2).
+const longestSplash = 13400
+
 // unsaid is what is in effect here, differs from the default, and is not in a configuration of the
 // cloud (spec/cloud.md 2.6). Local mode and the VPN count as they are by default, and boot configuration
 // has no default: what is there is told, so that the first target does not remove it.
@@ -149,6 +152,9 @@ func unsaid(s settings.Settings, boot, config map[string]string) map[string]stri
 	said := settings.Fold(config)
 	vars := settings.Current(s)
 	maps.Copy(vars, boot)
+	if len(vars[settings.SplashImage]) > longestSplash {
+		delete(vars, settings.SplashImage) // refused, it would keep the device from its target for ever
+	}
 	delete(vars, settings.LocalMode)
 	delete(vars, settings.VPNControl)
 	for name := range said {
