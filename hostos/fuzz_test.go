@@ -6,6 +6,19 @@ import (
 	"testing"
 )
 
+// Whatever an entry of the journal holds, what comes of it has a place and is no longer than the entry.
+func FuzzParseEntry(f *testing.F) {
+	for _, message := range []string{`"text"`, `[1,2,255]`, `["a","b"]`, `null`, `"\ud800"`} {
+		f.Add([]byte(`{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"17","PRIORITY":"3","MESSAGE":` + message + `}`))
+	}
+	f.Fuzz(func(t *testing.T, entry []byte) {
+		l, ok := parseEntry(entry)
+		if ok && (l.Cursor == "" || len(l.Text) > 3*len(entry)) { // a byte that is not UTF-8 becomes three
+			t.Fatalf("got %+v", l)
+		}
+	})
+}
+
 // Whatever a netlink answer holds, it reads as addresses or an error.
 func FuzzParseAddresses(f *testing.F) {
 	if answer, err := syscall.NetlinkRIB(syscall.RTM_GETADDR, syscall.AF_UNSPEC); err == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -85,4 +86,14 @@ func TestJournalOfUnit(t *testing.T) {
 		hangUp()
 	}
 	awaitReaders(t, s, 1)
+
+	// Nor does one outlive a supervisor that is killed, although nothing is written any more.
+	last := readers(s)[0]
+	s.Kill()
+	harness.Until(t, soon, "the end of the last reader", func() error {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", last)); err == nil && !strings.Contains(string(stat), ") Z ") {
+			return errNotYet
+		}
+		return nil
+	})
 }

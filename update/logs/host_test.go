@@ -100,3 +100,31 @@ func TestHostUnits(t *testing.T) {
 		r.stop()
 	})
 }
+
+// cloud.md 5.7: in local mode they are for listeners, and not read while there is none.
+func TestHostUnitsOfLocalMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cursor := "c1"
+		u := &units{readings: [][]Output{{{Text: []byte("one"), Cursor: &cursor}}}}
+		b := newBench(t)
+		p := New(Options{Mode: ToListeners, Read: b.read, ReadHost: u.read, Identity: b.cloud.who, Open: b.cloud.open, Docs: b.docs, Log: zerolog.Nop()})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.Run(ctx) }()
+		synctest.Wait()
+		p.AttachHost()
+		time.Sleep(time.Minute)
+		if len(u.from) != 0 {
+			t.Error("read for nobody")
+		}
+		l := p.Listen()
+		for _, want := range []string{`{"message":"Streaming logs","isSystem":true}`, fmt.Sprintf(`{"message":"one","isSystem":true,"timestamp":%d}`, time.Now().UnixMilli())} {
+			if got, err := l.Next(ctx); err != nil || string(got) != want+"\n" {
+				t.Errorf("got %s %v, want %s", got, err, want)
+			}
+		}
+		l.Close()
+		stop()
+		<-done
+	})
+}
