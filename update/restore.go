@@ -61,18 +61,19 @@ func (x *executor) restore(ctx context.Context, s plan.Step) error {
 		if s.Volumes[volume] == nil {
 			return errors.New("backup: " + name + " is not a volume of the release")
 		}
-		helper.HostConfig.Mounts = append(helper.HostConfig.Mounts, doc.Mount{Type: "volume", Source: volume, Target: "/" + name})
+		helper.HostConfig.Binds = append(helper.HostConfig.Binds, volume+":/"+name)
 	}
 	if err := x.tidy(ctx); err != nil {
 		return err
 	}
-	for _, m := range helper.HostConfig.Mounts {
-		if x.cell.load().Volumes[m.Source] != nil {
-			if err := x.removeVolume(ctx, m.Source); err != nil {
+	for _, name := range names {
+		volume := s.Volumes[compose.VolumeName(s.AppID, name)]
+		if x.cell.load().Volumes[volume.Name] != nil {
+			if err := x.removeVolume(ctx, volume.Name); err != nil {
 				return err
 			}
 		}
-		if err := x.createVolume(ctx, s.Volumes[m.Source]); err != nil {
+		if err := x.createVolume(ctx, volume); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,6 @@
 // Package backup looks into the archive of volumes that the migration of a device leaves, a tar file
-// in any of its common forms, to tell what is in it before anything is unpacked. It holds one block
-// and one long name at a time.
+// in any of its common forms, to tell what is in it before anything is unpacked. It holds one block at
+// a time.
 package backup
 
 import (
@@ -9,157 +9,71 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-const (
-	blockSize = 512
-	maxRecord = 1 << 20 // bytes of a long name or of extended headers
-)
+const blockSize = 512
 
 var errHeader = errors.New("not a tar archive, or a broken one")
 
-// Names reads a tar archive to its end and returns the names at its top, sorted. All of them are
-// directories.
-func Names(in io.Reader) ([]string, error) {
-	r := reader{in: in}
+// Names reads a tar archive to its end and returns the names at its top. All of them are directories.
+// The plain headers are enough for that: of a long name the beginning is there, and what is cut before
+// its first slash is no name of a volume. A size that only an extended header has room for, of a file of
+// more than 8 GiB, makes the archive a broken one.
+func Names(in io.Reader) (names []string, err error) {
+	var block [blockSize]byte
 	for {
-		err := r.entry()
-		if err == io.EOF {
-			slices.Sort(r.names)
-			return r.names, nil
-		}
-		if err != nil {
+		if _, err := io.ReadFull(in, block[:]); err == io.EOF { // without the blocks that mark the end
+			return names, nil
+		} else if err != nil {
 			return nil, err
 		}
-	}
-}
-
-type reader struct {
-	in    io.Reader
-	block [blockSize]byte
-	names []string
-	// What headers before an entry say of it; size is -1 when they say nothing of it.
-	name string
-	size int64
-}
-
-// entry reads one entry with the headers before it; io.EOF is the end of the archive.
-func (r *reader) entry() error {
-	r.name, r.size = "", -1
-	for {
-		if _, err := io.ReadFull(r.in, r.block[:]); err != nil {
-			return err // io.EOF: without the blocks that mark the end
+		if block[0] == 0 { // what comes after the end may be the checksum of the compression
+			_, err := io.Copy(io.Discard, in)
+			return names, err
 		}
-		if r.block[0] == 0 { // what comes after the end may be the checksum of the compression
-			if _, err := io.Copy(io.Discard, r.in); err != nil {
-				return err
+		size, kind := number(block[124:136]), block[156]
+		if size < 0 || string(block[257:262]) != "ustar" {
+			return nil, errHeader
+		}
+		name := cString(block[:100])
+		if block[262] == 0 && block[345] != 0 { // POSIX; GNU has other things there
+			name = cString(block[345:500]) + "/" + name
+		}
+		switch kind {
+		case 'x', 'L', 'K', 'g': // more of the entry after it
+		default:
+			if names, err = note(names, name, kind); err != nil {
+				return nil, err
 			}
-			return io.EOF
-		}
-		size, kind := number(r.block[124:136]), r.block[156]
-		if size < 0 || string(r.block[257:262]) != "ustar" {
-			return errHeader
-		}
-		if strings.IndexByte("LKxg", kind) < 0 {
-			return r.content(kind, size)
-		}
-		if err := r.record(kind, size); err != nil {
-			return err
-		}
-	}
-}
-
-// record reads a header that says something of the next entry: its name in GNU's way, or the extended
-// headers of POSIX.
-func (r *reader) record(kind byte, size int64) error {
-	if size > maxRecord {
-		return errHeader
-	}
-	text := make([]byte, padded(size))
-	if _, err := io.ReadFull(r.in, text); err != nil {
-		return io.ErrUnexpectedEOF
-	}
-	switch kind {
-	case 'L':
-		r.name = cString(text)
-	case 'x':
-		return r.extended(string(text[:size]))
-	}
-	return nil
-}
-
-// extended takes what counts of extended headers, lines of their own length, key and value.
-func (r *reader) extended(text string) error {
-	for text != "" {
-		digits, _, _ := strings.Cut(text, " ")
-		n, _ := strconv.Atoi(digits)
-		if n < len(digits)+2 || n > len(text) {
-			return errHeader
-		}
-		key, value, _ := strings.Cut(text[len(digits)+1:n-1], "=")
-		text = text[n:]
-		switch key {
-		case "path", "GNU.sparse.name":
-			r.name = value
-		case "size":
-			if r.size, _ = strconv.ParseInt(value, 10, 64); r.size < 0 || r.size >= 1<<62 {
-				return errHeader
+			if kind >= '1' && kind <= '6' {
+				size = 0 // links, devices and directories have no content, whatever they say
 			}
 		}
+		size = (size + blockSize - 1) &^ (blockSize - 1)
+		if n, _ := io.CopyN(io.Discard, in, size); n < size {
+			return nil, io.ErrUnexpectedEOF
+		}
 	}
-	return nil
 }
 
-// content reads an entry itself.
-func (r *reader) content(kind byte, size int64) error {
-	if r.name == "" {
-		r.name = cString(r.block[:100])
-		if r.block[262] == 0 { // POSIX; GNU has other things there
-			r.name = cString(r.block[345:500]) + "/" + r.name
-		}
-	}
-	switch kind {
-	case '1', '2', '3', '4', '5', '6':
-		size = 0 // links, devices and directories have no content, whatever they say
-	case 'S':
-		return errors.New(r.name + " is a sparse file of the kind that engines do not unpack")
-	default:
-		if r.size >= 0 {
-			size = r.size
-		}
-	}
-	if err := r.note(kind == '5'); err != nil {
-		return err
-	}
-	if n, err := io.CopyN(io.Discard, r.in, padded(size)); n < padded(size) {
-		if err == io.EOF {
-			return io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	return nil
-}
-
-// note takes the name of an entry.
-func (r *reader) note(dir bool) error {
-	name := strings.TrimPrefix(path.Clean(r.name), "/")
-	top, _, below := strings.Cut(name, "/")
+// note adds the top of an entry's name.
+func note(names []string, name string, kind byte) ([]string, error) {
+	clean := strings.TrimPrefix(path.Clean(name), "/")
+	top, _, below := strings.Cut(clean, "/")
 	switch {
+	case kind == 'S':
+		return nil, errors.New(clean + " is a sparse file of the kind that engines do not unpack")
 	case top == "..":
-		return errors.New(r.name + " leads out of the archive")
-	case name == "." || name == "":
-	case !below && !dir:
-		return errors.New(top + " is not a directory")
-	case !slices.Contains(r.names, top):
-		r.names = append(r.names, top)
+		return nil, errors.New(name + " leads out of the archive")
+	case clean == "." || clean == "" || slices.Contains(names, top):
+	case !below && kind != '5':
+		return nil, errors.New(top + " is not a directory")
+	default:
+		names = append(names, top)
 	}
-	return nil
+	return names, nil
 }
-
-// padded is a size in whole blocks.
-func padded(n int64) int64 { return (n + blockSize - 1) &^ (blockSize - 1) }
 
 func cString(b []byte) string {
 	b, _, _ = bytes.Cut(b, []byte{0})
@@ -168,22 +82,19 @@ func cString(b []byte) string {
 
 // number reads a numeric field: octal digits, or big-endian binary when they are too few. It is
 // negative when the field holds no size.
-func number(b []byte) int64 {
-	n := int64(0)
+func number(b []byte) (n int64) {
+	bits := 3
 	if b[0] == 0x80 {
-		for _, x := range b[1:] {
-			if n >= 1<<54 {
-				return -1
-			}
-			n = n<<8 | int64(x)
-		}
-		return n
+		bits = 8
 	}
-	for _, x := range strings.Trim(string(b), " \x00") {
-		if x < '0' || x > '7' {
+	for i, x := range b {
+		switch {
+		case bits == 8 && i == 0 || bits == 3 && (x == ' ' || x == 0):
+			continue
+		case bits == 3 && x&^7 != '0' || n >= 1<<54:
 			return -1
 		}
-		n = n<<3 | int64(x-'0')
+		n = n<<bits | int64(x)&(1<<bits-1)
 	}
 	return n
 }

@@ -3,6 +3,7 @@ package backup
 import (
 	"archive/tar"
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,7 @@ func TestNames(t *testing.T) {
 		t.Helper()
 		in := archive(t, format, files...)
 		names, err := Names(bytes.NewReader(in))
+		slices.Sort(names)
 		if err != nil || strings.Join(names, " ") != want {
 			t.Errorf("%v: %q %v, want %q", format, names, err, want)
 		}
@@ -57,10 +59,11 @@ func TestNames(t *testing.T) {
 	f(tar.FormatGNU, "b data", all...)
 	f(tar.FormatPAX, "b data", all...)
 	f(tar.FormatUSTAR, "b data", append(all[:3:3], all[4:]...)...)
-	f(tar.FormatGNU, long, plain(long+"/f", "x"))
-	f(tar.FormatPAX, long, plain(long+"/f", "x"))
-	f(tar.FormatPAX, "dätä", plain("dätä/f", "x"))
+	f(tar.FormatGNU, wide, plain(wide+"/"+long, "x"))
+	f(tar.FormatPAX, wide, plain(wide+"/"+long, "x"))
 	f(tar.FormatUSTAR, wide, plain(wide+"/"+wide, "x"))
+	f(tar.FormatPAX, "data", file{tar.Header{Typeflag: tar.TypeReg, Name: "data/f", PAXRecords: map[string]string{"SCHILY.xattr.user.x": "a\n9 size=7\n9 path=x"}}, "text"},
+		plain("data/a size=3", strings.Repeat("x", 700)), plain("data/ü size=3", strings.Repeat("x", 700)))
 	f(tar.FormatPAX, "", file{tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"path": "no"}}, ""})
 	f(tar.FormatGNU, "")
 }
@@ -79,7 +82,11 @@ func TestRefused(t *testing.T) {
 	for _, name := range []string{"../data/f", "data/../../f", ".."} {
 		f(archive(t, gnu, plain(name, "x")), "leads out")
 	}
-	f(archive(t, tar.FormatPAX, plain("../"+strings.Repeat("l", 150), "x")), "leads out")
+	f(archive(t, tar.FormatPAX, plain("../l/"+strings.Repeat("l", 50), "x")), "leads out")
+	f(archive(t, gnu, plain(strings.Repeat("l", 150)+"/f", "x")), "is not a directory")
+	large := archive(t, tar.FormatPAX, file{tar.Header{Typeflag: tar.TypeReg, Name: "data/f", PAXRecords: map[string]string{"SCHILY.xattr.user.x": "a"}}, strings.Repeat("x", 600)})
+	copy(large[1024+124:], "00000000000\x00")
+	f(large, "broken")
 	whole := archive(t, gnu, dir("data/"), plain("data/f", strings.Repeat("x", 600)))
 	f(whole[:512+100], "unexpected EOF")
 	f(whole[:1024+100], "unexpected EOF")

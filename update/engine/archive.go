@@ -10,8 +10,8 @@ import (
 
 // EmptyImage makes an image without any files, named repo:latest.
 func (c *Client) EmptyImage(ctx context.Context, repo string) error {
-	r := post("make image", "/images/create", query("fromSrc", "-", "repo", repo), nil).about(repo)
-	r.archive = bytes.NewReader(make([]byte, 1024)) // a tar file of nothing
+	r := post("make image", "/images/create", query("fromSrc", "-", "repo", repo), nil)
+	r.object, r.archive = repo, bytes.NewReader(make([]byte, 1024)) // a tar file of nothing
 	a, err := c.open(ctx, r)
 	if err != nil {
 		return err
@@ -24,6 +24,6 @@ func (c *Client) EmptyImage(ctx context.Context, repo string) error {
 // root on. The container need not run. An error leaves what was unpacked so far.
 func (c *Client) Unpack(ctx context.Context, id string, archive io.Reader) error {
 	r := post("unpack into container", "/containers/"+id+"/archive", query("path", "/", "noOverwriteDirNonDir", "1"), nil)
-	r.method, r.archive = fasthttp.MethodPut, archive
-	return c.do(ctx, r.about(id).within(0), nil)
+	r.method, r.object, r.archive, r.patience = fasthttp.MethodPut, id, archive, 0
+	return c.do(ctx, r, nil)
 }
