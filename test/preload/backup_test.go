@@ -197,7 +197,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	refusal("read " + s.Path("data/backup.tgz") + ": ./data/holes is a sparse file of the kind that engines do not unpack")
+	refusal("read " + s.Path("data/backup.tgz") + ": data/holes is a sparse file of the kind that engines do not unpack")
 	pack(t, s, "", func(dir string) { write(t, filepath.Join(dir, "data", "f"), "saved") })
 	whole := s.ReadFile("data/backup.tgz")
 	s.WriteFile("data/backup.tgz", whole[:len(whole)-9])
