@@ -3,6 +3,8 @@ package before_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -170,4 +172,62 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 	if n := unsure(s); n != 1 {
 		t.Errorf("it was said %d times that the room is not known", n)
 	}
+}
+
+// For an engine that cannot look the supervisor does: what the registry says to it counts, and one that it
+// does not reach holds nothing up.
+func TestEngineThatCannotLook(t *testing.T) {
+	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	proxy, gate := harness.NewProxy(t, engine), registry.Gate(t)
+	proxy.Spoil(lookCall, harness.Absent, 0, -1)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
+	foreign := harness.ServerImage("before/abroad:v2")
+	foreign.Machine = "s390x"
+	one, two := app(0, strategies[0], old), app(1, strategies[1], old)
+	s.Apply(harness.Target{Apps: []harness.App{one, two}})
+	before := now(s)
+	s.PostTarget(harness.Target{Apps: []harness.App{
+		next(one, harness.Image{Name: registry.Addr + "/before/unseen:v2"}),
+		next(two, registry.PushList(t, harness.OCIIndex, "before/abroad:v2", foreign)),
+	}})
+	before.held(t, map[string]string{"shop0": "the registry does not have it", "shop1": "for other processors only"})
+	unseen := registry.Push(t, harness.ServerImage("before/unseen:v2"))
+	abroad := registry.PushList(t, harness.OCIIndex, "before/abroad:v2", harness.ServerImage("before/abroad:v2"), foreign)
+	s.Apply(harness.Target{Apps: []harness.App{next(one, unseen), next(two, abroad)}})
+	if n := unsure(s); n != 0 {
+		t.Errorf("of %d images it was not known whether there is room", n)
+	}
+	gate.Refuse("Supervisor")
+	hidden := gate.Of(registry.Push(t, harness.ServerImage("before/hidden:v3")))
+	s.Apply(harness.Target{Apps: []harness.App{next(one, hidden), next(two, abroad)}})
+	if n := unsure(s); n != 1 {
+		t.Errorf("it was said %d times that the room is not known", n)
+	}
+}
+
+// An update lock that is held for a while makes no further looks.
+func TestLookIsNotRepeatedForALock(t *testing.T) {
+	s, registry := device(t), harness.SharedRegistry(t)
+	one := app(0, strategies[0], harness.ServerImage("before/old:v1").LoadInto(t, s.Engine))
+	s.Apply(harness.Target{Apps: []harness.App{one}})
+	lock := filepath.Join(s.LockDir(one.ID, one.Services[0].Name), "updates.lock")
+	if err := os.WriteFile(lock, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.PostTarget(harness.Target{Apps: []harness.App{next(one, registry.Push(t, harness.ServerImage("before/locked:v2")))}})
+	harness.Until(t, soon, "three attempts to take the lock", func() error {
+		if n := count(s, "take lock"); n < 4 {
+			return fmt.Errorf("%d steps take lock", n)
+		}
+		return nil
+	})
+	if n := count(s, "look"); n != 1 {
+		t.Errorf("%d looks, want 1", n)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	s.WaitSettled(soon)
 }

@@ -31,6 +31,8 @@ const (
 	// Mute passes the call on and then silently drops everything the engine sends, with the
 	// connection left open. It is meant for the event stream.
 	Mute
+	// Absent lets the engine answer as to a call that it does not have.
+	Absent
 )
 
 // Proxy stands between a supervisor and the engine's socket, counts calls and spoils some.
@@ -201,6 +203,8 @@ func (p *Proxy) handler() http.Handler {
 			w.WriteHeader(http.StatusInternalServerError)
 			io.WriteString(w, `{"message":"spoilt by the test"}`)
 			return
+		case Absent:
+			r.URL.Path = "/no/such/call"
 		case Hang:
 			waitFor(r, healed)
 		case Mute:
