@@ -67,22 +67,6 @@ func (a *answer) close() {
 	a.conn.Close()
 }
 
-// fetch makes a call and returns its decoded answer.
-func fetch[T any](ctx context.Context, c *Client, r request) (T, error) {
-	var v T
-	err := c.do(ctx, r, &v)
-	return v, err
-}
-
-// inspect makes a call whose answer is one document, nil on error.
-func inspect[T any](ctx context.Context, c *Client, r request) (*T, error) {
-	v, err := fetch[T](ctx, c, r)
-	if err != nil {
-		return nil, err
-	}
-	return &v, nil
-}
-
 // do makes a call and decodes the answer into out, unless out is nil.
 func (c *Client) do(ctx context.Context, r request, out any) error {
 	a, err := c.open(ctx, r)

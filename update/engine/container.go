@@ -10,21 +10,24 @@ import (
 
 // Containers lists the containers, running or not, that carry all the labels, each a name or
 // name=value.
-func (c *Client) Containers(ctx context.Context, labels ...string) ([]doc.ContainerSummary, error) {
+func (c *Client) Containers(ctx context.Context, labels ...string) (v []doc.ContainerSummary, err error) {
 	r := get("list containers", "/containers/json", query("all", "1", "filters", labelFilter(labels)))
-	return fetch[[]doc.ContainerSummary](ctx, c, r)
+	err = c.do(ctx, r, &v)
+	return v, err
 }
 
 // Container inspects a container by id or name.
 func (c *Client) Container(ctx context.Context, id string) (*doc.Container, error) {
-	return inspect[doc.Container](ctx, c, get("inspect container", "/containers/"+id+"/json", nil).about(id))
+	v := new(doc.Container)
+	return v, c.do(ctx, get("inspect container", "/containers/"+id+"/json", nil).about(id), v)
 }
 
 // CreateContainer makes a container without starting it. A conflict means that the name is taken,
 // not found that the image is missing.
-func (c *Client) CreateContainer(ctx context.Context, name string, body *doc.Create) (doc.Created, error) {
+func (c *Client) CreateContainer(ctx context.Context, name string, body *doc.Create) (v doc.Created, err error) {
 	r := post("create container", "/containers/create", query("name", name), body).about(name)
-	return fetch[doc.Created](ctx, c, r)
+	err = c.do(ctx, r, &v)
+	return v, err
 }
 
 // StartContainer starts a container; that it runs already is success. Not found means that the

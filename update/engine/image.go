@@ -7,13 +7,15 @@ import (
 )
 
 // Images lists the images with their tags and digests.
-func (c *Client) Images(ctx context.Context) ([]doc.ImageSummary, error) {
-	return fetch[[]doc.ImageSummary](ctx, c, get("list images", "/images/json", query("digests", "1")))
+func (c *Client) Images(ctx context.Context) (v []doc.ImageSummary, err error) {
+	err = c.do(ctx, get("list images", "/images/json", query("digests", "1")), &v)
+	return v, err
 }
 
 // Image inspects an image by id, tag or digest.
 func (c *Client) Image(ctx context.Context, ref string) (*doc.Image, error) {
-	return inspect[doc.Image](ctx, c, get("inspect image", "/images/"+ref+"/json", nil).about(ref))
+	v := new(doc.Image)
+	return v, c.do(ctx, get("inspect image", "/images/"+ref+"/json", nil).about(ref), v)
 }
 
 // TagImage names an image repo:tag, repo:latest when tag is empty; that it has the name already is
@@ -24,9 +26,10 @@ func (c *Client) TagImage(ctx context.Context, id, repo, tag string) error {
 
 // RemoveImage takes away a tag, or the image when ref is its id or last tag; what went is
 // returned, nothing when there was no such image. A conflict means that a container uses it.
-func (c *Client) RemoveImage(ctx context.Context, ref string, force bool) ([]doc.ImageDeleted, error) {
+func (c *Client) RemoveImage(ctx context.Context, ref string, force bool) (v []doc.ImageDeleted, err error) {
 	r := remove("remove image", "/images/"+ref, query("force", flag(force))).about(ref)
-	return fetch[[]doc.ImageDeleted](ctx, c, r)
+	err = c.do(ctx, r, &v)
+	return v, err
 }
 
 // ImageHistory tells the sizes of an image's layers, among other entries.

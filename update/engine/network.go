@@ -9,20 +9,23 @@ import (
 )
 
 // Networks lists the networks that carry all the labels, each a name or name=value.
-func (c *Client) Networks(ctx context.Context, labels ...string) ([]doc.Network, error) {
-	return fetch[[]doc.Network](ctx, c, get("list networks", "/networks", query("filters", labelFilter(labels))))
+func (c *Client) Networks(ctx context.Context, labels ...string) (v []doc.Network, err error) {
+	err = c.do(ctx, get("list networks", "/networks", query("filters", labelFilter(labels))), &v)
+	return v, err
 }
 
 // Network inspects a network by id or name. The engine refuses a name that several networks share
 // with 400.
 func (c *Client) Network(ctx context.Context, name string) (*doc.Network, error) {
-	return inspect[doc.Network](ctx, c, get("inspect network", "/networks/"+name, nil).about(name))
+	v := new(doc.Network)
+	return v, c.do(ctx, get("inspect network", "/networks/"+name, nil).about(name), v)
 }
 
 // CreateNetwork makes a network. A conflict means that the name is taken, not found that its
 // driver is missing.
-func (c *Client) CreateNetwork(ctx context.Context, body *doc.NetworkCreate) (doc.Created, error) {
-	return fetch[doc.Created](ctx, c, post("create network", "/networks/create", nil, body).about(body.Name))
+func (c *Client) CreateNetwork(ctx context.Context, body *doc.NetworkCreate) (v doc.Created, err error) {
+	err = c.do(ctx, post("create network", "/networks/create", nil, body).about(body.Name), &v)
+	return v, err
 }
 
 // ConnectNetwork attaches a container to a further network; that it is attached already is

@@ -97,6 +97,7 @@ func (v apiVersion) String() string {
 }
 
 // Info reads what the engine tells about itself and its host.
-func (c *Client) Info(ctx context.Context) (doc.Info, error) {
-	return fetch[doc.Info](ctx, c, get("read engine info", "/info", nil))
+func (c *Client) Info(ctx context.Context) (v doc.Info, err error) {
+	err = c.do(ctx, get("read engine info", "/info", nil), &v)
+	return v, err
 }

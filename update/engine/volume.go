@@ -8,19 +8,22 @@ import (
 
 // Volumes lists all volumes.
 func (c *Client) Volumes(ctx context.Context) ([]doc.Volume, error) {
-	list, err := fetch[doc.VolumeList](ctx, c, get("list volumes", "/volumes", nil))
+	var list doc.VolumeList
+	err := c.do(ctx, get("list volumes", "/volumes", nil), &list)
 	return list.Volumes, err
 }
 
 // Volume inspects a volume.
 func (c *Client) Volume(ctx context.Context, name string) (*doc.Volume, error) {
-	return inspect[doc.Volume](ctx, c, get("inspect volume", "/volumes/"+name, nil).about(name))
+	v := new(doc.Volume)
+	return v, c.do(ctx, get("inspect volume", "/volumes/"+name, nil).about(name), v)
 }
 
 // CreateVolume makes a volume. A volume of that name that exists is returned as it is, whatever
 // its labels: inspect first.
 func (c *Client) CreateVolume(ctx context.Context, body *doc.VolumeCreate) (*doc.Volume, error) {
-	return inspect[doc.Volume](ctx, c, post("create volume", "/volumes/create", nil, body).about(body.Name))
+	v := new(doc.Volume)
+	return v, c.do(ctx, post("create volume", "/volumes/create", nil, body).about(body.Name), v)
 }
 
 // RemoveVolume removes a volume; that it is gone already is success. A conflict means that a
