@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ import (
 )
 
 // reportedUnits are the units of the host whose lines belong to the device's log (spec/cloud.md 5.6).
-var reportedUnits = [...]string{
+var reportedUnits = []string{
 	"os-power-mode.service", "os-fan-profile.service", "nvpmodel.service", "jetson-qspi-manager.service", "os-update.service",
 }
 
@@ -33,10 +34,10 @@ const (
 
 var (
 	// unitPlaces are where a unit is described, and the link of one that is active.
-	unitPlaces = [...]string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/",
+	unitPlaces = []string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/",
 		"/run/systemd/system/", "/run/systemd/transient/", unitsDir + "/" + invocation}
 	// groupPlaces are where a unit that has a process has a control group.
-	groupPlaces = [...]string{"/sys/fs/cgroup/system.slice/", "/sys/fs/cgroup/systemd/system.slice/", "/sys/fs/cgroup/unified/system.slice/"}
+	groupPlaces = []string{"/sys/fs/cgroup/system.slice/", "/sys/fs/cgroup/systemd/system.slice/", "/sys/fs/cgroup/unified/system.slice/"}
 )
 
 // WatchUnits calls started whenever one of the reported units starts, and at once when the host has any.
@@ -53,7 +54,7 @@ func WatchUnits(ctx context.Context, root string, started func()) error {
 		}
 		return err
 	}
-	if anyUnit(root, unitPlaces[:]) {
+	if anyUnit(root, unitPlaces) {
 		started()
 	}
 	go func() {
@@ -64,22 +65,14 @@ func WatchUnits(ctx context.Context, root string, started func()) error {
 				return
 			}
 			for i := range events {
-				if isStart(&events[i]) {
+				unit, _ := strings.CutPrefix(events[i].Name, invocation)
+				if slices.Contains(reportedUnits, unit) || events[i].Watch < 0 { // after lost events, perhaps
 					started()
 				}
 			}
 		}
 	}()
 	return nil
-}
-
-func isStart(e *inotify.Event) bool {
-	for _, unit := range reportedUnits {
-		if e.Name == invocation+unit {
-			return true
-		}
-	}
-	return e.Watch < 0 // events were lost
 }
 
 // anyUnit tells whether there is a file of a reported unit in one of the places.
@@ -150,7 +143,7 @@ func (j *journal) follow(root, cursor string, fn func(UnitLine)) error {
 		case err == bufio.ErrBufferFull:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("follow the journal: %w", err)
-		case !anyUnit(root, groupPlaces[:]):
+		case !anyUnit(root, groupPlaces):
 			return nil
 		default:
 			quiet = min(2*quiet, quietMost)
