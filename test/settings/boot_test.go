@@ -214,6 +214,30 @@ func TestBootConfigurationOfOrin(t *testing.T) {
 	}
 }
 
+// cloud.md 6.2: extlinux.conf of an older system on a Jetson; a newer one does not read it.
+func TestBootConfigurationOfOlderJetson(t *testing.T) {
+	const old = "DEFAULT primary\nLABEL primary\n  LINUX /Image\n  APPEND ${cbootargs}\n"
+	d, bus := booting(t, true, "jetson-xavier", vars{"extlinux/extlinux.conf": old})
+	const release = "ID=\"balena-os\"\nVERSION=\"2.46.1+rev2\"\nMETA_BALENA_VERSION=\"2.46.1\"\n"
+	d.WriteFile("root/etc/os-release", release)
+	d.Start()
+	set := vars{"RESIN_HOST_EXTLINUX_fdt": "/boot/a.dtb", "RESIN_HOST_EXTLINUX_isolcpus": "3"}
+	d.set(set)
+	d.holds("extlinux/extlinux.conf", "DEFAULT primary\nLABEL primary\n  FDT /boot/a.dtb\n  LINUX /Image\n  APPEND ${cbootargs} isolcpus=3\n")
+	d.reboots(bus, 1)
+	d.set(nil)
+	d.holds("extlinux/extlinux.conf", old)
+	d.reboots(bus, 2)
+	d.Stop()
+	d.WriteFile("root/etc/os-release", strings.ReplaceAll(release, "2.46.1", "2.47.0"))
+	d.Start()
+	d.set(set)
+	d.PollNow()
+	if got := d.ReadFile("boot/extlinux/extlinux.conf"); got != old || bus.Asked("Reboot") != 2 {
+		t.Errorf("a file that is not read any more became %q, %d reboots", got, bus.Asked("Reboot"))
+	}
+}
+
 func drawn(t *testing.T, width int) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -339,7 +363,13 @@ func TestBootConfigurationAfterAnEarlierAgent(t *testing.T) {
 	})
 	d.PollNow()
 	d.PollNow()
-	if got := d.ReadFile("boot/config.txt"); got != "start_x=1\ngpu_mem=16\n" || bus.Asked("Reboot") != 1 {
-		t.Errorf("config.txt is %q, %d reboots", got, bus.Asked("Reboot"))
+	writes := 0
+	for _, line := range d.LogLines("step begins") {
+		if line["step"] == "write" {
+			writes++
+		}
+	}
+	if got := d.ReadFile("boot/config.txt"); got != "start_x=1\ngpu_mem=16\n" || writes != 1 {
+		t.Errorf("config.txt is %q, and was written %d times", got, writes)
 	}
 }
