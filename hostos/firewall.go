@@ -16,8 +16,6 @@ type Firewall struct {
 	Strict bool // what is neither for the API nor for the services of the host's own is refused
 }
 
-const firewallChain = "BALENA-FIREWALL"
-
 // HasFirewall tells whether the host whose root is mounted at root has the program that Apply needs.
 func HasFirewall(root string) bool {
 	for _, dir := range [...]string{"usr/sbin", "sbin"} {
@@ -44,8 +42,8 @@ func (f Firewall) Apply(root string) error {
 // before it stays before it.
 func (f Firewall) apply(root, program, rules string) error {
 	const wait = "--wait=10" // seconds, for others that change rules
-	if runIn(root, program, "", wait, "--check", "INPUT", "--jump", firewallChain) != nil {
-		rules += "-I INPUT -j " + firewallChain + "\n"
+	if runIn(root, program, "", wait, "--check", "INPUT", "--jump", "BALENA-FIREWALL") != nil {
+		rules += "-I INPUT -j BALENA-FIREWALL\n"
 	}
 	rules += "COMMIT\n"
 	err := runIn(root, program+"-restore", rules, "--noflush", wait)
@@ -61,44 +59,61 @@ func (f Firewall) apply(root, program, rules string) error {
 
 // rules are those of the chain in the language of iptables-restore.
 func (f Firewall) rules(v6 bool) string {
-	var b strings.Builder
-	b.WriteString("*filter\n:" + firewallChain + " - [0:0]\n-F " + firewallChain + "\n")
-	add := func(rule string) { b.WriteString("-A " + firewallChain + " " + rule + "\n") }
-	add("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
-	add("-m addrtype --src-type LOCAL -j ACCEPT")
-
-	api := "-p tcp --dport " + strconv.Itoa(f.Port)
+	text := beginRules
 	if f.Open {
-		add(api + " -j ACCEPT")
+		text += "-A BALENA-FIREWALL -p tcp --dport PORT -j ACCEPT\n"
 	} else {
-		for _, name := range [...]string{"resin-vpn", "tun0", "docker0", "lo", "supervisor0"} {
-			add("-i " + name + " " + api + " -j ACCEPT")
-		}
-		add(api + " -j REJECT")
+		text += closedRules
 	}
-
-	add("-p tcp --dport 22222 -j ACCEPT") // SSH
-	add("-p udp --dport 5353 -j ACCEPT")  // multicast DNS
-	// The host answers the containers' questions for names. A plus stands for any ending.
-	for _, bridge := range [...]string{"docker0", "balena0", "supervisor0", "br-+"} {
-		add("-i " + bridge + " -p udp --dport 53 -j ACCEPT")
-		add("-i " + bridge + " -p tcp --dport 53 -j ACCEPT")
-	}
-	// What keeps the host on the network: control messages, in IPv6 the discovery of neighbours and
-	// routers too; groups of multicast; leases, whose offers do not look like answers.
+	text += hostRules
 	if v6 {
-		add("-p ipv6-icmp -j ACCEPT")
-		add("-s fe80::/10 -p udp --dport 546 -j ACCEPT")
+		text += rulesV6
 	} else {
-		add("-p icmp -j ACCEPT")
-		add("-p 2 -j ACCEPT") // IGMP, whose name not every host knows
-		add("-p udp --sport 67 --dport 68 -j ACCEPT")
+		text += rulesV4
 	}
-
 	if f.Strict {
-		add("-j REJECT")
+		text += "-A BALENA-FIREWALL -j REJECT\n"
 	} else {
-		add("-j RETURN")
+		text += "-A BALENA-FIREWALL -j RETURN\n"
 	}
-	return b.String()
+	return strings.ReplaceAll(text, "PORT", strconv.Itoa(f.Port))
 }
+
+const (
+	// The chain is made, or emptied. Connections go on, and what the host sends to itself comes in.
+	beginRules = `*filter
+:BALENA-FIREWALL - [0:0]
+-F BALENA-FIREWALL
+-A BALENA-FIREWALL -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+-A BALENA-FIREWALL -m addrtype --src-type LOCAL -j ACCEPT
+`
+	closedRules = `-A BALENA-FIREWALL -i resin-vpn -p tcp --dport PORT -j ACCEPT
+-A BALENA-FIREWALL -i tun0 -p tcp --dport PORT -j ACCEPT
+-A BALENA-FIREWALL -i docker0 -p tcp --dport PORT -j ACCEPT
+-A BALENA-FIREWALL -i lo -p tcp --dport PORT -j ACCEPT
+-A BALENA-FIREWALL -i supervisor0 -p tcp --dport PORT -j ACCEPT
+-A BALENA-FIREWALL -p tcp --dport PORT -j REJECT
+`
+	// SSH, multicast DNS, and containers that ask the host for names. A plus stands for any ending.
+	hostRules = `-A BALENA-FIREWALL -p tcp --dport 22222 -j ACCEPT
+-A BALENA-FIREWALL -p udp --dport 5353 -j ACCEPT
+-A BALENA-FIREWALL -i docker0 -p udp --dport 53 -j ACCEPT
+-A BALENA-FIREWALL -i docker0 -p tcp --dport 53 -j ACCEPT
+-A BALENA-FIREWALL -i balena0 -p udp --dport 53 -j ACCEPT
+-A BALENA-FIREWALL -i balena0 -p tcp --dport 53 -j ACCEPT
+-A BALENA-FIREWALL -i supervisor0 -p udp --dport 53 -j ACCEPT
+-A BALENA-FIREWALL -i supervisor0 -p tcp --dport 53 -j ACCEPT
+-A BALENA-FIREWALL -i br-+ -p udp --dport 53 -j ACCEPT
+-A BALENA-FIREWALL -i br-+ -p tcp --dport 53 -j ACCEPT
+`
+	// What keeps the host on the network: control messages, in IPv6 the discovery of neighbours and
+	// routers among them; groups of multicast (IGMP, a name that not every host knows); leases, whose
+	// offers do not look like answers.
+	rulesV4 = `-A BALENA-FIREWALL -p icmp -j ACCEPT
+-A BALENA-FIREWALL -p 2 -j ACCEPT
+-A BALENA-FIREWALL -p udp --sport 67 --dport 68 -j ACCEPT
+`
+	rulesV6 = `-A BALENA-FIREWALL -p ipv6-icmp -j ACCEPT
+-A BALENA-FIREWALL -s fe80::/10 -p udp --dport 546 -j ACCEPT
+`
+)
