@@ -3,7 +3,6 @@ package hostos
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -17,15 +16,7 @@ type Firewall struct {
 }
 
 // HasFirewall tells whether the host whose root is mounted at root has the program that Apply needs.
-func HasFirewall(root string) bool {
-	for _, dir := range [...]string{"usr/sbin", "sbin"} {
-		// Not what a link leads to: that is meant for a process of the host.
-		if _, err := os.Lstat(filepath.Join(root, dir, "iptables-restore")); err == nil {
-			return true
-		}
-	}
-	return false
-}
+func HasFirewall(root string) bool { return programIn(root, "iptables-restore") != "" }
 
 // Apply makes the host filter so. The programs are the host's own: of the two kinds of rules that
 // kernels have, users look for those of their host's. IPv4 and IPv6 do not hinder one another. A kernel

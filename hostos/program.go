@@ -26,6 +26,10 @@ func runIn(root, name, text string, args ...string) error {
 
 // feedIn starts a program that reads text, and hands out what it says is wrong.
 func feedIn(root, name, text string, args []string) (proc *os.Process, said *os.File, err error) {
+	program := programIn(root, name)
+	if program == "" {
+		return nil, nil, fs.ErrNotExist
+	}
 	in, feed, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -41,10 +45,21 @@ func feedIn(root, name, text string, args []string) (proc *os.Process, said *os.
 		return nil, nil, err
 	}
 	defer errs.Close()
-	if proc, err = startIn(root, []string{"/usr/sbin/" + name, "/sbin/" + name}, append([]string{name}, args...), in, nil, errs); err != nil {
+	if proc, err = startIn(root, []string{program}, append([]string{name}, args...), in, nil, errs); err != nil {
 		_ = said.Close()
 	}
 	return proc, said, err
+}
+
+// programIn is where the host has one of its programs for administrators, empty when it has none.
+func programIn(root, name string) string {
+	for _, dir := range [...]string{"/usr/sbin/", "/sbin/"} {
+		// Not what a link leads to: that is meant for a process of the host.
+		if _, err := os.Lstat(root + dir + name); err == nil {
+			return dir + name
+		}
+	}
+	return ""
 }
 
 // outcome waits for the end of a program: an error with its own words unless it succeeded.
