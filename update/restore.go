@@ -20,19 +20,20 @@ import (
 // anything in it, and the container never runs.
 const restorer = "resin-supervisor-backup"
 
-// restoring names the app (uuid) whose volumes are filled from the backup first: of those in the target
-// the fleet with the lowest id. Empty when there is nothing to fill, or nothing yet.
+// restoring names the app (uuid) whose volumes are filled from the backup: of those in the target the
+// fleet with the lowest id, and no other one while that has no release, or none that can be applied.
+// Empty when there is nothing to fill, or nothing yet.
 func (l *loop) restoring(apps plan.Target) string {
 	if !l.backup || l.managed && l.config.have.LocalMode {
 		return ""
 	}
 	var first *compose.App
 	for _, a := range apps {
-		if a.Class == "fleet" && a.Commit != "" && (first == nil || a.ID < first.ID) {
+		if a.Class == "fleet" && (first == nil || a.ID < first.ID) {
 			first = a
 		}
 	}
-	if first == nil {
+	if first == nil || first.Commit == "" || first.Rejected != "" {
 		return ""
 	}
 	return first.UUID
