@@ -44,7 +44,11 @@ func isList(key string) bool { return slices.Contains(lists, key) }
 func isBase(parameter string) bool { return slices.Contains(baseParameters, head(parameter, "=")) }
 
 // row is a line of the file. One that is not managed has no key.
-type row struct{ text, key, value string }
+type row struct {
+	_ [0]func() // nobody compares it: no code for that
+
+	text, key, value string
+}
 
 // scan reads lines, and tells whether there are sections and how many lines there are up to the end of
 // the last part that is no conditional section.
@@ -65,7 +69,7 @@ func scan(text string) (list []row, sectioned bool, end int) {
 		case conditional, !found, strings.Trim(key, keyCharacters) != "":
 			key = ""
 		}
-		list = append(list, row{line, key, strings.TrimSpace(value)})
+		list = append(list, row{text: line, key: key, value: strings.TrimSpace(value)})
 		if !conditional {
 			end = i + 1
 		}
