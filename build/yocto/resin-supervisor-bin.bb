@@ -44,3 +44,5 @@ INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
 INSANE_SKIP:${PN} += "already-stripped ldflags"
 
 RDEPENDS:${PN} += "ca-certificates"
+# By which it sets the firewall of the host.
+RRECOMMENDS:${PN} += "iptables"
