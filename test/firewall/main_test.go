@@ -213,7 +213,7 @@ func (n *neighbour) reachesAt(address, network string, want bool) {
 		if want && err == nil || !want && errors.Is(err, syscall.ECONNREFUSED) {
 			return nil
 		}
-		return fmt.Errorf("answer %w", err)
+		return fmt.Errorf("it is %v", err)
 	})
 }
 
