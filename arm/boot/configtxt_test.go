@@ -237,6 +237,14 @@ func FuzzConfigTxt(f *testing.F) {
 			if write, _, err := file.change(said); err != nil || write != nil && !fin {
 				t.Fatalf("%q differs from what it says, %q: %v", text, said, err)
 			}
+			all := parseConfig(text)
+			written := file.renderConfig(text, all)
+			if again := parseConfig(written); file.differing(again, all)+file.differing(all, again) != "" {
+				t.Fatalf("%q says %q; written as %q it says %q", text, all, written, again)
+			}
+			if twice := file.renderConfig(written, all); twice != written {
+				t.Fatalf("%q is written as %q, and then as %q", text, written, twice)
+			}
 			want := values{key1: text1, key2: text2}
 			delete(want, "")
 			delete(want, powerMode)

@@ -160,6 +160,10 @@ func FuzzKernelKeys(f *testing.F) {
 			if write, _, errs := file.change(said); err != nil || errs != nil || write != nil {
 				t.Fatalf("%q differs from what it says, %q: %v %v", text, said, err, errs)
 			}
+			all := words.parse(text)
+			if again := words.parse(words.render(text, all)); !maps.Equal(again, all) {
+				t.Fatalf("%q says %q; written again it says %q", text, all, again)
+			}
 			want := values{deviceTree: fdt, isolated: cpus}
 			write, _, err := file.change(want)
 			if err != nil || write == nil {
