@@ -57,7 +57,7 @@ func Run(e Environment) error {
 		log.Warn().Err(err).Msg("update lock directory is not ready")
 	}
 	d := &device{Environment: e, config: config, port: config.Get().APIPort(e.port), log: log, gauge: hostos.NewGauge()}
-	d.roots = sync.OnceValue(func() *x509.CertPool {
+	d.trust = cloud.NewTrust(func() *x509.CertPool {
 		return cloud.Roots([]string{"/", d.root}, d.extraCerts, d.ownCert, config.Get().RootCA)
 	})
 	d.readHost()

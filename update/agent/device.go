@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net/url"
@@ -44,7 +43,7 @@ type device struct {
 	cloud    *ping.Heartbeat
 	remote   *cloud.Device   // nil on a device without a cloud
 	queue    *cloud.TagQueue // nil on a device with one
-	roots    func() *x509.CertPool
+	trust    *cloud.Trust
 	manager  *update.Manager
 	gauge    hostos.Gauge
 	light    *led.LED
@@ -169,7 +168,7 @@ func (d *device) registryAuth(registry string) *doc.AuthConfig {
 
 // askRegistry asks a registry as the cloud is asked.
 func (d *device) askRegistry(ctx context.Context, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
-	return cloud.Get(ctx, d.userAgent(), d.roots, u, auth, accept, part)
+	return cloud.Get(ctx, d.userAgent(), d.trust, u, auth, accept, part)
 }
 
 // free is how many bytes there is room for where the engine keeps its images: its directory, seen below
@@ -200,7 +199,11 @@ func (d *device) deltas() update.Deltas {
 }
 
 func (d *device) client(base string) (*cloud.Client, error) {
-	return cloud.New(base, d.userAgent(), d.roots)
+	c, err := cloud.New(base, d.userAgent(), d.trust)
+	if err == nil {
+		c.Ended = func() { d.manager.Worked() }
+	}
+	return c, err
 }
 
 // userAgent is what the cloud knows the agent by (spec/cloud.md 0.2).

@@ -32,15 +32,23 @@ const maxAnswer = 4 << 20
 
 // Client calls one origin. It is safe for use by several goroutines.
 type Client struct {
-	base   *url.URL
-	agent  string
-	verify func() *x509.CertPool
+	base  *url.URL
+	agent string
+	trust *Trust
+	// Ended is called when a conversation is over, unless nil. It must not wait.
+	Ended func()
+}
+
+func (c *Client) end(conn net.Conn) {
+	conn.Close()
+	if c.Ended != nil {
+		c.Ended()
+	}
 }
 
 // New returns a client of the server at base, an http or https URL whose path, if any, goes before
-// that of every call. agent is the User-Agent. roots gives the certificates that a server is trusted
-// by; it is asked at each https call.
-func New(base, agent string, roots func() *x509.CertPool) (*Client, error) {
+// that of every call. agent is the User-Agent; trust is for https.
+func New(base, agent string, trust *Trust) (*Client, error) {
 	u, err := url.Parse(base)
 	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
 		err = errors.New("not an http or https URL")
@@ -48,7 +56,7 @@ func New(base, agent string, roots func() *x509.CertPool) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloud server %q: %w", base, err)
 	}
-	return &Client{base: u, agent: agent, verify: roots}, nil
+	return &Client{base: u, agent: agent, trust: trust}, nil
 }
 
 // call is a request. Without a method it is a GET.
@@ -70,8 +78,8 @@ type call struct {
 // Get asks the server of an http or https URL for what the URL names, or only for a part of it (Range).
 // challenge is what the server wants to know of who asks (WWW-Authenticate). It is no error that the
 // server refuses. Redirects are followed; another host is not shown auth.
-func Get(ctx context.Context, agent string, roots func() *x509.CertPool, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
-	c := &Client{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, agent: agent, verify: roots}
+func Get(ctx context.Context, agent string, trust *Trust, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
+	c := &Client{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, agent: agent, trust: trust}
 	a, err := c.do(ctx, call{path: u.Path, query: u.Query(), auth: auth, accept: accept, part: part, patience: usualPatience, follow: true})
 	return a.status, a.body, a.challenge, err
 }
@@ -131,7 +139,7 @@ func (c *Client) do(ctx context.Context, r call) (a answer, err error) {
 			r.auth = "" // it is not for others to see
 		}
 		r.path, r.query = to.Path, to.Query()
-		from = &Client{base: &url.URL{Scheme: to.Scheme, Host: to.Host}, agent: c.agent, verify: c.verify}
+		from = &Client{base: &url.URL{Scheme: to.Scheme, Host: to.Host}, agent: c.agent, trust: c.trust, Ended: c.Ended}
 	}
 	if err == nil {
 		return a, nil
@@ -188,7 +196,7 @@ func (c *Client) exchange(ctx context.Context, r *call) (a answer, to *url.URL, 
 	if err != nil {
 		return a, nil, err
 	}
-	defer conn.Close()
+	defer c.end(conn)
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if r.steady {
 		conn = impatient{conn, r.patience}
@@ -266,14 +274,29 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	default:
 		port = "80"
 	}
-	conn, err := Dial(ctx, "tcp", net.JoinHostPort(c.base.Hostname(), port))
-	if err != nil || !secure {
-		return conn, err
+	address := net.JoinHostPort(c.base.Hostname(), port)
+	if !secure {
+		return Dial(ctx, "tcp", address)
 	}
-	wrapped := tls.Client(conn, &tls.Config{ServerName: c.base.Hostname(), RootCAs: c.verify()})
+	if roots := c.trust.known(); roots != nil {
+		if conn, err := c.secure(ctx, address, roots); !unverified(err) {
+			return conn, err
+		}
+	}
+	return c.secure(ctx, address, c.trust.all())
+}
+
+// secure connects to a server that one of the roots vouches for, and keeps that one in mind.
+func (c *Client) secure(ctx context.Context, address string, roots *x509.CertPool) (net.Conn, error) {
+	conn, err := Dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	wrapped := tls.Client(conn, &tls.Config{ServerName: c.base.Hostname(), RootCAs: roots})
 	if err := wrapped.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, err
 	}
+	c.trust.learn(wrapped.ConnectionState().VerifiedChains)
 	return wrapped, nil
 }

@@ -14,6 +14,7 @@ import (
 // LogStream is an open request whose body is the device's log (spec/cloud.md 5.1). The cloud answers
 // it only when it takes no more.
 type LogStream struct {
+	from  *Client
 	ctx   context.Context
 	conn  net.Conn
 	buf   []byte
@@ -35,7 +36,7 @@ func (c *Client) LogStream(ctx context.Context, uuid, key string) (*LogStream, e
 	if err != nil {
 		return nil, fmt.Errorf("open log stream at %s: %w", c.base.Host, err)
 	}
-	s := &LogStream{ctx: ctx, conn: conn, ended: make(chan struct{})}
+	s := &LogStream{from: c, ctx: ctx, conn: conn, ended: make(chan struct{})}
 	head := "POST " + strings.TrimRight(c.base.Path, "/") + "/device/v2/" + uuid + "/log-stream HTTP/1.1\r\nHost: " + c.base.Host +
 		"\r\nUser-Agent: " + c.agent + "\r\nAuthorization: Bearer " + key +
 		"\r\nContent-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -88,4 +89,7 @@ func (s *LogStream) Ended() <-chan struct{} { return s.ended }
 func (s *LogStream) Err() error { return s.err }
 
 // Close breaks the stream off; its body has no end.
-func (s *LogStream) Close() error { return s.conn.Close() }
+func (s *LogStream) Close() error {
+	s.from.end(s.conn)
+	return nil
+}
