@@ -10,12 +10,14 @@ package engine
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -56,10 +58,12 @@ func New(socket string) *Client {
 
 // answer is an accepted call whose body has not been read yet. It must be closed.
 type answer struct {
-	status int
-	body   io.Reader
-	conn   net.Conn
-	detach func() bool // ends the watch on the context
+	status  int
+	body    io.Reader
+	conn    net.Conn
+	in      *bufio.Reader // what body reads from
+	chunked bool          // body comes in chunks
+	detach  func() bool   // ends the watch on the context
 }
 
 func (a *answer) close() {
@@ -76,22 +80,28 @@ func (c *Client) do(ctx context.Context, r request, out any) error {
 	return c.decode(ctx, r, a, out)
 }
 
+// bodies are buffers for answers, whose growth would be most of what a call allocates.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // decode reads the whole answer, closes it, and decodes it into out, unless out is nil.
 func (c *Client) decode(ctx context.Context, r request, a *answer, out any) error {
 	defer a.close()
 	if a.status >= 300 { // there was nothing to do, which leaves out as it is
 		return nil
 	}
-	body, err := a.read(maxAnswer + 1)
+	body := bodies.Get().(*bytes.Buffer)
+	defer bodies.Put(body)
+	body.Reset()
+	_, err := body.ReadFrom(io.LimitReader(a.body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return c.cut(ctx, r, err)
-	case len(body) > maxAnswer:
+	case body.Len() > maxAnswer:
 		return r.fail(0, "answer is too long")
 	case out == nil:
 		return nil
 	}
-	if err := json.Unmarshal(body, out); err != nil {
+	if err := json.Unmarshal(body.Bytes(), out); err != nil {
 		return r.fail(0, "answer: "+err.Error())
 	}
 	return nil
@@ -137,6 +147,9 @@ func (c *Client) exchange(ctx context.Context, r request, prefix string) (*answe
 	return a, nil
 }
 
+// chunkedLength is what fasthttp says the length of a body in chunks is.
+const chunkedLength = -1
+
 // begin writes the request and reads the head of the answer. An engine that has read enough of an
 // archive answers and hangs up.
 func (a *answer) begin(req *fasthttp.Request) error {
@@ -144,10 +157,11 @@ func (a *answer) begin(req *fasthttp.Request) error {
 		return err
 	}
 	resp := fasthttp.Response{StreamBody: true}
-	if err := resp.Read(bufio.NewReader(a.conn)); err != nil {
+	a.in = bufio.NewReader(a.conn)
+	if err := resp.Read(a.in); err != nil {
 		return err
 	}
-	a.status, a.body = resp.StatusCode(), resp.BodyStream()
+	a.status, a.body, a.chunked = resp.StatusCode(), resp.BodyStream(), resp.Header.ContentLength() == chunkedLength
 	if a.body == nil {
 		a.body = strings.NewReader("")
 	}

@@ -40,6 +40,14 @@ func show(l LogLine) string {
 	return s + string(l.Text)
 }
 
+func readLog(r io.Reader, tty bool, fn func(LogLine)) (fault string, err error) {
+	d := newDecoder(tty, fn)
+	if err := readAll(r, d.write); err != nil {
+		return "", err
+	}
+	return d.end()
+}
+
 // logOf decodes the output in one read and byte by byte, which must give the same.
 func logOf(t *testing.T, tty bool, stream string) (got []string, fault string, err error) {
 	t.Helper()

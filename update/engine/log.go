@@ -28,46 +28,75 @@ type LogLine struct {
 // Logs calls fn with each line of a container's output (spec/engine.md 1.6). It returns nil when
 // the output has ended: without Follow at its present end, with it when the container stops.
 func (c *Client) Logs(ctx context.Context, id string, o LogOptions, fn func(LogLine)) error {
-	r := get("follow logs", "/containers/"+id+"/logs", query("stdout", "1", "stderr", "1", "timestamps", "1",
-		"follow", flag(o.Follow), "since", instant(o.Since), "tail", tail(o.Tail))).about(id).within(0)
-	a, err := c.open(ctx, r)
+	a, err := c.openLog(ctx, id, o)
 	if err != nil {
 		return err
 	}
-	defer a.close()
-	fault, err := readLog(a.body, o.Tty, fn)
+	d := newDecoder(o.Tty, fn)
+	if a.chunked {
+		err = a.pour(d.write)
+	} else {
+		err = readAll(a.body, d.write)
+	}
+	a.close()
+	return c.logEnd(ctx, id, d, err)
+}
+
+// openLog is a function of its own, as is logEnd, so that what they need is not on the stack of a
+// container that is followed for years.
+func (c *Client) openLog(ctx context.Context, id string, o LogOptions) (*answer, error) {
+	q := query("stdout", "1", "stderr", "1", "timestamps", "1", "follow", flag(o.Follow), "since", instant(o.Since), "tail", tail(o.Tail))
+	r := logRequest(id)
+	r.query = q
+	return c.open(ctx, r)
+}
+
+func logRequest(id string) request {
+	return get("follow logs", "/containers/"+id+"/logs", nil).about(id).within(0)
+}
+
+// logEnd is the result of reading what d took apart.
+func (c *Client) logEnd(ctx context.Context, id string, d decoder, err error) error {
+	fault := ""
+	if err == nil {
+		fault, err = d.end()
+	}
 	if err != nil {
-		return c.cut(ctx, r, err)
+		return c.cut(ctx, logRequest(id), err)
 	}
 	if fault != "" {
-		return r.fail(fasthttp.StatusInternalServerError, fault)
+		return logRequest(id).fail(fasthttp.StatusInternalServerError, fault)
 	}
 	return nil
 }
 
-// readLog decodes the output in body up to its end. The fault is what the engine itself had to say
+// decoder takes output apart as it arrives. At its end the fault is what the engine itself had to say
 // about reading it, if anything.
-func readLog(body io.Reader, tty bool, fn func(LogLine)) (fault string, err error) {
-	var d interface {
-		write(p []byte) error
-		end() (fault string, err error)
-	}
+type decoder interface {
+	write(p []byte) error
+	end() (fault string, err error)
+}
+
+func newDecoder(tty bool, fn func(LogLine)) decoder {
 	if tty {
-		d = &lines{fn: fn}
-	} else {
-		d = newFrames(fn)
+		return &lines{fn: fn}
 	}
-	buf := make([]byte, 4096)
+	return newFrames(fn)
+}
+
+// readAll hands on what body has up to its end.
+func readAll(body io.Reader, write func([]byte) error) error {
+	buf := make([]byte, pageSize)
 	for {
 		n, err := body.Read(buf)
-		if bad := d.write(buf[:n]); bad != nil {
-			return "", bad
+		if bad := write(buf[:n]); bad != nil {
+			return bad
 		}
 		if err == io.EOF {
-			return d.end()
+			return nil
 		}
 		if err != nil {
-			return "", err
+			return err
 		}
 	}
 }

@@ -211,44 +211,53 @@ func (f *follower) since(t *track) time.Time {
 }
 
 // open prepares for a stream of the container's present run.
-func (f *follower) open(t *track) (src view.LogSource, since time.Time) {
+func (f *follower) open(t *track) (src *view.LogSource, since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	since = f.since(t)
 	t.started, t.skip, t.again, t.opened = t.src.StartedAt, t.read, [2]int{}, time.Now()
 	t.behind = true
 	f.dirty, f.stale = true, true
-	return t.src, since
+	now := t.src
+	return &now, since
 }
 
-// follow reads a container for as long as it runs.
+// follow reads a container for as long as it runs. It spends its life in stream, which is called for
+// little: a small stack counts many times.
 func (f *follower) follow(ctx context.Context, t *track) {
 	wait := againMin
 	for {
 		src, since := f.open(t)
-		take := func(o Output) {
-			wait = againMin
-			f.line(ctx, t, src, o)
-		}
-		var err error
-		if src.ID == hostID {
-			cursor := ""
-			if c := t.read[0].Cursor; c != nil {
-				cursor = *c
-			}
-			err = f.o.ReadHost(ctx, cursor, since, take)
-		} else {
-			err = f.o.Read(ctx, src.ID, src.Tty, since, take)
-		}
-		if err != nil && ctx.Err() == nil {
-			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off")
-		}
+		err := f.stream(ctx, t, src, since, &wait)
+		f.tell(ctx, src, err)
 		// What is over is read again only when it starts anew.
 		over := err == nil && src.ID == hostID || err == ErrUnreadable
 		if !f.resume(ctx, t, wait, over) {
 			return
 		}
 		wait = min(2*wait, againMax)
+	}
+}
+
+// stream reads what there is of a source up to its end. Each line sets wait back.
+func (f *follower) stream(ctx context.Context, t *track, src *view.LogSource, since time.Time, wait *time.Duration) error {
+	take := func(o Output) {
+		*wait = againMin
+		f.line(ctx, t, src, o)
+	}
+	if src.ID != hostID {
+		return f.o.Read(ctx, src.ID, src.Tty, since, take)
+	}
+	cursor := ""
+	if c := t.read[0].Cursor; c != nil {
+		cursor = *c
+	}
+	return f.o.ReadHost(ctx, cursor, since, take)
+}
+
+func (f *follower) tell(ctx context.Context, src *view.LogSource, err error) {
+	if err != nil && ctx.Err() == nil {
+		f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off")
 	}
 }
 
@@ -282,7 +291,7 @@ func (f *follower) resume(ctx context.Context, t *track, wait time.Duration, ove
 }
 
 // line takes one line that was read.
-func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Output) {
+func (f *follower) line(ctx context.Context, t *track, src *view.LogSource, o Output) {
 	k := 0
 	switch {
 	case ctx.Err() != nil:
