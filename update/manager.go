@@ -118,7 +118,8 @@ func New(o Options) (*Manager, error) {
 		b.cell.told = o.Changed
 	}
 	say, sources := voiceOf(o.Say), &attacher{attach: o.Attach}
-	m := &Manager{engine: o.Engine, power: o.Power, cell: b.cell, targets: t, log: o.Log, rest: newRest()}
+	m := &Manager{engine: o.Engine, power: o.Power, cell: b.cell, targets: t, log: o.Log}
+	m.rest = newRest(func() { m.cached.Store(nil) })
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
@@ -195,6 +196,9 @@ func (m *Manager) UserLock(appID int) string {
 	service, _ := m.exec.locks.dir.UserLock(appID)
 	return service
 }
+
+// Worked says that another part of the agent did something: memory is given back once it is quiet.
+func (m *Manager) Worked() { m.rest.worked() }
 
 // View is the newest picture of the apps. It never blocks and makes no engine call.
 func (m *Manager) View() *view.State {

@@ -13,6 +13,7 @@ import (
 type rest struct {
 	_ [0]func() // nobody compares it: no code for that
 
+	idle  func()
 	timer *time.Timer
 	began time.Time
 	last  atomic.Int64 // when work was done last, in nanoseconds since began
@@ -25,11 +26,13 @@ const (
 	// restAgain is when a last look shows whether other parts of the agent went on working.
 	restAgain = 30 * time.Second
 	// restWorth is how many bytes must have been allocated for a collection, of some milliseconds, to pay.
-	restWorth = 256 << 10
+	// It is about what one conversation with the cloud leaves.
+	restWorth = 16 << 10
 )
 
-func newRest() *rest {
-	r := &rest{began: time.Now()}
+// newRest calls idle before memory is given back: what is made anew when somebody asks for it can go.
+func newRest(idle func()) *rest {
+	r := &rest{began: time.Now(), idle: idle}
 	r.timer = time.AfterFunc(time.Hour, r.look)
 	r.timer.Stop()
 	return r
@@ -55,7 +58,11 @@ func (r *rest) look() {
 		r.armed.Store(false)
 		return
 	}
+	r.idle()
+	runtime.GC() // each takes half of a stack that is no longer needed
+	runtime.GC()
 	debug.FreeOSMemory()
+	unmapProgram()
 	r.freed = m.TotalAlloc
 	r.timer.Reset(restAgain)
 }

@@ -32,7 +32,7 @@ import (
 // Run runs the supervisor until a signal ends it, or a part of it does, which is an error. Parts are built and started in the order in
 // which they need one another; nothing here waits for the engine, so the API answers at once.
 func Run(e Environment) error {
-	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
+	runtime.GOMAXPROCS(1)          // each costs memory of its own, and there is little to do at once
 	debug.SetGCPercent(50)         // of a live megabyte: what an apply scatters stays behind in pieces
 	debug.SetMemoryLimit(24 << 20) // a safety net, far above what is used
 	log := zerolog.New(os.Stderr).With().Timestamp().Logger().Level(zerolog.InfoLevel)
