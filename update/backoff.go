@@ -105,9 +105,10 @@ func (b *backoff) undone(s plan.Step) {
 	}
 }
 
-// lasting tells whether a step changes something that is to stay so.
+// lasting tells whether a step changes something that is to stay so. A reboot is not required twice, but
+// after the request was withdrawn.
 func lasting(k plan.Kind) bool {
-	return k != plan.Look && k != plan.TakeLock && k != plan.ReleaseLock && k != plan.SweepLock && k != plan.SetCommit
+	return k != plan.Look && k != plan.RequireReboot && k != plan.TakeLock && k != plan.ReleaseLock && k != plan.SweepLock && k != plan.SetCommit
 }
 
 // span is how long to wait after so many failures: 1, 2, 4 ... seconds up to the limit.

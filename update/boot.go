@@ -20,8 +20,9 @@ type Boot interface {
 }
 
 // boot is what the loop knows of the boot configuration. It is looked at when the target or the files
-// may have changed, not on every pass. One that cannot be had is looked at again after a while; apps do
-// not wait for it, or one bad variable would keep the device from ever being updated again.
+// may have changed, not on every pass. One that cannot be had, or not be written, is tried again after a
+// while; apps do not wait for it, or one bad variable, or a boot partition that is full or damaged, would
+// keep the device from ever being updated again.
 type boot struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -30,23 +31,37 @@ type boot struct {
 	change *settings.Boot // nil when there is nothing to do
 	err    error          // why it cannot be had
 	told   string         // what users were told of that last
-	failed int            // looks in a row that ended with an error
+	failed int            // attempts in a row that ended with an error
 	again  time.Time      // when to look again after one
+	alone  bool           // the reboot was requested for the boot configuration alone
+	found  bool           // nobody configured the device yet: what is there stays (spec/cloud.md 6.5)
 }
+
+const (
+	// writtenDocument holds the last change that has its effect after a reboot only, and the boots in a
+	// row in which it was written.
+	writtenDocument = "written"
+	// mostTimes is in how many boots in a row the same is written. Where something undoes it each time,
+	// such as a host that restores the file, the device would else reboot for ever.
+	mostTimes = 3
+)
 
 // bootChange is the change that the boot configuration needs, and when to look again if none can be had.
 func (l *loop) bootChange() (change *settings.Boot, next time.Time) {
 	b, now := &l.config.boot, time.Now()
-	if b.board == nil {
+	if b.board == nil || b.found {
 		return nil, time.Time{}
 	}
 	if !b.looked || b.err != nil && !b.again.After(now) {
 		b.change, b.err = b.board.Differs(l.config.given)
 		b.looked = true
 		if b.err == nil {
-			b.told, b.failed, b.again = "", 0, time.Time{}
-		} else {
+			b.err = l.exec.lasts(b.change)
+		}
+		if b.err != nil {
 			l.bootRefused(now)
+		} else if b.change == nil {
+			b.told, b.failed, b.again = "", 0, time.Time{}
 		}
 	}
 	if b.err != nil {
@@ -74,13 +89,60 @@ func (l *loop) bootRefused(now time.Time) {
 	l.status.problems[0].Retry = b.again
 }
 
+// bootFailed notes that the boot configuration could not be written. When all is as it was, there is no
+// reason for the reboot either.
+func (l *loop) bootFailed(s plan.Step, err error) {
+	b := &l.config.boot
+	change, unknown := b.board.Differs(l.config.given)
+	if b.alone && unknown == nil && change != nil && change.Why == s.Boot.Why {
+		l.reboot = l.exec.reboot.withdraw() != nil
+	}
+	l.counts.step(s, false)
+	b.err, b.looked = err, true
+	l.bootRefused(time.Now())
+}
+
+// lasts refuses a change that was made in several boots in a row and was undone each time. One that is
+// still there after a reboot is forgotten.
+func (x *executor) lasts(change *settings.Boot) error {
+	last := x.written()
+	switch {
+	case len(last) == 0 || last[len(last)-1] == x.reboot.id:
+	case change == nil:
+		return x.book.docs.Save(writtenDocument, bookVersion, []string{})
+	case change.Why == last[0] && len(last) > mostTimes:
+		return errors.New("what was written is undone at every start of the device")
+	}
+	return nil
+}
+
+func (x *executor) written() (last []string) {
+	_, _ = x.book.docs.Load(writtenDocument, bookVersion, &last) // what is lost is counted anew
+	return last
+}
+
+// wrote notes the boot in which a change was made.
+func (x *executor) wrote(change *settings.Boot) error {
+	last := x.written()
+	if len(last) == 0 || last[0] != change.Why {
+		last = []string{change.Why}
+	}
+	if last[len(last)-1] == x.reboot.id {
+		return nil
+	}
+	return x.book.docs.Save(writtenDocument, bookVersion, append(last, x.reboot.id))
+}
+
 // setBoot makes the boot configuration what the target says.
 func (x *executor) setBoot(s plan.Step) error {
 	text := jsonText(s.Boot.Values)
 	x.say("Applying boot config: "+text, false)
-	if err := s.Boot.Write(); err != nil {
-		x.say("Error setting boot config: "+cause(err), true)
-		return err
+	err := s.Boot.Write()
+	if err == nil && s.Boot.Reboot {
+		err = x.wrote(s.Boot)
+	}
+	if err != nil {
+		return err // bootRefused says so
 	}
 	x.say("Applied boot config: "+text, false)
 	return nil

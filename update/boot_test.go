@@ -2,6 +2,7 @@ package update
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func (b *bootBoard) Differs(map[string]string) (*settings.Boot, error) {
 func TestLooksAtBootConfiguration(t *testing.T) {
 	var said []string
 	b := &bootBoard{}
-	x := &executor{say: func(text string, _ bool) { said = append(said, text) }}
+	x := &executor{say: func(text string, _ bool) { said = append(said, text) }, book: &book{docs: documents{}}}
 	l := &loop{exec: x, log: zerolog.Nop(), backoff: newBackoff(10 * time.Second), config: configuration{boot: boot{board: b}}}
 	look := func(looks int, change *settings.Boot) {
 		t.Helper()
@@ -84,7 +85,7 @@ func TestSaysWhatItWritesForBoot(t *testing.T) {
 	var said []string
 	var fails error
 	writes := 0
-	x := &executor{say: func(text string, stderr bool) {
+	x := &executor{book: &book{docs: documents{}}, say: func(text string, stderr bool) {
 		if stderr {
 			text = "!" + text
 		}
@@ -99,7 +100,104 @@ func TestSaysWhatItWritesForBoot(t *testing.T) {
 		t.Errorf("%v, %d writes", err, writes)
 	}
 	const values = ` boot config: {"a":"<b>","gpu_mem":"16"}`
-	if want := []string{"Applying" + values, "Applied" + values, "Applying" + values, "!Error setting boot config: read-only file system"}; !slices.Equal(said, want) {
+	if want := []string{"Applying" + values, "Applied" + values, "Applying" + values}; !slices.Equal(said, want) {
 		t.Errorf("said %q", said)
+	}
+}
+
+// What is undone at every start of the device is written in three boots in a row, and not for ever; what
+// was still there after a reboot counts no more.
+func TestBootConfigurationThatDoesNotLast(t *testing.T) {
+	docs, writes := documents{}, 0
+	b := &bootBoard{}
+	boots := func(id string, why string) (wrote bool) {
+		t.Helper()
+		x := &executor{say: func(string, bool) {}, book: &book{docs: docs}, reboot: reboot{id: id}}
+		l := &loop{exec: x, log: zerolog.Nop(), backoff: newBackoff(time.Second), config: configuration{boot: boot{board: b}}}
+		b.change = nil
+		if why != "" {
+			b.change = &settings.Boot{Why: why, Reboot: why != "fan", Write: func() error { writes++; return nil }}
+		}
+		change, _ := l.bootChange()
+		for range 2 { // also in the same boot
+			if change != nil && x.setBoot(plan.Step{Boot: change}) != nil {
+				t.Error("not written")
+			}
+		}
+		if (l.config.boot.err != nil) == (change != nil) && why != "" {
+			t.Errorf("%s: %v", id, l.config.boot.err)
+		}
+		return change != nil
+	}
+	for _, want := range []bool{true, true, true, false, false} {
+		if got := boots(time.Now().String(), "a"); got != want {
+			t.Errorf("written is %v after %d times", got, writes)
+		}
+	}
+	if !boots("other", "b") || !boots("again", "a") || !boots("twice", "a") || boots("held", "") || !boots("1", "a") || !boots("2", "a") || !boots("3", "a") || boots("4", "a") {
+		t.Errorf("counted from another one on: %d", writes)
+	}
+	for i := range 5 {
+		if !boots(time.Now().String(), "fan") {
+			t.Errorf("without a reboot: %d", i)
+		}
+	}
+}
+
+// What cannot be written leads to no reboot, and holds up nothing; a reboot that others need stays, as
+// does that for what was written in part.
+func TestBootConfigurationThatCannotBeWritten(t *testing.T) {
+	f := func(when string, before, alone bool, after string, stays bool) {
+		t.Helper()
+		b := &bootBoard{change: &settings.Boot{Why: "a", Reboot: true}}
+		var said []string
+		x := &executor{say: func(text string, _ bool) { said = append(said, text) }, book: &book{docs: documents{}}, reboot: reboot{id: "1", breadcrumb: filepath.Join(t.TempDir(), "d", "crumb")}}
+		l := &loop{exec: x, log: zerolog.Nop(), backoff: newBackoff(time.Minute), running: make(map[string]*task), config: configuration{boot: boot{board: b}, changed: func(settings.Settings, bool) {}}, reboot: before}
+		if err := x.reboot.require(); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			change, _ := l.bootChange()
+			l.finish(result{step: plan.Step{Kind: plan.RequireReboot, Boot: change}})
+			if !alone {
+				l.finish(result{step: plan.Step{Kind: plan.Set, Settings: &settings.Settings{}}})
+			}
+			if !l.reboot {
+				t.Errorf("%s: no reboot", when)
+			}
+			b.change = &settings.Boot{Why: after, Reboot: true}
+			l.finish(result{step: plan.Step{Kind: plan.SetBoot, Boot: change}, err: errors.New("full")})
+			if change, next := l.bootChange(); change != nil || next.IsZero() || l.reboot != stays || x.reboot.required() != stays || !l.status.failed {
+				t.Errorf("%s: %v %v, reboot %v, %v", when, change, next, l.reboot, x.reboot.required())
+			}
+			b.change = change
+			l.config.boot.again = time.Now()
+			if stays {
+				return
+			}
+		}
+		if l.config.boot.failed != 3 || !slices.Equal(said, []string{"Error setting boot config: full"}) {
+			t.Errorf("%s: %d failures, said %q", when, l.config.boot.failed, said)
+		}
+	}
+	f("nothing was written", false, true, "a", false)
+	f("written in part", false, true, "b", true)
+	f("others asked before", true, true, "a", true)
+	f("others asked since", false, false, "a", true)
+}
+
+// cloud.md 6.5: until somebody configures the device, what is there stays, whatever becomes of it.
+func TestBootConfigurationNobodyAskedFor(t *testing.T) {
+	b := &bootBoard{change: &settings.Boot{Reboot: true}}
+	l := &loop{exec: &executor{book: &book{docs: documents{}}}, config: configuration{boot: boot{board: b}}}
+	targets := &targets{initial: map[string]string{}}
+	l.config.set(targets)
+	if change, _ := l.bootChange(); change != nil || b.looks != 0 {
+		t.Errorf("%v, %d looks", change, b.looks)
+	}
+	targets.stored.Config = map[string]string{}
+	l.config.set(targets)
+	if change, _ := l.bootChange(); change == nil {
+		t.Error("a target changes nothing")
 	}
 }

@@ -41,7 +41,7 @@ func (c *configuration) set(t *targets) (warnings []settings.Warning) {
 		want.Discoverability = c.have.Discoverability
 	}
 	c.want, c.given = want, given
-	c.boot.looked, c.boot.failed = false, 0
+	c.boot.looked, c.boot.failed, c.boot.found = false, 0, !t.configured()
 	for _, w := range ignored {
 		if settings.Differs(w.Name, c.have, want) {
 			warnings = append(warnings, w)

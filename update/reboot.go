@@ -32,6 +32,9 @@ func (r reboot) require() error {
 	return file.Write(r.breadcrumb, fmt.Appendf(nil, "%d %s", time.Now().UnixNano(), r.id), 0o644)
 }
 
+// withdraw takes the request back.
+func (r reboot) withdraw() error { return file.Remove(r.breadcrumb) }
+
 // required tells whether the request was made since the device booted.
 func (r reboot) required() bool {
 	info, err := os.Stat(r.breadcrumb)

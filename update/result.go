@@ -43,6 +43,8 @@ func (l *loop) finish(r result) {
 		if l.config.vpn.refused(r.err) {
 			l.logStep(l.log.Warn(), r.step).Err(r.err).Time("retry", l.config.vpn.again).Msg("step did not succeed")
 		}
+	case r.step.Boot != nil:
+		l.bootFailed(r.step, r.err)
 	default:
 		l.failed(r.step, r.err)
 	}
@@ -84,6 +86,7 @@ func (l *loop) succeeded(s plan.Step) {
 	case plan.PrepareVolume:
 		l.firmware = true
 	case plan.RequireReboot:
+		l.config.boot.alone = s.Boot != nil && !l.reboot
 		l.reboot = true
 	case plan.RollBack:
 		l.rolledBack(s)
@@ -94,6 +97,7 @@ func (l *loop) succeeded(s plan.Step) {
 	case plan.Restore:
 		l.backup = false
 	case plan.Set:
+		l.config.boot.alone = false // they may need the reboot too
 		l.configured(*s.Settings)
 		l.backoff.retryNow() // they may wait for what is otherwise now
 	}

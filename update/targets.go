@@ -114,6 +114,13 @@ func (t *targets) config() map[string]string {
 	return t.stored.Config
 }
 
+// configured tells whether a target was ever stored.
+func (t *targets) configured() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stored.Config != nil
+}
+
 // settings are what the configuration says, the configuration itself, and what is wrong with it. A
 // device without a cloud is always in local mode.
 func (t *targets) settings() (settings.Settings, map[string]string, []settings.Warning) {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -293,6 +294,83 @@ func TestKilledWhileConfiguringBoot(t *testing.T) {
 		d.holds("config.txt", want)
 		d.reboots(bus, max(asked+1, bus.Asked("Reboot")))
 	}
+}
+
+// cloud.md 86: a boot partition that cannot be written holds up no apps and leads to no reboot; what could
+// be written in part has its reboot. A host that undoes what is written is not rebooted for ever.
+func TestBootConfigurationThatDoesNotLast(t *testing.T) {
+	own := drawn(t, 3)
+	d, bus := booting(t, false, "raspberrypi3", vars{"config.txt": makers, "splash/balena-logo.png": own})
+	d.Start()
+	app := shop(d)
+	d.set(nil)
+	splash := d.Path("boot/splash")
+	if err := errors.Join(syscall.Mount(splash, splash, "", syscall.MS_BIND, ""), syscall.Mount("", splash, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(splash, syscall.MNT_DETACH) })
+	shown := base64.StdEncoding.EncodeToString([]byte(drawn(t, 4)))
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_SPLASH_image": shown})
+	changed := strings.Replace(makers, "=16", "=64", 1)
+	d.holds("config.txt", changed)
+	d.reboots(bus, 1)
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_SPLASH_image": shown}, app)
+	apps := func() {
+		t.Helper()
+		d.WaitListed()
+		harness.Until(t, soon, "the app beside a failure", func() error {
+			if !d.Device().UpdateFailed {
+				return errors.New("no failure is shown")
+			}
+			return d.Matches()
+		})
+	}
+	apps()
+	harness.Until(t, soon, "another attempt", func() error {
+		if n := len(d.LogLines("boot configuration stays as it is")); n < 4 {
+			return fmt.Errorf("%d in all", n)
+		}
+		return nil
+	})
+	if bus.Asked("Reboot") != 1 {
+		t.Errorf("asked for %d reboots", bus.Asked("Reboot"))
+	}
+	d.Kill()
+	if err := syscall.Unmount(splash, 0); err != nil {
+		t.Fatal(err)
+	}
+	d.RunBy(harness.Rebooted(t))
+	d.Start()
+	d.reboots(bus, 2)
+	d.WaitSettled(soon)
+
+	undone := func() {
+		d.Kill()
+		d.RunBy(harness.Rebooted(t))
+		d.WriteFile("boot/config.txt", makers)
+		d.Start()
+	}
+	for i := range 3 {
+		undone()
+		d.holds("config.txt", changed)
+		harness.Until(t, soon, "a reboot", func() error {
+			if got := bus.Asked("Reboot"); got != 3+i {
+				return fmt.Errorf("asked %d times", got)
+			}
+			return nil
+		})
+	}
+	undone()
+	app.Services = nil
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_SPLASH_image": shown}, app)
+	apps()
+	if d.ReadFile("boot/config.txt") != makers || bus.Asked("Reboot") != 5 {
+		t.Errorf("%d reboots, %s", bus.Asked("Reboot"), d.ReadFile("boot/config.txt"))
+	}
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_SPLASH_image": shown}, app)
+	d.holds("config.txt", strings.Replace(makers, "=16", "=32", 1))
+	d.reboots(bus, 6)
+	d.WaitSettled(soon)
 }
 
 // cloud.md 6.5: a device that nobody configured yet stays as its files say; a preload says no more than
