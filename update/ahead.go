@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -36,17 +37,16 @@ func (x *executor) lookAhead(ctx context.Context, s plan.Step) error {
 	return err
 }
 
-// aheadTimeout bounds a look ahead.
-const aheadTimeout = 5 * time.Minute
+// closerLook bounds how long registries are asked for the sizes of layers. All other calls have bounds of
+// their own: the more images there are, the longer a look may take.
+const closerLook = 5 * time.Minute
 
 func (x *executor) foresee(ctx context.Context, s plan.Step) error {
-	ctx, cancel := context.WithTimeout(ctx, aheadTimeout)
-	defer cancel()
 	info, err := x.engine.Info(ctx)
 	if err != nil {
 		return err
 	}
-	a := &ahead{x: x, machine: info.Architecture, indexes: info.RegistryConfig.IndexConfigs, cur: x.cell.load(), app: s.AppUUID}
+	a := &ahead{x: x, machine: info.Architecture, indexes: info.RegistryConfig.IndexConfigs, cur: x.cell.load(), app: s.AppUUID, mute: make(chains)}
 	if v, err := x.engine.Negotiate(ctx); err == nil && v.Arch == "arm" && a.machine == "aarch64" {
 		a.machine = "armv8l" // the kernel is of 64 bits, the engine is not
 	}
@@ -73,6 +73,7 @@ type ahead struct {
 	cur     *current.State
 	app     string             // uuid
 	found   [][]registry.Layer // of the images of which the layers are known
+	mute    chains             // registries that cannot be reached from here: one wait for each is enough
 }
 
 // unsure says that something could not be found out that does not hold the update up.
@@ -100,6 +101,9 @@ func (a *ahead) look(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
+	if a.mute[ref.Registry] {
+		return nil
+	}
 	q := registry.Query{Image: ref, Plain: a.plain(ref.Registry), Rank: a.rank}
 	if auth != nil {
 		q.Name, q.Secret = auth.Username, auth.Password
@@ -109,7 +113,9 @@ func (a *ahead) look(ctx context.Context, image string) error {
 		a.found = append(a.found, layers)
 		return nil
 	}
-	if refused := registry.Refused(""); missing != nil && errors.As(err, &refused) {
+	if refused := registry.Refused(""); !errors.As(err, &refused) {
+		a.mute[ref.Registry] = true
+	} else if missing != nil {
 		return err
 	}
 	a.unsure(err)
@@ -147,7 +153,8 @@ func (a *ahead) honest() bool {
 // plain tells whether the engine speaks to a registry without TLS: on this machine, and where it is told to.
 func (a *ahead) plain(host string) bool {
 	index, known := a.indexes[host]
-	return known && !index.Secure || strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "localhost")
+	name, _, _ := strings.Cut(host, ":")
+	return known && !index.Secure || name == "localhost" || net.ParseIP(name).IsLoopback()
 }
 
 // amply is by how much a layer may grow when it is unpacked for it to be taken on trust that it fits.
@@ -175,6 +182,8 @@ func (a *ahead) fit(ctx context.Context, free int64, going []string) error {
 		}
 		free += freed
 	}
+	ctx, cancel := context.WithTimeout(ctx, closerLook)
+	defer cancel()
 	if need := a.need(ctx, here); need > free {
 		return fmt.Errorf("%w: it takes %d MB and %d MB are free", errNoRoom, need/1e6, free/1e6)
 	}

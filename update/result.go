@@ -119,6 +119,7 @@ func (l *loop) failed(s plan.Step, err error) {
 	}
 	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
 	l.problem(s, err.Error())
+	delete(l.looked, s.Image) // it is not to be had after all
 	// Before the next attempt room is made; but not for ever, should just that be impossible.
 	l.noSpace = (l.noSpace || engine.IsNoSpace(err) || errors.Is(err, errNoRoom)) && !removesImage(s)
 	if a := l.actions[s.AppUUID]; a != nil {

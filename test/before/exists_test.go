@@ -38,7 +38,7 @@ func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 	f("manifest unknown", func(name string) (harness.Image, func()) {
 		return at(name), func() { registry.Push(t, harness.ServerImage(name)) }
 	})
-	f("EOF", func(name string) (harness.Image, func()) {
+	f(`/v2/": `, func(name string) (harness.Image, func()) {
 		net := registry.Slow(t, 0)
 		net.Refuse(true)
 		return net.Of(registry.Push(t, harness.ServerImage(name))), func() { net.Refuse(false) }

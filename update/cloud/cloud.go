@@ -217,7 +217,7 @@ func (c *Client) receive(from io.Reader, r *call) (a answer, to *url.URL, err er
 	if r.follow && a.status >= 301 && a.status <= 308 && a.status != fasthttp.StatusNotModified {
 		to, err = c.base.Parse(string(resp.Header.Peek("Location")))
 		if err == nil && (to.Scheme != "https" && c.base.Scheme == "https" || to.Host == "") {
-			err = fmt.Errorf("redirected to %s", to.Redacted())
+			err = errors.New("redirected to " + to.Scheme + " " + to.Host)
 		}
 		return a, to, err
 	}

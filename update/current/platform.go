@@ -32,6 +32,7 @@ var machines = [...]struct{ name, runs string }{
 	{"x86_64", "386 amd64"},
 	{"aarch64", "arm/v5 arm/v6 arm arm/v7 arm/v8 arm64"},
 	{"armv6", "arm/v5 arm arm/v6"},
+	{"armv8", "arm/v5 arm/v6 arm arm/v7 arm/v8"},
 	{"armv", "arm/v5 arm/v6 arm arm/v7"},
 	{"i", "386"},
 }

@@ -24,7 +24,7 @@ func TestRank(t *testing.T) {
 	f("x86_64", "amd64", "386")
 	f("i686", "386")
 	f("aarch64", "arm64", "arm/v8", "arm/v7", "arm", "arm/v6", "arm/v5")
-	f("armv8l", "arm/v7", "arm", "arm/v6", "arm/v5")
+	f("armv8l", "arm/v8", "arm/v7", "arm", "arm/v6", "arm/v5")
 	f("armv7l", "arm/v7", "arm", "arm/v6", "arm/v5")
 	f("armv6l", "arm/v6", "arm", "arm/v5")
 	if rankOf("riscv64", "s390x") == 0 || rankOf("x86_64", "amd64/v3") == 0 || rankOf("aarch64", "arm64/v8") == 0 {

@@ -63,9 +63,11 @@ func IsStreamed(err error) bool {
 // IsExecFormat tells that a container's program is made for another processor.
 func IsExecFormat(err error) bool { return says(err, "exec format error") }
 
-// IsMissing tells that the engine does not have the call.
+// IsMissing tells that the engine does not have the call, in the words of Docker or of Podman.
 func IsMissing(err error) bool {
-	return status(err) == fasthttp.StatusNotImplemented || says(err, "page not found")
+	var e *Error
+	return status(err) == fasthttp.StatusNotImplemented || says(err, "page not found") || says(err, "/json is not supported") ||
+		errors.As(err, &e) && e.Status == fasthttp.StatusNotFound && e.Message == "Not Found"
 }
 
 // status is the HTTP status of an engine error, 0 without an answer, -1 for any other error.

@@ -104,6 +104,9 @@ func TestImagesThatGoBeforeTheDownload(t *testing.T) {
 	f(deleting, killing, nil, "sha256:web:1")
 	f(deleting, deleting, nil, "sha256:db:1", "sha256:web:1")
 	f(deleting, deleting, func(w *world) { w.opts.Kept = map[string]bool{"web:1": true} }, "sha256:db:1")
+	f(deleting, deleting, func(w *world) { // somebody removed it
+		delete(w.cur.Images, "sha256:web:1")
+	}, "sha256:db:1")
 	f(deleting, deleting, func(w *world) {
 		r := current.Record{Name: "db:1", AppUUID: "u2", ServiceName: "db", EngineID: "sha256:db:1"}
 		w.cur.Records[r.Key()] = r

@@ -50,6 +50,7 @@ type Layer struct {
 
 	session *session
 	gzip    string // digest of what is downloaded, empty when it is packed otherwise
+	plain   bool   // it is not packed
 }
 
 const (
@@ -132,6 +133,9 @@ func (s *session) layers(ctx context.Context) ([]Layer, error) {
 		m, err = s.document(ctx, "/manifests/"+digest)
 	}
 	c := m
+	if err == nil && m.Config.Digest == "" {
+		err = errors.New("the registry has it in a form that is not understood")
+	}
 	if err == nil {
 		c, err = s.document(ctx, "/blobs/"+m.Config.Digest)
 	}
@@ -162,6 +166,7 @@ func (s *session) pair(list []part, diffs []string) ([]Layer, error) {
 	for n := range list {
 		l, from := &layers[n], &list[n]
 		l.Diff, l.Size, l.session = diffs[n], min(max(from.Size, 0), maxLayer), s
+		l.plain = strings.HasSuffix(from.MediaType, "tar")
 		if strings.HasSuffix(from.MediaType, "gzip") {
 			l.gzip = from.Digest
 		}
@@ -247,6 +252,9 @@ func parameter(challenge, name string) string {
 // less than a half.
 func (l Layer) Unpacked(ctx context.Context) int64 {
 	guess := l.Size*2 + l.Size/4
+	if l.plain {
+		return l.Size
+	}
 	if l.gzip == "" {
 		return guess
 	}

@@ -99,6 +99,21 @@ func TestLayersAndTheirSizes(t *testing.T) {
 	}
 }
 
+// What is not packed takes what it says. An image in a form that is not understood is not one that is not there.
+func TestFormsOfImages(t *testing.T) {
+	s := newServer()
+	s.docs[base+"/manifests/v1"] = strings.Replace(s.docs[base+"/manifests/v1"], "tar+zstd", "tar", 1)
+	layers, err := Get(s.get).Layers(t.Context(), query(t, "registry.example/shop/web:v1"))
+	if err != nil || layers[1].Unpacked(t.Context()) != 1000 {
+		t.Errorf("%+v %v", layers, err)
+	}
+	s.docs[base+"/manifests/v1"] = `{"schemaVersion":1,"architecture":"amd64","fsLayers":[{"blobSum":"sha256:a"}]}`
+	_, err = Get(s.get).Layers(t.Context(), query(t, "registry.example/shop/web:v1"))
+	if refused := Refused(""); err == nil || errors.As(err, &refused) {
+		t.Errorf("schema 1: %v", err)
+	}
+}
+
 func TestListOfPlatforms(t *testing.T) {
 	s := newServer()
 	s.docs[base+"/manifests/"+digestA] = s.docs[base+"/manifests/v1"]
