@@ -9,10 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
+// programPatience bounds how long a program may run: one that hangs would keep all later ones waiting.
+var programPatience = time.Minute
+
 // runIn runs a program of the host whose root is mounted at root, with text as its input, and waits for
-// its end. The error has the program's own words when it does not succeed.
+// its end, which comes by force when it takes too long. The error has the program's own words when it does not succeed.
 func runIn(root, name, text string, args ...string) error {
 	proc, said, err := feedIn(root, name, text, args)
 	if err == nil {
@@ -65,6 +69,7 @@ func programIn(root, name string) string {
 // outcome waits for the end of a program: an error with its own words unless it succeeded.
 func outcome(proc *os.Process, said io.ReadCloser) error {
 	defer said.Close()
+	defer time.AfterFunc(programPatience, func() { _ = proc.Kill(); _ = said.Close() }).Stop()
 	words, _ := io.ReadAll(io.LimitReader(said, 1000))
 	state, err := proc.Wait()
 	if err == nil && !state.Success() {

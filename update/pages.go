@@ -13,7 +13,8 @@ import (
 // has room, from where a page that is needed again comes back by itself.
 func unmapProgram() {
 	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
+	// A loader of shared objects writes to pages before they can only be read: they would be lost.
+	if err != nil || bytes.Contains(maps, []byte(".so")) {
 		return
 	}
 	program, err := os.Readlink("/proc/self/exe")

@@ -149,7 +149,7 @@ func TestFactsAtTheEnd(t *testing.T) {
 	m, _ := newRemote(t, t.TempDir())
 	ended, end := context.WithCancel(context.Background())
 	end()
-	m.life, m.loop.calls = ended, make(chan func())
+	m.life, m.loop = ended, &loop{exec: m.exec, targets: m.targets, calls: make(chan func())}
 	if err := m.SetFacts(compose.Facts{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}

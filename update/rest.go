@@ -18,12 +18,14 @@ type rest struct {
 	began time.Time
 	last  atomic.Int64 // when work was done last, in nanoseconds since began
 	armed atomic.Bool
-	freed uint64 // bytes allocated in all when memory was given back last; belongs to the timer
+	freed uint64        // bytes allocated in all when memory was given back last; belongs to the timer
+	next  time.Duration // since began: not given back before; belongs to the timer
 }
 
 const (
 	restAfter = 5 * time.Second
-	// restAgain is when a last look shows whether other parts of the agent went on working.
+	// restAgain is when a last look shows whether other parts of the agent went on working. It is also
+	// between two collections at least: somebody who asks now and then does not cause one each time.
 	restAgain = 30 * time.Second
 	// restWorth is how many bytes must have been allocated for a collection, of some milliseconds, to pay.
 	// It is about what one conversation with the cloud leaves.
@@ -49,7 +51,8 @@ func (r *rest) worked() {
 // look gives memory back, or waits on when there was work meanwhile. It rests itself when there is
 // nothing to give back any more.
 func (r *rest) look() {
-	if left := restAfter - (time.Since(r.began) - time.Duration(r.last.Load())); left > 0 {
+	now := time.Since(r.began)
+	if left := max(restAfter+time.Duration(r.last.Load()), r.next) - now; left > 0 {
 		r.timer.Reset(left)
 		return
 	}
@@ -63,6 +66,6 @@ func (r *rest) look() {
 	runtime.GC()
 	debug.FreeOSMemory()
 	unmapProgram()
-	r.freed = m.TotalAlloc
+	r.freed, r.next = m.TotalAlloc, now+restAgain
 	r.timer.Reset(restAgain)
 }

@@ -1,0 +1,50 @@
+package hostos
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A program that hangs, or whose own child keeps its output open, does not hold up who runs it, and is
+// gone and waited for afterwards.
+func TestProgramThatHangs(t *testing.T) {
+	defer func(d time.Duration) { programPatience = d }(programPatience)
+	programPatience = 100 * time.Millisecond
+	dir := t.TempDir()
+	number := func(file string) int {
+		text, _ := os.ReadFile(filepath.Join(dir, file))
+		n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		return n
+	}
+	for _, script := range []string{"exec sleep 600", "sleep 600 & echo $! >$0/child; wait", "sleep 600 & echo $! >$0/child; exit 1"} {
+		proc, said, err := hanging(script, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := outcome(proc, said); err == nil {
+			t.Errorf("%s: no error", script)
+		}
+		if err := syscall.Kill(proc.Pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("%s: the program is still there: %v", script, err)
+		}
+		if child := number("child"); child > 0 {
+			_ = syscall.Kill(child, syscall.SIGKILL)
+		}
+	}
+}
+
+func hanging(script, dir string) (proc *os.Process, said *os.File, err error) {
+	said, errs, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer errs.Close()
+	proc, err = startIn("/", []string{"/bin/sh"}, []string{"sh", "-c", script, dir}, nil, nil, errs)
+	return proc, said, err
+}

@@ -1,0 +1,25 @@
+package update
+
+import (
+	"testing"
+	"time"
+)
+
+// Somebody who asks now and then does not cause a collection each time: there is a while between two,
+// however much was allocated.
+func TestRestPausesBetweenCollections(t *testing.T) {
+	collections := 0
+	r := newRest(func() { collections++ })
+	var kept [][]byte
+	for range 5 {
+		for range 100 {
+			kept = append(kept, make([]byte, 4096))
+		}
+		r.armed.Store(true)
+		r.last.Store(int64(time.Since(r.began) - restAfter))
+		r.look()
+	}
+	if r.timer.Stop(); collections != 1 || len(kept) != 500 || !r.armed.Load() {
+		t.Errorf("%d collections, armed %v", collections, r.armed.Load())
+	}
+}
