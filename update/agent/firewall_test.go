@@ -2,6 +2,7 @@ package agent
 
 import (
 	"testing"
+	"time"
 
 	"resin-supervisor/hostos"
 	"resin-supervisor/update/settings"
@@ -37,7 +38,7 @@ func TestFirewallGrantsTheLastWish(t *testing.T) {
 	select {
 	case f := <-set:
 		t.Fatalf("%+v before the beginning", f)
-	default:
+	case <-time.After(100 * time.Millisecond):
 	}
 	go w.begin()
 	if f := <-set; f != (hostos.Firewall{Port: 1}) {
