@@ -181,7 +181,11 @@ func TestAppsThatWentAreForgotten(t *testing.T) {
 		m.loop.noted[uuid], m.loop.resolve.told[uuid] = &target.App{}, "text"
 		m.loop.status.touched[current.Slot(uuid, "web")] = "start"
 	}
+	m.loop.looked = map[string]time.Time{"web:2": time.Now()}
 	m.loop.setTarget(&target.State{Apps: map[string]*target.App{"bb": {UUID: "bb"}}}, false)
+	if len(m.loop.looked) != 0 {
+		t.Error("a look for another target is relied upon")
+	}
 	if l := m.loop; len(l.noted)+len(l.resolve.told)+len(l.status.touched) != 3 || l.noted["bb"] == nil || l.status.touched["bb/web"] == "" {
 		t.Errorf("%v %v %v", l.noted, l.resolve.told, l.status.touched)
 	}

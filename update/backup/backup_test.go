@@ -66,6 +66,13 @@ func TestNames(t *testing.T) {
 		plain("data/a size=3", strings.Repeat("x", 700)), plain("data/ü size=3", strings.Repeat("x", 700)))
 	f(tar.FormatPAX, "", file{tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"path": "no"}}, ""})
 	f(tar.FormatGNU, "")
+
+	// A hard link of some makers has the size of its file, and no content.
+	link := archive(t, tar.FormatGNU, plain("data/f", "x"), file{tar.Header{Typeflag: tar.TypeLink, Name: "data/hard", Linkname: "data/f"}, ""}, dir("logs/"))
+	copy(link[1024+124:], "00000001000\x00")
+	if names, err := Names(bytes.NewReader(link)); err != nil || len(names) != 2 {
+		t.Errorf("%q %v", names, err)
+	}
 }
 
 // What does not consist of directories, or cannot be read to its end, is refused.

@@ -182,7 +182,8 @@ func FuzzDocuments(f *testing.F) {
 	s := newServer()
 	f.Add(s.docs[base+"/manifests/v1"], s.docs[base+"/blobs/sha256:c"])
 	f.Add(`{"manifests":[{"digest":"v1","platform":{"os":"linux","architecture":"amd64"}}]}`, `{}`)
-	f.Add(`{"layers":[{"size":-9223372036854775808},{"size":9223372036854775807}]}`, `{"rootfs":{"diff_ids":["",""]}}`)
+	f.Add(`{"config":{"digest":"c"},"layers":[{},{}]}`, `{"rootfs":{"diff_ids":[""]}}`)
+	f.Add(`{"config":{"digest":"c"},"layers":[{"size":-9223372036854775808},{"size":9223372036854775807}]}`, `{"rootfs":{"diff_ids":["",""]}}`)
 	f.Fuzz(func(t *testing.T, manifest, config string) {
 		get := func(_ context.Context, u *url.URL, _, _, part string) (int, []byte, string, error) {
 			if part != "" {
