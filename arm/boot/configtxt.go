@@ -205,7 +205,8 @@ func (f *textFile) renderConfig(text string, want keys) string {
 	}
 	var fresh []string
 	for key := range want {
-		if _, known := have[key]; !known && key != parameters && key != overlays {
+		known := slices.ContainsFunc(list, func(r row) bool { return r.key == key })
+		if !known && key != parameters && key != overlays {
 			fresh = append(fresh, key)
 		}
 	}

@@ -127,6 +127,7 @@ func TestWriteConfigTxt(t *testing.T) {
 	f("dtoverlay=x\ndtparam=act_led=1\n", vars{"dtoverlay": "x", "dtparam": "act_led=1"}, "dtparam=act_led=1\ndtoverlay=x\n")
 	f("", vars{"dtoverlay": "vc4-kms-v3d,cma=64,audio=off"}, "dtoverlay=vc4-kms-v3d,audio=off\ndtparam=cma=64\n")
 	f("dtoverlay=a\n", vars{"dtoverlay": `""`, "gpio": ""}, "")
+	f("gpio=\nx=1\n", vars{"gpio": `"4=op","5=op"`, "x": "1"}, "gpio=4=op\ngpio=5=op\nx=1\n")
 	f("dtoverlay=a\ndtoverlay=b\n", vars{"dtoverlay": `"b","a"`}, "dtoverlay=b\ndtoverlay=a\n")
 	f("power_mode=x\nb=1\n", vars{"power_mode": "high"}, "power_mode=x\n")
 	// Comments, foreign lines and keys that may not be changed stay.
