@@ -167,7 +167,7 @@ func TestBootConfigurationThatCannotBeWritten(t *testing.T) {
 			}
 			b.change = &settings.Boot{Why: after, Reboot: true}
 			l.finish(result{step: plan.Step{Kind: plan.SetBoot, Boot: change}, err: errors.New("full")})
-			if change, next := l.bootChange(); change != nil || next.IsZero() || l.reboot != stays || x.reboot.required() != stays || !l.status.failed {
+			if change, next := l.bootChange(); change != nil || next.IsZero() || l.reboot != stays || x.reboot.required() != stays || !l.status.failed || len(l.status.problems) != 1 {
 				t.Errorf("%s: %v %v, reboot %v, %v", when, change, next, l.reboot, x.reboot.required())
 			}
 			b.change = change
