@@ -48,11 +48,11 @@ func (f Firewall) apply(root, program, rules string) error {
 	return err
 }
 
-// rules are those of the chain in the language of iptables-restore.
+// rules are those of the chain in the language of iptables-restore. In the texts @ stands for adding a rule.
 func (f Firewall) rules(v6 bool) string {
 	text := beginRules
 	if f.Open {
-		text += "-A BALENA-FIREWALL -p tcp --dport PORT -j ACCEPT\n"
+		text += "@ -p tcp --dport PORT -j ACCEPT\n"
 	} else {
 		text += closedRules
 	}
@@ -63,11 +63,11 @@ func (f Firewall) rules(v6 bool) string {
 		text += rulesV4
 	}
 	if f.Strict {
-		text += "-A BALENA-FIREWALL -j REJECT\n"
+		text += "@ -j REJECT\n"
 	} else {
-		text += "-A BALENA-FIREWALL -j RETURN\n"
+		text += "@ -j RETURN\n"
 	}
-	return strings.ReplaceAll(text, "PORT", strconv.Itoa(f.Port))
+	return strings.ReplaceAll(strings.ReplaceAll(text, "@", "-A BALENA-FIREWALL"), "PORT", strconv.Itoa(f.Port))
 }
 
 const (
@@ -75,36 +75,36 @@ const (
 	beginRules = `*filter
 :BALENA-FIREWALL - [0:0]
 -F BALENA-FIREWALL
--A BALENA-FIREWALL -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
--A BALENA-FIREWALL -m addrtype --src-type LOCAL -j ACCEPT
+@ -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+@ -m addrtype --src-type LOCAL -j ACCEPT
 `
-	closedRules = `-A BALENA-FIREWALL -i resin-vpn -p tcp --dport PORT -j ACCEPT
--A BALENA-FIREWALL -i tun0 -p tcp --dport PORT -j ACCEPT
--A BALENA-FIREWALL -i docker0 -p tcp --dport PORT -j ACCEPT
--A BALENA-FIREWALL -i lo -p tcp --dport PORT -j ACCEPT
--A BALENA-FIREWALL -i supervisor0 -p tcp --dport PORT -j ACCEPT
--A BALENA-FIREWALL -p tcp --dport PORT -j REJECT
+	closedRules = `@ -i resin-vpn -p tcp --dport PORT -j ACCEPT
+@ -i tun0 -p tcp --dport PORT -j ACCEPT
+@ -i docker0 -p tcp --dport PORT -j ACCEPT
+@ -i lo -p tcp --dport PORT -j ACCEPT
+@ -i supervisor0 -p tcp --dport PORT -j ACCEPT
+@ -p tcp --dport PORT -j REJECT
 `
 	// SSH, multicast DNS, and containers that ask the host for names. A plus stands for any ending.
-	hostRules = `-A BALENA-FIREWALL -p tcp --dport 22222 -j ACCEPT
--A BALENA-FIREWALL -p udp --dport 5353 -j ACCEPT
--A BALENA-FIREWALL -i docker0 -p udp --dport 53 -j ACCEPT
--A BALENA-FIREWALL -i docker0 -p tcp --dport 53 -j ACCEPT
--A BALENA-FIREWALL -i balena0 -p udp --dport 53 -j ACCEPT
--A BALENA-FIREWALL -i balena0 -p tcp --dport 53 -j ACCEPT
--A BALENA-FIREWALL -i supervisor0 -p udp --dport 53 -j ACCEPT
--A BALENA-FIREWALL -i supervisor0 -p tcp --dport 53 -j ACCEPT
--A BALENA-FIREWALL -i br-+ -p udp --dport 53 -j ACCEPT
--A BALENA-FIREWALL -i br-+ -p tcp --dport 53 -j ACCEPT
+	hostRules = `@ -p tcp --dport 22222 -j ACCEPT
+@ -p udp --dport 5353 -j ACCEPT
+@ -i docker0 -p udp --dport 53 -j ACCEPT
+@ -i docker0 -p tcp --dport 53 -j ACCEPT
+@ -i balena0 -p udp --dport 53 -j ACCEPT
+@ -i balena0 -p tcp --dport 53 -j ACCEPT
+@ -i supervisor0 -p udp --dport 53 -j ACCEPT
+@ -i supervisor0 -p tcp --dport 53 -j ACCEPT
+@ -i br-+ -p udp --dport 53 -j ACCEPT
+@ -i br-+ -p tcp --dport 53 -j ACCEPT
 `
 	// What keeps the host on the network: control messages, in IPv6 the discovery of neighbours and
 	// routers among them; groups of multicast (IGMP, a name that not every host knows); leases, whose
 	// offers do not look like answers.
-	rulesV4 = `-A BALENA-FIREWALL -p icmp -j ACCEPT
--A BALENA-FIREWALL -p 2 -j ACCEPT
--A BALENA-FIREWALL -p udp --sport 67 --dport 68 -j ACCEPT
+	rulesV4 = `@ -p icmp -j ACCEPT
+@ -p 2 -j ACCEPT
+@ -p udp --sport 67 --dport 68 -j ACCEPT
 `
-	rulesV6 = `-A BALENA-FIREWALL -p ipv6-icmp -j ACCEPT
--A BALENA-FIREWALL -s fe80::/10 -p udp --dport 546 -j ACCEPT
+	rulesV6 = `@ -p ipv6-icmp -j ACCEPT
+@ -s fe80::/10 -p udp --dport 546 -j ACCEPT
 `
 )

@@ -119,7 +119,7 @@ func New(o Options) (*Manager, error) {
 	}
 	say, sources := voiceOf(o.Say), &attacher{attach: o.Attach}
 	m := &Manager{engine: o.Engine, power: o.Power, cell: b.cell, targets: t, log: o.Log}
-	m.rest = newRest(m.forget)
+	m.rest = newRest()
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
@@ -204,31 +204,19 @@ func (m *Manager) Worked() { m.rest.worked() }
 func (m *Manager) View() *view.State {
 	m.rest.worked()
 	s, cur, down := m.status.Load(), m.cell.load(), m.watch.engineError()
-	p := m.cached.Load()
-	if p == nil || p.status != s || p.current != cur || p.down != down {
-		p = &picture{status: s, current: cur, down: down, revision: m.revision.Add(1)}
+	if p := m.cached.Load(); p != nil && p.status == s && p.current == cur && p.state.EngineError == down {
+		return p.state
 	}
-	if p.state == nil {
-		v := draw(s, cur)
-		v.EngineError, v.Revision = down, p.revision
-		p = &picture{s, cur, down, p.revision, v}
-		m.cached.Store(p)
-	}
+	p := &picture{status: s, current: cur, state: draw(s, cur)}
+	p.state.EngineError = down
+	p.state.Revision = m.revision.Add(1)
+	m.cached.Store(p)
 	return p.state
-}
-
-// forget drops the drawn view, which is the same one, and says so, when it is drawn again.
-func (m *Manager) forget() {
-	if p := m.cached.Load(); p != nil {
-		m.cached.CompareAndSwap(p, &picture{p.status, p.current, p.down, p.revision, nil})
-	}
 }
 
 // picture is a drawn view with what it was drawn from.
 type picture struct {
-	status   *status
-	current  *current.State
-	down     string
-	revision uint64
-	state    *view.State // nil while it is forgotten
+	status  *status
+	current *current.State
+	state   *view.State
 }

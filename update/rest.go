@@ -13,7 +13,6 @@ import (
 type rest struct {
 	_ [0]func() // nobody compares it: no code for that
 
-	idle  func()
 	timer *time.Timer
 	began time.Time
 	last  atomic.Int64 // when work was done last, in nanoseconds since began
@@ -32,9 +31,8 @@ const (
 	restWorth = 16 << 10
 )
 
-// newRest calls idle before memory is given back: what is made anew when somebody asks for it can go.
-func newRest(idle func()) *rest {
-	r := &rest{began: time.Now(), idle: idle}
+func newRest() *rest {
+	r := &rest{began: time.Now()}
 	r.timer = time.AfterFunc(time.Hour, r.look)
 	r.timer.Stop()
 	return r
@@ -61,7 +59,6 @@ func (r *rest) look() {
 		r.armed.Store(false)
 		return
 	}
-	r.idle()
 	runtime.GC() // each takes half of a stack that is no longer needed
 	runtime.GC()
 	debug.FreeOSMemory()
