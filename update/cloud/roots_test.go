@@ -94,4 +94,10 @@ func TestTrustKeepsWhatIsUsed(t *testing.T) {
 	connect(firstServer, 3, true)
 	connect(unknown, 4, false)
 	connect(firstServer, 4, true)
+	want := x509.NewCertPool()
+	want.AddCert(first)
+	want.AddCert(second)
+	if !trust.known().Equal(want) { // and not those of the servers themselves, which a renewal replaces
+		t.Error("other certificates are kept than the two roots")
+	}
 }
