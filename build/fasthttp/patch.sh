@@ -1,10 +1,11 @@
 #!/bin/sh
-# patch.sh GO DIRECTORY makes a copy of fasthttp in DIRECTORY that does without net/http, and prints the
-# name of a go.mod that names it, for go build -modfile.
+# patch.sh GO DIRECTORY makes a copy of fasthttp in DIRECTORY that does without net/http, and compresses by
+# the standard library where it does at all, and prints the name of a go.mod that names it, for go build
+# -modfile.
 #
 # Of net/http fasthttp needs two functions: one that reads dates, and one that guesses the type of a file
 # for a file server that we do not have. For them all of net/http is linked, and set up at every start.
-# Two lines of two files change. Where they are not found as expected, as after an update of fasthttp,
+# Two lines of two files change, and imports: what of gzip is linked anyhow is also what is used. Where they are not found as expected, as after an update of fasthttp,
 # this fails. A plain `go build` works without, and makes a larger program.
 set -eu
 go=$1 to=$2
@@ -26,6 +27,9 @@ if [ "$(cat "$to/stamp" 2>/dev/null)" != "$stamp" ]; then
 	}
 	change bytesconv.go 'http.ParseTime(b2s(date))' 'time.Parse("Mon, 02 Jan 2006 15:04:05 GMT", b2s(date))'
 	change fs.go 'contentType = http.DetectContentType(data)' 'contentType, _ = "application/octet-stream", data'
+	for file in compress.go fs.go; do
+		sed -i 's#"github.com/klauspost/compress/\(flate\|gzip\|zlib\)"#"compress/\1"#' "$to/$file"
+	done
 	! grep -rl '^\t"net/http"$' "$to" --include='*.go' || { echo "patch.sh: fasthttp uses more of net/http" >&2; exit 1; }
 
 	{ cat go.mod; echo "replace github.com/valyala/fasthttp => ./$to"; } >"$to/product.mod"
