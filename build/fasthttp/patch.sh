@@ -1,12 +1,12 @@
 #!/bin/sh
-# patch.sh GO DIRECTORY makes a copy of fasthttp in DIRECTORY that does without net/http, and compresses by
-# the standard library where it does at all, and prints the name of a go.mod that names it, for go build
-# -modfile.
+# patch.sh GO DIRECTORY makes a copy of fasthttp in DIRECTORY that does without net/http and without a gzip
+# of its own, and prints the name of a go.mod that names it, for go build -modfile.
 #
 # Of net/http fasthttp needs two functions: one that reads dates, and one that guesses the type of a file
 # for a file server that we do not have. For them all of net/http is linked, and set up at every start.
-# Two lines of two files change, and imports: what of gzip is linked anyhow is also what is used. Where they are not found as expected, as after an update of fasthttp,
-# this fails. A plain `go build` works without, and makes a larger program.
+# Two lines of two files change. Where they are not found as expected, as after an update of fasthttp, this
+# fails. The gzip of the standard library has the same names, and is linked anyhow. A plain `go build`
+# works without all this, and makes a larger program.
 set -eu
 go=$1 to=$2
 cd "$(dirname "$0")/../.."
