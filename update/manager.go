@@ -197,8 +197,9 @@ func (m *Manager) UserLock(appID int) string {
 	return service
 }
 
-// Worked says that another part of the agent did something: memory is given back once it is quiet.
-func (m *Manager) Worked() { m.rest.worked() }
+// ConversationEnded says that another part of the agent needs less than before: memory is given back once
+// it is quiet.
+func (m *Manager) ConversationEnded() { m.rest.ended() }
 
 // View is the newest picture of the apps. It never blocks and makes no engine call.
 func (m *Manager) View() *view.State {

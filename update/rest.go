@@ -17,6 +17,7 @@ type rest struct {
 	began time.Time
 	last  atomic.Int64 // when work was done last, in nanoseconds since began
 	armed atomic.Bool
+	over  atomic.Bool   // a conversation is over, and what it needed is garbage whatever was allocated since
 	freed uint64        // bytes allocated in all when memory was given back last; belongs to the timer
 	next  time.Duration // since began: not given back before; belongs to the timer
 }
@@ -46,6 +47,12 @@ func (r *rest) worked() {
 	}
 }
 
+// ended notes that a conversation is over.
+func (r *rest) ended() {
+	r.over.Store(true)
+	r.worked()
+}
+
 // look gives memory back, or waits on when there was work meanwhile. It rests itself when there is
 // nothing to give back any more.
 func (r *rest) look() {
@@ -55,7 +62,7 @@ func (r *rest) look() {
 		return
 	}
 	var m runtime.MemStats
-	if runtime.ReadMemStats(&m); m.TotalAlloc-r.freed < restWorth {
+	if runtime.ReadMemStats(&m); !r.over.Swap(false) && m.TotalAlloc-r.freed < restWorth {
 		r.armed.Store(false)
 		return
 	}

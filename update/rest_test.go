@@ -1,6 +1,7 @@
 package update
 
 import (
+	"runtime"
 	"testing"
 	"time"
 )
@@ -24,5 +25,25 @@ func TestRestPausesBetweenCollections(t *testing.T) {
 	}
 	if r.timer.Stop(); collections != 1 || len(kept) != 500 || !r.armed.Load() {
 		t.Errorf("%d collections, armed %v", collections, r.armed.Load())
+	}
+}
+
+// What a conversation needed is garbage at its end, however little was allocated since the last collection.
+func TestRestAfterAConversation(t *testing.T) {
+	look := func(ended bool) (collected bool) {
+		r := newRest()
+		if ended {
+			r.ended()
+		}
+		r.last.Store(int64(time.Since(r.began) - restAfter))
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		r.freed = m.TotalAlloc
+		r.look()
+		r.timer.Stop()
+		return r.next != 0
+	}
+	if look(false) || !look(true) {
+		t.Error("the end of a conversation makes no difference")
 	}
 }

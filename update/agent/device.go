@@ -201,7 +201,7 @@ func (d *device) deltas() update.Deltas {
 func (d *device) client(base string) (*cloud.Client, error) {
 	c, err := cloud.New(base, d.userAgent(), d.trust)
 	if err == nil {
-		c.Ended = func() { d.manager.Worked() }
+		c.Ended = func() { d.manager.ConversationEnded() }
 	}
 	return c, err
 }
