@@ -13,14 +13,14 @@ import (
 )
 
 // programPatience bounds how long a program may run: one that hangs would keep all later ones waiting.
-var programPatience = time.Minute
+const programPatience = time.Minute
 
 // runIn runs a program of the host whose root is mounted at root, with text as its input, and waits for
 // its end, which comes by force when it takes too long. The error has the program's own words when it does not succeed.
 func runIn(root, name, text string, args ...string) error {
 	proc, said, err := feedIn(root, name, text, args)
 	if err == nil {
-		err = outcome(proc, said)
+		err = outcome(proc, said, programPatience)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -66,10 +66,10 @@ func programIn(root, name string) string {
 	return ""
 }
 
-// outcome waits for the end of a program: an error with its own words unless it succeeded.
-func outcome(proc *os.Process, said io.ReadCloser) error {
+// outcome waits for the end of a program, which comes by force when patience is over: an error with its own words unless it succeeded.
+func outcome(proc *os.Process, said io.ReadCloser, patience time.Duration) error {
 	defer said.Close()
-	defer time.AfterFunc(programPatience, func() { _ = proc.Kill(); _ = said.Close() }).Stop()
+	defer time.AfterFunc(patience, func() { _ = proc.Kill(); _ = said.Close() }).Stop()
 	words, _ := io.ReadAll(io.LimitReader(said, 1000))
 	state, err := proc.Wait()
 	if err == nil && !state.Success() {

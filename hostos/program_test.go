@@ -14,8 +14,6 @@ import (
 // A program that hangs, or whose own child keeps its output open, does not hold up who runs it, and is
 // gone and waited for afterwards.
 func TestProgramThatHangs(t *testing.T) {
-	defer func(d time.Duration) { programPatience = d }(programPatience)
-	programPatience = 100 * time.Millisecond
 	dir := t.TempDir()
 	number := func(file string) int {
 		text, _ := os.ReadFile(filepath.Join(dir, file))
@@ -27,7 +25,7 @@ func TestProgramThatHangs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := outcome(proc, said); err == nil {
+		if err := outcome(proc, said, 100*time.Millisecond); err == nil {
 			t.Errorf("%s: no error", script)
 		}
 		if err := syscall.Kill(proc.Pid, 0); !errors.Is(err, syscall.ESRCH) {
