@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -70,21 +69,6 @@ func TestLocalLogs(t *testing.T) {
 	}
 }
 
-// readers lists the journal readers that the supervisor runs.
-func readers(s *harness.Supervisor) (pids []string) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		stat, _ := os.ReadFile(path)
-		var pid, parent int
-		var name, state string
-		fmt.Sscanf(string(stat), "%d %s %s %d", &pid, &name, &state, &parent)
-		if parent == s.Process().PID() {
-			pids = append(pids, fmt.Sprint(pid, name, state))
-		}
-	}
-	return pids
-}
-
 // device-api.md 138; 2.29: the journal of a real journald, read with the host's own journalctl.
 func TestJournalLogs(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
@@ -140,14 +124,14 @@ func TestJournalLogs(t *testing.T) {
 	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, "later") {
 		t.Fatalf("the line written later is %q %v", line, err)
 	}
-	if n := len(readers(s)); n != 1 {
+	if n := len(s.Children()); n != 1 {
 		t.Fatalf("%d readers", n)
 	}
 	hangUp()
 	// Nothing is written any more: that the client has gone is noticed all the same.
 	harness.Until(t, 2*time.Second, "the reader to end with its client", func() error {
-		if left := readers(s); len(left) > 0 {
-			return fmt.Errorf("%q are there", left)
+		if left := s.Children(); len(left) > 0 {
+			return fmt.Errorf("%v are there", left)
 		}
 		return nil
 	})

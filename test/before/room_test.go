@@ -9,21 +9,11 @@ import (
 
 const mega = 1 << 20
 
-// small is a device on an engine with little storage, and the registry of its images, which has to be known
-// before the shared engine goes to rest.
-func small(t *testing.T) (*harness.Supervisor, *harness.Registry) {
-	t.Helper()
-	registry := harness.SharedRegistry(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SmallEngine(t, 220*mega)})
-	s.Start()
-	return s, registry
-}
-
 // An image of 20 MiB that does not shrink takes 40 on its way: as it is downloaded and as it is stored. Only
 // with less than that nothing is stopped for it, and what is said in the meantime is why. Layers that are on the
 // device take nothing.
 func TestNothingIsStoppedWithoutRoom(t *testing.T) {
-	s, registry := small(t)
+	s, registry := harness.SmallDevice(t, 220*mega)
 	one := app(0, "kill-then-download", registry.Push(t, harness.ServerImage("room/web:v1")))
 	two := next(one, registry.Push(t, harness.ServerImage("room/web:v2").WithBlob(20*mega)))
 	s.Apply(harness.Target{Apps: []harness.App{one}})
@@ -42,7 +32,7 @@ func TestNothingIsStoppedWithoutRoom(t *testing.T) {
 // With delete-then-download what the old image takes counts as room, as far as no other image has the same
 // layers.
 func TestRoomOfTheImageThatGoes(t *testing.T) {
-	s, registry := small(t)
+	s, registry := harness.SmallDevice(t, 220*mega)
 	v1 := registry.Push(t, harness.ServerImage("room/app:v1").WithBlob(30*mega))
 	v2 := registry.Push(t, harness.ServerImage("room/app:v2").WithBlob(20*mega))
 	other := registry.Push(t, harness.ServerImage("room/other:v1"))

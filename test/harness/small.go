@@ -94,3 +94,13 @@ func (e *Engine) Fill(t testing.TB, leave int64) {
 		t.Fatal(err)
 	}
 }
+
+// SmallDevice is a started supervisor on an engine with little storage, and the registry of its images,
+// which has to be known before the shared engine goes to rest.
+func SmallDevice(t testing.TB, size int64) (*Supervisor, *Registry) {
+	t.Helper()
+	registry := SharedRegistry(t)
+	s := NewSupervisor(t, Setup{Engine: SmallEngine(t, size)})
+	s.Start()
+	return s, registry
+}

@@ -296,6 +296,26 @@ func (s *Supervisor) Alive() error {
 // Process is the running or last process.
 func (s *Supervisor) Process() *Process { return s.proc }
 
+// Children lists the processes that the process started and that are not waited for yet, by id: the name,
+// and Z after it for one that has ended.
+func (s *Supervisor) Children() map[int]string {
+	children := map[int]string{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, _ := os.ReadFile(path)
+		var pid, parent int
+		var name, state string
+		fmt.Sscanf(string(stat), "%d %s %s %d", &pid, &name, &state, &parent)
+		if parent != s.proc.PID() {
+			continue
+		}
+		if children[pid] = strings.Trim(name, "()"); state == "Z" {
+			children[pid] += " Z"
+		}
+	}
+	return children
+}
+
 // Kill ends the process with SIGKILL, as a power cut would.
 func (s *Supervisor) Kill() {
 	s.t.Helper()

@@ -11,16 +11,6 @@ import (
 
 const mega = 1 << 20
 
-// small is a device on an engine with little storage, and the registry of its images, which has to
-// be known before the shared engine goes to rest.
-func small(t *testing.T) (*harness.Supervisor, *harness.Registry) {
-	t.Helper()
-	registry := harness.SharedRegistry(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SmallEngine(t, 160*mega)})
-	s.Start()
-	return s, registry
-}
-
 // full counts how often the supervisor said that a download found no room.
 func full(s *harness.Supervisor, image harness.Image) int {
 	n := 0
@@ -47,7 +37,7 @@ func awaitFull(t *testing.T, s *harness.Supervisor, image harness.Image) {
 // engine.md 3, 8.3, 64, 84: a download that finds no room is an error that says so, leaves the old
 // release running and no record, and succeeds by itself once there is room.
 func TestFullStorage(t *testing.T) {
-	s, registry := small(t)
+	s, registry := harness.SmallDevice(t, 160*mega)
 	v1 := registry.Push(t, harness.ServerImage("room/web:v1"))
 	v2 := registry.Push(t, harness.ServerImage("room/web:v2").WithBlob(20*mega))
 	s.Apply(shop(1, service("web", 1, v1)))
@@ -75,7 +65,7 @@ func TestFullStorage(t *testing.T) {
 // engine.md 8.3: before the next attempt the images of a release that was given up are removed, though
 // the app is not settled; the running release keeps its own.
 func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
-	s, registry := small(t)
+	s, registry := harness.SmallDevice(t, 160*mega)
 	v1 := registry.Push(t, harness.ServerImage("room/app:v1"))
 	between := registry.Push(t, harness.ServerImage("room/app:between").WithBlob(20*mega))
 	v3 := registry.Push(t, harness.ServerImage("room/app:v3").WithBlob(20*mega))

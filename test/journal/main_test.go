@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,13 +39,8 @@ func tell(t *testing.T, s *harness.Supervisor, pipe, script string) {
 
 // readers lists the journal readers that the supervisor runs.
 func readers(s *harness.Supervisor) (pids []int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		stat, _ := os.ReadFile(path)
-		var pid, parent int
-		var name, state string
-		fmt.Sscanf(string(stat), "%d %s %s %d", &pid, &name, &state, &parent)
-		if parent == s.Process().PID() && name == "(journalctl)" && state != "Z" {
+	for pid, name := range s.Children() {
+		if name == "journalctl" {
 			pids = append(pids, pid)
 		}
 	}
