@@ -14,7 +14,7 @@ import (
 
 // The bounds of a request body, in bytes.
 const (
-	maxBody       = 10 << 20  // after decompression (spec/device-api.md 1.5)
+	maxBody       = 10 << 20  // after decompression (docs/spec/device-api.md 1.5)
 	smallBody     = 256 << 10 // larger ones take their turn
 	tinyBody      = 4 << 10   // read without asking for room
 	roomForBodies = 2 << 20   // that all bodies between tiny and small may hold at once

@@ -2,7 +2,7 @@ package api
 
 // The JSON documents of the API that tell the state of the device; the client decodes the same.
 
-// DeviceState is the answer of GET /v1/device (spec/device-api.md 2.11).
+// DeviceState is the answer of GET /v1/device (docs/spec/device-api.md 2.11).
 type DeviceState struct {
 	_                 incomparable
 	APIPort           int     `json:"api_port"`
@@ -18,7 +18,7 @@ type DeviceState struct {
 	DownloadProgress  *int    `json:"download_progress"` // percent, null when nothing is downloaded
 }
 
-// AppSummary is one app in the answer of GET /v2/applications/state (spec/device-api.md 2.19).
+// AppSummary is one app in the answer of GET /v2/applications/state (docs/spec/device-api.md 2.19).
 type AppSummary struct {
 	AppID        int                       `json:"appId"`
 	AppUUID      string                    `json:"appUuid"`
@@ -36,7 +36,7 @@ type ServiceSummary struct {
 	ReleaseID        int    `json:"releaseId"`
 }
 
-// AppState is the answer of GET /v2/applications/:appId/state (spec/device-api.md 2.20).
+// AppState is the answer of GET /v2/applications/:appId/state (docs/spec/device-api.md 2.20).
 type AppState struct {
 	Commit string                   `json:"commit,omitempty"`
 	Local  map[string]LocalServices `json:"local"` // by app id
@@ -54,7 +54,7 @@ type LocalService struct {
 	DownloadProgress *int   `json:"download_progress"`
 }
 
-// StateStatus is the answer of GET /v2/state/status (spec/device-api.md 2.21).
+// StateStatus is the answer of GET /v2/state/status (docs/spec/device-api.md 2.21).
 type StateStatus struct {
 	Status                  string            `json:"status"`   // of the call
 	AppState                string            `json:"appState"` // applying or applied

@@ -12,7 +12,7 @@ import (
 func isFleet(a *view.App) bool { return a.Class == "fleet" && !a.IsHost }
 
 // mainApp is the app that device-wide answers show: the fleet app, else the one with the smallest
-// id, among those that pass (spec/device-api.md A18); nil when there is none. An app of the target
+// id, among those that pass (docs/spec/device-api.md A18); nil when there is none. An app of the target
 // comes before one that is on its way out.
 func mainApp(state *view.State, pass func(*view.App) bool) *view.App {
 	var best *view.App

@@ -10,7 +10,7 @@ import (
 
 // The bounds of a form.
 const (
-	maxFormFields = 1000 // spec/device-api.md 1.5
+	maxFormFields = 1000 // docs/spec/device-api.md 1.5
 	maxFormDepth  = 32   // what is nested deeper stays one key
 )
 

@@ -66,7 +66,7 @@ func (h *handlers) carryOut(action func(context.Context) error) error {
 }
 
 // problem is the answer to a failed action: E4 for a lock, E5 for the rest
-// (spec/device-api.md 1.9).
+// (docs/spec/device-api.md 1.9).
 func problem(err error) Answer {
 	var locked *view.LockedError
 	if errors.As(err, &locked) {
@@ -88,10 +88,10 @@ func (h *handlers) synced() (*view.State, Answer, bool) {
 	return nil, fail(fasthttp.StatusServiceUnavailable, message), false
 }
 
-// ping answers as long as the process serves HTTP (spec/device-api.md 2.1).
+// ping answers as long as the process serves HTTP (docs/spec/device-api.md 2.1).
 func (h *handlers) ping(*call) Answer { return done() }
 
-// healthy tells the container runtime whether to restart us (spec/device-api.md 2.2).
+// healthy tells the container runtime whether to restart us (docs/spec/device-api.md 2.2).
 func (h *handlers) healthy(*call) Answer {
 	if !h.known.Healthy() {
 		return refuse(fasthttp.StatusInternalServerError, "Unhealthy")
@@ -99,7 +99,7 @@ func (h *handlers) healthy(*call) Answer {
 	return done()
 }
 
-// update asks for a poll now (spec/device-api.md 2.4).
+// update asks for a poll now (docs/spec/device-api.md 2.4).
 func (h *handlers) update(c *call) Answer {
 	if !h.apps.Trigger(c.force(), truthy(c.body["cancel"])) {
 		return refuse(fasthttp.StatusAccepted, "Accepted")
@@ -107,7 +107,7 @@ func (h *handlers) update(c *call) Answer {
 	return Answer{Status: fasthttp.StatusNoContent}
 }
 
-// regenerate replaces the key that made the call (spec/device-api.md 2.10).
+// regenerate replaces the key that made the call (docs/spec/device-api.md 2.10).
 func (h *handlers) regenerate(c *call) Answer {
 	if c.caller.key == "" {
 		return fail(fasthttp.StatusBadRequest, textNoKeyToRenew)

@@ -13,7 +13,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// hostSettings is the answer of GET /v1/device/host-config (spec/device-api.md 2.15).
+// hostSettings is the answer of GET /v1/device/host-config (docs/spec/device-api.md 2.15).
 type hostSettings struct {
 	Network hostNetwork `json:"network"`
 }
@@ -50,7 +50,7 @@ func (h *handlers) hostConfig(*call) Answer {
 	return document(hostSettings{network})
 }
 
-// setHostConfig changes them (spec/device-api.md 2.14). All its errors are text.
+// setHostConfig changes them (docs/spec/device-api.md 2.14). All its errors are text.
 func (h *handlers) setHostConfig(c *call) Answer {
 	network, err := object(c.body["network"])
 	if err != nil {
@@ -268,13 +268,13 @@ func hostProblem(err error) Answer {
 	return refuse(fasthttp.StatusServiceUnavailable, err.Error())
 }
 
-// blink shows a person which device this is (spec/device-api.md 2.3).
+// blink shows a person which device this is (docs/spec/device-api.md 2.3).
 func (h *handlers) blink(*call) Answer {
 	h.known.Blink()
 	return done()
 }
 
-// enablePing and disablePing switch the check of the way to the cloud (spec/device-api.md 2.9).
+// enablePing and disablePing switch the check of the way to the cloud (docs/spec/device-api.md 2.9).
 func (h *handlers) enablePing(*call) Answer {
 	h.known.EnablePing(true)
 	return Answer{Status: fasthttp.StatusNoContent}

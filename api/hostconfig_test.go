@@ -65,7 +65,7 @@ func described(c redsocks.Change) string {
 
 const hostConfigPath = "/v1/device/host-config"
 
-// spec/device-api.md 2.15.
+// docs/spec/device-api.md 2.15.
 func TestHostConfig(t *testing.T) {
 	r := start(t)
 	get := func(want string) {
@@ -84,7 +84,7 @@ func TestHostConfig(t *testing.T) {
 	wantFailure(t, r.do(keyOfA, "GET", hostConfigPath, ""), 503, "open /etc/hostname: no such file or directory")
 }
 
-// spec/device-api.md 2.14: what is understood, and as what.
+// docs/spec/device-api.md 2.14: what is understood, and as what.
 func TestSetHostConfig(t *testing.T) {
 	r := start(t)
 	r.host.proxy = &redsocks.Proxy{Type: "socks5", IP: "1.1.1.1", Port: 1}
@@ -124,7 +124,7 @@ func TestSetHostConfig(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 2.14: what is refused, before a lock is taken.
+// docs/spec/device-api.md 2.14: what is refused, before a lock is taken.
 func TestSetHostConfigRefuses(t *testing.T) {
 	const first = textHostConfig + "\n"
 	r := start(t)
@@ -167,7 +167,7 @@ func TestSetHostConfigRefuses(t *testing.T) {
 		400, first+"Expecting Partial<{ hostname, proxy }> at network but instead got: undefined")
 }
 
-// spec/device-api.md 2.14: locks and failures are told as text.
+// docs/spec/device-api.md 2.14: locks and failures are told as text.
 func TestSetHostConfigFails(t *testing.T) {
 	r := start(t)
 	const body = `{"network":{"hostname":"h"}}`
@@ -186,7 +186,7 @@ func TestSetHostConfigFails(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 2.3, 2.9 and 4: 12, 147.
+// docs/spec/device-api.md 2.3, 2.9 and 4: 12, 147.
 func TestBlinkAndTCPPing(t *testing.T) {
 	r := start(t)
 	wantReply(t, r.do(keyOfA, "POST", "/v1/blink", "{bad"), 200, "OK")

@@ -7,7 +7,7 @@ import (
 )
 
 // keysOf lists the keys a request carries, the one of the query first; each may be empty
-// (spec/device-api.md 1.7).
+// (docs/spec/device-api.md 1.7).
 func keysOf(ctx *fasthttp.RequestCtx) (query, header string) {
 	return queryKey(ctx.QueryArgs()), headerKey(string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)))
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // match compares the raw path of a request with the path of a route: letter case does not count
-// and one slash may follow (spec/device-api.md 1.4). A segment that starts with a colon stands
+// and one slash may follow (docs/spec/device-api.md 1.4). A segment that starts with a colon stands
 // for one non-empty segment, which is returned as it was sent.
 func match(pattern, path string) (param string, ok bool) {
 	for {

@@ -2,7 +2,7 @@ package api
 
 import "strconv"
 
-// The strings clients may match (spec/device-api.md 1.9).
+// The strings clients may match (docs/spec/device-api.md 1.9).
 const (
 	textUnauthorized   = "Unauthorized"
 	textMissingApp     = "Missing app id"                                                       // S1

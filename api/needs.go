@@ -55,9 +55,9 @@ type Device interface {
 	Facts() DeviceFacts
 	Healthy() bool
 	Vitals() Vitals
-	// Blink shows a person which device this is, for 15 s from now (spec/device-api.md 2.3).
+	// Blink shows a person which device this is, for 15 s from now (docs/spec/device-api.md 2.3).
 	Blink()
-	// EnablePing switches the check of the way to the cloud (spec/device-api.md 2.9).
+	// EnablePing switches the check of the way to the cloud (docs/spec/device-api.md 2.9).
 	EnablePing(on bool)
 	// VPN tells whether the host's VPN is to run, and whether it is up.
 	VPN(ctx context.Context) (enabled, connected bool)
@@ -91,7 +91,7 @@ type Lines interface {
 	Close()
 }
 
-// JournalQuery says what of the journal is wanted (spec/device-api.md 2.29); empty texts and zero
+// JournalQuery says what of the journal is wanted (docs/spec/device-api.md 2.29); empty texts and zero
 // are for all.
 type JournalQuery struct {
 	All                                    bool // also what cannot be shown

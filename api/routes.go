@@ -16,7 +16,7 @@ type bodyRule bool
 
 const (
 	parsed  bodyRule = true  // a malformed body is an error, also where no field is used
-	ignored bodyRule = false // even a malformed body is skipped (spec/device-api.md 1.5)
+	ignored bodyRule = false // even a malformed body is skipped (docs/spec/device-api.md 1.5)
 )
 
 // routes is the API: what is not in it is answered with 404. GET rows serve HEAD too.

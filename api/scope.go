@@ -7,7 +7,7 @@ import (
 )
 
 // scope says who may call a route and, where the route addresses an app, how the app is found and
-// what is answered when its id is bad or the key does not cover it (spec/device-api.md 1.8).
+// what is answered when its id is bad or the key does not cover it (docs/spec/device-api.md 1.8).
 type scope struct {
 	open   bool // no key, ever
 	global bool // only a key for everything

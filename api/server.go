@@ -60,7 +60,7 @@ func newServer(apps Apps, keys Keys, device Device, log zerolog.Logger, l limits
 	}
 }
 
-// Listen opens the API's port on all interfaces, IPv4 and IPv6 (spec/device-api.md 1.1); who may
+// Listen opens the API's port on all interfaces, IPv4 and IPv6 (docs/spec/device-api.md 1.1); who may
 // reach it is the firewall's business. Connections wait in the kernel until Serve takes them.
 func Listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 

@@ -8,10 +8,10 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// restartV1 recreates the containers of an app (spec/device-api.md 2.8).
+// restartV1 recreates the containers of an app (docs/spec/device-api.md 2.8).
 func (h *handlers) restartV1(c *call) Answer { return h.onApp(c, h.apps.RestartApp, done) }
 
-// purgeV1 recreates the containers of an app with empty volumes (spec/device-api.md 2.7).
+// purgeV1 recreates the containers of an app with empty volumes (docs/spec/device-api.md 2.7).
 func (h *handlers) purgeV1(c *call) Answer {
 	return h.onApp(c, h.apps.PurgeApp, func() Answer { return document(data{Data: "OK"}) })
 }
@@ -28,7 +28,7 @@ func (h *handlers) onApp(c *call, action func(context.Context, int, bool) error,
 	return h.act(func(ctx context.Context) error { return action(ctx, c.appID, c.force()) }, then)
 }
 
-// appInfo is the answer of GET /v1/apps/:appId (spec/device-api.md 2.13).
+// appInfo is the answer of GET /v1/apps/:appId (docs/spec/device-api.md 2.13).
 type appInfo struct {
 	AppID       int               `json:"appId"`
 	Commit      string            `json:"commit,omitempty"`
@@ -85,7 +85,7 @@ func isPrivate(name string) bool {
 	return false
 }
 
-// startApp and stopApp act on the service of a single-container app (spec/device-api.md 2.12).
+// startApp and stopApp act on the service of a single-container app (docs/spec/device-api.md 2.12).
 func (h *handlers) startApp(c *call) Answer {
 	return h.onSingle(c, func(ctx context.Context, service string) error {
 		return h.apps.StartService(ctx, c.appID, service)

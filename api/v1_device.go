@@ -21,7 +21,7 @@ type deviceAnswer struct {
 	body     encoded
 }
 
-// device tells the device's state (spec/device-api.md 2.11). The answer is encoded once for each
+// device tells the device's state (docs/spec/device-api.md 2.11). The answer is encoded once for each
 // picture, so that asking often costs no more than a ping.
 func (h *handlers) device(*call) Answer {
 	state, refusal, ok := h.synced()
@@ -58,7 +58,7 @@ func deviceState(state *view.State, facts DeviceFacts) DeviceState {
 	return d
 }
 
-// deviceStatus is what the device does, else how its first service is (spec/device-api.md A3).
+// deviceStatus is what the device does, else how its first service is (docs/spec/device-api.md A3).
 func deviceStatus(state *view.State, app *view.App) (string, *int) {
 	if mean := meanProgress(state, func(*view.App) bool { return true }); mean != nil {
 		percent := int(*mean)

@@ -10,7 +10,7 @@ import (
 )
 
 // reboot and shutdown answer when it is settled that the device goes down, a second before it does
-// (spec/device-api.md 2.5, 2.6).
+// (docs/spec/device-api.md 2.5, 2.6).
 func (h *handlers) reboot(c *call) Answer { return h.goDown(c, h.apps.Reboot) }
 
 func (h *handlers) shutdown(c *call) Answer { return h.goDown(c, h.apps.Shutdown) }

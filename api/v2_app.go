@@ -9,26 +9,26 @@ import (
 )
 
 // restart and purge are their older namesakes with the app in the path
-// (spec/device-api.md 2.17, 2.18).
+// (docs/spec/device-api.md 2.17, 2.18).
 func (h *handlers) restart(c *call) Answer { return h.onApp(c, h.apps.RestartApp, done) }
 
 func (h *handlers) purge(c *call) Answer { return h.onApp(c, h.apps.PurgeApp, done) }
 
-// restartService recreates one service from the target (spec/device-api.md 2.16).
+// restartService recreates one service from the target (docs/spec/device-api.md 2.16).
 func (h *handlers) restartService(c *call) Answer {
 	return h.onService(c, func(ctx context.Context, service string) error {
 		return h.apps.RestartService(ctx, c.appID, service, c.force())
 	})
 }
 
-// startService starts the container of one service; no lock forbids it (spec/device-api.md 2.16).
+// startService starts the container of one service; no lock forbids it (docs/spec/device-api.md 2.16).
 func (h *handlers) startService(c *call) Answer {
 	return h.onService(c, func(ctx context.Context, service string) error {
 		return h.apps.StartService(ctx, c.appID, service)
 	})
 }
 
-// stopService stops the container of one service and keeps it (spec/device-api.md 2.16).
+// stopService stops the container of one service and keeps it (docs/spec/device-api.md 2.16).
 func (h *handlers) stopService(c *call) Answer {
 	return h.onService(c, func(ctx context.Context, service string) error {
 		return h.apps.StopService(ctx, c.appID, service, c.force())
@@ -61,7 +61,7 @@ func (h *handlers) onService(c *call, action func(ctx context.Context, service s
 }
 
 // wanted is the container meant by a service name or an image id. Clients rely on it that the only
-// container of an app is taken whatever they name (spec/device-api.md A15).
+// container of an app is taken whatever they name (docs/spec/device-api.md A15).
 func wanted(app *view.App, name string, imageID int) *view.Container {
 	if len(app.Containers) == 1 {
 		return &app.Containers[0]

@@ -12,7 +12,7 @@ import (
 
 const success = "success"
 
-// version tells the version of the supervisor (spec/device-api.md 2.22).
+// version tells the version of the supervisor (docs/spec/device-api.md 2.22).
 func (h *handlers) version(*call) Answer {
 	return document(struct {
 		Status  string `json:"status"`
@@ -20,7 +20,7 @@ func (h *handlers) version(*call) Answer {
 	}{success, h.known.Facts().SupervisorVersion})
 }
 
-// deviceName tells the name the last target gave the device (spec/device-api.md 2.24).
+// deviceName tells the name the last target gave the device (docs/spec/device-api.md 2.24).
 func (h *handlers) deviceName(*call) Answer {
 	return document(struct {
 		Status string `json:"status"`
@@ -28,7 +28,7 @@ func (h *handlers) deviceName(*call) Answer {
 	}{success, cmp.Or(h.apps.View().DeviceName, "local")})
 }
 
-// vpn tells whether the host has a VPN and whether it is up (spec/device-api.md 2.25).
+// vpn tells whether the host has a VPN and whether it is up (docs/spec/device-api.md 2.25).
 func (h *handlers) vpn(*call) Answer {
 	type state struct {
 		Enabled   bool `json:"enabled"`
@@ -41,7 +41,7 @@ func (h *handlers) vpn(*call) Answer {
 	}{success, state{enabled, connected}})
 }
 
-// cleanUpVolumes removes volumes that nobody needs any more (spec/device-api.md 2.28).
+// cleanUpVolumes removes volumes that nobody needs any more (docs/spec/device-api.md 2.28).
 func (h *handlers) cleanUpVolumes(c *call) Answer {
 	covers := c.caller.covers
 	return h.act(func(ctx context.Context) error { return h.apps.CleanUpVolumes(ctx, covers) }, func() Answer {
@@ -51,7 +51,7 @@ func (h *handlers) cleanUpVolumes(c *call) Answer {
 	})
 }
 
-// deviceInfo tells what kind of board this is (spec/device-api.md 2.32).
+// deviceInfo tells what kind of board this is (docs/spec/device-api.md 2.32).
 func (h *handlers) deviceInfo(*call) Answer {
 	type info struct {
 		Arch       string `json:"arch"`
@@ -64,7 +64,7 @@ func (h *handlers) deviceInfo(*call) Answer {
 	}{success, info{cmp.Or(facts.Arch, "unknown"), cmp.Or(facts.DeviceType, "unknown")}})
 }
 
-// localTarget shows the target state of the apps in scope (spec/device-api.md 2.30).
+// localTarget shows the target state of the apps in scope (docs/spec/device-api.md 2.30).
 func (h *handlers) localTarget(c *call) Answer {
 	state, err := h.apps.LocalTarget(c.caller.covers)
 	if err != nil {
@@ -74,7 +74,7 @@ func (h *handlers) localTarget(c *call) Answer {
 	return Answer{fasthttp.StatusOK, append(body, '}')}
 }
 
-// setLocalTarget replaces the target state in local mode (spec/device-api.md 2.31).
+// setLocalTarget replaces the target state in local mode (docs/spec/device-api.md 2.31).
 func (h *handlers) setLocalTarget(c *call) Answer {
 	body := c.raw
 	if len(body) == 0 {

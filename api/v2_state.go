@@ -14,7 +14,7 @@ import (
 // isoTime is ISO 8601 with milliseconds, for times in UTC.
 const isoTime = "2006-01-02T15:04:05.000Z"
 
-// appState tells how the containers and images of one app are (spec/device-api.md 2.20).
+// appState tells how the containers and images of one app are (docs/spec/device-api.md 2.20).
 func (h *handlers) appState(c *call) Answer {
 	state, _, ok := h.synced()
 	if !ok {
@@ -57,7 +57,7 @@ func oldestFirst(containers []view.Container) []view.Container {
 	return sorted
 }
 
-// stateStatus tells whether an update runs and how one app is (spec/device-api.md 2.21).
+// stateStatus tells whether an update runs and how one app is (docs/spec/device-api.md 2.21).
 func (h *handlers) stateStatus(c *call) Answer {
 	state, refusal, ok := h.synced()
 	if !ok {
@@ -121,7 +121,7 @@ func statusImage(i *view.Image) StatusImage {
 	}
 }
 
-// containerID names containers by service (spec/device-api.md 2.23). While one is handed over to
+// containerID names containers by service (docs/spec/device-api.md 2.23). While one is handed over to
 // another, the new one is named.
 func (h *handlers) containerID(c *call) Answer {
 	state, refusal, ok := h.synced()

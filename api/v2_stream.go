@@ -9,7 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// localLogs sends the lines of the device's log as they come (spec/device-api.md 2.33).
+// localLogs sends the lines of the device's log as they come (docs/spec/device-api.md 2.33).
 func (h *handlers) localLogs(*call) Answer {
 	return h.stream("application/x-ndjson", h.streams, func() (io.ReadCloser, error) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -43,7 +43,7 @@ func (r *lineReader) Close() error {
 	return nil
 }
 
-// journalLogs sends the host's journal (spec/device-api.md 2.29).
+// journalLogs sends the host's journal (docs/spec/device-api.md 2.29).
 func (h *handlers) journalLogs(c *call) Answer {
 	q := JournalQuery{All: truthy(c.body["all"]), Follow: truthy(c.body["follow"]), Format: "short"}
 	if n, ok := intValue(c.body["count"]); ok && n > 0 {

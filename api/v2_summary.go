@@ -4,7 +4,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// appsState tells for each app of the target how far its release is (spec/device-api.md 2.19).
+// appsState tells for each app of the target how far its release is (docs/spec/device-api.md 2.19).
 func (h *handlers) appsState(c *call) Answer {
 	state, refusal, ok := h.synced()
 	if !ok {
@@ -14,7 +14,7 @@ func (h *handlers) appsState(c *call) Answer {
 	fleet := map[string]bool{}
 	for i := range state.Apps {
 		app := &state.Apps[i]
-		// Of two apps with one name the fleet app is shown (spec/device-api.md A16).
+		// Of two apps with one name the fleet app is shown (docs/spec/device-api.md A16).
 		if !app.InTarget || !c.caller.covers(app.ID) || fleet[app.Name] {
 			continue
 		}
@@ -86,7 +86,7 @@ func ofRelease(app *view.App, service *view.Service) func(*view.Container) bool 
 }
 
 // updateStatus is how far a release is, by the first rule that holds for any service
-// (spec/cloud.md 4.6).
+// (docs/spec/cloud.md 4.6).
 func updateStatus(app *view.App, services map[string]ServiceSummary) string {
 	var downloading, downloaded, applying bool
 	for _, target := range app.Services {
@@ -97,7 +97,7 @@ func updateStatus(app *view.App, services map[string]ServiceSummary) string {
 		case stateDownloaded:
 			downloaded = true
 		case stateInstalled:
-			// A service that is not to run is as far as it gets (spec/device-api.md A17).
+			// A service that is not to run is as far as it gets (docs/spec/device-api.md A17).
 			applying = applying || target.Running
 		case "Installing", "Awaiting handover":
 			applying = true

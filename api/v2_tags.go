@@ -11,7 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The texts of spec/device-api.md 2.26 and S20, S21.
+// The texts of docs/spec/device-api.md 2.26 and S20, S21.
 const (
 	textNoCloud       = "Attempt to communicate with API, without initialized client"
 	textNotRegistered = "Attempt to retrieve device tags before provision"
@@ -20,7 +20,7 @@ const (
 	textTagReserved   = "Tag keys that begin with io.resin. or io.balena. are reserved"
 )
 
-// tags asks the cloud for the device's tags (spec/device-api.md 2.26).
+// tags asks the cloud for the device's tags (docs/spec/device-api.md 2.26).
 func (h *handlers) tags(c *call) Answer {
 	switch facts := h.known.Facts(); {
 	case !facts.Managed:
@@ -45,7 +45,7 @@ func (h *handlers) tags(c *call) Answer {
 	}{success, list})
 }
 
-// setTags keeps tags, to be sent to the cloud (spec/device-api.md 2.27).
+// setTags keeps tags, to be sent to the cloud (docs/spec/device-api.md 2.27).
 func (h *handlers) setTags(c *call) Answer {
 	tags, refusal := tagsOf(c)
 	if refusal != "" {

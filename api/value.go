@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The rules by which single values of a request count (spec/device-api.md 1.6).
+// The rules by which single values of a request count (docs/spec/device-api.md 1.6).
 
 // intText reads an optional minus, digits and an optional dot with zeros only: 7, 7.0, 007.
 func intText(s string) (int, bool) {

@@ -11,7 +11,7 @@ import (
 )
 
 // readIPs lists the addresses under which the device can be reached from outside, in the kernel's
-// order (spec/cloud.md 4.7). Link-local IPv6 is left out: it has a scope id. An interface that is
+// order (docs/spec/cloud.md 4.7). Link-local IPv6 is left out: it has a scope id. An interface that is
 // down or without a link has no address to offer.
 func readIPs() ([]string, error) {
 	interfaces, err := net.Interfaces()
@@ -95,7 +95,7 @@ func reachable(addresses []net.IP) []string {
 }
 
 // readMACs lists the hardware addresses of the Ethernet-like interfaces in dir (/sys/class/net) that
-// belong to no bridge or bond, in upper case, by interface name (spec/cloud.md 4.7). Interfaces that
+// belong to no bridge or bond, in upper case, by interface name (docs/spec/cloud.md 4.7). Interfaces that
 // cannot be read are skipped.
 func readMACs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -131,7 +131,7 @@ func readMAC(dir string) string {
 }
 
 // isInternal reports whether the name is one of the interfaces that the engine, the VPN and the
-// supervisor make for themselves (the pattern of spec/cloud.md 4.7).
+// supervisor make for themselves (the pattern of docs/spec/cloud.md 4.7).
 func isInternal(name string) bool {
 	switch name {
 	case "lo", "resin-vpn", "resin-dns", "supervisor0", "balena-redsocks", "resin-redsocks":

@@ -19,7 +19,7 @@ import (
 type document map[string]json.RawMessage
 
 // Config is the device's config.json, which the image builder, the host and the supervisor share
-// (spec/cloud.md 1). All methods may be called from any goroutine.
+// (docs/spec/cloud.md 1). All methods may be called from any goroutine.
 type Config struct {
 	path     string
 	editing  sync.Mutex // from reading the file to replacing it; readers of settings never wait
@@ -45,7 +45,7 @@ func (c *Config) Get() Settings {
 	return *c.settings.Load()
 }
 
-// Reload reads the file again, for what others wrote (spec/cloud.md 2.7). After an error Get keeps
+// Reload reads the file again, for what others wrote (docs/spec/cloud.md 2.7). After an error Get keeps
 // the settings it had.
 func (c *Config) Reload() error {
 	c.editing.Lock()
@@ -84,7 +84,7 @@ func (c *Config) adopt(s Settings) {
 
 // Update sets the given keys of the file as it is now and leaves all others as they are; nil removes
 // a key. Numbers are whole, spans are milliseconds. The file is replaced atomically, and only when a
-// value differs (spec/cloud.md 1.4). An empty or nil hostname stores the first 7 characters of the
+// value differs (docs/spec/cloud.md 1.4). An empty or nil hostname stores the first 7 characters of the
 // uuid. After an error nothing has changed.
 func (c *Config) Update(change map[string]any) error {
 	return c.edit(func(s Settings) map[string]any {
@@ -102,7 +102,7 @@ func (c *Config) Update(change map[string]any) error {
 }
 
 // EnsureIdentity generates what is missing of uuid (always) and deviceApiKey (when managed), in one
-// write that is durable before it returns (spec/cloud.md 2.2). Before that it removes what a crash left
+// write that is durable before it returns (docs/spec/cloud.md 2.2). Before that it removes what a crash left
 // half written, so it is for the daemon alone, at its start.
 func (c *Config) EnsureIdentity() error {
 	file.Sweep(filepath.Dir(c.path))

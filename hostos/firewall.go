@@ -8,7 +8,7 @@ import (
 )
 
 // Firewall is what the host lets in from outside. It is kept in a chain of its own; the rules of
-// others stay as they are (spec/device-api.md 1.2, spec/cloud.md 6.2).
+// others stay as they are (docs/spec/device-api.md 1.2, docs/spec/cloud.md 6.2).
 type Firewall struct {
 	Port   int  // of the device API, TCP
 	Open   bool // the API is for every interface, not for the VPN and containers alone

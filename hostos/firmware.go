@@ -7,7 +7,7 @@ import (
 )
 
 // NoteFirmwareVolume sets os.kernel.extraFirmwareVol of config.json, by which the host finds the
-// volume that services keep extra firmware in (spec/engine.md 3.1). Everything else stays as it is,
+// volume that services keep extra firmware in (docs/spec/engine.md 3.1). Everything else stays as it is,
 // and the file is not written when it says so already. After an error nothing has changed.
 func (c *Config) NoteFirmwareVolume(volume string) error {
 	c.editing.Lock()

@@ -16,7 +16,7 @@ import (
 )
 
 // HostConfig are the settings of the host that its user may change: name and proxy
-// (spec/device-api.md 2.14). Its methods may be called from any goroutine.
+// (docs/spec/device-api.md 2.14). Its methods may be called from any goroutine.
 type HostConfig struct {
 	config  *Config
 	root    string

@@ -58,7 +58,7 @@ func to[T any](v T) *T { return &v }
 
 var firstProxy = redsocks.Change{Type: to("socks5"), IP: to("10.9.8.7"), Port: to(1080)}
 
-// spec/device-api.md 4: 123, 124.
+// docs/spec/device-api.md 4: 123, 124.
 func TestHostname(t *testing.T) {
 	b := newHostBed(t)
 	if name, err := b.Hostname(); err != nil || name != "old-name" {
@@ -87,7 +87,7 @@ func TestHostname(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 125 to 130 and A13.
+// docs/spec/device-api.md 4: 125 to 130 and A13.
 func TestProxyFiles(t *testing.T) {
 	b := newHostBed(t)
 	want := func(what string, p *redsocks.Proxy, direct string) {

@@ -7,7 +7,7 @@ import (
 )
 
 // Kernel names the running kernel in lower case and its release, such as linux and 6.1.0-v8+
-// (spec/cloud.md 3.8). Both are empty when the kernel does not say.
+// (docs/spec/cloud.md 3.8). Both are empty when the kernel does not say.
 func Kernel() (name, release string) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -17,7 +17,7 @@ func Kernel() (name, release string) {
 }
 
 // L4T is the version of NVIDIA's Linux for Tegra in a kernel release such as 4.9.140-l4t-r32.3.1, with
-// three parts, empty for another kernel (spec/cloud.md 3.8).
+// three parts, empty for another kernel (docs/spec/cloud.md 3.8).
 func L4T(release string) string {
 	_, text, found := strings.Cut(release, "-l4t-r")
 	if !found {

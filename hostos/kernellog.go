@@ -18,7 +18,7 @@ import (
 // recordSize is the longest record the kernel hands out, in bytes.
 const recordSize = 8192
 
-// Undervoltage knows whether the kernel complained of too little voltage (spec/cloud.md 4.8).
+// Undervoltage knows whether the kernel complained of too little voltage (docs/spec/cloud.md 4.8).
 type Undervoltage struct {
 	path string
 	last atomic.Uint64 // 1 + sequence number of the newest complaint, 0 while there was none

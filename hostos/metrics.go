@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Metrics is what the hardware was found to do (spec/cloud.md 4.8). What cannot be read is 0 or empty.
+// Metrics is what the hardware was found to do (docs/spec/cloud.md 4.8). What cannot be read is 0 or empty.
 type Metrics struct {
 	CPUUsage           int    // percent of all cores since the sample before, 0 to 100
 	CPUTemp            int    // degrees Celsius, 0 without a sensor

@@ -31,7 +31,7 @@ func WatchNetwork(ctx context.Context, macPath string, log zerolog.Logger) *Netw
 	return n
 }
 
-// Addresses returns the IP addresses and the hardware addresses to report (spec/cloud.md 4.7). The
+// Addresses returns the IP addresses and the hardware addresses to report (docs/spec/cloud.md 4.7). The
 // caller must not change the slices.
 func (n *Network) Addresses() (ips, macs []string) {
 	now := n.now.Load()

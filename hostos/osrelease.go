@@ -18,7 +18,7 @@ func ReadOSRelease(path string) (OSRelease, error) {
 	return parseOSRelease(string(data)), nil
 }
 
-// Variant is the OS variant to report: VARIANT_ID, else dev or prod (spec/cloud.md 4.3).
+// Variant is the OS variant to report: VARIANT_ID, else dev or prod (docs/spec/cloud.md 4.3).
 func (r OSRelease) Variant(development bool) string {
 	if id := r["VARIANT_ID"]; id != "" {
 		return id
@@ -30,7 +30,7 @@ func (r OSRelease) Variant(development bool) string {
 }
 
 // BoardRevision is the revision of the host OS for the board, empty when the host does not say
-// (spec/engine.md 2.7).
+// (docs/spec/engine.md 2.7).
 func (r OSRelease) BoardRevision() string {
 	if rev := r["BALENA_BOARD_REV"]; rev != "" {
 		return rev

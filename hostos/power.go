@@ -9,7 +9,7 @@ import (
 var powerParts = [...][3]string{{"power_mode", "power", "mode"}, {"fan_profile", "fan", "profile"}}
 
 // Power is what the file says to the host of an Orin under os.power.mode and os.fan.profile, as
-// power_mode and fan_profile (spec/cloud.md 1.2); what it says nothing of is not there.
+// power_mode and fan_profile (docs/spec/cloud.md 1.2); what it says nothing of is not there.
 func (c *Config) Power() (map[string]string, error) {
 	c.editing.Lock()
 	defer c.editing.Unlock()

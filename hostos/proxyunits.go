@@ -23,7 +23,7 @@ type Units interface {
 var ErrNoUnits = errors.New("the services of the proxy could not be restarted")
 
 // RestartProxy restarts the services that put the proxy settings into effect, except those that watch
-// the files themselves, which are a part of redsocks-conf.target (spec/device-api.md 2.14). Services
+// the files themselves, which are a part of redsocks-conf.target (docs/spec/device-api.md 2.14). Services
 // that the host does not have are passed over. The error is ErrNoUnits when there is no systemd, else
 // it names the unit.
 func RestartProxy(ctx context.Context, units Units) error {

@@ -16,7 +16,7 @@ import (
 )
 
 // Settings are the typed values of config.json that the supervisor knows, with their defaults
-// (spec/cloud.md 1.2). Text is empty and a number 0 when the key is absent or null.
+// (docs/spec/cloud.md 1.2). Text is empty and a number 0 when the key is absent or null.
 type Settings struct {
 	APIEndpoint         string // origin, no trailing slash; empty when unmanaged
 	LogsEndpoint        string // origin used for logs instead, empty when not set
@@ -39,13 +39,13 @@ type Settings struct {
 	listenPort          int    // as written in the file, 0 when it is not
 }
 
-// Managed reports whether the device belongs to a cloud (spec/cloud.md 2.8).
+// Managed reports whether the device belongs to a cloud (docs/spec/cloud.md 2.8).
 func (s Settings) Managed() bool {
 	return s.APIEndpoint != ""
 }
 
 // APIPort is the port of the device API: what the file says, else what the environment says, else the
-// default (spec/device-api.md 1.1).
+// default (docs/spec/device-api.md 1.1).
 func (s Settings) APIPort(environment string) int {
 	port, err := strconv.Atoi(environment)
 	if s.listenPort != 0 || err != nil || port < 1 || port > math.MaxUint16 {
@@ -131,7 +131,7 @@ func (r *reader) text(key, absent string) string {
 	return text
 }
 
-// origin keeps scheme, host and port of a URL (spec/cloud.md Q1).
+// origin keeps scheme, host and port of a URL (docs/spec/cloud.md Q1).
 func (r *reader) origin(key string) string {
 	text := strings.TrimSpace(r.text(key, ""))
 	if text == "" {
@@ -178,7 +178,7 @@ func (r *reader) flag(key string) bool {
 }
 
 // integer accepts a JSON number, of which it drops the fraction, or a string that starts with a
-// whole number (spec/cloud.md 1.2).
+// whole number (docs/spec/cloud.md 1.2).
 func integer(raw json.RawMessage) (int64, error) {
 	var number float64
 	if json.Unmarshal(raw, &number) == nil && string(raw) != "null" {
@@ -229,7 +229,7 @@ func boolean(raw json.RawMessage) (bool, error) {
 }
 
 // newIdentity makes 32 lower-case hex characters, the form of a uuid and of a device key
-// (spec/cloud.md 2.2).
+// (docs/spec/cloud.md 2.2).
 func newIdentity() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: the runtime ends the process when there is no randomness

@@ -18,7 +18,7 @@ import (
 	"resin-supervisor/hostos/inotify"
 )
 
-// reportedUnits are the units of the host whose lines belong to the device's log (spec/cloud.md 5.6).
+// reportedUnits are the units of the host whose lines belong to the device's log (docs/spec/cloud.md 5.6).
 var reportedUnits = []string{
 	"os-power-mode.service", "os-fan-profile.service", "nvpmodel.service", "jetson-qspi-manager.service", "os-update.service",
 }

@@ -9,7 +9,7 @@ package ping
 //	trying --answered--> reached           trying --silent--> lost
 //
 // Anything else changes nothing. The device counts as connected while the check is disabled and while
-// the VPN is up, and stays so afterwards until a try says otherwise (spec/cloud.md 9.2).
+// the VPN is up, and stays so afterwards until a try says otherwise (docs/spec/cloud.md 9.2).
 type state string
 
 const (

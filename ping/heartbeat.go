@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// interval is the pause between two tries, and the longest a try may take (spec/cloud.md 9.2).
+// interval is the pause between two tries, and the longest a try may take (docs/spec/cloud.md 9.2).
 const interval = 10 * time.Second
 
 // Options say whom to reach. Only Host and Port are needed.
@@ -24,7 +24,7 @@ type Options struct {
 }
 
 // Heartbeat tries to connect to the cloud API while the VPN is down and the check is enabled, and
-// knows the result. It starts enabled (spec/cloud.md 9.2, spec/device-api.md 2.9).
+// knows the result. It starts enabled (docs/spec/cloud.md 9.2, docs/spec/device-api.md 2.9).
 type Heartbeat struct {
 	options Options
 	mu      sync.Mutex
@@ -55,7 +55,7 @@ func New(o Options) *Heartbeat {
 	return h
 }
 
-// Enable turns the check on or off; the last caller wins (spec/device-api.md 2.9).
+// Enable turns the check on or off; the last caller wins (docs/spec/device-api.md 2.9).
 func (h *Heartbeat) Enable(on bool) {
 	h.happen(func() event {
 		if on {

@@ -162,7 +162,7 @@ func TestHeartbeatEnable(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 2.9: the last writer wins, and the configuration writes only when it changes.
+// docs/spec/device-api.md 2.9: the last writer wins, and the configuration writes only when it changes.
 func TestHeartbeatConfigure(t *testing.T) {
 	s := script()
 	h, told := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})

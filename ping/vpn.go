@@ -23,7 +23,7 @@ const (
 	entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
 )
 
-// VPN knows whether the host's VPN is connected (spec/cloud.md 9.2).
+// VPN knows whether the host's VPN is connected (docs/spec/cloud.md 9.2).
 type VPN struct {
 	dir       string
 	connected atomic.Bool

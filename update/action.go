@@ -9,7 +9,7 @@ import (
 )
 
 // action is a restart or purge of one app: two intermediate targets, the app taken down and the app
-// as it was, after which the real target applies again (spec/engine.md 5.8).
+// as it was, after which the real target applies again (docs/spec/engine.md 5.8).
 type action struct {
 	phases []*compose.App // what is left to be reached; nil means: without the app
 	reason string

@@ -313,7 +313,7 @@ func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {
 }
 
 // prepareVolume makes a volume of the device itself, without labels, and tells the host of it, which
-// looks for firmware there (spec/engine.md 3.1). One that exists stays as it is.
+// looks for firmware there (docs/spec/engine.md 3.1). One that exists stays as it is.
 func (x *executor) prepareVolume(ctx context.Context, name string) error {
 	_, err := x.engine.Volume(ctx, name)
 	if engine.IsNotFound(err) {

@@ -8,7 +8,7 @@ import (
 
 // backoff remembers steps that failed, and steps that were carried out and came up again with the
 // same reason, and says when they may be tried again: after 1, 2, 4 ... seconds up to a limit
-// (spec/engine.md 5.2). It is pure: the time is an argument.
+// (docs/spec/engine.md 5.2). It is pure: the time is an argument.
 type backoff struct {
 	limit time.Duration
 	waits map[string]*wait // failures, by kind and key of a step

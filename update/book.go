@@ -21,7 +21,7 @@ type Documents interface {
 }
 
 // book keeps what the engine cannot tell: which images are the agent's, which release of an app was
-// last fully applied, and which one failed its trial (spec/cloud.md 7.1). What it says is durable
+// last fully applied, and which one failed its trial (docs/spec/cloud.md 7.1). What it says is durable
 // before it shows.
 type book struct {
 	docs Documents

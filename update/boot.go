@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// Boot is the boot configuration of the board (spec/cloud.md 6.2, 6.7 to 6.9).
+// Boot is the boot configuration of the board (docs/spec/cloud.md 6.2, 6.7 to 6.9).
 type Boot interface {
 	// Current is what is in effect, by canonical variable.
 	Current() map[string]string
@@ -34,7 +34,7 @@ type boot struct {
 	failed int            // attempts in a row that ended with an error
 	again  time.Time      // when to look again after one
 	alone  bool           // the reboot was requested for the boot configuration alone
-	found  bool           // nobody configured the device yet: what is there stays (spec/cloud.md 6.5)
+	found  bool           // nobody configured the device yet: what is there stays (docs/spec/cloud.md 6.5)
 }
 
 const (

@@ -29,7 +29,7 @@ type configuration struct {
 }
 
 // set takes the configuration that a target came with and returns what is wrong with it: values that
-// are not valid where something else than the default was in effect (spec/cloud.md 6.4).
+// are not valid where something else than the default was in effect (docs/spec/cloud.md 6.4).
 func (c *configuration) set(t *targets) (warnings []settings.Warning) {
 	want, given, ignored := t.settings()
 	c.vpn.wanted = want.VPNControl

@@ -19,13 +19,13 @@ type Deltas interface {
 	Request(ctx context.Context, src, dst string, patience time.Duration) (image, token string, err error)
 }
 
-// deltaAttempts is how often a delta that the engine cannot apply is tried (spec/engine.md 8.5).
+// deltaAttempts is how often a delta that the engine cannot apply is tried (docs/spec/engine.md 8.5).
 const deltaAttempts = 3
 
 // pullDelta gets an image by way of a delta. Neither id nor error means that it has to be pulled as
 // a whole. An error of the connection or the registry is for a later attempt; one that the engine
 // meets when it applies the delta is tried again at once, and a delta that it applies at last is
-// taken (spec/engine.md 8.5, D20).
+// taken (docs/spec/engine.md 8.5, D20).
 func (x *executor) pullDelta(ctx context.Context, s plan.Step, percent func(int)) (id string, err error) {
 	source, err := x.engine.Image(ctx, s.From.EngineID)
 	if engine.IsNotFound(err) || err == nil && source.Size < tiny && source.VirtualSize < tiny {

@@ -141,7 +141,7 @@ func (d *drawing) imageName(c *current.Container) string {
 }
 
 // containerStatus is the engine's word in the API's spelling, unless work is under way
-// (spec/engine.md 4.1 and 5.5).
+// (docs/spec/engine.md 4.1 and 5.5).
 func (d *drawing) containerStatus(c *current.Container) string {
 	if doing, busy := d.cur.Doing[c.ID]; busy {
 		return doing.Status
@@ -188,7 +188,7 @@ func (d *drawing) image(r current.Record, status string, progress *int) {
 }
 
 // handover marks the containers of services of which two releases run: the oldest hands over, the
-// others wait for it (spec/engine.md 9.1). They are in order of service and age.
+// others wait for it (docs/spec/engine.md 9.1). They are in order of service and age.
 func handover(list []view.Container) {
 	for begin := 0; begin < len(list); {
 		end, running, releases := begin, []*view.Container(nil), make(map[string]bool)

@@ -16,7 +16,7 @@ import (
 )
 
 // handOver starts the new container beside the old one and removes the old one when the new one
-// says that it took over, or when the time for it is up (spec/engine.md 6, D1, D3).
+// says that it took over, or when the time for it is up (docs/spec/engine.md 6, D1, D3).
 func (x *executor) handOver(ctx context.Context, s plan.Step) error {
 	old := s.Container
 	if err := x.rearrange(ctx, old, doc.RestartPolicy{Name: "no"}, oldPrefix+strings.TrimPrefix(old.Name, oldPrefix)); err != nil {

@@ -16,7 +16,7 @@ import (
 
 // removeImage drops the records of an image and, unless another record or container still stands on
 // it, the names by which we know it; the engine deletes an image with its last name
-// (spec/engine.md 8.6, D21). Names that others gave the image are left alone.
+// (docs/spec/engine.md 8.6, D21). Names that others gave the image are left alone.
 func (x *executor) removeImage(ctx context.Context, s plan.Step) error {
 	x.cell.note(func(c *current.State) *current.State { return c.WithDeleting(s.Image, true) })
 	defer x.cell.fold(func(c *current.State) *current.State { return c.WithDeleting(s.Image, false) })
@@ -51,7 +51,7 @@ func stillUsed(c *current.State, s plan.Step, id string, ref target.Reference) b
 }
 
 // cleanUp removes an image that nobody named, or one name of it. Nothing is forced: what a container
-// stands on, of whomever it is, stays (deviates from spec/engine.md 8.7).
+// stands on, of whomever it is, stays (deviates from docs/spec/engine.md 8.7).
 func (x *executor) cleanUp(ctx context.Context, s plan.Step) error {
 	_, err := x.engine.RemoveImage(ctx, s.Image, false)
 	if err != nil {
@@ -83,7 +83,7 @@ func (x *executor) untag(ctx context.Context, id, repo string) error {
 }
 
 // fetch downloads an image unless it is there already, tags it so that nothing prunes it, and
-// records whose it is (spec/engine.md 8.3).
+// records whose it is (docs/spec/engine.md 8.3).
 func (x *executor) fetch(ctx context.Context, s plan.Step) error {
 	if found := x.cell.load().FindImage(s.Image); found != nil {
 		return x.keep(ctx, s, found.ID)
@@ -151,7 +151,7 @@ func (x *executor) save(ctx context.Context, s plan.Step) error {
 }
 
 // keep tags an image with the name it is wanted by and records the services it is for
-// (spec/engine.md 8.2). For a name with a digest the engine makes the tag latest.
+// (docs/spec/engine.md 8.2). For a name with a digest the engine makes the tag latest.
 func (x *executor) keep(ctx context.Context, s plan.Step, id string) error {
 	ref, err := target.ParseReference(s.Image)
 	if err != nil {

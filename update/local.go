@@ -14,7 +14,7 @@ import (
 )
 
 // localMode takes a managed device into local mode and out of it: what was added on the engine
-// meanwhile goes when it is left (spec/cloud.md 8.4).
+// meanwhile goes when it is left (docs/spec/cloud.md 8.4).
 type localMode struct {
 	docs    Documents
 	engine  *engine.Client

@@ -12,7 +12,7 @@ import (
 )
 
 // locks couples the update lock files of an app with the claim of whoever inside the agent works on
-// it: the loop or one action of the API at a time (spec/engine.md 7).
+// it: the loop or one action of the API at a time (docs/spec/engine.md 7).
 type locks struct {
 	dir *lock.Dir
 
@@ -68,7 +68,7 @@ func (l *locks) takeAll(ctx context.Context, appID int, services []string, force
 	return l.take(ctx, appID, services, force)
 }
 
-// heldElsewhere is the answer to who did not get the claim in time (spec/device-api.md S12).
+// heldElsewhere is the answer to who did not get the claim in time (docs/spec/device-api.md S12).
 func heldElsewhere(appID int) error {
 	return &view.LockedError{Text: "Locks for app " + strconv.Itoa(appID) + " are being held by another supervisor operation"}
 }

@@ -98,7 +98,7 @@ func (w *watch) ignored(err error) {
 	}
 }
 
-// supervisedLabels are the two ways in which an object is marked as ours (spec/engine.md 2.5).
+// supervisedLabels are the two ways in which an object is marked as ours (docs/spec/engine.md 2.5).
 var supervisedLabels = [...]string{"io.balena.supervised", "io.resin.supervised"}
 
 // list reads everything once. Containers need a look each, which go side by side.
@@ -122,7 +122,7 @@ func (w *watch) list(ctx context.Context) (current.Listing, error) {
 	return l, errors.Join(errs[:]...)
 }
 
-// makesDeltas recognises the one engine that can make an image from a delta (spec/engine.md 8.5).
+// makesDeltas recognises the one engine that can make an image from a delta (docs/spec/engine.md 8.5).
 func makesDeltas(v doc.Version) bool {
 	for _, c := range v.Components {
 		if strings.HasPrefix(strings.ToLower(c.Name), "balena") {

@@ -91,7 +91,7 @@ type status struct {
 }
 
 const (
-	maxPulls = 3 // downloads at once (spec/engine.md 5.3)
+	maxPulls = 3 // downloads at once (docs/spec/engine.md 5.3)
 	// keptFor is how long an image that the engine refused to remove is left alone, unless a new
 	// target comes before.
 	keptFor = time.Hour

@@ -28,7 +28,7 @@ type Options struct {
 	Keys   Keys
 	Locks  *lock.Dir
 	Facts  compose.Facts // ServiceKey and NoOomKill are set by the Manager
-	// Auth gives the credentials for a registry host, nil for none (spec/engine.md 1.4).
+	// Auth gives the credentials for a registry host, nil for none (docs/spec/engine.md 1.4).
 	Auth func(registry string) *doc.AuthConfig
 	// Registry reads from registries what is to be downloaded, and Free tells how many bytes there is room
 	// for where the engine keeps its images, given its directory as it names it.
@@ -72,7 +72,7 @@ type Options struct {
 	BootID       string    // the kernel's name for this boot
 	Breadcrumb   string    // file by which a release asks for a reboot
 	Power        Power     // the way to the host for a reboot
-	// Say puts a message of the agent into the device's log (spec/cloud.md 5.5). It must not wait; nil
+	// Say puts a message of the agent into the device's log (docs/spec/cloud.md 5.5). It must not wait; nil
 	// means that nobody listens.
 	Say func(text string, stderr bool)
 	// Attach is told which supervised containers there are, whenever that changes for the device's log.
@@ -185,7 +185,7 @@ func (m *Manager) SetFacts(f compose.Facts) error {
 }
 
 // Healthy tells whether applying gets on: no apply, or one that is downloading, or one that took
-// less than twice the poll interval beside its downloads (spec/cloud.md 9.2).
+// less than twice the poll interval beside its downloads (docs/spec/cloud.md 9.2).
 func (m *Manager) Healthy(now time.Time) bool {
 	s := m.status.Load()
 	return !s.applying || !s.fetching.IsZero() || now.Sub(s.since)-s.fetched < 2*m.Settings().PollInterval

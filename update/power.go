@@ -22,7 +22,7 @@ type Power struct {
 
 const (
 	// departIn is how long after it was granted a reboot is asked of the host, so that the answer
-	// gets to whoever wanted it (spec/device-api.md 2.5).
+	// gets to whoever wanted it (docs/spec/device-api.md 2.5).
 	departIn = time.Second
 	// stranded is how long after the host accepted to go down it counts as having stayed up.
 	stranded = 10 * time.Minute
@@ -42,7 +42,7 @@ func departing(text string, call func(context.Context) error) *departure {
 }
 
 // Reboot takes the update locks of all apps and reboots the device a second later; until then, and
-// from then on, no step of an update begins (spec/device-api.md 2.5). With force, users' locks and an
+// from then on, no step of an update begins (docs/spec/device-api.md 2.5). With force, users' locks and an
 // unfinished update of the host do not count. The error is a *view.LockedError when one of these, or
 // an operation under way, forbids it. Should the host refuse in the end, everything goes on.
 func (m *Manager) Reboot(ctx context.Context, force bool) error {

@@ -18,14 +18,14 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Pin is the wish of a preload to pin the device to the release it came with (spec/cloud.md 8.2).
+// Pin is the wish of a preload to pin the device to the release it came with (docs/spec/cloud.md 8.2).
 type Pin struct {
 	App    int    `json:"app"` // id
 	Commit string `json:"commit"`
 }
 
 // preload takes over apps.json, the target that came with the image or was put there by hand
-// (spec/cloud.md 8.1): once on a managed device, on an unmanaged one whenever there is a new one. A
+// (docs/spec/cloud.md 8.1): once on a managed device, on an unmanaged one whenever there is a new one. A
 // managed device wants all its images to be there already, which have says; uuidOf is as DecodePreload
 // takes it. A crash at any point repeats it with the same result. The error is for the medium alone.
 func (t *targets) preload(path string, uuidOf func(int) (string, error), have func(image string) bool) (taken bool, err error) {
@@ -112,7 +112,7 @@ func (t *targets) delivered() bool {
 }
 
 // putAway keeps a preload file under another name and leaves an empty one. What a managed device
-// kept once stays (spec/cloud.md 8.1).
+// kept once stays (docs/spec/cloud.md 8.1).
 func (t *targets) putAway(path string, body []byte) error {
 	if _, err := os.Stat(path + ".preloaded"); err == nil && t.endpoint != "" {
 		return nil

@@ -15,7 +15,7 @@ import (
 )
 
 // reboot is how a release asks for a reboot of the device: a file that whoever reboots looks for
-// (spec/engine.md 5.6). Boots are told apart by the kernel's name for them, since the clock of a board
+// (docs/spec/engine.md 5.6). Boots are told apart by the kernel's name for them, since the clock of a board
 // without a battery may be behind what it was before the reboot. Times decide where there is no name:
 // for a file that somebody else made or touched.
 type reboot struct {

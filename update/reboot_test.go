@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// spec/cloud.md 6.6: a request counts until the device has rebooted, also where the clock starts from
+// docs/spec/cloud.md 6.6: a request counts until the device has rebooted, also where the clock starts from
 // the past; one that somebody else made counts by its time.
 func TestRequestOfAReboot(t *testing.T) {
 	now := time.Now()
@@ -63,7 +63,7 @@ func (d documents) Save(name string, _ int, v any) (err error) {
 	return err
 }
 
-// spec/engine.md 5.6: which containers are from before the boot is found once in each boot, and by
+// docs/spec/engine.md 5.6: which containers are from before the boot is found once in each boot, and by
 // their times alone only when nothing is known of the boot before.
 func TestContainersOfAnEarlierBoot(t *testing.T) {
 	now := time.Now()

@@ -17,7 +17,7 @@ import (
 )
 
 // received tells which document of the cloud is stored. It is a part of the document of targets, so
-// that an etag is never remembered of a target that was lost (spec/cloud.md 7.5).
+// that an etag is never remembered of a target that was lost (docs/spec/cloud.md 7.5).
 type received struct {
 	Endpoint string `json:"endpoint"`
 	UUID     string `json:"uuid"`
@@ -25,7 +25,7 @@ type received struct {
 	Digest   string `json:"digest"` // of the body
 }
 
-// notMoved begins what users are told of a target that cannot be used (spec/cloud.md 3.7).
+// notMoved begins what users are told of a target that cannot be used (docs/spec/cloud.md 3.7).
 const notMoved = "Could not move to new release: "
 
 // CloudETag is the etag of the stored target of this device's cloud, empty when there is none.
@@ -40,7 +40,7 @@ func (m *Manager) CloudETag() string {
 }
 
 // SetCloudTarget stores the target state that the cloud sent, together with its etag, and applies it
-// (spec/cloud.md 3.4, 3.6). changed is false when it says what the one that came last did, in whichever
+// (docs/spec/cloud.md 3.4, 3.6). changed is false when it says what the one that came last did, in whichever
 // words: nothing is done then, so that what waits after a failure waits on (Q4).
 // Apps that are malformed are rejected alone; an error of type *view.InvalidTargetError says that
 // nothing of the document can be used, and what was stored stays.
@@ -109,7 +109,7 @@ func (m *Manager) notMoved(lines []string) {
 }
 
 // dumpConfig writes the configuration as it came for the host, which asks it whether update locks are
-// overridden and knows one name of that alone (spec/cloud.md 3.6, Q5).
+// overridden and knows one name of that alone (docs/spec/cloud.md 3.6, Q5).
 func (m *Manager) dumpConfig(config map[string]string) error {
 	raw := maps.Clone(config)
 	if raw == nil {

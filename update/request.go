@@ -16,23 +16,23 @@ import (
 )
 
 // claimPatience is how long an action waits for another one that works on the same app
-// (spec/device-api.md 1.10).
+// (docs/spec/device-api.md 1.10).
 const claimPatience = 10 * time.Second
 
 // Trigger tries everything that waits again at once: with force, update locks are overridden until
-// the target is reached; with cancel, running downloads begin anew (spec/device-api.md 2.4).
+// the target is reached; with cancel, running downloads begin anew (docs/spec/device-api.md 2.4).
 func (m *Manager) Trigger(force, cancel bool) (accepted bool) {
 	go func() { _ = m.loop.call(m.life, func() { m.loop.trigger(force, cancel) }) }()
 	return true
 }
 
-// RestartApp recreates every container of an app as it is (spec/device-api.md 2.8). It returns when
+// RestartApp recreates every container of an app as it is (docs/spec/device-api.md 2.8). It returns when
 // they were started; the error is a *view.LockedError when an update lock forbids it.
 func (m *Manager) RestartApp(ctx context.Context, appID int, force bool) error {
 	return m.act(ctx, appID, false, force)
 }
 
-// PurgeApp recreates every container of an app with empty volumes (spec/device-api.md 2.7). Errors
+// PurgeApp recreates every container of an app with empty volumes (docs/spec/device-api.md 2.7). Errors
 // are those of RestartApp.
 func (m *Manager) PurgeApp(ctx context.Context, appID int, force bool) error {
 	m.exec.say(fmt.Sprintf("Purging data for app %d", appID), false)
@@ -46,7 +46,7 @@ func (m *Manager) PurgeApp(ctx context.Context, appID int, force bool) error {
 }
 
 // StartService starts the container of a service unless the target does not want it to run
-// (spec/device-api.md 2.12). It takes no lock.
+// (docs/spec/device-api.md 2.12). It takes no lock.
 func (m *Manager) StartService(ctx context.Context, appID int, service string) error {
 	c, s, err := m.service(ctx, appID, service)
 	if err != nil || s.step.Service != nil && !s.step.Service.Running {
@@ -66,7 +66,7 @@ func (m *Manager) StopService(ctx context.Context, appID int, service string, fo
 }
 
 // RestartService removes the container of a service and creates and starts it anew from the target
-// (spec/device-api.md 2.16). Errors are those of StopService.
+// (docs/spec/device-api.md 2.16). Errors are those of StopService.
 func (m *Manager) RestartService(ctx context.Context, appID int, service string, force bool) error {
 	c, s, err := m.service(ctx, appID, service)
 	if err != nil {
@@ -146,7 +146,7 @@ func (m *Manager) locked(ctx context.Context, appID int, s serviceFacts, force b
 }
 
 // WithAllLocks runs f while it holds the update locks of every app that has an object on the device,
-// for what concerns the whole device (spec/device-api.md 1.10). With force, users' locks are
+// for what concerns the whole device (docs/spec/device-api.md 1.10). With force, users' locks are
 // overridden. The error is a *view.LockedError when a lock forbids it, view.ErrEngineDown while it is
 // not known which apps there are, else that of f. f does not run when a lock was not had.
 func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) (err error) {
@@ -187,7 +187,7 @@ func presentApps(cur *current.State) []int {
 	return slices.Sorted(maps.Keys(ids))
 }
 
-// SetLocalTarget stores a target state of local mode and applies it (spec/device-api.md 2.31). The
+// SetLocalTarget stores a target state of local mode and applies it (docs/spec/device-api.md 2.31). The
 // error is a *view.InvalidTargetError or view.ErrNotLocalMode when the target was refused.
 func (m *Manager) SetLocalTarget(body []byte) error {
 	if !m.targets.localMode() {
@@ -227,7 +227,7 @@ func (l *loop) adopt(force bool) {
 }
 
 // LocalTarget is the stored target in the shape that SetLocalTarget takes, with the apps that
-// inScope allows (spec/device-api.md 2.30).
+// inScope allows (docs/spec/device-api.md 2.30).
 func (m *Manager) LocalTarget(inScope func(appID int) bool) ([]byte, error) {
 	s := m.targets.shown()
 	var apps []*target.App

@@ -133,7 +133,7 @@ func (r *resolver) tell(a *compose.App) {
 }
 
 // adopt takes over the API keys of containers that another supervisor, or a lost keyring, gave them,
-// so that they need not be made anew (spec/cloud.md 7.6).
+// so that they need not be made anew (docs/spec/cloud.md 7.6).
 func adoptKeys(cur *current.State, keys Keys, log zerolog.Logger) {
 	for _, id := range slices.Sorted(maps.Keys(cur.Containers)) {
 		c := cur.Containers[id]

@@ -45,7 +45,7 @@ func isFile(path string) bool {
 }
 
 // restore fills the volumes of an app from the backup that the migration of the device left
-// (spec/cloud.md 8.3). It begins with a look at all of it, so that one which is of no use changes
+// (docs/spec/cloud.md 8.3). It begins with a look at all of it, so that one which is of no use changes
 // nothing. The file goes last, when what was unpacked is on the disk: until then all of it is done
 // again after whatever happens.
 func (x *executor) restore(ctx context.Context, s plan.Step) error {

@@ -7,7 +7,7 @@ import (
 	"resin-supervisor/update/plan"
 )
 
-// spec/cloud.md 8.3: the backup is of the first app, also while that cannot be applied.
+// docs/spec/cloud.md 8.3: the backup is of the first app, also while that cannot be applied.
 func TestWhoseBackup(t *testing.T) {
 	l := &loop{backup: true, managed: true}
 	f := func(want string, apps ...*compose.App) {

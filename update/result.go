@@ -53,7 +53,7 @@ func (l *loop) finish(r result) {
 // removesImage tells whether a step makes room in the engine's storage.
 func removesImage(s plan.Step) bool { return s.Kind == plan.RemoveImage || s.Kind == plan.CleanUp }
 
-// endFetch counts the time of downloads, which no apply is to blame for (spec/cloud.md 9.2).
+// endFetch counts the time of downloads, which no apply is to blame for (docs/spec/cloud.md 9.2).
 func (l *loop) endFetch(s plan.Step) {
 	if !s.Transfers() {
 		return

@@ -16,7 +16,7 @@ import (
 )
 
 // deed is something done to an object that users follow in the device's log: what is said before it,
-// after it, and when it did not succeed (spec/cloud.md 5.5). What is empty is not said.
+// after it, and when it did not succeed (docs/spec/cloud.md 5.5). What is empty is not said.
 type deed struct{ begin, done, failed string }
 
 var (
@@ -110,7 +110,7 @@ func compact(d time.Duration) string {
 	return fmt.Sprintf("%dms", d.Milliseconds())
 }
 
-// contracts says which services the device cannot run (spec/cloud.md 3.8).
+// contracts says which services the device cannot run (docs/spec/cloud.md 3.8).
 func (v voice) contracts(s *target.State, problems []target.Problem) {
 	rejected := ""
 	for _, p := range problems {
@@ -140,7 +140,7 @@ func shortName(engineName string) string {
 	return engineName
 }
 
-// witness says when services exit and come back, from the events of the engine (spec/cloud.md 5.6).
+// witness says when services exit and come back, from the events of the engine (docs/spec/cloud.md 5.6).
 type witness struct {
 	say voice
 

@@ -115,7 +115,7 @@ func TestExitsAndRestartsAreTold(t *testing.T) {
 	f("die", "1", "Service exited 'web sha256:1'")
 }
 
-// A program for another processor is said to be that (spec/engine.md 1.7); other errors stay as they are.
+// A program for another processor is said to be that (docs/spec/engine.md 1.7); other errors stay as they are.
 func TestForeignProgram(t *testing.T) {
 	for _, status := range []int{400, 500} {
 		e := &engine.Error{Op: "start container", Object: "c", Status: status, Message: `exec: "/main": exec format error`}

@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// attacher tells who follows the output of containers which ones there are (spec/cloud.md 5.6).
+// attacher tells who follows the output of containers which ones there are (docs/spec/cloud.md 5.6).
 type attacher struct {
 	attach func([]view.LogSource)
 	last   []view.LogSource

@@ -14,7 +14,7 @@ import (
 )
 
 // targets keeps the target states of the device in one durable document: what is applied after a
-// restart without asking anybody (spec/cloud.md 3.6, 7.4, 7.5). Apps are kept for each source; the
+// restart without asking anybody (docs/spec/cloud.md 3.6, 7.4, 7.5). Apps are kept for each source; the
 // name and the configuration are those of the target that came last, from wherever (8.4).
 type targets struct {
 	docs      Documents
@@ -25,7 +25,7 @@ type targets struct {
 	refused   string // digest of the cloud's last document that was of no use
 	contracts target.ContractFacts
 	// initial is the configuration while no target was ever stored: the device as it was found
-	// (spec/cloud.md 6.5).
+	// (docs/spec/cloud.md 6.5).
 	initial map[string]string
 
 	mu     sync.Mutex // orders the changes; held while saving so that the next starts from what is durable
@@ -90,7 +90,7 @@ func (o Options) found() settings.Settings {
 }
 
 // initial is the configuration of the device before anybody configured it, boot configuration included
-// (spec/cloud.md 6.5).
+// (docs/spec/cloud.md 6.5).
 func (o Options) initial() map[string]string {
 	config := settings.Current(o.found())
 	if o.Boot != nil {
@@ -142,7 +142,7 @@ func (t *targets) localMode() bool {
 }
 
 // present is the target that applies as it was stored, nil when none was ever set: the apps of the
-// source that applies, and of the others those that are no fleets (spec/cloud.md 7.4). The caller
+// source that applies, and of the others those that are no fleets (docs/spec/cloud.md 7.4). The caller
 // holds mu.
 func (t *targets) present() *target.State {
 	source := t.endpoint

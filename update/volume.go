@@ -14,7 +14,7 @@ import (
 
 // CleanUpVolumes removes the volumes of apps in scope that are marked as ours, that no container has
 // mounted, and that no target names: neither the one that applies nor one that waits for the end of
-// local mode (spec/device-api.md 2.28, A5).
+// local mode (docs/spec/device-api.md 2.28, A5).
 func (m *Manager) CleanUpVolumes(ctx context.Context, inScope func(appID int) bool) error {
 	cur := m.cell.load()
 	if !cur.Synced {

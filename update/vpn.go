@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/update/settings"
 )
 
-// vpn is what became of switching the host's VPN as the configuration says (spec/cloud.md 6.2,
+// vpn is what became of switching the host's VPN as the configuration says (docs/spec/cloud.md 6.2,
 // SUPERVISOR_VPN_CONTROL). What is stored may keep the device from its cloud, so that nobody can
 // correct it any more: off counts only once the cloud said so since the agent started.
 type vpn struct {

@@ -17,7 +17,7 @@ type Type struct {
 }
 
 // Read returns what device-type.json on the boot partition says; each part is "unknown" while it
-// cannot be read (spec/cloud.md 1.3). Nothing is kept, so a later call sees a repaired file.
+// cannot be read (docs/spec/cloud.md 1.3). Nothing is kept, so a later call sees a repaired file.
 func Read(bootDir string) Type {
 	var file struct {
 		Slug text `json:"slug"`

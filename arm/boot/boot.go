@@ -1,6 +1,6 @@
 // Package boot reads and writes the boot configuration of a board: config.txt of a Raspberry Pi,
 // extra_uEnv.txt or extlinux.conf of boards that start with U-Boot, the power settings of an Orin, and
-// the splash image (spec/cloud.md 6.2, 6.7 to 6.9). Which of them there are depends on the board.
+// the splash image (docs/spec/cloud.md 6.2, 6.7 to 6.9). Which of them there are depends on the board.
 package boot
 
 import (

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// config.txt of a Raspberry Pi (spec/cloud.md 6.7).
+// config.txt of a Raspberry Pi (docs/spec/cloud.md 6.7).
 //
 // Managed are the lines outside of conditional sections, that is above the first [filter] and below an
 // [all], that are `key=value` or `initramfs value`, but for the keys that may not be changed. A file

@@ -2,7 +2,7 @@ package boot
 
 import "strings"
 
-// extra_uEnv.txt, variables of U-Boot a line (spec/cloud.md 6.8), and extlinux.conf, of which FDT and
+// extra_uEnv.txt, variables of U-Boot a line (docs/spec/cloud.md 6.8), and extlinux.conf, of which FDT and
 // APPEND of the label that is started by default count. In both the device tree of the board is managed,
 // and of the kernel's command line the processors that the kernel leaves alone. All other lines and
 // options stay. The words that begin a line of extlinux.conf may be in either case.

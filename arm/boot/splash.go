@@ -12,7 +12,7 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// splash is the image that is shown while the device starts (spec/cloud.md 6.9). The system's own is
+// splash is the image that is shown while the device starts (docs/spec/cloud.md 6.9). The system's own is
 // copied before it is replaced for the first time. A board that has no image shows none, and the
 // variable has no effect there; nor has a value that is no PNG image: what is shown stays.
 type splash struct{ dir string }

@@ -20,7 +20,7 @@ type tempo struct {
 	identify time.Duration // how long a device shows itself
 }
 
-// ordinary is the tempo of spec/device-api.md 2.3 and spec/cloud.md 9.2.
+// ordinary is the tempo of docs/spec/device-api.md 2.3 and docs/spec/cloud.md 9.2.
 var ordinary = tempo{half: 200 * time.Millisecond, pause: time.Second, identify: 15 * time.Second}
 
 // lostBlinks is how often the light blinks before the pause while the connection is lost.

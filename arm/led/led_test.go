@@ -86,7 +86,7 @@ func TestIdentifyEnds(t *testing.T) {
 	l.until("light on", func() bool { return l.brightness() == "1" })
 }
 
-// spec/device-api.md 2.3: each call extends to 15 s from now.
+// docs/spec/device-api.md 2.3: each call extends to 15 s from now.
 func TestIdentifyIsExtended(t *testing.T) {
 	l := newLight(t, "")
 	l.tempo.identify = time.Hour
@@ -101,7 +101,7 @@ func TestIdentifyIsExtended(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 2.3: a device that shows itself must not forget that it lost its cloud.
+// docs/spec/device-api.md 2.3: a device that shows itself must not forget that it lost its cloud.
 func TestLostGoesOnAfterIdentify(t *testing.T) {
 	l := newLight(t, "7")
 	l.Lost(true)

@@ -203,3 +203,19 @@ func TestConforms(t *testing.T) {
 	one(t, f("| 1 | `a_test.go: TestA, TestB` |"), "row 1", "a_test.go: TestB")
 	one(t, f("| 1 | `a_test.go: TestA`; `b_test.go: TestA` |"), "b_test.go: TestA")
 }
+
+func TestMissingParts(t *testing.T) {
+	known := map[string]map[string]bool{"engine.md": parts("## 1. One\n### 1.2 Two\n### 2.5, 2.6 Both\n| D8 | x |\n12. line\n### A.1 Calls\n")}
+	f := func(text string, count int, want ...string) {
+		t.Helper()
+		missing, n := missingParts(text, known)
+		if !slices.Equal(missing, want) || n != count {
+			t.Errorf("%s: missing %q of %d, want %q of %d", text, missing, n, want, count)
+		}
+	}
+	f("// (docs/spec/engine.md 1.2, D8 and 2.6).", 3)
+	f("// engine.md 1: 12 to 13", 3, "engine.md 13")
+	f("// (docs/spec/engine.md\n\t// 1.3). 5 is no part", 1, "engine.md 1.3")
+	f("engine.md A.1; 12 in engine.md", 2)
+	f("see cloud.md", 0, "cloud.md")
+}

@@ -25,6 +25,7 @@ var checks = []Check{
 	{"package comments", checkPackageComments},
 	{"source words", checkSource},
 	{"conformance", checkConformance},
+	{"specification", checkSpec},
 	{"rooms", checkRooms},
 	{"imports", checkImports},
 	{"vet", checkVet},

@@ -28,7 +28,7 @@ type File struct {
 	Data []byte
 }
 
-// The health check runs as often as the stock agent's does (spec/device-api.md 1.1).
+// The health check runs as often as the stock agent's does (docs/spec/device-api.md 1.1).
 const (
 	healthInterval = 5 * time.Minute
 	healthStart    = time.Minute

@@ -4,7 +4,7 @@ package version
 import "strings"
 
 // base is the release that a build without a tag counts as. The cloud switches features on from
-// 17.8.0 (spec/cloud.md 4.3), so it must not be lower.
+// 17.8.0 (docs/spec/cloud.md 4.3), so it must not be lower.
 const base = "20.0.0"
 
 // stamp is what the linker writes: the output of git describe, or the VERSION given to make.
@@ -17,7 +17,7 @@ var stamp string
 func String() string { return fromDescribe(stamp) }
 
 // With is String with more build metadata behind it, such as the variable SUPERVISOR_TAG_EXTRA holds;
-// characters that semver does not allow there become dashes (spec/device-api.md 2.22).
+// characters that semver does not allow there become dashes (docs/spec/device-api.md 2.22).
 func With(extra string) string {
 	s := String()
 	switch {

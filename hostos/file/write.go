@@ -18,7 +18,7 @@ import (
 const prefix = ".resin-tmp-"
 
 // Write replaces the content of path, or makes it, in one step and durably: temporary file in the
-// same directory, write, fsync, rename, fsync of the directory (spec/cloud.md 7.5). After an error
+// same directory, write, fsync, rename, fsync of the directory (docs/spec/cloud.md 7.5). After an error
 // the old content is still there, except when only the last fsync failed. A crash leaves at most
 // one temporary file for Sweep. The mode is a wish: FAT ignores it. Errors wrap a unix.Errno.
 func Write(path string, data []byte, mode uint32) error {

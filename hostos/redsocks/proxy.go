@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Proxy is the proxy that all TCP traffic of the device goes through (spec/device-api.md 2.15).
+// Proxy is the proxy that all TCP traffic of the device goes through (docs/spec/device-api.md 2.15).
 type Proxy struct {
 	Type     string // one of Types
 	IP       string // IPv4 address or host name

@@ -73,7 +73,7 @@ func TestReboot(t *testing.T) {
 	}
 }
 
-// spec/engine.md 7: for a reboot and the other actions a lock counts that is in any directory of the app, also
+// docs/spec/engine.md 7: for a reboot and the other actions a lock counts that is in any directory of the app, also
 // that of a service without a container.
 func TestLockOfAServiceWithoutContainer(t *testing.T) {
 	r := newRig(t)

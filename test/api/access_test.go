@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/device-api.md 4: 1 to 5, 21.
+// docs/spec/device-api.md 4: 1 to 5, 21.
 func TestPingAndHealthyNeedNoKey(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
 	s.Start()
@@ -22,7 +22,7 @@ func TestPingAndHealthyNeedNoKey(t *testing.T) {
 	s.Call(harness.Request{Method: "HEAD", Path: "/ping", NoKey: true}).Want(t, 200, "")
 }
 
-// spec/device-api.md 4: 7 to 9, 11, 23 to 32.
+// docs/spec/device-api.md 4: 7 to 9, 11, 23 to 32.
 func TestEverythingElseNeedsAKey(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
 	s.Start()
@@ -73,7 +73,7 @@ func TestDevelopmentModeNeedsNoKey(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 36 to 46.
+// docs/spec/device-api.md 4: 36 to 46.
 func TestServiceKeyReachesItsOwnAppOnly(t *testing.T) {
 	f := newFleet(t)
 	web, main := f.keyOf(t, "web"), f.keyOf(t, "main")
@@ -109,7 +109,7 @@ func TestServiceKeyReachesItsOwnAppOnly(t *testing.T) {
 	f.changed(t, before)
 }
 
-// spec/device-api.md 4: 47 to 49.
+// docs/spec/device-api.md 4: 47 to 49.
 func TestRegenerateKey(t *testing.T) {
 	f := newFleet(t)
 	before, global, web := f.IDs(), f.Key(), f.keyOf(t, "web")
@@ -155,7 +155,7 @@ func TestRegenerateKey(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 22.
+// docs/spec/device-api.md 4: 22.
 func TestLogsHoldNoKeys(t *testing.T) {
 	f := newFleet(t)
 	keys := []string{f.Key(), f.keyOf(t, "web"), f.keyOf(t, "main"), "deadbeefdeadbeefdeadbeefdeadbeef"}

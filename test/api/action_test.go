@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/device-api.md 4: 64 to 66.
+// docs/spec/device-api.md 4: 64 to 66.
 // engine.md 61.
 func TestRestartRecreatesTheAppsContainers(t *testing.T) {
 	f := newFleet(t)
@@ -34,7 +34,7 @@ func TestRestartRecreatesTheAppsContainers(t *testing.T) {
 	call("/v2/applications/31/restart", nil)
 }
 
-// spec/device-api.md 4: 73, 74.
+// docs/spec/device-api.md 4: 73, 74.
 // engine.md 60.
 func TestPurgeEmptiesTheAppsVolumes(t *testing.T) {
 	f := newFleet(t)
@@ -60,7 +60,7 @@ func TestPurgeEmptiesTheAppsVolumes(t *testing.T) {
 	call("/v2/applications/31/purge", nil, "OK")
 }
 
-// spec/device-api.md 4: 70 to 72, 96.
+// docs/spec/device-api.md 4: 70 to 72, 96.
 func TestUserLockKeepsActionsOut(t *testing.T) {
 	f := newFleet(t)
 	locked := failed("Lockfile exists for { appId: 31, service: db }")
@@ -104,7 +104,7 @@ func TestUserLockKeepsActionsOut(t *testing.T) {
 // containerID is the body of v1 start and stop.
 func containerID(id string) string { return fmt.Sprintf(`{"containerId":%q}`, id) }
 
-// spec/device-api.md 4: 79 to 86.
+// docs/spec/device-api.md 4: 79 to 86.
 func TestSingleAppStopAndStart(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()
@@ -148,7 +148,7 @@ func TestSingleAppStopAndStart(t *testing.T) {
 	f.changed(t, ids)
 }
 
-// spec/device-api.md 4: 106.
+// docs/spec/device-api.md 4: 106.
 func TestSingleAppIsShownWithoutItsKeys(t *testing.T) {
 	f := newFleet(t)
 	var app struct {
@@ -175,7 +175,7 @@ func TestSingleAppIsShownWithoutItsKeys(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 87 to 93, 95.
+// docs/spec/device-api.md 4: 87 to 93, 95.
 func TestServiceActions(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()
@@ -215,7 +215,7 @@ func TestServiceActions(t *testing.T) {
 	f.changed(t, before)
 }
 
-// A target that says running:false wins over start (spec/device-api.md 4: 153).
+// A target that says running:false wins over start (docs/spec/device-api.md 4: 153).
 func TestStartLeavesAServiceThatShallNotRun(t *testing.T) {
 	f := newFleet(t)
 	f.shop.Services[1].Stopped = true
@@ -227,7 +227,7 @@ func TestStartLeavesAServiceThatShallNotRun(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 51, 53, 56.
+// docs/spec/device-api.md 4: 51, 53, 56.
 func TestUpdateAnswersAtOnce(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()
@@ -238,7 +238,7 @@ func TestUpdateAnswersAtOnce(t *testing.T) {
 	f.changed(t, before)
 }
 
-// spec/device-api.md 4: 78.
+// docs/spec/device-api.md 4: 78.
 func TestRestartCompletesWithoutItsCaller(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()

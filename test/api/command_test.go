@@ -68,7 +68,7 @@ func TestVersionCommandAgreesWithTheAPI(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 2.22: what SUPERVISOR_TAG_EXTRA holds is appended to the version.
+// docs/spec/device-api.md 2.22: what SUPERVISOR_TAG_EXTRA holds is appended to the version.
 func TestVersionWithAnExtra(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"SUPERVISOR_TAG_EXTRA": "shop_1"}})
 	s.Start()
@@ -93,7 +93,7 @@ func TestUnknownArgumentsAreRefused(t *testing.T) {
 	}
 }
 
-// spec/cloud.md 10: 7; spec/device-api.md 1.11.
+// docs/spec/cloud.md 10: 7; docs/spec/device-api.md 1.11.
 func TestStartAndStop(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
 	s.Start()

@@ -28,7 +28,7 @@ func (f *fleet) dial(t *testing.T) net.Conn {
 	return conn
 }
 
-// spec/device-api.md 1.5, 4: 10, 12 to 15, 67 to 69, 75.
+// docs/spec/device-api.md 1.5, 4: 10, 12 to 15, 67 to 69, 75.
 func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	f := newFleet(t)
 	before, volumes := f.IDs(), f.Engine.Volumes(t)
@@ -74,7 +74,7 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 15.
+// docs/spec/device-api.md 4: 15.
 func TestFormBodyWorks(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()
@@ -84,7 +84,7 @@ func TestFormBodyWorks(t *testing.T) {
 	f.changed(t, before, "web", "db")
 }
 
-// spec/device-api.md 4: 16, 17.
+// docs/spec/device-api.md 4: 16, 17.
 func TestBodyLimit(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()
@@ -101,7 +101,7 @@ func TestBodyLimit(t *testing.T) {
 	f.changed(t, before)
 }
 
-// spec/device-api.md 4: 141 to 143.
+// docs/spec/device-api.md 4: 141 to 143.
 func TestLocalTargetRoundTripAndRefusals(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()
@@ -167,7 +167,7 @@ func TestLocalTargetRoundTripAndRefusals(t *testing.T) {
 	f.changed(t, before)
 }
 
-// spec/device-api.md 4: 18 to 20.
+// docs/spec/device-api.md 4: 18 to 20.
 func TestOddRequestsOnOneConnection(t *testing.T) {
 	f := newFleet(t)
 	conn := f.dial(t)
@@ -202,7 +202,7 @@ func TestOddRequestsOnOneConnection(t *testing.T) {
 	send("the last request", "GET /ping"+head+"\r\n", 200)
 }
 
-// spec/device-api.md 4: 150.
+// docs/spec/device-api.md 4: 150.
 func TestIdleAndSlowConnectionsDoNotStopPing(t *testing.T) {
 	f := newFleet(t)
 	for range 1000 {

@@ -11,7 +11,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/device-api.md 4: 98, 99, 104, 116.
+// docs/spec/device-api.md 4: 98, 99, 104, 116.
 func TestDeviceState(t *testing.T) {
 	f := newFleet(t)
 	var raw map[string]any
@@ -57,7 +57,7 @@ func TestDeviceState(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 103, 146; 2.21.
+// docs/spec/device-api.md 4: 103, 146; 2.21.
 func TestEmptyDevice(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
 	s.WriteFile("boot/device-type.json", "not json")
@@ -78,7 +78,7 @@ func TestEmptyDevice(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 107, 110 to 115.
+// docs/spec/device-api.md 4: 107, 110 to 115.
 func TestApplicationState(t *testing.T) {
 	f := newFleet(t)
 	containers := f.Containers()
@@ -153,7 +153,7 @@ func TestApplicationState(t *testing.T) {
 	f.Get("/v2/containerId?service=nope").Want(t, 503, failed("Could not find service with that name"))
 }
 
-// spec/device-api.md 4: 100, 101, 108, 119, 154; spec/engine.md 10: 5, 87, 88.
+// docs/spec/device-api.md 4: 100, 101, 108, 119, 154; docs/spec/engine.md 10: 5, 87, 88.
 func TestDownloadIsShownWithRisingProgress(t *testing.T) {
 	f, registry := newFleet(t), harness.SharedRegistry(t)
 	net := registry.Slow(t, 300_000)
@@ -243,7 +243,7 @@ func TestUnchangedTargetMakesNoEngineCall(t *testing.T) {
 	}
 }
 
-// A client posts a target and then polls for completion (spec/device-api.md 2.31): what it reads
+// A client posts a target and then polls for completion (docs/spec/device-api.md 2.31): what it reads
 // after the answer must not be the state of the target before.
 func TestPostedTargetShowsInTheNextRead(t *testing.T) {
 	f := newFleet(t)

@@ -160,7 +160,7 @@ func nameRows() []row {
 	}
 }
 
-// volumeRows are about what is mounted (spec/engine.md 2.7).
+// volumeRows are about what is mounted (docs/spec/engine.md 2.7).
 func volumeRows() []row {
 	mount := func(more dict) dict {
 		m := dict{"type": "volume", "source": "data", "target": "/data"}
@@ -192,7 +192,7 @@ func volumeRows() []row {
 	}
 }
 
-// networkRows are about how a service is connected (spec/engine.md 2.8).
+// networkRows are about how a service is connected (docs/spec/engine.md 2.8).
 func networkRows() []row {
 	back := func(options dict) dict { return dict{"back": options} }
 	in := func(path string) probe { return at("NetworkSettings/Networks/" + shopID + "_back/IPAMConfig/" + path) }
@@ -228,7 +228,7 @@ func networkRows() []row {
 	}
 }
 
-// featureRows are about what feature labels add (spec/engine.md 2.6). The host has /lib/modules and no
+// featureRows are about what feature labels add (docs/spec/engine.md 2.6). The host has /lib/modules and no
 // /lib/firmware.
 func featureRows(socket string) []row {
 	const made = "the engine would make missing directories on the machine"

@@ -23,7 +23,7 @@ func (o option) again() dict {
 	return o.value
 }
 
-// networkOptions are the keys of a top-level network (spec/engine.md 3.2).
+// networkOptions are the keys of a top-level network (docs/spec/engine.md 3.2).
 func networkOptions() []option {
 	pool := func(more dict) dict {
 		p := dict{"subnet": "10.79.0.0/24", "gateway": "10.79.0.1"}

@@ -115,7 +115,7 @@ func TestStorageOptionReachesTheEngine(t *testing.T) {
 	})
 }
 
-// spec/engine.md 2.5: the device's name is given to new containers and replaces none.
+// docs/spec/engine.md 2.5: the device's name is given to new containers and replaces none.
 //
 // engine.md 10.
 func TestRenamedDeviceKeepsItsContainers(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package contract_test proves what contracts of services and malformed targets do to a device of a
-// cloud (spec/cloud.md 3.5, 3.7 and 3.8).
+// cloud (docs/spec/cloud.md 3.5, 3.7 and 3.8).
 package contract_test
 
 import (

@@ -1,5 +1,5 @@
 // Package engine tests the engine client against a real container engine and a real registry
-// (spec/engine.md section 1 and conformance lines 1 to 8).
+// (docs/spec/engine.md section 1 and conformance lines 1 to 8).
 package engine
 
 import (

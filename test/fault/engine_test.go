@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/device-api.md 1.11, 10: 105, 151.
+// docs/spec/device-api.md 1.11, 10: 105, 151.
 func TestAPIAnswersWithoutAnEngineAndAppliesOnceItIsThere(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	v1, _, db := images(t)
@@ -42,7 +42,7 @@ func TestAPIAnswersWithoutAnEngineAndAppliesOnceItIsThere(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 34; the engine restarts its containers by their policy.
+// docs/spec/engine.md 10: 34; the engine restarts its containers by their policy.
 func TestRestartOfTheEngineChangesNoContainer(t *testing.T) {
 	v1, _, db := images(t)
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
@@ -107,7 +107,7 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 7.
+// docs/spec/engine.md 10: 7.
 func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
 	v1, _, db := images(t)
 	engine := harness.SharedEngine(t)
@@ -135,7 +135,7 @@ func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
 	})
 }
 
-// spec/engine.md 10: 3: a pull that breaks off is a failed pull and is tried again.
+// docs/spec/engine.md 10: 3: a pull that breaks off is a failed pull and is tried again.
 func TestPullCutInTheMiddleIsTriedAgain(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
 	net := registry.Slow(t, 200_000)

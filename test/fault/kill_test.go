@@ -13,7 +13,7 @@ import (
 // killRounds is how often the supervisor is killed in the middle of an update.
 const killRounds = 50
 
-// spec/cloud.md 10: 87; spec/engine.md 10: 34, 68.
+// docs/spec/cloud.md 10: 87; docs/spec/engine.md 10: 34, 68.
 func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 	v1, v2, db := images(t)
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
@@ -86,7 +86,7 @@ func checkConverged(t *testing.T, s *harness.Supervisor, when, version, dbID, vo
 }
 
 // A document cut short or overwritten does not keep the supervisor from starting, and no container
-// is lost (spec/cloud.md 10: 88).
+// is lost (docs/spec/cloud.md 10: 88).
 func TestBrokenDocumentsAreSetAside(t *testing.T) {
 	v1, _, db := images(t)
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})

@@ -111,7 +111,7 @@ func TestConnectionBreaksInTheMiddleOfACall(t *testing.T) {
 }
 
 // A call that goes wrong every time is tried again after 1, 2, 4 ... seconds, not more often, and
-// the rest of the supervisor goes on (spec/engine.md 5.2).
+// the rest of the supervisor goes on (docs/spec/engine.md 5.2).
 func TestRefusedCallsAreTriedLessAndLessOften(t *testing.T) {
 	v1, v2, db := images(t)
 	engine := harness.SharedEngine(t)

@@ -1,5 +1,5 @@
 // Package firewall_test proves what the host lets in, with the real iptables and ip6tables and with
-// other hosts at the end of real links (spec/device-api.md 1.2, HOST_FIREWALL_MODE of spec/cloud.md 6.2).
+// other hosts at the end of real links (docs/spec/device-api.md 1.2, HOST_FIREWALL_MODE of docs/spec/cloud.md 6.2).
 package firewall_test
 
 import (

@@ -14,7 +14,7 @@ import (
 )
 
 // lockRoot is the one host directory that containers and supervisor share by absolute path
-// (spec/engine.md 2.5).
+// (docs/spec/engine.md 2.5).
 const lockRoot = "/tmp/balena-supervisor"
 
 // bed is what the tests of one package share. It is made by Main and filled on demand.

@@ -377,7 +377,7 @@ func (s *Supervisor) Documents() []string {
 	return paths
 }
 
-// LockDir is the host directory of a service's update locks (spec/engine.md 7).
+// LockDir is the host directory of a service's update locks (docs/spec/engine.md 7).
 func (s *Supervisor) LockDir(appID int, service string) string {
 	return filepath.Join(lockRoot, "services", strconv.Itoa(appID), service)
 }

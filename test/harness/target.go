@@ -38,7 +38,7 @@ type Service struct {
 	Compose map[string]any
 }
 
-// ContainerName is the name the service's container must have (spec/engine.md 2.5).
+// ContainerName is the name the service's container must have (docs/spec/engine.md 2.5).
 func (a App) ContainerName(s Service) string {
 	return fmt.Sprintf("%s_%d_%d_%s", s.Name, s.ImageID, a.Release, a.Commit)
 }
@@ -94,7 +94,7 @@ func (s Service) Composed(key string, value any) Service {
 	return s
 }
 
-// V2 is the body of POST /v2/local/target-state (spec/device-api.md 2.31).
+// V2 is the body of POST /v2/local/target-state (docs/spec/device-api.md 2.31).
 func (t Target) V2() map[string]any {
 	apps := map[string]any{}
 	for _, a := range t.Apps {
@@ -110,7 +110,7 @@ func (t Target) V2() map[string]any {
 	return map[string]any{"local": local}
 }
 
-// V3 is the body of apps.json (spec/cloud.md 8.1).
+// V3 is the body of apps.json (docs/spec/cloud.md 8.1).
 func (t Target) V3() map[string]any {
 	apps := map[string]any{}
 	for _, a := range t.Apps {

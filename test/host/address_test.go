@@ -12,7 +12,7 @@ import (
 	"resin-supervisor/test/harness/fakecloud"
 )
 
-// spec/cloud.md 4.7 and 10: 65; spec/device-api.md 4: 104: the API and the cloud are told of addresses
+// docs/spec/cloud.md 4.7 and 10: 65; docs/spec/device-api.md 4: 104: the API and the cloud are told of addresses
 // as they come and go, and of none that the engine, the VPN or the agent made for itself.
 func TestAddresses(t *testing.T) {
 	cloud := &fakecloud.Cloud{}

@@ -116,7 +116,7 @@ func (b *bench) ask(t *testing.T, method, body string) (int, string) {
 	return res.StatusCode, string(answer)
 }
 
-// spec/device-api.md A12: whatever the body of the PATCH, nothing has changed, or the real
+// docs/spec/device-api.md A12: whatever the body of the PATCH, nothing has changed, or the real
 // redsocks takes the file and GET answers the same values.
 func FuzzHostConfig(f *testing.F) {
 	for _, seed := range []string{

@@ -53,7 +53,7 @@ func (c *knock) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// interval is longer than the time between two tries (spec/cloud.md 9.2).
+// interval is longer than the time between two tries (docs/spec/cloud.md 9.2).
 const interval = 11 * time.Second
 
 // watched is a device of a cloud that is behind a link.
@@ -115,8 +115,8 @@ func (w *watched) tried(what string) {
 	})
 }
 
-// The check of the way to the cloud, with the link cut and restored. spec/cloud.md 9.2 and
-// 10: 98; spec/device-api.md 2.3, 2.9 and 4: 6, 147. The variable that is the same switch: test/poll.
+// The check of the way to the cloud, with the link cut and restored. docs/spec/cloud.md 9.2 and
+// 10: 98; docs/spec/device-api.md 2.3, 2.9 and 4: 6, 147. The variable that is the same switch: test/poll.
 func TestConnectivity(t *testing.T) {
 	o := newOutside(t)
 	k := &knocks{Listener: o.listen(farAddr + ":9000")}

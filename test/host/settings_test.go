@@ -12,7 +12,7 @@ import (
 
 const unit = `{"type":"socks5","ip":"10.9.8.7","port":1080}`
 
-// spec/device-api.md 4: 123, 124, 132, 136; spec/cloud.md 10: 8.
+// docs/spec/device-api.md 4: 123, 124, 132, 136; docs/spec/cloud.md 10: 8.
 func TestHostname(t *testing.T) {
 	h := newHost(t, harness.Setup{Config: map[string]any{"foreign": map[string]any{"a": 1}, "wifiSsid": "<x>"}})
 	h.is(`{"hostname":"testhost"}`)
@@ -56,7 +56,7 @@ func TestHostname(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 125 to 130, 135, 136.
+// docs/spec/device-api.md 4: 125 to 130, 135, 136.
 func TestProxySettings(t *testing.T) {
 	h := newHost(t, harness.Setup{})
 	shown := func(rest string) string {
@@ -113,7 +113,7 @@ func TestProxySettings(t *testing.T) {
 	h.is(`{"hostname":"testhost","proxy":{"noProxy":["10.0.0.0/8"]}}`)
 }
 
-// spec/device-api.md 4: 126, 130, 131, 134 and A12, A13: what is refused changes nothing.
+// docs/spec/device-api.md 4: 126, 130, 131, 134 and A12, A13: what is refused changes nothing.
 func TestHostConfigRefuses(t *testing.T) {
 	h := newHost(t, harness.Setup{})
 	refuse := func(body string) {
@@ -146,7 +146,7 @@ func TestHostConfigRefuses(t *testing.T) {
 	h.is(`{"hostname":"testhost","proxy":` + unit + `}`)
 }
 
-// spec/device-api.md 4: 131, 133 and A24.
+// docs/spec/device-api.md 4: 131, 133 and A24.
 func TestHostConfigIsLocked(t *testing.T) {
 	h := newHost(t, harness.Setup{})
 	image := harness.ServerImage("host/app:v1").LoadInto(t, h.Engine)
@@ -181,7 +181,7 @@ func TestHostConfigIsLocked(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 2.14: the host's own units put a proxy into effect.
+// docs/spec/device-api.md 2.14: the host's own units put a proxy into effect.
 func TestProxyUnitsAreRestarted(t *testing.T) {
 	bus := harness.NewBus(t)
 	h := newHost(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})

@@ -289,7 +289,7 @@ func TestNoDeltaOnAnotherEngine(t *testing.T) {
 	}
 }
 
-// spec/cloud.md 0.2: which servers are trusted.
+// docs/spec/cloud.md 0.2: which servers are trusted.
 func TestTrustInTheDeltaServer(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
 	for _, row := range []struct {

@@ -1,5 +1,5 @@
 // Package image_test proves how the supervisor treats images: what it downloads and by which way, what
-// it keeps, what it removes, and what happens when there is no room (spec/engine.md section 8).
+// it keeps, what it removes, and what happens when there is no room (docs/spec/engine.md section 8).
 package image_test
 
 import (

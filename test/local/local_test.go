@@ -1,5 +1,5 @@
 // Package local_test proves local mode on a device of a cloud: how it is entered and left, what stays
-// and what goes (spec/cloud.md 8.4, spec/device-api.md 2.30 and 2.31).
+// and what goes (docs/spec/cloud.md 8.4, docs/spec/device-api.md 2.30 and 2.31).
 package local_test
 
 import (
@@ -204,7 +204,7 @@ func sources(t *testing.T, document string) []string {
 	return slices.Collect(maps.Keys(doc.Data.Sources))
 }
 
-// Power goes while local mode is left: the next start goes on with it (spec/cloud.md 8.4).
+// Power goes while local mode is left: the next start goes on with it (docs/spec/cloud.md 8.4).
 func TestLeavingIsResumed(t *testing.T) {
 	e := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, e)
@@ -260,7 +260,7 @@ func TestNoNoteNoCleaning(t *testing.T) {
 	}
 }
 
-// device-api.md 141, spec/cloud.md 8.4: clients read the target, change it, and send it back. Posted
+// device-api.md 141, docs/spec/cloud.md 8.4: clients read the target, change it, and send it back. Posted
 // without SUPERVISOR_LOCAL_MODE it ends local mode on a device of a cloud. The report has no apps
 // meanwhile (cloud.md 60).
 func TestTargetMakesTheRoundTrip(t *testing.T) {

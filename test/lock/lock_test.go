@@ -146,7 +146,7 @@ func TestForceAndOverride(t *testing.T) {
 
 // engine.md 73: the supervisor's locks belong to nobody, are held for all services of the app, also one
 // that is new, from the first change until the app is settled, and for no other app.
-// engine.md 45: what is new starts under them and sees them until then (spec/engine.md 7).
+// engine.md 45: what is new starts under them and sees them until then (docs/spec/engine.md 7).
 func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 	h := newHouse(t)
 	renewed := h.next()
@@ -242,7 +242,7 @@ func TestDownloadsGoOnUnderALock(t *testing.T) {
 	}
 }
 
-// Leaving the target needs the lock as well (spec/engine.md 5.7).
+// Leaving the target needs the lock as well (docs/spec/engine.md 5.7).
 func TestLockHoldsBackTheRemovalOfAnApp(t *testing.T) {
 	h := newHouse(t)
 	before := h.IDs()

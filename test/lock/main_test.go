@@ -1,5 +1,5 @@
 // Package lock_test proves that update locks hold: those of users against the supervisor, and the
-// supervisor's own, with the built binary and a real engine (spec/engine.md 7).
+// supervisor's own, with the built binary and a real engine (docs/spec/engine.md 7).
 package lock_test
 
 import (

@@ -1,5 +1,5 @@
 // Package poll_test proves how a device gets its target state from the cloud and what it does with it,
-// and when it counts as healthy (spec/cloud.md 0.2, 3 and 9).
+// and when it counts as healthy (docs/spec/cloud.md 0.2, 3 and 9).
 package poll_test
 
 import (

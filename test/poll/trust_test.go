@@ -17,7 +17,7 @@ import (
 	"resin-supervisor/test/harness/fakecloud"
 )
 
-// Issue point 9; spec/cloud.md 0.2: an authority is trusted that a file, the environment or config.json
+// Issue point 9; docs/spec/cloud.md 0.2: an authority is trusted that a file, the environment or config.json
 // names, and nobody gets a key without being trusted.
 func TestTrust(t *testing.T) {
 	for name, means := range map[string]func(ca []byte) (env map[string]string, config map[string]any){
@@ -86,7 +86,7 @@ func joinedTo(t *testing.T, cloud *fakecloud.Cloud) (*harness.Supervisor, *fakec
 	return harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: often}), cloud
 }
 
-// spec/cloud.md 0.2: a host of the domain .local is found by multicast DNS, here by a responder of the
+// docs/spec/cloud.md 0.2: a host of the domain .local is found by multicast DNS, here by a responder of the
 // test on the loopback interface of the test's own network.
 func TestLocalName(t *testing.T) {
 	const host = "api.test-cloud.local"

@@ -1,5 +1,5 @@
 // Package preload_test proves what a device of a cloud does with the apps that came with its image
-// (spec/cloud.md 8.1 to 8.3).
+// (docs/spec/cloud.md 8.1 to 8.3).
 package preload_test
 
 import (
@@ -248,7 +248,7 @@ func TestOlderFile(t *testing.T) {
 	}
 }
 
-// spec/cloud.md 8.1: a directory of that name is no preload, nor is an empty file; a file that breaks
+// docs/spec/cloud.md 8.1: a directory of that name is no preload, nor is an empty file; a file that breaks
 // the rules is logged and stays.
 func TestNoPreload(t *testing.T) {
 	s, _ := boxed(t, nil)

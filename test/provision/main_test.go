@@ -1,6 +1,6 @@
 // Package provision_test proves how a device gets to know its cloud: registration, exchange of keys,
 // the report of its first configuration, pinning, and what of it survives a power cut
-// (spec/cloud.md 2 and 8.2).
+// (docs/spec/cloud.md 2 and 8.2).
 package provision_test
 
 import (

@@ -1,5 +1,5 @@
 // Package remote_test proves the device API of a device that belongs to a cloud: whose requests are
-// served, what its proxy sends, and what the cloud is told (spec/device-api.md 1.7, 2.4, 2.10, 2.26, 3).
+// served, what its proxy sends, and what the cloud is told (docs/spec/device-api.md 1.7, 2.4, 2.10, 2.26, 3).
 package remote_test
 
 import (

@@ -14,7 +14,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// forward sends a request as the cloud's proxy does (spec/device-api.md 3.2): the key alone in the
+// forward sends a request as the cloud's proxy does (docs/spec/device-api.md 3.2): the key alone in the
 // query, the device's name as host, one connection for each, and data as a body of any method.
 func (m *managed) forward(t *testing.T, method, path, key string, data any) harness.Answer {
 	t.Helper()
@@ -51,7 +51,7 @@ func (m *managed) forward(t *testing.T, method, path, key string, data any) harn
 	return harness.Answer{Status: r.StatusCode, Header: r.Header, Body: string(text)}
 }
 
-// relay is what the cloud makes of an answer (spec/device-api.md 3.3).
+// relay is what the cloud makes of an answer (docs/spec/device-api.md 3.3).
 func relay(a harness.Answer) (status int, body string) {
 	const bad = `{"error":"Bad API response from supervisor"}`
 	kind := a.Header.Get("Content-Type")
@@ -161,7 +161,7 @@ func TestRequestsOfTheProxy(t *testing.T) {
 }
 
 // device-api.md 148: an error is JSON, or a text that the cloud hands on, or one that has to be
-// what it is (spec/device-api.md section 2).
+// what it is (docs/spec/device-api.md section 2).
 func TestErrorsCanBeRelayed(t *testing.T) {
 	m := newManaged(t)
 	m.lock(t, 31, "db")

@@ -1,5 +1,5 @@
 // Package report_test proves what a device tells its cloud, when, and what of it is tried again
-// (spec/cloud.md 4, A.2).
+// (docs/spec/cloud.md 4, A.2).
 package report_test
 
 import (

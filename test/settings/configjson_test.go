@@ -141,7 +141,7 @@ func TestEmptyHostname(t *testing.T) {
 	}
 }
 
-// Issue 5, point 8; spec/cloud.md 1.1, 7.4: joining another cloud and leaving it while running. Nothing
+// Issue 5, point 8; docs/spec/cloud.md 1.1, 7.4: joining another cloud and leaving it while running. Nothing
 // of what the host wrote is lost; started again the device is the other one; containers stay.
 func TestJoiningAndLeaving(t *testing.T) {
 	d := managed(t, harness.Setup{})

@@ -1,5 +1,5 @@
 // Package settings_test proves what configuration variables do to a device of a cloud, and how
-// config.json is treated (spec/cloud.md 1 and 6).
+// config.json is treated (docs/spec/cloud.md 1 and 6).
 package settings_test
 
 import (

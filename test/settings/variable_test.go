@@ -169,7 +169,7 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	}
 }
 
-// spec/cloud.md 6.4: apps wait while the configuration cannot be applied, and go on once it can.
+// docs/spec/cloud.md 6.4: apps wait while the configuration cannot be applied, and go on once it can.
 func TestAppsWaitForTheConfiguration(t *testing.T) {
 	d := managed(t, harness.Setup{})
 	d.Start()

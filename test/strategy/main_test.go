@@ -1,6 +1,6 @@
 // Package strategy_test proves how services are replaced, started in order, kept, gated and brought
 // back: update strategies, hand-over, dependencies, run state, rollback and reasons, with the built
-// binary and a real engine (spec/engine.md 5, 6, 9).
+// binary and a real engine (docs/spec/engine.md 5, 6, 9).
 package strategy_test
 
 import (

@@ -39,7 +39,7 @@ func TestStartedDependency(t *testing.T) {
 	}
 }
 
-// service_healthy (engine.md 46, spec/engine.md 12).
+// service_healthy (engine.md 46, docs/spec/engine.md 12).
 func TestHealthyDependency(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "order/app:v1")
@@ -74,7 +74,7 @@ func TestHealthyDependency(t *testing.T) {
 	}
 }
 
-// service_completed_successfully (spec/engine.md 12).
+// service_completed_successfully (docs/spec/engine.md 12).
 func TestCompletedDependency(t *testing.T) {
 	s := device(t)
 	image, once := serverImage(t, "order/app:v1"), oneshotImage(t, "order/once:v1")

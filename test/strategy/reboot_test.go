@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// The label requires-reboot (spec/engine.md 5.6): created, not started, the request made once, the
+// The label requires-reboot (docs/spec/engine.md 5.6): created, not started, the request made once, the
 // reboot asked for when all is settled; started after the reboot. This logind always refuses.
 func TestRequiresReboot(t *testing.T) {
 	engine := harness.SharedEngine(t)

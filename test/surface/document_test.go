@@ -246,7 +246,7 @@ func TestDocumentOfADeviceOfACloud(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 151. While the engine fails, every endpoint answers, and the process lives on.
+// docs/spec/device-api.md 4: 151. While the engine fails, every endpoint answers, and the process lives on.
 func TestEveryEndpointAnswersWithoutAnEngine(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)

@@ -161,7 +161,7 @@ func kernel(t *testing.T, name, value string) {
 	t.Cleanup(func() { os.WriteFile(path, old, 0o644) })
 }
 
-// spec/device-api.md 4: 150 (with ten times the connections), 145 for connections.
+// docs/spec/device-api.md 4: 150 (with ten times the connections), 145 for connections.
 func TestCrowds(t *testing.T) {
 	kernel(t, "net/ipv4/tcp_wmem", "4096 16384 65536") // so that answers nobody reads soon wait
 	s := bare(t)

@@ -92,7 +92,7 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 3. HEAD is served by every GET route, endless answers too, and nothing of a
+// docs/spec/device-api.md 4: 3. HEAD is served by every GET route, endless answers too, and nothing of a
 // body comes.
 func TestHeadOfEveryEndpoint(t *testing.T) {
 	s := bare(t)
@@ -116,7 +116,7 @@ func TestHeadOfEveryEndpoint(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 1.5, 4: 16, 18, 20.
+// docs/spec/device-api.md 1.5, 4: 16, 18, 20.
 func TestBodiesOnTheWire(t *testing.T) {
 	s := bare(t)
 	key := "?apikey=" + s.Key()
@@ -218,7 +218,7 @@ func TestHeadLimits(t *testing.T) {
 	}
 }
 
-// spec/device-api.md 4: 150. Clients that close half of the connection get their answer; those that
+// docs/spec/device-api.md 4: 150. Clients that close half of the connection get their answer; those that
 // break off leave nothing behind.
 func TestHalfClosedAndAborted(t *testing.T) {
 	s := bare(t)

@@ -1,6 +1,6 @@
 // Package takeover_test proves that a device of a cloud that ran the widespread supervisor until now
-// goes on with this one as if nothing had happened (spec/cloud.md 7.6, issue 5 point 11). Its containers,
-// networks and volumes are made here as that one makes them (spec/engine.md 2.5 to 2.9, 3).
+// goes on with this one as if nothing had happened (docs/spec/cloud.md 7.6, issue 5 point 11). Its containers,
+// networks and volumes are made here as that one makes them (docs/spec/engine.md 2.5 to 2.9, 3).
 package takeover_test
 
 import (

@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/engine.md 10: 28, 29, 30, 34; cloud.md 89.
+// docs/spec/engine.md 10: 28, 29, 30, 34; cloud.md 89.
 func TestRestartOfTheSupervisorChangesNothing(t *testing.T) {
 	s := device(t)
 	plain := serverImage(t, "adopt/app:v1")
@@ -59,7 +59,7 @@ func richImage() harness.Image {
 	return i
 }
 
-// everyField sets every compose key that works on any machine (spec/engine.md 2.3).
+// everyField sets every compose key that works on any machine (docs/spec/engine.md 2.3).
 func everyField(s harness.Service) harness.Service {
 	for key, value := range map[string]any{
 		"command": []any{"a", "b c"}, "tty": false, "user": "0", "working_dir": "/data/", "domainname": "example.org",
@@ -82,7 +82,7 @@ func everyField(s harness.Service) harness.Service {
 }
 
 // A device that ran another supervisor: its container, made as that one makes it, is taken over
-// without a restart (spec/engine.md 2.5, 2.9, 3.2, 4).
+// without a restart (docs/spec/engine.md 2.5, 2.9, 3.2, 4).
 func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
 	image := serverImage(t, "adopt/app:v1")

@@ -18,7 +18,7 @@ func running(e *harness.Engine, name string) error {
 	return err
 }
 
-// spec/engine.md 10: 56, 84.
+// docs/spec/engine.md 10: 56, 84.
 func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
 	proxy := harness.NewProxy(t, engine)
@@ -53,7 +53,7 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 62.
+// docs/spec/engine.md 10: 62.
 func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 	image := serverImage(t, "broken/good:v1")
 	f := func(name, key string, value any) {
@@ -73,7 +73,7 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 	f("duration", "stop_grace_period", "soonish")
 }
 
-// An app that ran before its definition broke is left running (spec/engine.md 10: 58).
+// An app that ran before its definition broke is left running (docs/spec/engine.md 10: 58).
 func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "broken/good:v1")
@@ -89,7 +89,7 @@ func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 	serving(t, s.Containers()["web"], "v1")
 }
 
-// spec/engine.md 10: 55.
+// docs/spec/engine.md 10: 55.
 func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
@@ -114,7 +114,7 @@ func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	s.Apply(target(shop("bbbb2", 2, web), other("good1", 5, service("ok", 7, image))))
 }
 
-// spec/engine.md 10: 84; a registry that is away for a while.
+// docs/spec/engine.md 10: 84; a registry that is away for a while.
 func TestRegistryOutageHealsByItself(t *testing.T) {
 	s, registry := device(t), harness.SharedRegistry(t)
 	net := registry.Slow(t, 0)

@@ -12,7 +12,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/engine.md 10: 70, 71, 78, 79.
+// docs/spec/engine.md 10: 70, 71, 78, 79.
 func TestUserLockHoldsTheUpdateBackUntilItGoes(t *testing.T) {
 	for _, file := range []string{"updates.lock", "resin-updates.lock"} {
 		t.Run(file, func(t *testing.T) { lockedUpdate(t, file) })
@@ -55,7 +55,7 @@ func lockedUpdate(t *testing.T, file string) {
 	}
 }
 
-// spec/engine.md 10: 72.
+// docs/spec/engine.md 10: 72.
 func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "lock/app:v1")
@@ -73,7 +73,7 @@ func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 73.
+// docs/spec/engine.md 10: 73.
 func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)

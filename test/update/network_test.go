@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/engine.md 10: 25, 48: a service in another one's network follows it.
+// docs/spec/engine.md 10: 25, 48: a service in another one's network follows it.
 func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "network/app:v1")
@@ -32,7 +32,7 @@ func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 23, 36.
+// docs/spec/engine.md 10: 23, 36.
 func TestHostModeAppGetsNoBridge(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "network/app:v1")
@@ -55,7 +55,7 @@ func TestHostModeAppGetsNoBridge(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 37, 38.
+// docs/spec/engine.md 10: 37, 38.
 func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "network/app:v1")

@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/engine.md 10: 46.
+// docs/spec/engine.md 10: 46.
 func TestDependencyStartsFirst(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "objects/app:v1")
@@ -45,7 +45,7 @@ func supervisedLabels(app int, id int, name string) map[string]string {
 		"io.balena.app-uuid": fmt.Sprint(app), "io.balena.service-id": fmt.Sprint(id), "io.balena.service-name": name}
 }
 
-// spec/engine.md 10: 42, 54.
+// docs/spec/engine.md 10: 42, 54.
 func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "objects/app:v1")
@@ -90,7 +90,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 	}
 }
 
-// spec/engine.md 1.7: an image that cannot be removed is kept and tried later; it is no failure of
+// docs/spec/engine.md 1.7: an image that cannot be removed is kept and tried later; it is no failure of
 // the update.
 func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing.T) {
 	s := device(t)
@@ -104,7 +104,7 @@ func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing
 	}
 }
 
-// spec/engine.md 10: 39, 40.
+// docs/spec/engine.md 10: 39, 40.
 func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "objects/app:v1")
@@ -132,7 +132,7 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 		t.Errorf("the volume holds %q when it is used again", got)
 	}
 
-	// Without a cloud the device is in local mode, which never removes data (spec/cloud.md 8.4).
+	// Without a cloud the device is in local mode, which never removes data (docs/spec/cloud.md 8.4).
 	s.Apply(target(second))
 	harness.Until(t, soon, "removal of the app's networks", func() error {
 		for _, n := range s.Engine.Networks(t) {
@@ -161,7 +161,7 @@ func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 35.
+// docs/spec/engine.md 10: 35.
 func TestDeletedSupervisorNetworkComesBackOnTheNextApply(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "objects/app:v1")
@@ -178,7 +178,7 @@ func TestDeletedSupervisorNetworkComesBackOnTheNextApply(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 50.
+// docs/spec/engine.md 10: 50.
 func TestExitedOneshotIsNotStartedAgain(t *testing.T) {
 	s := device(t)
 	e := s.Engine
@@ -210,7 +210,7 @@ func exited(t *testing.T, s *harness.Supervisor, name string, code int) harness.
 	return c
 }
 
-// spec/engine.md 10: 51.
+// docs/spec/engine.md 10: 51.
 func TestStoppedServiceIsCreatedOrStoppedButNotRemoved(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "objects/app:v1")

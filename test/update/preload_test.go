@@ -38,7 +38,7 @@ func preloaded(t *testing.T) (*harness.Supervisor, harness.App, harness.Image) {
 	return s, app, byDigest
 }
 
-// spec/engine.md 10: 6, 9 to 12, 14, 18, 20 to 22, 24, 35.
+// docs/spec/engine.md 10: 6, 9 to 12, 14, 18, 20 to 22, 24, 35.
 func TestPreloadedTargetIsPulledCreatedAndStarted(t *testing.T) {
 	s, app, byDigest := preloaded(t)
 	containers := s.Containers()
@@ -196,7 +196,7 @@ func checkAPIFromInside(t *testing.T, s *harness.Supervisor, app harness.App, we
 	}
 }
 
-// checkLatestTag looks for the tag that keeps an image pulled by digest (spec/engine.md 8.2).
+// checkLatestTag looks for the tag that keeps an image pulled by digest (docs/spec/engine.md 8.2).
 func checkLatestTag(t *testing.T, e *harness.Engine, image harness.Image) {
 	var info struct{ RepoTags []string }
 	e.Must(t, http.MethodGet, "/images/"+image.Name+"/json", nil, &info)

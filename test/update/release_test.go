@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// spec/engine.md 10: 48, 64, 81.
+// docs/spec/engine.md 10: 48, 64, 81.
 func TestUpdateKeepsTheOldReleaseServingUntilTheNewImagesAreThere(t *testing.T) {
 	s, registry := device(t), harness.SharedRegistry(t)
 	net := registry.Slow(t, 0)
@@ -70,7 +70,7 @@ func imageGone(t *testing.T, e *harness.Engine, name string) error {
 	return nil
 }
 
-// spec/engine.md 10: 82, D21: one image under two names, of which one is no longer wanted.
+// docs/spec/engine.md 10: 82, D21: one image under two names, of which one is no longer wanted.
 func TestNameOfASharedImageIsRemovedAndTheImageStays(t *testing.T) {
 	s, registry := device(t), harness.SharedRegistry(t)
 	image := harness.ServerImage("release/shared:v1")
@@ -87,7 +87,7 @@ func TestNameOfASharedImageIsRemovedAndTheImageStays(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 80.
+// docs/spec/engine.md 10: 80.
 func TestSameImageUnderANewNameRestartsNothing(t *testing.T) {
 	s, registry := device(t), harness.SharedRegistry(t)
 	image := harness.ServerImage("release/old-name:v1")
@@ -99,7 +99,7 @@ func TestSameImageUnderANewNameRestartsNothing(t *testing.T) {
 	sameIDs(t, s, before)
 }
 
-// spec/engine.md 10: 47.
+// docs/spec/engine.md 10: 47.
 func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "release/same:v1")
@@ -121,7 +121,7 @@ func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 48.
+// docs/spec/engine.md 10: 48.
 func TestEnvironmentChangeRecreatesOnlyItsService(t *testing.T) {
 	s := device(t)
 	image := serverImage(t, "release/same:v1")
@@ -138,7 +138,7 @@ func TestEnvironmentChangeRecreatesOnlyItsService(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 45, 49.
+// docs/spec/engine.md 10: 45, 49.
 func TestServiceLeavesOnlyWhenTheNewImagesAreThere(t *testing.T) {
 	s, registry := device(t), harness.SharedRegistry(t)
 	net := registry.Slow(t, 100_000)
@@ -163,7 +163,7 @@ func TestServiceLeavesOnlyWhenTheNewImagesAreThere(t *testing.T) {
 	}
 }
 
-// spec/engine.md 10: 59, 4; spec/cloud.md 10: 34.
+// docs/spec/engine.md 10: 59, 4; docs/spec/cloud.md 10: 34.
 func TestNewerTargetCancelsARunningPull(t *testing.T) {
 	s, registry := device(t), harness.SharedRegistry(t)
 	net := registry.Slow(t, 50_000)

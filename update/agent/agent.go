@@ -122,7 +122,7 @@ func Run(e Environment) error {
 }
 
 // untilSignal waits for the end, lets the parts finish what cannot be broken off, and ends the
-// process as its service manager expects (spec/device-api.md 1.11).
+// process as its service manager expects (docs/spec/device-api.md 1.11).
 func untilSignal(ctx context.Context, stop func(), parts *sync.WaitGroup) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

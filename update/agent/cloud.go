@@ -121,7 +121,7 @@ func known(text string) *string {
 	return &text
 }
 
-// metrics are the fields of the report that the hardware fills (spec/cloud.md 4.8).
+// metrics are the fields of the report that the hardware fills (docs/spec/cloud.md 4.8).
 func (d *device) metrics(h *hostos.Hardware, all bool) map[string]any {
 	m := map[string]any{"is_undervolted": false}
 	if u := d.undervoltage.Load(); u != nil {
@@ -142,11 +142,11 @@ func (d *device) metrics(h *hostos.Hardware, all bool) map[string]any {
 	return m
 }
 
-// longestSplash is the longest splash image, as text, that the server takes (spec/cloud.md 6.2).
+// longestSplash is the longest splash image, as text, that the server takes (docs/spec/cloud.md 6.2).
 const longestSplash = 13400
 
 // unsaid is what is in effect here, differs from the default, and is not in a configuration of the
-// cloud (spec/cloud.md 2.6). Local mode and the VPN count as they are by default, and boot configuration
+// cloud (docs/spec/cloud.md 2.6). Local mode and the VPN count as they are by default, and boot configuration
 // has no default: what is there is told, so that the first target does not remove it.
 func unsaid(s settings.Settings, boot, config map[string]string) map[string]string {
 	said := settings.Fold(config)

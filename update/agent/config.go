@@ -10,7 +10,7 @@ import (
 )
 
 // configured acts on the settings that concern the parts of the supervisor beside update, at start and
-// whenever they change (spec/cloud.md 6.2).
+// whenever they change (docs/spec/cloud.md 6.2).
 func (d *device) configured(pipe *logs.Pipe) func(s settings.Settings, hostNetwork bool) {
 	discoverable := true // how the host starts
 	var switching sync.Mutex
@@ -47,7 +47,7 @@ func (d *device) switchVPN(ctx context.Context, on bool, begin func()) error {
 
 // becomes ends the process when somebody else made another device of this one in config.json, such as
 // by joining or leaving a cloud: started again, every part of it begins with the new identity. What was
-// changed stays as it is (spec/cloud.md 1.1, 7.4).
+// changed stays as it is (docs/spec/cloud.md 1.1, 7.4).
 func (d *device) becomes(end func()) func(before, now hostos.Settings) {
 	return func(before, now hostos.Settings) {
 		if !before.SameDevice(now) {

@@ -101,7 +101,7 @@ func (d *device) restartProxy() error {
 // vpnPatience bounds the look at the unit of the VPN: somebody waits for the answer.
 const vpnPatience = 5 * time.Second
 
-// VPN looks at the host's VPN (spec/device-api.md 2.25). A host without systemd, or with one that does
+// VPN looks at the host's VPN (docs/spec/device-api.md 2.25). A host without systemd, or with one that does
 // not answer, has none to enable.
 func (d *device) VPN(ctx context.Context) (enabled, connected bool) {
 	ctx, cancel := context.WithTimeout(ctx, vpnPatience)
@@ -121,7 +121,7 @@ func (d *device) Journal(q api.JournalQuery) (io.ReadCloser, error) {
 	return hostos.ReadJournal(d.root, hostos.JournalQuery(q))
 }
 
-// power is the way to logind (spec/device-api.md 2.5).
+// power is the way to logind (docs/spec/device-api.md 2.5).
 func (d *device) power() update.Power {
 	return update.Power{Ready: d.bus.LogindReady, Reboot: d.bus.Reboot, PowerOff: d.bus.PowerOff, Updating: []string{
 		filepath.Join(d.state, "rollback-health-breadcrumb"), filepath.Join(d.state, "rollback-altboot-breadcrumb"),
@@ -157,7 +157,7 @@ func (d *device) contractFacts() target.ContractFacts {
 	return slices.DeleteFunc(facts, func(f target.Fact) bool { return f.Slug == "" && f.Version == "" })
 }
 
-// registryAuth is what the engine shows to a registry (spec/engine.md 1.4).
+// registryAuth is what the engine shows to a registry (docs/spec/engine.md 1.4).
 func (d *device) registryAuth(registry string) *doc.AuthConfig {
 	name, secret := d.login()
 	if registry == "" || !d.config.Get().Managed() || secret == "" {
@@ -206,7 +206,7 @@ func (d *device) client(base string) (*cloud.Client, error) {
 	return c, err
 }
 
-// userAgent is what the cloud knows the agent by (spec/cloud.md 0.2).
+// userAgent is what the cloud knows the agent by (docs/spec/cloud.md 0.2).
 func (d *device) userAgent() string {
 	agent := "Supervisor/" + d.version
 	s := d.config.Get()

@@ -14,7 +14,7 @@ import (
 	"resin-supervisor/update/store"
 )
 
-// Environment is the container contract of the supervisor (spec/cloud.md 0.4): where its surroundings are.
+// Environment is the container contract of the supervisor (docs/spec/cloud.md 0.4): where its surroundings are.
 type Environment struct {
 	_ [0]func() // nobody compares it: no code for that
 

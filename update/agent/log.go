@@ -13,7 +13,7 @@ import (
 )
 
 // openLog builds the way of the device's log: from the containers and the agent to the cloud or to
-// local listeners (spec/cloud.md section 5).
+// local listeners (docs/spec/cloud.md section 5).
 func (d *device) openLog(e *engine.Client, docs *store.Store) *logs.Pipe {
 	p := logs.New(logs.Options{
 		Mode: d.logMode(false, true),
@@ -60,7 +60,7 @@ func (s logStream) key() string {
 	return s.origin + " " + s.uuid + " " + s.secret
 }
 
-// logStream is empty before the device is provisioned (spec/cloud.md 2.1, Q19).
+// logStream is empty before the device is provisioned (docs/spec/cloud.md 2.1, Q19).
 func (d *device) logStream() logStream {
 	s := d.config.Get()
 	if s.UUID == "" || !s.Managed() || s.RegisteredAt == 0 || s.DeviceID == 0 || s.APIKey != "" {

@@ -2,7 +2,7 @@ package cloud
 
 import "resin-supervisor/update/view"
 
-// The report's form of apps (spec/cloud.md 4.5). What is empty is left out.
+// The report's form of apps (docs/spec/cloud.md 4.5). What is empty is left out.
 type reportApp struct {
 	ReleaseUUID string                    `json:"release_uuid,omitempty"`
 	Releases    map[string]*reportRelease `json:"releases,omitempty"`
@@ -72,7 +72,7 @@ func appOf(a *view.App, lean bool) *reportApp {
 	return r
 }
 
-// updateStatus is the status of a release with such services (spec/cloud.md 4.6).
+// updateStatus is the status of a release with such services (docs/spec/cloud.md 4.6).
 func updateStatus(services map[string]*reportService) string {
 	rank, words := 0, [...]string{"done", "applying changes", "downloaded", "downloading"}
 	for _, s := range services {

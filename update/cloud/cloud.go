@@ -1,6 +1,6 @@
 // Package cloud is what talks to the cloud over HTTP: provisioning, the poll of the target state, the
-// report of the current state, tags, the log stream, deltas and registry tokens (spec/cloud.md 0 to 4,
-// A; spec/engine.md 8.5).
+// report of the current state, tags, the log stream, deltas and registry tokens (docs/spec/cloud.md 0 to 4,
+// A; docs/spec/engine.md 8.5).
 //
 // Each call has a connection of its own, which is closed with it: calls are rare, so a connection
 // kept alive would only cost memory, a goroutine and timers.

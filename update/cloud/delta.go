@@ -47,7 +47,7 @@ type token struct {
 }
 
 // Request asks for the delta from image src to image dst and returns the name of an image that
-// balenaEngine makes dst from, with the token to pull it by (spec/engine.md 8.5). The error is
+// balenaEngine makes dst from, with the token to pull it by (docs/spec/engine.md 8.5). The error is
 // ErrNoDelta or ErrProcessing, or else tells what went wrong: then asking again may help.
 func (d *Deltas) Request(ctx context.Context, src, dst string, patience time.Duration) (image, registryToken string, err error) {
 	image, registryToken, err = d.request(ctx, src, dst, patience)

@@ -18,7 +18,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// Identity is what config.json says of the device and its cloud (spec/cloud.md 1.2). Text is empty
+// Identity is what config.json says of the device and its cloud (docs/spec/cloud.md 1.2). Text is empty
 // and a number 0 when it is not set.
 type Identity struct {
 	_ [0]func() // nobody compares it: no code for that
@@ -31,7 +31,7 @@ type Identity struct {
 	PollInterval, BootstrapDelay time.Duration
 }
 
-// Facts is what the device tells the cloud of itself (spec/cloud.md 4.3); a nil or empty one is not
+// Facts is what the device tells the cloud of itself (docs/spec/cloud.md 4.3); a nil or empty one is not
 // known.
 type Facts struct {
 	_ [0]func() // nobody compares it: no code for that
@@ -44,7 +44,7 @@ type Facts struct {
 	APISecret             string
 }
 
-// Terms is what the configuration says of talking to the cloud (spec/cloud.md 6.2).
+// Terms is what the configuration says of talking to the cloud (docs/spec/cloud.md 6.2).
 type Terms struct {
 	Instant  bool          // poll at start and when the cloud asks for it
 	Metrics  bool          // of the hardware are reported
@@ -88,11 +88,11 @@ type Options struct {
 	Save     func(change map[string]any) error
 	Facts    func() Facts
 	Terms    func() Terms
-	// Metrics samples the hardware: fields of a report; with those of spec/cloud.md 4.8 that are not
+	// Metrics samples the hardware: fields of a report; with those of docs/spec/cloud.md 4.8 that are not
 	// always collected if all are wanted.
 	Metrics func(all bool) map[string]any
 	// Initial lists the variables, without prefix, by which the device differs from the defaults and
-	// of which the target's configuration says nothing (spec/cloud.md 2.6).
+	// of which the target's configuration says nothing (docs/spec/cloud.md 2.6).
 	Initial func(config map[string]string) map[string]string
 	Targets Targets
 	Docs    Documents
@@ -135,7 +135,7 @@ func (d *Device) Run(ctx context.Context) {
 }
 
 // Healthy tells whether a scheduled poll succeeded within two intervals; the start counts as one
-// (spec/cloud.md 9.2).
+// (docs/spec/cloud.md 9.2).
 func (d *Device) Healthy(now time.Time) bool {
 	return now.Sub(d.began)-time.Duration(d.polled.Load()) < 2*d.interval()
 }
@@ -186,7 +186,7 @@ type found struct {
 	} `json:"d"`
 }
 
-// resourceKey is what resources are asked for with (spec/cloud.md A.1).
+// resourceKey is what resources are asked for with (docs/spec/cloud.md A.1).
 func (i Identity) resourceKey() string {
 	if i.APIKey != "" {
 		return bearer(i.APIKey)
@@ -194,7 +194,7 @@ func (i Identity) resourceKey() string {
 	return bearer(i.DeviceAPIKey)
 }
 
-// AppUUID asks the cloud for the uuid of an app (spec/cloud.md 3.11).
+// AppUUID asks the cloud for the uuid of an app (docs/spec/cloud.md 3.11).
 func (d *Device) AppUUID(ctx context.Context, id int) (string, error) {
 	var list found
 	err := d.call(ctx, call{path: d.path("application", int64(id)), query: url.Values{"$select": {"uuid"}}, auth: d.o.Identity().resourceKey()}, &list)
@@ -215,7 +215,7 @@ func (d *Device) path(resource string, id int64) string {
 const retryBase = 15 * time.Second
 
 // backoff is the delay after the nth failure in a row, n from 1: 15, 30, 60 s ... up to the limit
-// (spec/cloud.md 3.2, 4.11).
+// (docs/spec/cloud.md 3.2, 4.11).
 func backoff(n int, limit time.Duration) time.Duration {
 	if n > 30 {
 		return limit
@@ -224,7 +224,7 @@ func backoff(n int, limit time.Duration) time.Duration {
 }
 
 // retryAfter is what a server asks for in seconds or as a date, 0 when it asks for nothing
-// (spec/cloud.md Q7).
+// (docs/spec/cloud.md Q7).
 func retryAfter(header string, now time.Time) time.Duration {
 	if n, err := strconv.ParseUint(header, 10, 32); err == nil {
 		return time.Duration(min(n, math.MaxInt32)) * time.Second

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oneAddress bounds the try of one address when a name has several (spec/cloud.md 0.2).
+// oneAddress bounds the try of one address when a name has several (docs/spec/cloud.md 0.2).
 const oneAddress = 5 * time.Second
 
 // Dial connects as a net.Dialer does, except that names which end in .local are asked for by multicast
-// DNS: the resolver of a C library or a container does not know them (spec/cloud.md 0.2).
+// DNS: the resolver of a C library or a container does not know them (docs/spec/cloud.md 0.2).
 func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

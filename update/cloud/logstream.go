@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// LogStream is an open request whose body is the device's log (spec/cloud.md 5.1). The cloud answers
+// LogStream is an open request whose body is the device's log (docs/spec/cloud.md 5.1). The cloud answers
 // it only when it takes no more.
 type LogStream struct {
 	from  *Client

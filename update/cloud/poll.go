@@ -39,7 +39,7 @@ type fetched struct {
 var errGone = errors.New("the device is deleted or frozen in the cloud")
 
 // Trigger asks for a poll now; several requests may share one. It is ignored, and false, when updates
-// are not to be instant and nobody forces (spec/cloud.md 3.3).
+// are not to be instant and nobody forces (docs/spec/cloud.md 3.3).
 func (d *Device) Trigger(force, cancel bool) (accepted bool) {
 	if !force && !d.o.Terms().Instant {
 		return false
@@ -61,7 +61,7 @@ func (p *poller) take() (asked, force, cancel bool) {
 }
 
 // poll gets the target on schedule and when somebody asks, one poll at a time, until ctx ends
-// (spec/cloud.md 3.2, 3.3). A poll that was asked for does not move the schedule.
+// (docs/spec/cloud.md 3.2, 3.3). A poll that was asked for does not move the schedule.
 func (d *Device) poll(ctx context.Context) {
 	p := &d.poller
 	due := time.NewTimer(0)
@@ -100,7 +100,7 @@ func pollDelay(failures int, interval time.Duration, spread func(time.Duration) 
 	return interval + spread(interval)
 }
 
-// turn makes one poll and hands on what came (spec/cloud.md 3.4).
+// turn makes one poll and hands on what came (docs/spec/cloud.md 3.4).
 func (d *Device) turn(ctx context.Context, asked, force, cancel bool) error {
 	f, err := d.get(ctx, d.heldETag())
 	if err != nil {
@@ -130,7 +130,7 @@ func (d *Device) heldETag() string {
 	return d.o.Targets.CloudETag()
 }
 
-// get asks for the target (spec/cloud.md 3.1). Neither target nor error means that it is still the one
+// get asks for the target (docs/spec/cloud.md 3.1). Neither target nor error means that it is still the one
 // of the etag.
 func (d *Device) get(ctx context.Context, etag string) (*fetched, error) {
 	i := d.o.Identity()

@@ -14,7 +14,7 @@ import (
 )
 
 // settleIn registers the device and tells the cloud once how it is configured; both are tried until
-// they succeed (spec/cloud.md 2.3, 2.6, 2.7). It returns false when ctx ended first.
+// they succeed (docs/spec/cloud.md 2.3, 2.6, 2.7). It returns false when ctx ended first.
 func (d *Device) settleIn(ctx context.Context) bool {
 	last := ""
 	for {
@@ -67,7 +67,7 @@ func (d *Device) provision(ctx context.Context) error {
 	return d.pin(ctx, d.o.Identity())
 }
 
-// register makes the device known to the cloud (spec/cloud.md 2.4).
+// register makes the device known to the cloud (docs/spec/cloud.md 2.4).
 func (d *Device) register(ctx context.Context, i Identity) (id int64, err error) {
 	if i.APIKey == "" || i.ApplicationID == 0 || i.UUID == "" {
 		return 0, errors.New("register: config.json has no apiKey, applicationId or uuid")
@@ -96,7 +96,7 @@ func (d *Device) register(ctx context.Context, i Identity) (id int64, err error)
 }
 
 // exchange makes sure that the cloud knows the device's own key, and returns the device's id
-// (spec/cloud.md 2.5). Only definite answers to both keys that the device is not known lead to another
+// (docs/spec/cloud.md 2.5). Only definite answers to both keys that the device is not known lead to another
 // identity: after an outage there must not be two devices (Q3).
 func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id int64, err error) {
 	if i.DeviceAPIKey != "" {
@@ -148,7 +148,7 @@ func (d *Device) lookUp(ctx context.Context, uuid, key string) (int64, error) {
 	return list.D[0].ID, nil
 }
 
-// newID makes a uuid or key (spec/cloud.md 2.2).
+// newID makes a uuid or key (docs/spec/cloud.md 2.2).
 func newID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails
@@ -159,7 +159,7 @@ func newID() string {
 // all the same.
 const preloadPatience = time.Minute
 
-// pin carries out the wish of a preload to stay at its release (spec/cloud.md 8.2).
+// pin carries out the wish of a preload to stay at its release (docs/spec/cloud.md 8.2).
 func (d *Device) pin(ctx context.Context, i Identity) error {
 	waiting, cancel := context.WithTimeout(ctx, preloadPatience)
 	d.o.Targets.AwaitPreload(waiting)
@@ -203,7 +203,7 @@ const (
 )
 
 // introduce tells a cloud that the device is new to what of its configuration is out of the ordinary,
-// so that the first target does not reset it (spec/cloud.md 2.6).
+// so that the first target does not reset it (docs/spec/cloud.md 2.6).
 func (d *Device) introduce(ctx context.Context) error {
 	i := d.o.Identity()
 	var done introduction

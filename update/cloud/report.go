@@ -18,11 +18,11 @@ import (
 type fields map[string]json.RawMessage
 
 // metrics are the fields whose change alone is no reason to report before its time, each with the size
-// of the steps that count, 0 for any (spec/cloud.md 4.8).
+// of the steps that count, 0 for any (docs/spec/cloud.md 4.8).
 var metrics = map[string]int{"cpu_usage": 20, "cpu_temp": 5, "memory_usage": 10, "memory_total": 0,
 	"storage_block_device": 0, "storage_total": 0, "storage_usage": 0, "cpu_id": 0}
 
-// When reports are sent (spec/cloud.md 4.9, 4.10).
+// When reports are sent (docs/spec/cloud.md 4.9, 4.10).
 const (
 	reportPause   = 10 * time.Second
 	metricsPeriod = 300 * time.Second
@@ -101,7 +101,7 @@ func nextMetrics(since time.Duration) time.Duration {
 	return max(metricsPeriod-since, reportPause)
 }
 
-// reportDelay is the time until a failed report is tried again (spec/cloud.md 4.11).
+// reportDelay is the time until a failed report is tried again (docs/spec/cloud.md 4.11).
 func reportDelay(failures int, err error, limit time.Duration, now time.Time) time.Duration {
 	if after := retryAfter(afterOf(err), now); after > 0 {
 		return min(after, limit)
@@ -238,7 +238,7 @@ func isRefusal(err error) bool {
 // A refused part is left out so long, unless its value changes or another target comes.
 const refusalLasts = time.Hour
 
-// narrow gets through what it can of a refused report (spec/cloud.md Q17): all but the apps, then the
+// narrow gets through what it can of a refused report (docs/spec/cloud.md Q17): all but the apps, then the
 // apps without former releases, such as one that was deleted in the cloud; field by field if the rest
 // is what is refused. When not even that goes through, the error is that of the first part.
 func (r *reporter) narrow(ctx context.Context, news fields, why error) error {
@@ -303,7 +303,7 @@ func (r *reporter) refuse(name string, value json.RawMessage) {
 }
 
 // cached is the file of the last report that the cloud took. It outlives the agent and not the boot
-// (spec/cloud.md 4.12).
+// (docs/spec/cloud.md 4.12).
 type cached struct {
 	Endpoint string `json:"endpoint"`
 	UUID     string `json:"uuid"`

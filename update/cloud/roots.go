@@ -58,7 +58,7 @@ func unverified(err error) bool {
 	return errors.As(err, &bad)
 }
 
-// Roots reads the certificates that servers are trusted by (spec/cloud.md 0.2): the first bundle
+// Roots reads the certificates that servers are trusted by (docs/spec/cloud.md 0.2): the first bundle
 // found in one of the root directories, the PEM file extra, the PEM text own, and the same in base64 as
 // config.json has it; each may be missing.
 // A directory of single files is not read: it would cost several times as much.

@@ -11,7 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// tags is the queue of tags that services set (spec/cloud.md A.2).
+// tags is the queue of tags that services set (docs/spec/cloud.md A.2).
 type tags struct {
 	wake chan struct{}
 	docs Documents
@@ -52,7 +52,7 @@ func (t *tags) open(docs Documents) error {
 }
 
 // SetTags sets tags of the device. They are durable when it returns and sent later. The cloud keeps
-// the names that begin with io.resin. or io.balena. for itself: they are left out (spec/cloud.md Q13).
+// the names that begin with io.resin. or io.balena. for itself: they are left out (docs/spec/cloud.md Q13).
 func (d *Device) SetTags(set map[string]string) error {
 	own := maps.Clone(set)
 	maps.DeleteFunc(own, func(key, _ string) bool {

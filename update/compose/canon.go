@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// What the engine uses when a field is left out (spec/engine.md 2.3).
+// What the engine uses when a field is left out (docs/spec/engine.md 2.3).
 const (
 	defaultStopSignal  = "SIGTERM"
 	defaultStopTimeout = 10 // seconds

@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// field is one item of the comparison of two containers (spec/engine.md 4.2).
+// field is one item of the comparison of two containers (docs/spec/engine.md 4.2).
 type field struct {
 	name  string // as in a composition
 	value func(d *doc.Create) any
@@ -68,11 +68,11 @@ var fields = [...]field{
 
 // Capabilities is what of a target this engine cannot honour; such fields are not compared.
 type Capabilities struct {
-	NoOomKill bool // oom_kill_disable is dropped by the engine (cgroup v2, spec/engine.md D26)
+	NoOomKill bool // oom_kill_disable is dropped by the engine (cgroup v2, docs/spec/engine.md D26)
 }
 
 // Compare lists the differences between a target service and a container read back; none means that
-// the container may stay (spec/engine.md 4.2). peerID returns the id of a service's present
+// the container may stay (docs/spec/engine.md 4.2). peerID returns the id of a service's present
 // container, for network_mode service:x. While the image is not on the device only the image is
 // reported, since the rest of the target is not known yet.
 func Compare(want *Service, have *Container, peerID func(service string) string, engine Capabilities) []Difference {

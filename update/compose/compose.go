@@ -1,6 +1,6 @@
 // Package compose turns the services, networks and volumes of a target release into canonical
 // engine documents, reads existing engine objects back into the same canonical form, and tells the
-// two apart field by field (spec/engine.md sections 2 to 4). It is pure: no I/O, no clock.
+// two apart field by field (docs/spec/engine.md sections 2 to 4). It is pure: no I/O, no clock.
 package compose
 
 import (
@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Facts is what the device itself contributes to every container (spec/engine.md 2.5 and 2.6).
+// Facts is what the device itself contributes to every container (docs/spec/engine.md 2.5 and 2.6).
 type Facts struct {
 	UUID          string // device uuid
 	DeviceName    string
@@ -72,7 +72,7 @@ type Service struct {
 	Container  *Container
 	ImageKnown bool
 	// AtCreate is environment that a container gets when it is created but that never takes part
-	// in a comparison (the device name, spec/engine.md 2.5).
+	// in a comparison (the device name, docs/spec/engine.md 2.5).
 	AtCreate map[string]string
 }
 
@@ -93,7 +93,7 @@ const (
 	Completed Condition = "service_completed_successfully"
 )
 
-// Strategy says how a service is replaced (spec/engine.md 6).
+// Strategy says how a service is replaced (docs/spec/engine.md 6).
 type Strategy string
 
 // The update strategies; anything else counts as DownloadThenKill.

@@ -8,14 +8,14 @@ import (
 )
 
 // The variables that hold the device's name at creation. They never take part in a comparison: a
-// renamed device keeps its containers (spec/engine.md 2.5).
+// renamed device keeps its containers (docs/spec/engine.md 2.5).
 const (
 	nameAtInit      = "BALENA_DEVICE_NAME_AT_INIT"
 	nameAtInitResin = "RESIN_DEVICE_NAME_AT_INIT"
 )
 
 // environment is what a service gets: its own variables, ours where it has none, the image's where
-// neither has, and what its features bring above all (spec/engine.md 2.5).
+// neither has, and what its features bring above all (docs/spec/engine.md 2.5).
 func (r *resolver) environment(svc *target.Service, own, image, features map[string]string) map[string]string {
 	env := map[string]string{}
 	for name, value := range own {

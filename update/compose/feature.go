@@ -8,7 +8,7 @@ import (
 )
 
 // ExtraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device,
-// not to an app, and its name has no prefix (spec/engine.md 3.1).
+// not to an app, and its name has no prefix (docs/spec/engine.md 3.1).
 const ExtraFirmwareVolume = "extra-firmware"
 
 // engineSocketInside is where the feature balena-socket puts the engine's socket.
@@ -16,7 +16,7 @@ const engineSocketInside = "/host/run/balena-engine.sock"
 
 const defaultListenPort = 48484
 
-// extras is what the feature labels of a service add to its container (spec/engine.md 2.6).
+// extras is what the feature labels of a service add to its container (docs/spec/engine.md 2.6).
 type extras struct {
 	binds   []string
 	mounts  []doc.Mount

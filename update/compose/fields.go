@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// readFields reads every key of the field table that stands for itself (spec/engine.md 2.3). What
+// readFields reads every key of the field table that stands for itself (docs/spec/engine.md 2.3). What
 // belongs together with other keys or with the image is read elsewhere.
 func readFields(sec *section, d *doc.Create) {
 	d.Tty = sec.flag("tty", true)

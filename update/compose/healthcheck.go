@@ -5,7 +5,7 @@ import (
 )
 
 // readHealthcheck lays the set fields of the composition over the image's health check; with neither
-// there is none (spec/engine.md 2.4). Zero counts as unset, as it does for the engine.
+// there is none (docs/spec/engine.md 2.4). Zero counts as unset, as it does for the engine.
 func readHealthcheck(sec *section, image *doc.Health) *doc.Health {
 	out := doc.Health{Test: []string{"NONE"}}
 	if image != nil && len(image.Test) > 0 {

@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// The labels that tell whose an engine object is (spec/engine.md 2.5), in normalised spelling.
+// The labels that tell whose an engine object is (docs/spec/engine.md 2.5), in normalised spelling.
 const (
 	labelSupervised  = "io.balena.supervised"
 	labelAppID       = "io.balena.app-id"
@@ -31,7 +31,7 @@ const (
 const defaultHandover = 60 * time.Second
 
 // NormaliseLabels renames every key that starts with io.resin. by writing balena for resin; a key
-// that is spelled io.balena. already wins over a renamed one (spec/engine.md 2.5). The result is
+// that is spelled io.balena. already wins over a renamed one (docs/spec/engine.md 2.5). The result is
 // never nil and never the argument.
 func NormaliseLabels(labels map[string]string) map[string]string {
 	out := make(map[string]string, len(labels))
@@ -81,7 +81,7 @@ func (r *resolver) containerLabels(svc *target.Service, own, image map[string]st
 }
 
 // runsOnData tells whether a service of the host app is a container of ours at all: the others are
-// parts of the operating system (spec/engine.md 2.6).
+// parts of the operating system (docs/spec/engine.md 2.6).
 func runsOnData(labels map[string]string) bool {
 	labels = NormaliseLabels(labels)
 	class, store := labels[labelImageClass], labels[labelImageStore]
@@ -89,7 +89,7 @@ func runsOnData(labels map[string]string) bool {
 }
 
 // applyUpdateLabels sets how the service is updated from its labels, and from the configuration where
-// it has none (spec/engine.md 6).
+// it has none (docs/spec/engine.md 6).
 func (s *Service) applyUpdateLabels(labels map[string]string, device *Facts, n *notes) {
 	s.Strategy = strategyOf(labels, parseStrategy(device.Strategy))
 	s.RequiresReboot = target.Truthy(labels[labelReboot])

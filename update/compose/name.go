@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ContainerName is the engine's name for the container of a service (spec/engine.md 2.5).
+// ContainerName is the engine's name for the container of a service (docs/spec/engine.md 2.5).
 func ContainerName(service string, imageID, releaseID int, commit string) string {
 	return service + "_" + strconv.Itoa(imageID) + "_" + strconv.Itoa(releaseID) + "_" + commit
 }
@@ -38,7 +38,7 @@ func parseID(s string) (int, bool) {
 	return n, err == nil
 }
 
-// NetworkName is the engine's name for an app's network (spec/engine.md 3.2). In local mode the app
+// NetworkName is the engine's name for an app's network (docs/spec/engine.md 3.2). In local mode the app
 // id stands for the uuid.
 func NetworkName(appUUID, name string) string { return appUUID + "_" + name }
 
@@ -60,11 +60,11 @@ func ParseNetworkName(name string, labels map[string]string) (appID int, appUUID
 	return labelled, owner, network, true
 }
 
-// VolumeName is the engine's name for an app's volume (spec/engine.md 3.1).
+// VolumeName is the engine's name for an app's volume (docs/spec/engine.md 3.1).
 func VolumeName(appID int, name string) string { return strconv.Itoa(appID) + "_" + name }
 
 // ParseVolumeName tells whose volume an engine volume is, by its whole name: digits, underscore,
-// rest. A match alone does not prove that the volume is ours (spec/engine.md D15).
+// rest. A match alone does not prove that the volume is ours (docs/spec/engine.md D15).
 func ParseVolumeName(s string) (appID int, name string, ok bool) {
 	owner, name, _ := strings.Cut(s, "_")
 	appID, ok = parseID(owner)

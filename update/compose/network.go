@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// SupervisorNetworkName is the network on which services reach the device API (spec/engine.md 3.3).
+// SupervisorNetworkName is the network on which services reach the device API (docs/spec/engine.md 3.3).
 const SupervisorNetworkName = "supervisor0"
 
 // SupervisorGateway is the address of the device API on that network.
@@ -27,7 +27,7 @@ func SupervisorNetwork() *Network {
 	return n
 }
 
-// resolveNetwork is a top-level network as the engine is asked for it (spec/engine.md 3.2).
+// resolveNetwork is a top-level network as the engine is asked for it (docs/spec/engine.md 3.2).
 func (r *resolver) resolveNetwork(name string, composition target.Map) *Network {
 	n := r.notes("network " + name)
 	if !isName(name) {
@@ -97,8 +97,8 @@ func UsesHostNetwork(composition target.Map) bool {
 
 func networkMode(sec *section) string { return strings.TrimSpace(sec.text("network_mode", "")) }
 
-// attach reads networks and network_mode (spec/engine.md 2.8). A service that uses the device API
-// also joins supervisor0, unless it has no network of its own (spec/engine.md D25).
+// attach reads networks and network_mode (docs/spec/engine.md 2.8). A service that uses the device API
+// also joins supervisor0, unless it has no network of its own (docs/spec/engine.md D25).
 func (r *resolver) attach(sec *section, service string, api bool) attachment {
 	a := attachment{networks: map[string]doc.Endpoint{}}
 	first := r.listed(sec, service, a.networks)

@@ -7,8 +7,8 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// CompareNetwork lists the differences between a target network and one of the engine (spec/engine.md
-// 3.2). Of supervisor0 only its bridge and its first subnet and gateway count (spec/engine.md 3.3).
+// CompareNetwork lists the differences between a target network and one of the engine (docs/spec/engine.md
+// 3.2). Of supervisor0 only its bridge and its first subnet and gateway count (docs/spec/engine.md 3.3).
 func CompareNetwork(want, have *Network) []Difference {
 	w, h := &want.Doc, &have.Doc
 	if want.Name == SupervisorNetworkName {
@@ -79,7 +79,7 @@ func unsupervised(labels map[string]string) map[string]string {
 	return out
 }
 
-// CompareVolume lists the differences between a target volume and one of the engine (spec/engine.md
+// CompareVolume lists the differences between a target volume and one of the engine (docs/spec/engine.md
 // 3.1). A difference costs the data in it, so the labels that say whose it is do not count, and a
 // volume without any label is taken as it is.
 func CompareVolume(want, have *Volume) []Difference {

@@ -21,7 +21,7 @@ type portRange struct {
 }
 
 // readPorts reads ports, short and long form, into the engine's bindings. A bad entry rejects the
-// app (spec/engine.md D13).
+// app (docs/spec/engine.md D13).
 func readPorts(sec *section) map[string][]doc.PortBinding {
 	var items []any
 	switch v := sec.take("ports").(type) {
@@ -86,7 +86,7 @@ func portText(sec *section, item any) (string, error) {
 	return text, nil
 }
 
-// parsePort reads [host:][ext[-extEnd]:]int[-intEnd][/tcp|udp|sctp] (spec/engine.md 2.4). The host
+// parsePort reads [host:][ext[-extEnd]:]int[-intEnd][/tcp|udp|sctp] (docs/spec/engine.md 2.4). The host
 // port defaults to the container port.
 func parsePort(s string) (portRange, error) {
 	bad := func(why string) (portRange, error) {

@@ -9,7 +9,7 @@ import (
 // shortID is the length of the abbreviated id that the engine uses as hostname and alias.
 const shortID = 12
 
-// ReadContainer brings an inspected container into canonical form (spec/engine.md 4.1). It never
+// ReadContainer brings an inspected container into canonical form (docs/spec/engine.md 4.1). It never
 // fails: values it does not understand are kept as they are and will differ from any target. The
 // MacAddress of an endpoint is what the container happens to have; the one that was asked for is in
 // Doc.
@@ -63,7 +63,7 @@ func readEndpoints(c *doc.Container) map[string]doc.Endpoint {
 	return canonicalEndpoints(out)
 }
 
-// ReadNetwork brings an inspected network into canonical form (spec/engine.md 3.2).
+// ReadNetwork brings an inspected network into canonical form (docs/spec/engine.md 3.2).
 func ReadNetwork(n *doc.Network) *Network {
 	out := &Network{Name: n.Name, Doc: doc.NetworkCreate{
 		Name: n.Name, Driver: n.Driver, EnableIPv6: n.EnableIPv6, Internal: n.Internal, ConfigOnly: n.ConfigOnly,
@@ -73,7 +73,7 @@ func ReadNetwork(n *doc.Network) *Network {
 	return out
 }
 
-// ReadVolume brings an inspected volume into canonical form (spec/engine.md 3.1).
+// ReadVolume brings an inspected volume into canonical form (docs/spec/engine.md 3.1).
 func ReadVolume(v *doc.Volume) *Volume {
 	out := &Volume{Name: v.Name, Doc: doc.VolumeCreate{
 		Name: v.Name, Driver: v.Driver, DriverOpts: copyOf(v.Options), Labels: v.Labels,

@@ -24,7 +24,7 @@ type resolver struct {
 	said  []*notes
 }
 
-// Resolve turns a target app into the documents the engine is to be asked for (spec/engine.md 2 and
+// Resolve turns a target app into the documents the engine is to be asked for (docs/spec/engine.md 2 and
 // 3). image returns the engine's image for a normalised reference, nil when it is not on the device;
 // then image defaults are missing and ImageKnown is false. An error means that the composition cannot
 // be honoured: nothing of the app may be changed. What was merely ignored is in App.Warnings.
@@ -75,7 +75,7 @@ func (r *resolver) resolveAll(out *App) {
 }
 
 // allOnHost tells whether nobody needs the default network: then it is configuration only, and no
-// bridge and no addresses are taken for it (spec/engine.md 3.2).
+// bridge and no addresses are taken for it (docs/spec/engine.md 3.2).
 func allOnHost(services map[string]*Service) bool {
 	for _, s := range services {
 		if s.Container.Doc.HostConfig.NetworkMode != "host" {

@@ -140,7 +140,7 @@ func (s *section) small(key string) int {
 	return int(n)
 }
 
-// bytes reads a size; a bad one counts as absent (spec/engine.md 2.4).
+// bytes reads a size; a bad one counts as absent (docs/spec/engine.md 2.4).
 func (s *section) bytes(key string, fallback int64) int64 {
 	v := s.take(key)
 	if v == nil {
@@ -170,7 +170,7 @@ func (s *section) nano(key string) int64 {
 	return int64(math.Round(f * 1e9))
 }
 
-// duration reads a duration; a bad one rejects the app (spec/engine.md D13).
+// duration reads a duration; a bad one rejects the app (docs/spec/engine.md D13).
 func (s *section) duration(key string) (value time.Duration, given bool) {
 	v := s.take(key)
 	if v == nil {

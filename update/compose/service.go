@@ -22,7 +22,7 @@ func (r *resolver) inherit(ref string) inherited {
 }
 
 // resolveService turns one target service into what the engine is asked for, in the order of
-// spec/engine.md 2.2.
+// docs/spec/engine.md 2.2.
 func (r *resolver) resolveService(svc *target.Service) *Service {
 	n := r.notes("service " + svc.Name)
 	if !isName(svc.Name) {

@@ -51,7 +51,7 @@ func parseWhole(s string) (int64, bool) {
 }
 
 // parseSize reads a number of bytes: digits, perhaps decimals, and a unit b, k, m, g or t that may be
-// followed by b or ib; case does not matter, units are powers of 1024 (spec/engine.md 2.4).
+// followed by b or ib; case does not matter, units are powers of 1024 (docs/spec/engine.md 2.4).
 func parseSize(s string) (int64, bool) {
 	s = strings.ToLower(strings.TrimSpace(s))
 	end := 0

@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// resolveVolume is a top-level volume as the engine is asked for it (spec/engine.md 3.1).
+// resolveVolume is a top-level volume as the engine is asked for it (docs/spec/engine.md 3.1).
 func (r *resolver) resolveVolume(name string, composition target.Map) *Volume {
 	n := r.notes("volume " + name)
 	if !isName(name) {
@@ -43,7 +43,7 @@ type storage struct {
 }
 
 // readVolumes reads the volumes of a service, short and long form. Whatever is no volume or tmpfs is
-// dropped with a warning: apps have no business with host paths (spec/engine.md 2.7).
+// dropped with a warning: apps have no business with host paths (docs/spec/engine.md 2.7).
 func (r *resolver) readVolumes(sec *section) storage {
 	var st storage
 	var items []any

@@ -8,7 +8,7 @@ var operators = [...]string{
 }
 
 // splitWords splits a command line as a shell would, without expanding anything: $ and globs stay as
-// typed, operators become literal words (spec/engine.md 2.4). A quote left open runs to the end.
+// typed, operators become literal words (docs/spec/engine.md 2.4). A quote left open runs to the end.
 func splitWords(line string) []string {
 	w := wordSplitter{line: line}
 	for w.line != "" {

@@ -17,8 +17,8 @@ type State struct {
 	Synced        bool                  // all objects were listed since the engine was last (re)connected
 	Listed        bool                  // they were listed at least once; what is here may be old while Synced is false
 	Machine       string                // what the engine runs on, as uname says it: x86_64, aarch64, armv7l ...
-	Deltas        bool                  // the engine can make an image from a delta: balenaEngine (spec/engine.md 8.5)
-	NoOomKill     bool                  // the engine cannot honour oom_kill_disable (spec/engine.md D26)
+	Deltas        bool                  // the engine can make an image from a delta: balenaEngine (docs/spec/engine.md 8.5)
+	NoOomKill     bool                  // the engine cannot honour oom_kill_disable (docs/spec/engine.md D26)
 	Containers    map[string]*Container // supervised ones, by engine id
 	Images        map[string]*Image     // all images of the engine, by engine id
 	Networks      map[string]*Network   // supervised ones and supervisor0, by engine id
@@ -88,7 +88,7 @@ type Volume struct {
 }
 
 // Record says that an image belongs to a service of an app: what the agent pulled, found or was
-// given (spec/engine.md 8.4). It is durable.
+// given (docs/spec/engine.md 8.4). It is durable.
 type Record struct {
 	_ [0]func() // nobody compares it: no code for that
 

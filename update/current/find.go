@@ -15,7 +15,7 @@ func (r Record) Key() string {
 func Slot(appUUID, service string) string { return appUUID + "/" + service }
 
 // FindImage returns the engine's image for a normalised reference, nil when it is not there
-// (spec/engine.md 8.4). A digest wins over everything; a record of the agent comes next, because
+// (docs/spec/engine.md 8.4). A digest wins over everything; a record of the agent comes next, because
 // an image that was made from a delta has a digest of its own. A tag serves for a reference with a
 // digest only if the image carries no digest that could tell otherwise (a preloaded image).
 func (s *State) FindImage(ref string) *Image {

@@ -20,7 +20,7 @@ func Supervised(labels map[string]string) bool {
 	return balena || resin
 }
 
-// ReadContainer reads an inspected container (spec/engine.md 4.1). It returns ErrForeign for a
+// ReadContainer reads an inspected container (docs/spec/engine.md 4.1). It returns ErrForeign for a
 // container that is not ours and another error for one that claims to be but cannot be told apart
 // by app, service and release; such a container is left alone.
 func ReadContainer(c *doc.Container) (*Container, error) {
@@ -93,7 +93,7 @@ func real(refs []string) []string {
 	return kept
 }
 
-// ReadNetwork reads an inspected network (spec/engine.md 3.2): ErrForeign for one that is not ours.
+// ReadNetwork reads an inspected network (docs/spec/engine.md 3.2): ErrForeign for one that is not ours.
 // The supervisor network carries no labels and is known by its name alone.
 func ReadNetwork(n *doc.Network) (*Network, error) {
 	if n.Name == compose.SupervisorNetworkName {
@@ -109,7 +109,7 @@ func ReadNetwork(n *doc.Network) (*Network, error) {
 	return &Network{ID: n.Id, Name: n.Name, AppID: appID, AppUUID: appUUID, Config: compose.ReadNetwork(n)}, nil
 }
 
-// ReadVolume reads one volume (spec/engine.md 3.1): ErrForeign for one that is not named like ours.
+// ReadVolume reads one volume (docs/spec/engine.md 3.1): ErrForeign for one that is not named like ours.
 func ReadVolume(v *doc.Volume) (*Volume, error) {
 	appID, _, ok := compose.ParseVolumeName(v.Name)
 	if !ok {

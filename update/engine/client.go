@@ -1,5 +1,5 @@
 // Package engine speaks to the container engine (Docker, balenaEngine, Podman) over its unix
-// socket: one method for each call of the engine's HTTP API (spec/engine.md section 1).
+// socket: one method for each call of the engine's HTTP API (docs/spec/engine.md section 1).
 //
 // Each call has a connection of its own, which is closed with it. Thus nothing is kept alive that
 // an engine restart could make stale, a call that ends early tells the engine so at once (this is

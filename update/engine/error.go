@@ -37,7 +37,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.cause }
 
 // IsNotFound tells that the engine does not have the object, or for a create or start one that it
-// needs (spec/engine.md 1.7).
+// needs (docs/spec/engine.md 1.7).
 func IsNotFound(err error) bool { return status(err) == fasthttp.StatusNotFound }
 
 // IsConflict tells that the object's present state forbids the call: name taken, still running,

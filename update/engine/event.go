@@ -10,7 +10,7 @@ import (
 )
 
 // Events calls fn with each event of containers, images, networks and volumes as it happens
-// (spec/engine.md 1.5). It returns nil when ctx ends and an error when the stream breaks off.
+// (docs/spec/engine.md 1.5). It returns nil when ctx ends and an error when the stream breaks off.
 //
 // With since not zero it begins with the events of that instant and after that the engine still
 // remembers: a few hundred at most, and none from before its own start, so after a restart of the

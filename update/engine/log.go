@@ -25,7 +25,7 @@ type LogLine struct {
 	Rest   bool      // goes on with the line of the piece before
 }
 
-// Logs calls fn with each line of a container's output (spec/engine.md 1.6). It returns nil when
+// Logs calls fn with each line of a container's output (docs/spec/engine.md 1.6). It returns nil when
 // the output has ended: without Follow at its present end, with it when the container stops.
 func (c *Client) Logs(ctx context.Context, id string, o LogOptions, fn func(LogLine)) error {
 	a, err := c.openLog(ctx, id, o)

@@ -30,7 +30,7 @@ func (c *Client) CreateNetwork(ctx context.Context, body *doc.NetworkCreate) (v 
 
 // ConnectNetwork attaches a container to a further network; that it is attached already is
 // success. The engine accepts a network that does not exist while the container is not running;
-// starting it then says not found (spec/engine.md 1.7).
+// starting it then says not found (docs/spec/engine.md 1.7).
 func (c *Client) ConnectNetwork(ctx context.Context, network string, body *doc.Connect) error {
 	r := post("connect network", "/networks/"+network+"/connect", nil, body).about(network)
 	err := c.do(ctx, r, nil)

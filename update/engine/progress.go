@@ -6,7 +6,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// progress folds the messages of one pull into a whole percentage (spec/engine.md 8.8). It never
+// progress folds the messages of one pull into a whole percentage (docs/spec/engine.md 8.8). It never
 // goes down. The zero value is a pull that has just begun.
 type progress struct {
 	layers  map[string]layer

@@ -12,7 +12,7 @@ import (
 )
 
 // Pull fetches the image repo:tag, or repo@tag when tag is a digest such as sha256:..., and returns
-// when the engine has unpacked it (spec/engine.md 1.3). With auth it carries credentials for the
+// when the engine has unpacked it (docs/spec/engine.md 1.3). With auth it carries credentials for the
 // registry. The end of ctx makes the engine stop the download.
 //
 // progress, if not nil, is called with 0 when the engine has accepted, then with each new whole

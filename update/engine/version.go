@@ -25,7 +25,7 @@ type dialect struct {
 }
 
 // Negotiate asks the engine for its version once and settles the API version of all other calls,
-// which do the same when needed (spec/engine.md 1.1). The answer is remembered until a call finds
+// which do the same when needed (docs/spec/engine.md 1.1). The answer is remembered until a call finds
 // the engine gone or gets cut, so that an engine upgraded meanwhile is asked anew.
 func (c *Client) Negotiate(ctx context.Context) (doc.Version, error) {
 	d, err := c.dialect(ctx)

@@ -1,5 +1,5 @@
 // Package key is the ring of device API keys: one global key for the cloud and one key for each
-// service that asked for the API (spec/device-api.md 1.7 and 1.8). A key is durable before anybody
+// service that asked for the API (docs/spec/device-api.md 1.7 and 1.8). A key is durable before anybody
 // gets to see it.
 package key
 
@@ -85,7 +85,7 @@ func (r *Ring) Service(appID int, service string) (string, error) {
 }
 
 // Adopt stores the key that a service's running container has from an earlier supervisor, so that
-// it need not be made anew (spec/cloud.md 7.6). It reports false and changes nothing when the
+// it need not be made anew (docs/spec/cloud.md 7.6). It reports false and changes nothing when the
 // service has a key already, when the key is not a word of 16 to 64 letters, digits and
 // underscores, or when somebody else holds it.
 func (r *Ring) Adopt(appID int, service, key string) (adopted bool, err error) {
@@ -110,7 +110,7 @@ func (r *Ring) Adopt(appID int, service, key string) (adopted bool, err error) {
 // Lookup finds out what a key opens. Its time depends on the number of keys only.
 func (r *Ring) Lookup(key string) (Scope, bool) { return r.now.Load().lookup(key) }
 
-// Regenerate replaces a key by a new one for the same holder (spec/device-api.md 2.10). From its
+// Regenerate replaces a key by a new one for the same holder (docs/spec/device-api.md 2.10). From its
 // return on the old one is refused. A key that is not on the ring gives ErrUnknown.
 func (r *Ring) Regenerate(key string) (newKey string, scope Scope, err error) {
 	r.changing.Lock()

@@ -55,7 +55,7 @@ func (s *snapshot) lookup(key string) (Scope, bool) {
 	return s.entries[found].scope, true
 }
 
-// generate makes a key: 16 random bytes as 32 lower-case hex digits (spec/device-api.md 1.8).
+// generate makes a key: 16 random bytes as 32 lower-case hex digits (docs/spec/device-api.md 1.8).
 func generate() string {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails: the runtime ends the process when there is no randomness

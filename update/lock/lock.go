@@ -1,5 +1,5 @@
 // Package lock handles update locks: files by which an app says "do not touch me now", and by which
-// the supervisor says "I am updating you" (spec/engine.md 7). They lie in a directory per service
+// the supervisor says "I am updating you" (docs/spec/engine.md 7). They lie in a directory per service
 // that the service's container owns, so nothing found there is trusted and no link is followed.
 package lock
 
@@ -23,7 +23,7 @@ type HeldError struct {
 	Path    string // of the lock file
 }
 
-// Error is the message for the client (spec/device-api.md 1.9 S11).
+// Error is the message for the client (docs/spec/device-api.md 1.9 S11).
 func (e *HeldError) Error() string {
 	return fmt.Sprintf("Lockfile exists for { appId: %d, service: %s }", e.AppID, e.Service)
 }

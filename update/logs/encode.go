@@ -8,14 +8,14 @@ import (
 )
 
 // A message of more UTF-16 units than maxMessage is cut so that it has as many with cutMark at its
-// end (spec/cloud.md 5.1).
+// end (docs/spec/cloud.md 5.1).
 const (
 	maxMessage = 10000
 	cutMark    = "[...]"
 )
 
 // appendLine encodes a line as one JSON object and ends it. For local listeners it has the name of its
-// service and may be of any length (spec/cloud.md 5.7).
+// service and may be of any length (docs/spec/cloud.md 5.7).
 func appendLine(b []byte, l *view.LogLine, local bool) []byte {
 	b = append(b, '{')
 	if local && l.ServiceName != "" {

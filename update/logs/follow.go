@@ -58,7 +58,7 @@ const (
 	near      = time.Second     // the age below which the past is over
 	doubt     = time.Minute     // how late a container may be known to have started anew
 	lastWords = 10 * time.Second
-	againMin  = 5 * time.Second // after a stream that broke off (spec/cloud.md 5.6)
+	againMin  = 5 * time.Second // after a stream that broke off (docs/spec/cloud.md 5.6)
 	againMax  = 15 * time.Minute
 )
 

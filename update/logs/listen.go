@@ -8,7 +8,7 @@ import (
 // maxListener is how many bytes of lines wait for one local listener.
 const maxListener = 64 << 10
 
-// Listener gets the lines of local mode (spec/cloud.md 5.7, spec/device-api.md 2.33).
+// Listener gets the lines of local mode (docs/spec/cloud.md 5.7, docs/spec/device-api.md 2.33).
 type Listener struct {
 	pipe *Pipe
 	some chan struct{} // holds a token: lines came

@@ -52,7 +52,7 @@ func TestListener(t *testing.T) {
 	}
 }
 
-// Outside local mode only the first line comes (spec/device-api.md 2.33).
+// Outside local mode only the first line comes (docs/spec/device-api.md 2.33).
 func TestListenerOutsideLocalMode(t *testing.T) {
 	p := localPipe()
 	p.SetMode(ToCloud)

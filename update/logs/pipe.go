@@ -1,5 +1,5 @@
 // Package logs carries the device's log, what services write and what the agent says of its own work,
-// to the cloud or to local listeners (spec/cloud.md section 5). It reads the output of containers
+// to the cloud or to local listeners (docs/spec/cloud.md section 5). It reads the output of containers
 // through the engine and that of some units of the host, and only while somebody takes it.
 //
 // A line passes from the engine's stream of its container (follow.go) through the queue (queue.go)
@@ -25,7 +25,7 @@ type Mode int
 const (
 	Nowhere Mode = iota
 	ToCloud
-	ToListeners // in local mode (spec/cloud.md 8.4)
+	ToListeners // in local mode (docs/spec/cloud.md 8.4)
 )
 
 // ErrUnreadable is what reading a container tells when its output cannot be read, now or later.
@@ -97,7 +97,7 @@ func (p *Pipe) Run(ctx context.Context) {
 	p.follower.stop()
 }
 
-// Say puts a message of the agent into the log (spec/cloud.md 5.5).
+// Say puts a message of the agent into the log (docs/spec/cloud.md 5.5).
 func (p *Pipe) Say(text string, stderr bool) {
 	p.Put(view.LogLine{Message: text, Timestamp: time.Now().UnixMilli(), IsSystem: true, IsStdErr: stderr})
 }
@@ -159,7 +159,7 @@ func (p *Pipe) wanted() Mode {
 }
 
 // Attach tells which supervised containers there are. Their lines are read as long as somebody takes
-// them (spec/cloud.md 5.6).
+// them (docs/spec/cloud.md 5.6).
 func (p *Pipe) Attach(sources []view.LogSource) { p.follower.attach(sources) }
 
 // AttachHost tells that a unit of the host started whose lines belong to the log.

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	maxQueue = 256 << 10 // bytes of encoded lines that wait (spec/cloud.md 5.3)
+	maxQueue = 256 << 10 // bytes of encoded lines that wait (docs/spec/cloud.md 5.3)
 	maxBlock = 16 << 10  // bytes of a block, but for a single line that is longer
 )
 

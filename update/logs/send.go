@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Times of a stream (spec/cloud.md 5.2).
+// Times of a stream (docs/spec/cloud.md 5.2).
 const (
 	retryFirst = 5 * time.Second
 	retryMost  = 300 * time.Second
@@ -64,7 +64,7 @@ func (s *sender) await(ctx context.Context) bool {
 }
 
 // retryAfter is the time between the beginnings of two attempts: 5 s after one failure, 10 s after
-// two, and so on (spec/cloud.md 10: 70).
+// two, and so on (docs/spec/cloud.md 10: 70).
 func retryAfter(failures int) time.Duration {
 	if failures == 0 {
 		return 0

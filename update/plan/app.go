@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// update plans one pass of an app that is in the target (spec/engine.md 5.4). Work that needs the
+// update plans one pass of an app that is in the target (docs/spec/engine.md 5.4). Work that needs the
 // app's update lock is replaced by one request for it; it comes up again once the lock is held.
 func (a *app) update() []Step {
 	w := &work{app: a, broken: make(map[string]string), pending: make(map[string]bool), missing: make(map[string]bool)}
@@ -113,7 +113,7 @@ func (w *work) mounted(volume string) bool {
 }
 
 // networks creates what is missing and removes what is not wanted, what differs and what exists
-// twice, once no container is attached (spec/engine.md 3.2).
+// twice, once no container is attached (docs/spec/engine.md 3.2).
 func (w *work) networks() {
 	for _, name := range slices.Sorted(maps.Keys(w.want.Networks)) {
 		want, have := w.want.Networks[name], w.app.networks[name]
@@ -209,7 +209,7 @@ func (a *app) releaseLock(reason string) []Step {
 	return nil
 }
 
-// removal plans one pass of an app that left the target (spec/engine.md 5.7): lock, containers,
+// removal plans one pass of an app that left the target (docs/spec/engine.md 5.7): lock, containers,
 // networks, volumes, each stage when the one before is through.
 func (a *app) removal() []Step {
 	reason := a.because("the app is not in the target")

@@ -10,7 +10,7 @@ import (
 )
 
 // cleanUp plans the removal of images that nobody named and of names that former versions of the
-// agent left (spec/engine.md 8.7). Images that a record or a container of ours stands on stay; what
+// agent left (docs/spec/engine.md 8.7). Images that a record or a container of ours stands on stay; what
 // others stand on the engine knows, since nothing is removed with force.
 func cleanUp(cur *current.State, o *Options) []Step {
 	if !o.CleanUp || len(cur.Pulls) > 0 {

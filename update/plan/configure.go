@@ -22,7 +22,7 @@ type Configuration struct {
 }
 
 // Configure lists the steps towards the wanted settings that may run now, in the order of
-// spec/cloud.md 6.4: the request for a reboot, the settings; when none of these changes, the same for the
+// docs/spec/cloud.md 6.4: the request for a reboot, the settings; when none of these changes, the same for the
 // boot configuration; and the way into or out of local mode.
 // While there are any, nothing is planned for apps.
 func Configure(c Configuration) []Step {

@@ -6,7 +6,7 @@ import (
 	"resin-supervisor/update/settings"
 )
 
-// spec/cloud.md 6.4: the request for a reboot, then the settings, then the boot configuration, then local
+// docs/spec/cloud.md 6.4: the request for a reboot, then the settings, then the boot configuration, then local
 // mode; nothing when all is as it should be. cloud.md 86: the request comes before the change.
 func TestConfigure(t *testing.T) {
 	parse := func(config map[string]string) settings.Settings {

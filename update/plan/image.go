@@ -8,7 +8,7 @@ import (
 )
 
 // unusedImages plans the removal of images that neither a container nor the target uses
-// (spec/engine.md 8.6). An app's images stay until the app is settled, so that the way back to the
+// (docs/spec/engine.md 8.6). An app's images stay until the app is settled, so that the way back to the
 // running release needs no download, and a delta has its source. When the engine's storage is full,
 // images of releases in between go before that.
 func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned []Step) []Step {
@@ -96,7 +96,7 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 }
 
 // source is the image of a service that a new one of it can be made from: that of the last fully
-// applied release, else the first on the device (spec/engine.md 8.5). It is nil when there is none.
+// applied release, else the first on the device (docs/spec/engine.md 8.5). It is nil when there is none.
 func (a *app) source(want current.Record) *current.Record {
 	var from *current.Record
 	for _, r := range a.recordsOf(want.ServiceName) {

@@ -24,7 +24,7 @@ type Options struct {
 	// Busy holds the apps (by uuid) that have a step running; they are not settled.
 	Busy map[string]bool
 	// Intermediate holds the apps whose target is only wanted for a moment, and why: they keep
-	// their lock, their commit and their images (spec/engine.md 5.8).
+	// their lock, their commit and their images (docs/spec/engine.md 5.8).
 	Intermediate map[string]string
 	// Now is the time, for how long containers have been running.
 	Now time.Time
@@ -102,7 +102,7 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 	return reboot(cur, boundPulls(cur, append(steps, removals...), room, full), &o)
 }
 
-// reboot adds the reboot that was asked for once nothing else is left to do (spec/engine.md 5.2).
+// reboot adds the reboot that was asked for once nothing else is left to do (docs/spec/engine.md 5.2).
 func reboot(cur *current.State, steps []Step, o *Options) []Step {
 	if !o.RebootRequired || len(cur.Pulls)+len(o.Busy)+len(o.Intermediate) > 0 {
 		return steps
@@ -202,7 +202,7 @@ func (g *grouping) named(a *app, id int) *app {
 }
 
 // volume adds a volume to its app. Volumes are named by app id only; one that nobody marked as
-// ours belongs to an app only if that app is known otherwise (spec/engine.md D15).
+// ours belongs to an app only if that app is known otherwise (docs/spec/engine.md D15).
 func (g *grouping) volume(v *current.Volume) {
 	uuid, known := g.byID[v.AppID]
 	if !known && !v.Supervised {
@@ -259,7 +259,7 @@ func (a *app) step(kind Kind, key, reason string) Step {
 }
 
 // supervisorNetwork keeps the network through which containers reach the device API
-// (spec/engine.md 3.3). Services that use it wait for it like for any other network.
+// (docs/spec/engine.md 3.3). Services that use it wait for it like for any other network.
 func supervisorNetwork(cur *current.State) []Step {
 	want := compose.SupervisorNetwork()
 	var ids []string
@@ -283,7 +283,7 @@ func supervisorNetwork(cur *current.State) []Step {
 	return []Step{{Kind: RemoveNetwork, Key: "network " + want.Name, Reason: reason, Object: want.Name, IDs: ids}}
 }
 
-// firmware prepares the volume of extra firmware once a service asks for it (spec/engine.md 3.1).
+// firmware prepares the volume of extra firmware once a service asks for it (docs/spec/engine.md 3.1).
 func firmware(tgt Target, o *Options) []Step {
 	if o.FirmwareReady {
 		return nil

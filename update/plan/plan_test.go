@@ -326,7 +326,7 @@ func TestRunState(t *testing.T) {
 }
 
 // engine.md 46: a dependent starts after its dependency; one that keeps crashing does not block.
-// spec/engine.md 5.6
+// docs/spec/engine.md 5.6
 func TestRequiresReboot(t *testing.T) {
 	w := newWorld(t)
 	held(w)

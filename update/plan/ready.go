@@ -9,7 +9,7 @@ import (
 )
 
 // notReady says what a service still waits for before it may start, empty when nothing
-// (spec/engine.md 5.4, D23).
+// (docs/spec/engine.md 5.4, D23).
 func (w *work) notReady(s *compose.Service) string {
 	if w.hold != "" {
 		return "waits: " + w.hold

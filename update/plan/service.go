@@ -186,7 +186,7 @@ func (a *app) imageStep(kind Kind, image, reason string) Step {
 }
 
 // retire removes the container of a service that left the target: at once with the strategies that
-// kill first, else when the new release can start (spec/engine.md 6).
+// kill first, else when the new release can start (docs/spec/engine.md 6).
 func (w *work) retire(p *pair) {
 	reason := w.because("service " + p.name + " is not in the target")
 	strategy := p.have.Config.Strategy(w.want.Strategy)
@@ -301,7 +301,7 @@ func (w *work) rename(p *pair) {
 }
 
 // run brings a container that is as wanted to its wanted run state. The agent starts a container
-// once; afterwards the engine's restart policy owns it (spec/engine.md 5.5).
+// once; afterwards the engine's restart policy owns it (docs/spec/engine.md 5.5).
 func (w *work) run(p *pair) {
 	c := p.have
 	switch {
@@ -320,7 +320,7 @@ func (w *work) run(p *pair) {
 }
 
 // awaitsReboot tells whether a container is to be started at the next boot only
-// (spec/engine.md 5.6).
+// (docs/spec/engine.md 5.6).
 func (a *app) awaitsReboot(s *compose.Service, c *current.Container) bool {
 	return s.RequiresReboot && s.Running && c.Status == "created" && !a.opts.Earlier[c.ID]
 }
@@ -344,7 +344,7 @@ func (w *work) runCreated(p *pair) {
 }
 
 // lostAddress recognises a container that could not publish a port on an address that appears
-// later; the engine gives no code for it (spec/engine.md 5.5).
+// later; the engine gives no code for it (docs/spec/engine.md 5.5).
 func lostAddress(message string) bool {
 	m := strings.ToLower(message)
 	return strings.Contains(m, "userland proxy") && strings.HasSuffix(m, "cannot assign requested address")

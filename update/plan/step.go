@@ -13,7 +13,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Kind names what a step does (spec/engine.md 5.1).
+// Kind names what a step does (docs/spec/engine.md 5.1).
 type Kind string
 
 // The step vocabulary.

@@ -4,7 +4,7 @@ import "strings"
 
 // Fold strips the prefixes of configuration variables; of one name the BALENA_ form wins, then the
 // RESIN_ form, then the bare one. Names that nothing on any device has a use for are dropped
-// (spec/cloud.md 6.3).
+// (docs/spec/cloud.md 6.3).
 func Fold(config map[string]string) map[string]string {
 	folded := make(map[string]string, len(config))
 	rank := make(map[string]int, len(config))
@@ -40,7 +40,7 @@ func known(name string) bool {
 	return IsBoot(name)
 }
 
-// IsBoot tells whether a name belongs to the boot configuration of some board (spec/cloud.md 6.2).
+// IsBoot tells whether a name belongs to the boot configuration of some board (docs/spec/cloud.md 6.2).
 func IsBoot(name string) bool {
 	for _, prefix := range [...]string{"HOST_CONFIG_", "HOST_EXTLINUX_", "HOST_ODMDATA_", "HOST_CONFIGFS_"} {
 		if strings.HasPrefix(name, prefix) {

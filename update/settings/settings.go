@@ -1,4 +1,4 @@
-// Package settings knows the configuration variables of the agent (spec/cloud.md 6): which there are,
+// Package settings knows the configuration variables of the agent (docs/spec/cloud.md 6): which there are,
 // their defaults, and what their text means. It is pure.
 package settings
 
@@ -40,7 +40,7 @@ type variable struct {
 	field    func(*Settings) any
 }
 
-// variables is the table of spec/cloud.md 6.2 and our own rollback timeout. Unlike there the third
+// variables is the table of docs/spec/cloud.md 6.2 and our own rollback timeout. Unlike there the third
 // version of deltas is the default, the one that is supported.
 var variables = [...]variable{
 	{"SUPERVISOR_POLL_INTERVAL", "appUpdatePollInterval", "900000", false, func(s *Settings) any { return &s.PollInterval }},
@@ -76,7 +76,7 @@ const (
 // Warning is a value that was ignored.
 type Warning struct {
 	Name string // of the variable
-	Text string // for the user, in the words of spec/cloud.md 5.5
+	Text string // for the user, in the words of docs/spec/cloud.md 5.5
 }
 
 // Parse reads a configuration that Fold made. A variable that is not set, or not with a valid value,

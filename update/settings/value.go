@@ -55,7 +55,7 @@ func (v *variable) text(s *Settings) string {
 // Flag is the text of a flag.
 func Flag(on bool) string { return strconv.FormatBool(on) }
 
-// boolean knows the words for on and off, in any case (spec/cloud.md 6.4).
+// boolean knows the words for on and off, in any case (docs/spec/cloud.md 6.4).
 func boolean(text string) (on, ok bool) {
 	switch strings.ToLower(text) {
 	case "1", "true", "on":
@@ -67,7 +67,7 @@ func boolean(text string) (on, ok bool) {
 }
 
 // whole reads a number of at least 0, with a fraction only of zeros. Anything else is not valid,
-// such as a number with something behind it (spec/cloud.md 6.4, Q15).
+// such as a number with something behind it (docs/spec/cloud.md 6.4, Q15).
 func whole(text string, most int64) (int64, bool) {
 	digits, fraction, _ := strings.Cut(text, ".")
 	if strings.Trim(fraction, "0") != "" {

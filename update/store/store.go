@@ -1,6 +1,6 @@
 // Package store keeps the agent's durable state as a few small JSON documents, one file each. A
 // document is replaced in one step, so a crash or power cut leaves the old or the new one
-// (spec/cloud.md 7.5). A document that cannot be read is set aside, never a reason to stop.
+// (docs/spec/cloud.md 7.5). A document that cannot be read is set aside, never a reason to stop.
 package store
 
 import (

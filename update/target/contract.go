@@ -7,7 +7,7 @@ import (
 )
 
 // ContractFacts is what this device offers to the contracts of services. A fact that is not known
-// is left out (spec/cloud.md 3.8).
+// is left out (docs/spec/cloud.md 3.8).
 type ContractFacts []Fact
 
 // Fact is one thing the device offers. Slug and Version are empty when the type has none.
@@ -19,7 +19,7 @@ type Fact struct {
 	Version string // semver; what follows the third number may be anything
 }
 
-// CheckContracts compares the contracts of all services with the device (spec/cloud.md 3.8). An
+// CheckContracts compares the contracts of all services with the device (docs/spec/cloud.md 3.8). An
 // optional service whose contract does not hold is taken out of its release; any other rejects its
 // app. One Problem for each app concerned, worded for the user: it is a rejection when the app has
 // Rejected set. Apps rejected before are passed over. Keep the state as decoded and check a copy

@@ -59,7 +59,7 @@ func encodeService(s *Service) Map {
 }
 
 // EncodeLocal is what GET /v2/local/target-state shows: {"local":{...}} in the v2 shape
-// (spec/device-api.md 2.30). DecodeLocal makes equal apps of it, except that environment and labels
+// (docs/spec/device-api.md 2.30). DecodeLocal makes equal apps of it, except that environment and labels
 // which a cloud release has in its compositions come out merged. Two apps or two services with one
 // id cannot be shown in this shape and are an error.
 func EncodeLocal(name string, config map[string]string, apps []*App) ([]byte, error) {

@@ -3,7 +3,7 @@ package target
 import "maps"
 
 // dropForeign takes out the services that are not the agent's business: parts of the host OS, and
-// the agent itself (spec/cloud.md 3.5).
+// the agent itself (docs/spec/cloud.md 3.5).
 func dropForeign(app *App) {
 	if app.Release == nil {
 		return

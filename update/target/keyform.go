@@ -1,6 +1,6 @@
 package target
 
-// keyForm is a rule for the keys of an object (spec/cloud.md 3.5).
+// keyForm is a rule for the keys of an object (docs/spec/cloud.md 3.5).
 type keyForm struct {
 	what string // as a problem line names it
 	fits func(string) bool

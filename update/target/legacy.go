@@ -16,7 +16,7 @@ func legacyUUID(i int) string {
 }
 
 // addLegacy adds one element of a legacy preload file to the state, or says what is wrong with it
-// (spec/cloud.md 8.3).
+// (docs/spec/cloud.md 8.3).
 func (p *Preload) addLegacy(i int, element any) []string {
 	n := rootOf(&check{}, strconv.Itoa(i), element)
 	if !n.isObject() {

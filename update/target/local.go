@@ -9,7 +9,7 @@ type Local struct {
 	Force   bool
 }
 
-// DecodeLocal reads the body of POST /v2/local/target-state (spec/device-api.md 2.31): the v2 shape
+// DecodeLocal reads the body of POST /v2/local/target-state (docs/spec/device-api.md 2.31): the v2 shape
 // {"local":{...}}, or a v3 document with the entry of one device, whatever its uuid. Nothing
 // partial: any fault at all is an *InvalidError. So is a body without an entry, since taking it
 // for "no apps" would remove them all. A body that is not JSON gives another error.

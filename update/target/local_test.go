@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// posted is the example of spec/device-api.md 2.31 with some compose keys.
+// posted is the example of docs/spec/device-api.md 2.31 with some compose keys.
 const posted = `{"local":{"name":"Bench","config":{"SUPERVISOR_LOCAL_MODE":"1"},"apps":{"7":{
 	"name":"shop","commit":"c0ffee","releaseId":"3","services":{"31":{
 		"serviceName":"web","serviceId":31,"imageId":41,"image":"shop/web:latest","running":true,

@@ -11,7 +11,7 @@ import (
 // maxID is the largest id that is exact in JSON and fits an int of this machine.
 const maxID = min(1<<53-1, math.MaxInt)
 
-// maxText is how long a name may be, in UTF-16 units (spec/cloud.md 3.5).
+// maxText is how long a name may be, in UTF-16 units (docs/spec/cloud.md 3.5).
 const maxText = 255
 
 // node is one place in a document: what is there, and the path that a problem line names. Its
@@ -190,7 +190,7 @@ func (n node) objects(form keyForm) map[string]Map {
 }
 
 // Truthy is a loose flag: true, 1, or the text 1, true or on, in any case; nothing else is
-// (spec/device-api.md 1.6). It is the rule for the labels of features and updates as well.
+// (docs/spec/device-api.md 1.6). It is the rule for the labels of features and updates as well.
 func Truthy(value any) bool {
 	switch v := value.(type) {
 	case bool:

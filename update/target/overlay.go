@@ -7,7 +7,7 @@ import (
 )
 
 // overlay merges the environment or labels of a composition, a map or a list of KEY=value, with
-// those of the service, which win (spec/engine.md 2.2). What has no valid name or no value is left
+// those of the service, which win (docs/spec/engine.md 2.2). What has no valid name or no value is left
 // out.
 func overlay(composed any, form keyForm, own map[string]string) map[string]string {
 	out := map[string]string{}

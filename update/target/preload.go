@@ -6,7 +6,7 @@ import "encoding/json"
 type Preload struct {
 	State *State
 	// Pin asks to pin the device to PinCommit of the app PinApp: the first fleet in the file
-	// (spec/cloud.md 8.2). PinApp is 0 and PinCommit empty when the file has no usable fleet.
+	// (docs/spec/cloud.md 8.2). PinApp is 0 and PinCommit empty when the file has no usable fleet.
 	Pin       bool
 	PinApp    int
 	PinCommit string
@@ -18,14 +18,14 @@ type NeedsCloudError struct{ cause error }
 // Unwrap is why the cloud did not answer.
 func (e *NeedsCloudError) Unwrap() error { return e.cause }
 
-// Error has the exact words of spec/cloud.md 8.1.
+// Error has the exact words of docs/spec/cloud.md 8.1.
 func (e *NeedsCloudError) Error() string { return needsCloud }
 
 const needsCloud = "Cannot migrate from v2 apps.json without Internet connectivity. " +
 	"Please use balenaCLI v13.5.1+ for offline preload support."
 
 // DecodePreload reads apps.json in its three shapes: v3, v2 with apps keyed by id, and the array of
-// single-container times (spec/cloud.md 8.1 and 8.3). It gives nil when there is nothing to preload.
+// single-container times (docs/spec/cloud.md 8.1 and 8.3). It gives nil when there is nothing to preload.
 // uuidOf gives the uuid of an app by its id, which a v2 file does not have; when it fails nothing of
 // the file is used. On a device without a cloud it is nil: the id text is the uuid. Malformed apps are treated as in DecodeV3, but when there are
 // apps and none is usable that is an *InvalidError.

@@ -20,7 +20,7 @@ type Problem struct {
 }
 
 // InvalidError says that a whole document breaks the rules and nothing of it may be used. Lines
-// holds one problem each, for the user (spec/device-api.md 2.31, spec/cloud.md 3.7).
+// holds one problem each, for the user (docs/spec/device-api.md 2.31, docs/spec/cloud.md 3.7).
 type InvalidError struct {
 	Lines []string
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Reference is an image name in its parts (spec/engine.md 8.1). Registry is empty when the name
+// Reference is an image name in its parts (docs/spec/engine.md 8.1). Registry is empty when the name
 // carries none; one of Tag and Digest may be empty, or both.
 type Reference struct {
 	Registry string
@@ -57,7 +57,7 @@ func (r Reference) String() string {
 	return r.Name() + ":latest"
 }
 
-// Normalise is the one form in which image names are stored and compared (spec/engine.md 8.1).
+// Normalise is the one form in which image names are stored and compared (docs/spec/engine.md 8.1).
 func Normalise(s string) (string, error) {
 	r, err := ParseReference(s)
 	if err != nil {

@@ -2,7 +2,7 @@ package target
 
 import "strings"
 
-// inRange reports whether a version lies in a semver range (spec/cloud.md 3.8): alternatives
+// inRange reports whether a version lies in a semver range (docs/spec/cloud.md 3.8): alternatives
 // divided by ||, in each of them comparators that must all hold: 5, 5.5.*, =5.5.5, >5, >=5.5, <6,
 // <=6, ~5.5, ^5.5 and 5.1 - 5.4. A pre-release takes part by its precedence. A range that cannot
 // be read holds for nothing.

@@ -3,7 +3,7 @@
 // the preload file. It is pure: no I/O, no clock.
 package target
 
-// State is a decoded target state of this device (spec/cloud.md 3.5).
+// State is a decoded target state of this device (docs/spec/cloud.md 3.5).
 type State struct {
 	Name   string            // device name, may be empty
 	Config map[string]string // raw configuration variables, prefixes intact
@@ -44,7 +44,7 @@ type Service struct {
 	Name        string
 	ID          int
 	ImageID     int
-	Image       string // normalised reference (spec/engine.md 8.1)
+	Image       string // normalised reference (docs/spec/engine.md 8.1)
 	Running     bool
 	Environment map[string]string
 	Labels      map[string]string

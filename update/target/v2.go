@@ -1,6 +1,6 @@
 package target
 
-// appV2 reads one app of the older shape, keyed by its id (spec/cloud.md 3.11). Its uuid is the id
+// appV2 reads one app of the older shape, keyed by its id (docs/spec/cloud.md 3.11). Its uuid is the id
 // text, except for apps that EncodeLocal wrote with the uuid they really have.
 func appV2(m member, n node) (app *App, known bool) {
 	id, ok := canonical(m.key)

@@ -2,7 +2,7 @@ package target
 
 import "fmt"
 
-// DecodeV3 reads this device's entry of the document that the cloud serves (spec/cloud.md 3.5).
+// DecodeV3 reads this device's entry of the document that the cloud serves (docs/spec/cloud.md 3.5).
 // A malformed app does not reject the others: with a readable id and name it comes back with
 // Rejected set, else it is left out, and there is a Problem for each fault. An error means that
 // nothing is usable: an *InvalidError for an entry that breaks the rules, any other for a body

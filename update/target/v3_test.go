@@ -45,7 +45,7 @@ func TestDecodeV3(t *testing.T) {
 	})
 }
 
-// The rows of the table in spec/cloud.md 3.5. Paths below the release are told from those of the
+// The rows of the table in docs/spec/cloud.md 3.5. Paths below the release are told from those of the
 // app and the entry by their first letters.
 const (
 	inApp     = "apps/" + shop + "/"

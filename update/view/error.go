@@ -3,7 +3,7 @@ package view
 import "strings"
 
 // LockedError says that an update lock, or another operation that holds the app's locks, keeps the
-// app from being touched. Text is the exact message for the client (spec/device-api.md 1.9 S11, S12).
+// app from being touched. Text is the exact message for the client (docs/spec/device-api.md 1.9 S11, S12).
 type LockedError struct{ Text string }
 
 // Error is the message for the client.
@@ -12,15 +12,15 @@ func (e *LockedError) Error() string { return e.Text }
 // InvalidTargetError says that a target state was refused as a whole and nothing was stored.
 type InvalidTargetError struct{ Problems []string }
 
-// Error is the message for the client (spec/device-api.md 2.31).
+// Error is the message for the client (docs/spec/device-api.md 2.31).
 func (e *InvalidTargetError) Error() string {
 	return "Invalid target state.\n" + strings.Join(e.Problems, "\n")
 }
 
-// FixedBootError says that a key of the boot configuration may not be changed (spec/cloud.md 6.7).
+// FixedBootError says that a key of the boot configuration may not be changed (docs/spec/cloud.md 6.7).
 type FixedBootError struct{ Key string }
 
-// Error is the message for the device's log (spec/cloud.md 5.5).
+// Error is the message for the device's log (docs/spec/cloud.md 5.5).
 func (e *FixedBootError) Error() string { return "Attempt to change blacklisted config value " + e.Key }
 
 // Refusal is an action that cannot be carried out on the device as it is.
@@ -31,7 +31,7 @@ func (e Refusal) Error() string { return string(e) }
 
 // Refusals a caller tells apart.
 const (
-	// ErrNotLocalMode refuses a local target outside local mode (spec/device-api.md S18).
+	// ErrNotLocalMode refuses a local target outside local mode (docs/spec/device-api.md S18).
 	ErrNotLocalMode Refusal = "Target state can only set when device is in local mode"
 	// ErrAborted ends an action that a newer exclusive action replaced.
 	ErrAborted Refusal = "Aborted by a newer operation"

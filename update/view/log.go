@@ -3,7 +3,7 @@ package view
 import "time"
 
 // LogLine is one line of the device's log as the cloud and local listeners get it: what a service
-// wrote, or a message of the agent itself (spec/cloud.md 5.1).
+// wrote, or a message of the agent itself (docs/spec/cloud.md 5.1).
 type LogLine struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -20,7 +20,7 @@ type LogSource struct {
 	ID          string
 	ServiceID   int
 	ServiceName string
-	Level       string    // BALENA_LOGS_LEVEL of the service (spec/cloud.md 5.6)
+	Level       string    // BALENA_LOGS_LEVEL of the service (docs/spec/cloud.md 5.6)
 	StartedAt   time.Time // zero while it never started
 	Running     bool
 	Tty         bool // it has a terminal, so that its two outputs are one

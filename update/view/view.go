@@ -14,7 +14,7 @@ type State struct {
 
 	DeviceName  string
 	Applying    bool // an apply or an exclusive action runs or waits in back-off
-	Pending     bool // update_pending (spec/device-api.md 2.11)
+	Pending     bool // update_pending (docs/spec/device-api.md 2.11)
 	Failed      bool // update_failed
 	Downloaded  bool // update_downloaded
 	LocalMode   bool
@@ -78,7 +78,7 @@ type Container struct {
 	Commit      string
 	EngineImage string // what the container was created from, usually sha256:...
 	Image       string // registry reference, empty when unknown
-	Status      string // spec/device-api.md 2.20
+	Status      string // docs/spec/device-api.md 2.20
 	Running     bool
 	Health      string // healthy, unhealthy, starting or empty
 	ExitCode    int

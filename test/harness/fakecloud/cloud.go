@@ -1,5 +1,5 @@
 // Package fakecloud is a cloud for tests. It serves the device side of the API as strictly as the
-// real one: it refuses what that refuses, with the same statuses (spec/cloud.md 2 to 5, A). It notes
+// real one: it refuses what that refuses, with the same statuses (docs/spec/cloud.md 2 to 5, A). It notes
 // every call, and each endpoint can be made to fail in many ways. Its zero value works: it knows no
 // device, refuses no registry token and has no delta.
 package fakecloud

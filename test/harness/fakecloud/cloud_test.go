@@ -49,7 +49,7 @@ func (c *client) call(want int, method, path, key, body string, header ...string
 	return string(text), res.Header
 }
 
-// What the real server refuses is refused (spec/cloud.md 2.4, 2.5, 4.2, 4.4, 5.4, A.2).
+// What the real server refuses is refused (docs/spec/cloud.md 2.4, 2.5, 4.2, 4.4, 5.4, A.2).
 func TestStrict(t *testing.T) {
 	c := newClient(t)
 	const body = `{"application":7,"uuid":"abc","device_type":"pi","api_key":"key"}`

@@ -100,7 +100,7 @@ func (c *Cloud) Change(uuid string, change func(d *Device)) {
 	})
 }
 
-// Assign gives a device its target: the object below the device's uuid (spec/cloud.md 3.5). The
+// Assign gives a device its target: the object below the device's uuid (docs/spec/cloud.md 3.5). The
 // releases and images that it names are known from then on. A device that the cloud does not know yet
 // has it as soon as it registers.
 func (c *Cloud) Assign(uuid string, entry map[string]any) {
@@ -196,7 +196,7 @@ func (c *Cloud) fleetOf(key string) (application int, ok bool) {
 	return 0, false
 }
 
-// register makes a device (spec/cloud.md 2.4).
+// register makes a device (docs/spec/cloud.md 2.4).
 func (c *Cloud) register(w http.ResponseWriter, r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -270,7 +270,7 @@ func wholeOf(v any) int {
 	return 0
 }
 
-// deviceKey gives a device another key (spec/cloud.md 2.5).
+// deviceKey gives a device another key (docs/spec/cloud.md 2.5).
 func (c *Cloud) deviceKey(w http.ResponseWriter, r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -81,7 +81,7 @@ func (c *Cloud) Logs() []LogLine {
 	return all
 }
 
-// logStream reads a log stream until it ends (spec/cloud.md 5.1, 5.4). The refusal of a key comes at
+// logStream reads a log stream until it ends (docs/spec/cloud.md 5.1, 5.4). The refusal of a key comes at
 // once here, not after 55 s.
 func (c *Cloud) logStream(w http.ResponseWriter, r *http.Request, note Request) {
 	if r.Header.Get("Content-Type") != "application/x-ndjson" {

@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// odata answers the few queries of the resource API that a device makes (spec/cloud.md 2.5, 2.6,
+// odata answers the few queries of the resource API that a device makes (docs/spec/cloud.md 2.5, 2.6,
 // 8.2, A.1). Anything that is not exactly one of them is refused.
 func (c *Cloud) odata(at Endpoint, w http.ResponseWriter, r Request) {
 	c.mu.Lock()
@@ -128,7 +128,7 @@ func (c *Cloud) configVar(w http.ResponseWriter, r Request, may func(*Device) bo
 	answer(w, http.StatusCreated, map[string]any{"id": 900 + len(d.Config)})
 }
 
-// tags sets tags of a device (spec/cloud.md A.2): all of a body, or none.
+// tags sets tags of a device (docs/spec/cloud.md A.2): all of a body, or none.
 func (c *Cloud) tags(w http.ResponseWriter, r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// state serves the target (spec/cloud.md 3.1). A device that is gone gets 304, whatever it holds.
+// state serves the target (docs/spec/cloud.md 3.1). A device that is gone gets 304, whatever it holds.
 func (c *Cloud) state(w http.ResponseWriter, r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +85,7 @@ const (
 	numberOrNull
 )
 
-// reportFields is the schema of a report (spec/cloud.md 4.3): what is not in it is stripped.
+// reportFields is the schema of a report (docs/spec/cloud.md 4.3): what is not in it is stripped.
 var reportFields = map[string]kind{
 	"status": text, "os_version": textOrNull, "os_variant": textOrNull, "supervisor_version": text,
 	"provisioning_progress": numberOrNull, "provisioning_state": textOrNull, "ip_address": text, "mac_address": text,
@@ -109,10 +109,10 @@ func (k kind) accepts(v any) bool {
 	return false
 }
 
-// limits are what the server cuts texts to (spec/cloud.md 4.4).
+// limits are what the server cuts texts to (docs/spec/cloud.md 4.4).
 var limits = map[string]int{"status": 50, "os_version": 70, "supervisor_version": 20, "api_secret": 64, "ip_address": 2000, "mac_address": 900}
 
-// Statuses are the words the server knows for a service (spec/cloud.md 4.6).
+// Statuses are the words the server knows for a service (docs/spec/cloud.md 4.6).
 var Statuses = []string{"Downloading", "Downloaded", "Installing", "Installed", "Starting", "Running", "Idle", "Handing over",
 	"Awaiting handover", "Stopping", "Stopped", "exited", "Deleting", "deleted", "Dead", "paused", "restarting", "removing",
 	"configuring", "Unknown"}
@@ -120,7 +120,7 @@ var Statuses = []string{"Downloading", "Downloaded", "Installing", "Installed", 
 // updateStatuses are those of a release.
 var updateStatuses = []string{"rejected", "downloading", "downloaded", "applying changes", "aborted", "done"}
 
-// report stores what a device says of itself (spec/cloud.md 4.2 to 4.4).
+// report stores what a device says of itself (docs/spec/cloud.md 4.2 to 4.4).
 func (c *Cloud) report(w http.ResponseWriter, r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,7 +4,7 @@ package doc
 
 import "time"
 
-// Create is the body of POST /containers/create (spec/engine.md 2.9). Every field is always sent.
+// Create is the body of POST /containers/create (docs/spec/engine.md 2.9). Every field is always sent.
 type Create struct {
 	Tty              bool
 	Cmd              []string

@@ -153,7 +153,7 @@ type Actor struct {
 	Attributes map[string]string
 }
 
-// PullMessage is one object of a pull stream (spec/engine.md 1.3).
+// PullMessage is one object of a pull stream (docs/spec/engine.md 1.3).
 type PullMessage struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -176,7 +176,7 @@ type ErrorDetail struct {
 	Message string `json:"message"`
 }
 
-// AuthConfig is the decoded X-Registry-Auth header (spec/engine.md 1.4).
+// AuthConfig is the decoded X-Registry-Auth header (docs/spec/engine.md 1.4).
 type AuthConfig struct {
 	_ [0]func() // nobody compares it: no code for that
 
