@@ -80,8 +80,9 @@ type status struct {
 	problems                              []view.Problem // newest first
 	next                                  time.Time
 	since                                 time.Time     // when the apply began
+	attempt                               time.Time     // since when steps of it are under way without a pause, zero in one
 	fetching                              time.Time     // since when a download runs, zero when none does
-	fetched                               time.Duration // time of this apply that went into downloads
+	fetched                               time.Duration // time of this attempt that went into downloads
 	held                                  map[string]int
 	touched                               map[string]string // app uuid and service -> reason of the last step
 	target                                *target.State
@@ -107,6 +108,9 @@ func (l *loop) run(ctx context.Context) {
 		timer.Stop()
 		if next := l.pass(ctx); !next.IsZero() {
 			timer.Reset(max(time.Until(next), 0))
+		}
+		if len(l.running) == 0 {
+			l.status.attempt = time.Time{}
 		}
 		l.publish()
 		select {
@@ -267,6 +271,7 @@ func sooner(a, b time.Time) time.Time {
 
 func (l *loop) launch(ctx context.Context, s plan.Step) {
 	ctx, cancel := context.WithCancel(ctx)
+	l.attempt()
 	l.running[s.Key] = &task{step: s, cancel: cancel}
 	if service := s.ServiceName(); service != "" {
 		l.status.touched = maps.Clone(l.status.touched)
@@ -300,6 +305,7 @@ func (l *loop) setTarget(t *target.State, force bool) {
 	clear(l.looked)
 	l.forget(t)
 	l.apply()
+	l.attempt()
 	l.retryLocks()
 	wanted := make(map[string]bool)
 	for _, a := range t.Apps {

@@ -184,11 +184,11 @@ func (m *Manager) SetFacts(f compose.Facts) error {
 	return m.loop.call(m.life, func() { m.loop.setFacts(f) })
 }
 
-// Healthy tells whether applying gets on: no apply, or one that is downloading, or one that took
+// Healthy tells whether applying gets on: no attempt to apply is under way, or it downloads, or it took
 // less than twice the poll interval beside its downloads (docs/spec/cloud.md 9.2).
 func (m *Manager) Healthy(now time.Time) bool {
 	s := m.status.Load()
-	return !s.applying || !s.fetching.IsZero() || now.Sub(s.since)-s.fetched < 2*m.Settings().PollInterval
+	return !s.applying || s.attempt.IsZero() || !s.fetching.IsZero() || now.Sub(s.attempt)-s.fetched < 2*m.Settings().PollInterval
 }
 
 // UserLock names the first service of an app that holds an update lock, empty when none does.

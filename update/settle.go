@@ -62,7 +62,15 @@ func (l *loop) settle(steps []plan.Step) {
 // apply notes that an apply is under way.
 func (l *loop) apply() {
 	if !l.status.applying {
-		l.status.applying, l.status.since, l.status.fetched = true, time.Now(), 0
+		l.status.applying, l.status.since = true, time.Now()
+	}
+}
+
+// attempt notes that steps are under way. An attempt ends with the first pass after which none is: what
+// is left waits for its time, for a user's lock or for a service (docs/spec/cloud.md 9.2).
+func (l *loop) attempt() {
+	if l.status.attempt.IsZero() {
+		l.status.attempt, l.status.fetched = time.Now(), 0
 	}
 }
 

@@ -76,16 +76,17 @@ func TestHealthOfTheWay(t *testing.T) {
 	health(t, s, 200, "OK")
 }
 
-// cloud.md 99: an apply that gets nowhere is ill, one that downloads is not.
+// cloud.md 99: an apply that hangs is unhealthy. One that downloads is not, and neither is one that waits
+// for a user's lock or for an image that nobody has: no restart of the agent would help these.
 func TestHealthOfApplies(t *testing.T) {
-	s, cloud := joined(t, often)
+	cloud, proxy := &fakecloud.Cloud{}, harness.NewProxy(t, harness.SharedEngine(t))
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Socket: proxy.Socket, Cloud: cloud, Config: often})
 	registry := harness.SharedRegistry(t)
 	slow := registry.Slow(t, 20_000)
 	big := slow.Of(registry.PushDigest(t, harness.ServerImage("poll/long:v1").WithBlob(2_000_000)))
 	s.Assign(app(1, big.Name))
 	s.Start()
-	n := len(polls(t, cloud, 1))
-	polls(t, cloud, n+3) // of more than two intervals
+	beyond(t, cloud)
 	health(t, s, 200, "OK")
 	if d := s.Device(); d.Status != "Downloading" {
 		t.Fatalf("the device is %s", d.Status)
@@ -99,9 +100,49 @@ func TestHealthOfApplies(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Assign(app(3, local(t, "v2")))
-	health(t, s, 500, "Unhealthy")
+	refused(t, s, "take lock")
+	beyond(t, cloud)
+	refused(t, s, "take lock")
+	health(t, s, 200, "OK")
 	if err := os.Remove(s.LockDir(31, "s0") + "/updates.lock"); err != nil {
 		t.Fatal(err)
 	}
+	s.WaitSettled(soon)
+	s.Assign(app(4, registry.Addr+"/poll/missing:v1"))
+	refused(t, s, "fetch")
+	beyond(t, cloud)
+	refused(t, s, "fetch")
 	health(t, s, 200, "OK")
+	proxy.Spoil("POST /containers/create", harness.Hang, 0, -1)
+	s.Assign(app(5, local(t, "v1")))
+	health(t, s, 500, "Unhealthy")
+	proxy.Heal()
+	s.WaitSettled(soon)
+	health(t, s, 200, "OK")
+}
+
+// beyond waits for more than two poll intervals.
+func beyond(t *testing.T, cloud *fakecloud.Cloud) {
+	t.Helper()
+	polls(t, cloud, len(answered(cloud))+4)
+}
+
+// refused waits for one more failure of a kind of step.
+func refused(t *testing.T, s *harness.Supervisor, kind string) {
+	t.Helper()
+	count := func() (n int) {
+		for _, line := range s.LogLines("step did not succeed") {
+			if line["step"] == kind {
+				n++
+			}
+		}
+		return n
+	}
+	before := count()
+	harness.Until(t, soon, "a failure of step "+kind, func() error {
+		if count() == before {
+			return errors.New("none")
+		}
+		return nil
+	})
 }
