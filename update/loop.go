@@ -360,9 +360,11 @@ func (l *loop) trigger(force, cancel bool) {
 	}
 }
 
-// setFacts replaces what the device contributes to its containers.
+// setFacts replaces what the device contributes to its containers. What differs then is new, so nothing
+// waits for what had no effect before.
 func (l *loop) setFacts(f compose.Facts) {
 	l.resolve.facts, l.resolve.stale = f, true
+	l.backoff.reset()
 }
 
 func (l *loop) publish() {

@@ -184,6 +184,14 @@ func (m *Manager) SetFacts(f compose.Facts) error {
 	return m.loop.call(m.life, func() { m.loop.setFacts(f) })
 }
 
+// KeyChanged says that a service has another API key than before. The next pass, which follows at once,
+// gives it to the container as the update locks allow, and actions that begin later use it
+// (docs/spec/device-api.md 2.10). A service that renews its key at each start is slowed down like every
+// step that comes up again. An agent that is about to end does all this at its next start.
+func (m *Manager) KeyChanged() {
+	_ = m.loop.call(m.life, func() { m.loop.resolve.stale = true })
+}
+
 // Healthy tells whether applying gets on: no attempt to apply is under way, or it downloads, or it took
 // less than twice the poll interval beside its downloads (docs/spec/cloud.md 9.2).
 func (m *Manager) Healthy(now time.Time) bool {

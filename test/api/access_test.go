@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -139,11 +140,13 @@ func TestRegenerateKey(t *testing.T) {
 	if got := f.as(f.Key(), "GET", "/v1/device", nil).Status; got != 200 {
 		t.Errorf("the global key after a service's new key: %d", got)
 	}
-	f.shop.Commit = "aaaa2"
-	f.Apply(f.target())
-	if got := f.keyOf(t, "web"); got != fresh.Body {
-		t.Errorf("web has the key %q, want the new one", got)
-	}
+	harness.Until(t, soon, "web to have its new key", func() error {
+		if got := f.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY"); got != fresh.Body {
+			return fmt.Errorf("web has the key %q", got)
+		}
+		return nil
+	})
+	f.WaitSettled(soon)
 	now := f.IDs()
 	if now["web"] == before["web"] || now["db"] != before["db"] || now["main"] != before["main"] {
 		t.Errorf("after a new key of web the containers are %v, were %v", now, before)

@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -111,7 +112,7 @@ func TestLocalModeAsksForNoKey(t *testing.T) {
 	}
 }
 
-// device-api.md 47 to 49: the cloud hears of a new global key and of no other.
+// device-api.md 47, 48: the cloud hears of a new global key and of no other.
 func TestCloudHearsOfANewKey(t *testing.T) {
 	m := newManaged(t)
 	old, web := m.Key(), m.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY")
@@ -135,29 +136,72 @@ func TestCloudHearsOfANewKey(t *testing.T) {
 	harness.Until(t, soon, "the report of the new key", secret(a.Body))
 	m.ForgetKey()
 
+	fresh := m.renew(t, web)
+	m.as(fresh, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, failed("Unauthorized"))
+	for _, r := range m.cloud.Calls(fakecloud.Report) {
+		if strings.Contains(string(r.Body), fresh) || strings.Contains(string(r.Body), web) {
+			t.Error("the key of a service was reported")
+		}
+	}
+}
+
+// renew replaces the key of a service, which makes the call itself.
+func (m *managed) renew(t *testing.T, key string) (fresh string) {
+	t.Helper()
+	a := m.as(key, "POST", "/v1/regenerate-api-key", nil)
+	if a.Status != 200 || a.Body == key {
+		t.Fatalf("regenerate of a service: %d %s", a.Status, a.Body)
+	}
+	m.as(key, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
+	return a.Body
+}
+
+// hasKey is nil when the container of web runs with a key.
+func (m *managed) hasKey(key string) func() error {
+	return func() error {
+		if c := m.Containers()["web"]; !c.State.Running || c.Env("BALENA_SUPERVISOR_API_KEY") != key {
+			return fmt.Errorf("container %.12s is %s with key %.6s, want %.6s", c.ID, c.State.Status, c.Env("BALENA_SUPERVISOR_API_KEY"), key)
+		}
+		return nil
+	}
+}
+
+// device-api.md 49: a service gets its new key without anybody asking for anything else; an update lock
+// keeps its container, and restart-service brings the new key too.
+func TestServiceGetsItsNewKey(t *testing.T) {
+	m := newManaged(t)
 	before := m.IDs()
-	fresh := m.as(web, "POST", "/v1/regenerate-api-key", nil)
-	if fresh.Status != 200 {
-		t.Fatalf("regenerate of a service: %d %s", fresh.Status, fresh.Body)
-	}
-	m.as(web, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
-	m.as(fresh.Body, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, failed("Unauthorized"))
-	if now := m.IDs(); now["web"] != before["web"] {
-		t.Error("web was replaced before the next pass")
-	}
-	m.shop.Commit = "aaaa2"
-	m.update(t, nil)
+	key := func() string { return m.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY") }
+	fresh := m.renew(t, key())
+	harness.Until(t, soon, "web to have its new key", m.hasKey(fresh))
 	m.WaitSettled(soon)
 	now := m.IDs()
 	if now["web"] == before["web"] || now["db"] != before["db"] || now["main"] != before["main"] {
 		t.Errorf("after a new key of web: %v, were %v", now, before)
 	}
-	if got := m.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY"); got != fresh.Body {
-		t.Error("web does not have its new key")
-	}
-	for _, r := range m.cloud.Calls(fakecloud.Report) {
-		if strings.Contains(string(r.Body), fresh.Body) || strings.Contains(string(r.Body), web) {
-			t.Error("the key of a service was reported")
+
+	lock := m.lock(t, 31, "db")
+	fresh = m.renew(t, key())
+	harness.Until(t, soon, "the update to wait for the lock", func() error {
+		if d := m.Device(); !d.UpdateFailed {
+			return fmt.Errorf("%+v", d)
 		}
+		return nil
+	})
+	if locked := m.IDs(); locked["web"] != now["web"] {
+		t.Error("web was replaced although its app is locked")
 	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	harness.Until(t, soon, "web to have its new key", m.hasKey(fresh))
+	m.WaitSettled(soon)
+
+	m.lock(t, 31, "db")
+	fresh = m.renew(t, key())
+	m.Post("/v2/applications/31/restart-service", map[string]any{"serviceName": "web", "force": true}).Want(t, 200, "OK")
+	if err := m.hasKey(fresh)(); err != nil {
+		t.Errorf("after restart-service: %v", err)
+	}
+	m.WaitSettled(soon)
 }

@@ -113,7 +113,7 @@ func Run(e Environment) error {
 	}
 	parts.Go(func() {
 		d.pipe = pipe
-		if err := api.New(apps{manager, d.remote}, keys{ring, d.changed}, d, log).Serve(ctx, listener); err != nil {
+		if err := api.New(apps{manager, d.remote}, keys{ring, d.changed, manager.KeyChanged}, d, log).Serve(ctx, listener); err != nil {
 			log.Error().Err(err).Msg("device API ended")
 			stop()
 		}

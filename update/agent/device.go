@@ -272,6 +272,7 @@ func (d *device) Healthy() bool {
 type keys struct {
 	ring    *key.Ring
 	changed func() // the report has a new key to tell
+	renewed func() // a service has a new key
 }
 
 func (k keys) Lookup(word string) (appID int, global, ok bool) {
@@ -280,7 +281,13 @@ func (k keys) Lookup(word string) (appID int, global, ok bool) {
 }
 
 func (k keys) Regenerate(word string) (string, error) {
-	fresh, _, err := k.ring.Regenerate(word)
-	k.changed()
+	fresh, scope, err := k.ring.Regenerate(word)
+	switch {
+	case err != nil:
+	case scope.Global:
+		k.changed()
+	default:
+		k.renewed()
+	}
 	return fresh, err
 }
