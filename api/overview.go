@@ -16,6 +16,7 @@ type Overview struct {
 	Device      OverviewDevice    `json:"device"`
 	Synced      bool              `json:"synced"`                // the engine was listed at least once
 	EngineError string            `json:"engineError,omitempty"` // why the engine cannot be reached
+	HasTarget   bool              `json:"hasTarget"`             // without a target state nothing is wanted and nothing unwanted
 	Applying    bool              `json:"applying"`
 	Pending     bool              `json:"updatePending"`
 	Failed      bool              `json:"updateFailed"`
@@ -136,6 +137,7 @@ func (h *handlers) overview(*call) Answer {
 		},
 		Synced:      state.Synced,
 		EngineError: state.EngineError,
+		HasTarget:   state.HasTarget,
 		Applying:    state.Applying,
 		Pending:     state.Pending,
 		Failed:      state.Failed,

@@ -20,7 +20,7 @@ func draw(s *status, cur *current.State) *view.State {
 		LocalMode: s.localMode, LastErrors: s.problems, NextAttempt: s.next,
 	}
 	if s.target != nil {
-		v.DeviceName = deviceName(s.target)
+		v.HasTarget, v.DeviceName = true, deviceName(s.target)
 		for _, a := range s.target.Apps {
 			d.target(a)
 		}

@@ -23,7 +23,7 @@ func Page(o api.Overview) string {
 	p := &page{now: o.Time}
 	p.device(&o)
 	for i := range o.Apps {
-		p.app(&o.Apps[i])
+		p.app(&o.Apps[i], o.HasTarget)
 	}
 	if o.Synced && len(o.Apps) == 0 {
 		p.line("")
@@ -152,6 +152,10 @@ func phase(o *api.Overview) string {
 		return "updating, with failures" + downloads(o)
 	case o.Failed:
 		return "update failed"
+	case !o.HasTarget && o.Device.Managed:
+		return "no target from the cloud yet"
+	case !o.HasTarget:
+		return "no target yet"
 	case o.Applying:
 		return "updating" + downloads(o)
 	case o.Pending:
@@ -177,9 +181,13 @@ func downloads(o *api.Overview) string {
 	return fmt.Sprintf(", %d%% of %d downloads", sum/n, n)
 }
 
-func (p *page) app(a *api.OverviewApp) {
+func (p *page) app(a *api.OverviewApp, hasTarget bool) {
+	release := "stays as it is until there is a target"
+	if hasTarget {
+		release = releaseOf(a)
+	}
 	p.line("")
-	p.wrapped("", fmt.Sprintf("App %s (%d): %s", title(a), a.ID, releaseOf(a)))
+	p.wrapped("", fmt.Sprintf("App %s (%d): %s", title(a), a.ID, release))
 	if a.Rejected != "" {
 		p.wrapped("  Rejected: ", a.Rejected)
 	}

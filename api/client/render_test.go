@@ -27,7 +27,7 @@ func percent(n int) *int { return &n }
 func pages() map[string]api.Overview {
 	return map[string]api.Overview{
 		"settled": {
-			Time: now, Started: now.Add(-26 * time.Hour), Synced: true, Device: device("holy-moon"),
+			Time: now, HasTarget: true, Started: now.Add(-26 * time.Hour), Synced: true, Device: device("holy-moon"),
 			Apps: []api.OverviewApp{{
 				UserLock: "web", ID: 12, Name: "shop", InTarget: true, TargetCommit: "3f1c9a0b77e2d1", Commit: "3f1c9a0b77e2d1", UpdateStatus: "done",
 				Services: []api.OverviewService{{Name: "web", Running: true}, {Name: "db", Running: true}, {Name: "job"}},
@@ -40,7 +40,7 @@ func pages() map[string]api.Overview {
 			}},
 		},
 		"updating": {
-			Time: now, Synced: true, Device: device("holy-moon"), Applying: true, Pending: true, Failed: true,
+			Time: now, HasTarget: true, Synced: true, Device: device("holy-moon"), Applying: true, Pending: true, Failed: true,
 			NextAttempt: now.Add(75 * time.Second),
 			Apps: []api.OverviewApp{
 				{
@@ -72,16 +72,20 @@ func pages() map[string]api.Overview {
 				{At: now, Subject: "image reg/web", Step: "fetch"},
 			},
 		},
+		"untold": {
+			Time: now, Synced: true, Device: device("local"),
+			Apps: []api.OverviewApp{{ID: 31, UUID: "5aa0", Containers: []api.OverviewContainer{{ServiceName: "web", Status: "Running", Running: true}}}},
+		},
 		"unregistered": {
 			Time: now, Synced: true, Device: api.OverviewDevice{Name: "holy-moon", Managed: true, LocalMode: true, SupervisorVersion: "20.0.1", APIPort: 48484},
 		},
 		"starting": {
-			Time: now, EngineError: "dial unix /var/run/docker.sock: connect: no such file or directory, and it goes on",
+			Time: now, HasTarget: true, EngineError: "dial unix /var/run/docker.sock: connect: no such file or directory, and it goes on",
 			Device: api.OverviewDevice{SupervisorVersion: "20.0.1", APIPort: 48484, LocalMode: true},
 		},
-		"empty": {Time: now, Synced: true, Device: device("holy-moon")},
+		"empty": {Time: now, HasTarget: true, Synced: true, Device: device("holy-moon")},
 		"hostile": {
-			Time: now, Synced: true, Device: device("moon\x1b[2J\r\nroot# " + strings.Repeat("é", 100)),
+			Time: now, HasTarget: true, Synced: true, Device: device("moon\x1b[2J\r\nroot# " + strings.Repeat("é", 100)),
 			Apps: []api.OverviewApp{{
 				ID: 1, Name: "a\tb\x00", InTarget: true, TargetCommit: "\xff\xfe", UpdateStatus: "done",
 				Services:   []api.OverviewService{{Name: "w\u202eeb"}},

@@ -13,6 +13,7 @@ type State struct {
 	EngineError string // why the engine cannot be reached now, empty when it can
 
 	DeviceName  string
+	HasTarget   bool // there is a target state; without one nothing is wanted and nothing unwanted
 	Applying    bool // an apply or an exclusive action runs or waits in back-off
 	Pending     bool // update_pending (docs/spec/device-api.md 2.11)
 	Failed      bool // update_failed
