@@ -88,7 +88,7 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.Remove:
 		return x.removeDead(ctx, s.Container)
 	case plan.Stop:
-		return x.stop(ctx, s.Container)
+		return x.stop(ctx, s.Container, false)
 	case plan.Rename:
 		return x.rename(ctx, s)
 	case plan.Start:
@@ -143,7 +143,7 @@ func (x *executor) kill(ctx context.Context, c *current.Container) error {
 	defer x.hold(c.ID)()
 	err := x.say.do(killing, containerObject(c), func() error {
 		return x.change(c.ID, true, func() error {
-			if err := x.stopped(ctx, c, true); err != nil {
+			if err := x.stopped(ctx, c, true, false); err != nil {
 				return err
 			}
 			return x.engine.RemoveContainer(ctx, c.ID, false)
@@ -176,8 +176,17 @@ func (x *executor) hold(id string) (done func()) {
 	return func() { x.watch.unhold(id) }
 }
 
-// stopped stops a container; removed says that it is removed next.
-func (x *executor) stopped(ctx context.Context, c *current.Container, removed bool) error {
+// stopped stops a container, which it notes before; removed says that it is removed next, and user that a
+// user wants the stop.
+func (x *executor) stopped(ctx context.Context, c *current.Container, removed, user bool) error {
+	if now := x.cell.load().Containers[c.ID]; now != nil {
+		c = now
+	}
+	if c.Running || user {
+		if err := x.book.stopping(c, user); err != nil {
+			return err
+		}
+	}
 	status := fasthttp.StatusNotModified
 	if c.Status != "dead" && c.Status != "created" {
 		var err error
@@ -194,12 +203,12 @@ func (x *executor) stopped(ctx context.Context, c *current.Container, removed bo
 	return nil
 }
 
-// stop stops a container and keeps it.
-func (x *executor) stop(ctx context.Context, c *current.Container) error {
+// stop stops a container and keeps it; user says that a user wants it.
+func (x *executor) stop(ctx context.Context, c *current.Container, user bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
 	err := x.say.do(killing, containerObject(c), func() error {
-		return x.change(c.ID, c.Running, func() error { return x.stopped(ctx, c, false) })
+		return x.change(c.ID, c.Running, func() error { return x.stopped(ctx, c, false, user) })
 	})
 	return errors.Join(err, x.observe(c.ID))
 }

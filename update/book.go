@@ -21,11 +21,12 @@ type Documents interface {
 }
 
 // book keeps what the engine cannot tell: which images are the agent's, which release of an app was
-// last fully applied, and which one failed its trial (docs/spec/cloud.md 7.1). What it says is durable
-// before it shows.
+// last fully applied, which one failed its trial (docs/spec/cloud.md 7.1), and which containers the agent
+// stopped. What it says is durable before it shows.
 type book struct {
 	docs Documents
 	cell *cell
+	boot string     // the kernel's name for this boot
 	mu   sync.Mutex // orders the changes; held while saving so that the next starts from what is durable
 	done map[string]history
 }
@@ -52,24 +53,31 @@ const (
 	imagesDocument   = "images"
 	releasesDocument = "releases"
 	bootDocument     = "boot"
+	stopsDocument    = "stops"
 	bookVersion      = 1
 )
 
-// openBook reads the book into an empty current state.
-func openBook(docs Documents) (*book, error) {
+// openBook reads the book into an empty current state. boot is the kernel's name for this boot.
+func openBook(docs Documents, boot string) (*book, error) {
 	var records []current.Record
 	if _, err := docs.Load(imagesDocument, bookVersion, &records); err != nil {
 		return nil, fmt.Errorf("open image records: %w", err)
 	}
-	b := &book{docs: docs, done: make(map[string]history)}
+	b := &book{docs: docs, boot: boot, done: make(map[string]history)}
 	if _, err := docs.Load(releasesDocument, bookVersion, &b.done); err != nil {
 		return nil, fmt.Errorf("open releases: %w", err)
 	}
+	var stops map[string]current.Stop
+	if _, err := docs.Load(stopsDocument, bookVersion, &stops); err != nil {
+		return nil, fmt.Errorf("open stops: %w", err)
+	}
+	// The stop that a user asked for lasts until the device boots again.
+	maps.DeleteFunc(stops, func(_ string, s current.Stop) bool { return s.User && s.Boot != boot })
 	byKey := make(map[string]current.Record, len(records))
 	for _, r := range records {
 		byKey[r.Key()] = r
 	}
-	b.cell = newCell(current.Empty().WithRecords(byKey).WithCommits(commits(b.done)))
+	b.cell = newCell(current.Empty().WithRecords(byKey).WithCommits(commits(b.done)).WithStops(stops))
 	return b, nil
 }
 
@@ -161,6 +169,40 @@ func (b *book) releases(change func(map[string]history) error) error {
 	}
 	b.done = next
 	b.cell.fold(func(s *current.State) *current.State { return s.WithCommits(commits(next)) })
+	return nil
+}
+
+// stopping notes that a container is about to be stopped, for an update or because a user wants it.
+func (b *book) stopping(c *current.Container, user bool) error {
+	return b.stops(func(m map[string]current.Stop) {
+		m[c.ID] = current.Stop{Run: c.StartedAt, User: user, Boot: b.boot}
+	})
+}
+
+// starting forgets the stop of a container that a user wants to run.
+func (b *book) starting(id string) error {
+	return b.stops(func(m map[string]current.Stop) { delete(m, id) })
+}
+
+// stops changes the stops. Those of containers that are gone or were started again go with it.
+func (b *book) stops(change func(map[string]current.Stop)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	cur := b.cell.load()
+	next := make(map[string]current.Stop)
+	for id, stop := range cur.Stops {
+		if c := cur.Containers[id]; c != nil && stop.Run.Equal(c.StartedAt) {
+			next[id] = stop
+		}
+	}
+	change(next)
+	if maps.Equal(next, cur.Stops) {
+		return nil
+	}
+	if err := b.docs.Save(stopsDocument, bookVersion, next); err != nil {
+		return fmt.Errorf("store stops: %w", err)
+	}
+	b.cell.fold(func(s *current.State) *current.State { return s.WithStops(next) })
 	return nil
 }
 

@@ -2,7 +2,12 @@ package update
 
 import (
 	"testing"
+	"time"
 
+	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/current"
+	"resin-supervisor/update/store"
 	"resin-supervisor/update/target"
 )
 
@@ -20,7 +25,7 @@ func (m memory) Save(name string, _ int, v any) error {
 // what the target says of the app, to the last word.
 func TestBookKnowsTheWayBack(t *testing.T) {
 	docs := memory{}
-	b, err := openBook(docs)
+	b, err := openBook(docs, "boot1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,5 +59,66 @@ func TestBookKnowsTheWayBack(t *testing.T) {
 	f(app("c3", "web:2"), "c3 web:2")
 	if len(docs) == 0 {
 		t.Error("nothing was made durable")
+	}
+}
+
+// A stop is noted before it is asked for and outlives the agent, that of a user only until the device boots
+// again. Those of containers that are gone or run again do not stay, and nothing is written without a change.
+func TestBookOfStops(t *testing.T) {
+	dir := t.TempDir()
+	open := func(boot string) *book {
+		t.Helper()
+		docs, err := store.Open(dir, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := openBook(docs, boot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	run := time.Unix(1000, 7).UTC()
+	one, two := &current.Container{ID: "one", StartedAt: run}, &current.Container{ID: "two", StartedAt: run}
+	see := func(b *book, list ...*current.Container) {
+		b.cell.fold(func(s *current.State) *current.State { return s.WithListing(current.Listing{Containers: list}) })
+	}
+	want := func(b *book, c *current.Container, stopped, user bool) {
+		t.Helper()
+		if s, u := b.cell.load().Stopped(c); s != stopped || u != user {
+			t.Errorf("%s: stopped %v, by a user %v, want %v, %v", c.ID, s, u, stopped, user)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	b := open("boot1")
+	see(b, one, two)
+	must(b.stopping(one, false))
+	must(b.stopping(two, true))
+	for _, boot := range []string{"boot1", "boot2"} {
+		b = open(boot)
+		see(b, one, two)
+		want(b, one, true, false)
+		want(b, two, boot == "boot1", boot == "boot1")
+	}
+	b = open("boot1")
+	docs := memory{}
+	b.docs = docs
+	see(b, one, two)
+	must(b.stopping(one, false))
+	must(b.starting("three"))
+	if len(docs) != 0 {
+		t.Error("a document was written without a change")
+	}
+	must(b.starting("two"))
+	want(b, two, false, false)
+	see(b, &current.Container{ID: "one", StartedAt: run.Add(time.Second)})
+	must(b.stopping(&current.Container{ID: "three", StartedAt: run}, false))
+	if left := docs[stopsDocument].(map[string]current.Stop); len(left) != 1 {
+		t.Errorf("left are %v", left)
 	}
 }

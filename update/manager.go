@@ -106,7 +106,7 @@ type Manager struct {
 
 // New reads the durable state. It starts nothing and does not touch the engine.
 func New(o Options) (*Manager, error) {
-	b, err := openBook(o.Docs)
+	b, err := openBook(o.Docs, o.BootID)
 	if err != nil {
 		return nil, err
 	}

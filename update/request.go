@@ -52,6 +52,9 @@ func (m *Manager) StartService(ctx context.Context, appID int, service string) e
 	if err != nil || s.step.Service != nil && !s.step.Service.Running {
 		return err
 	}
+	if err := m.exec.book.starting(c.ID); err != nil {
+		return err
+	}
 	return m.exec.launch(ctx, c.ID, recordOf(c), c.EngineImage)
 }
 
@@ -62,7 +65,7 @@ func (m *Manager) StopService(ctx context.Context, appID int, service string, fo
 	if err != nil {
 		return err
 	}
-	return m.locked(ctx, appID, s, force, func() error { return m.exec.stop(ctx, c) })
+	return m.locked(ctx, appID, s, force, func() error { return m.exec.stop(ctx, c, true) })
 }
 
 // RestartService removes the container of a service and creates and starts it anew from the target

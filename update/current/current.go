@@ -29,6 +29,15 @@ type State struct {
 	Doing         map[string]Doing      // running container work, by engine id or Slot
 	Deleting      map[string]bool       // image references being removed
 	Restarts      map[string]int        // how often containers that had run were started again, by Slot
+	Stops         map[string]Stop       // stops that the agent asked the engine for, by engine id of the container
+}
+
+// Stop is a stop of a container that the agent asked the engine for. It is durable, and it is about one
+// run only: once somebody starts the container again it says nothing (docs/spec/engine.md 5.5).
+type Stop struct {
+	Run  time.Time `json:"run"`            // Container.StartedAt
+	User bool      `json:"user,omitempty"` // a user asked for it, not an update
+	Boot string    `json:"boot"`           // the kernel's name for the boot
 }
 
 // Container is one supervised container.

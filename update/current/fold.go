@@ -176,6 +176,21 @@ func (s *State) WithCommits(commits map[string]string) *State {
 	return n
 }
 
+// WithStops replaces the stops.
+func (s *State) WithStops(stops map[string]Stop) *State {
+	n := s.next()
+	n.Stops = stops
+	return n
+}
+
+// Stopped tells whether the agent asked for the stop of the present or last run of a container, and
+// whether a user wanted that.
+func (s *State) Stopped(c *Container) (stopped, user bool) {
+	stop, noted := s.Stops[c.ID]
+	stopped = noted && stop.Run.Equal(c.StartedAt)
+	return stopped, stopped && stop.User
+}
+
 // WithPull notes a running download, or its progress.
 func (s *State) WithPull(ref string, p Pull) *State {
 	n := s.next()

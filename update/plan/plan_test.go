@@ -325,6 +325,33 @@ func TestRunState(t *testing.T) {
 	f("dead", true, "", "remove app shop service web", "start app shop service web")
 }
 
+// docs/spec/engine.md 5.5: what the agent stopped is started when it is wanted, what a user stopped is not; a
+// stop says nothing about a later run.
+func TestStopsThatWereAskedFor(t *testing.T) {
+	f := func(when string, run time.Duration, user, running bool, status string, want ...string) {
+		t.Helper()
+		w := newWorld(t)
+		w.present("web:1")
+		s := service("web", "web:1", nil)
+		s.Running = running
+		w.app("u1", 1, "c1", s)
+		w.install("u1")
+		for _, c := range w.cur.Containers {
+			c.Status, c.Running, c.StartedAt = status, status == "running", w.born
+			w.cur.Stops = map[string]current.Stop{c.ID: {Run: w.born.Add(run), User: user}}
+		}
+		t.Log(when)
+		w.want(want...)
+	}
+	f("by the agent", 0, false, true, "exited", "start app shop service web")
+	f("by the agent, and not wanted", 0, false, false, "exited")
+	f("by the agent, which is still at it", 0, false, true, "running")
+	f("by the agent, in an earlier run", -time.Minute, false, true, "exited")
+	f("by a user", 0, true, true, "exited")
+	f("by a user, before it was ever started", 0, true, true, "created")
+	f("by a user, in an earlier run", -time.Minute, true, true, "exited")
+}
+
 // engine.md 46: a dependent starts after its dependency; one that keeps crashing does not block.
 // docs/spec/engine.md 5.6
 func TestRequiresReboot(t *testing.T) {

@@ -300,8 +300,7 @@ func (w *work) rename(p *pair) {
 	w.locked(s)
 }
 
-// run brings a container that is as wanted to its wanted run state. The agent starts a container
-// once; afterwards the engine's restart policy owns it (docs/spec/engine.md 5.5).
+// run brings a container that is as wanted to its wanted run state (docs/spec/engine.md 5.5).
 func (w *work) run(p *pair) {
 	c := p.have
 	switch {
@@ -309,13 +308,11 @@ func (w *work) run(p *pair) {
 		s := w.step(Stop, "service "+p.name, "the target does not want it to run")
 		s.Container = c
 		w.locked(s)
-	case !p.want.Running:
+	case !p.want.Running || c.Running:
 	case w.awaitsReboot(p.want, c):
 		w.requireReboot(p)
-	case c.Status == "created":
-		w.runCreated(p)
-	case c.Status == "exited" && lostAddress(c.Error):
-		w.add(w.start(p, "its published address was not there yet: "+c.Error))
+	default:
+		w.startAgain(p)
 	}
 }
 
@@ -331,16 +328,38 @@ func (w *work) requireReboot(p *pair) {
 	}
 }
 
-func (w *work) runCreated(p *pair) {
+// startAgain starts a container that is there and does not run, if there is a reason to.
+func (w *work) startAgain(p *pair) {
+	reason := w.startReason(p)
+	if reason == "" {
+		return
+	}
 	if why := w.notReady(p.want); why != "" {
 		w.wait(p.name, why)
 		return
 	}
-	reason := "the container was never started"
-	if p.have.Error != "" {
-		reason += ": " + p.have.Error
-	}
 	w.add(w.start(p, reason))
+}
+
+// startReason says why a container that does not run is to be started, empty when it is not. The agent
+// starts a container once; afterwards the engine's restart policy owns it, and a user may stop it. But what
+// the agent itself stopped for an update comes back when it is wanted again.
+func (w *work) startReason(p *pair) string {
+	c := p.have
+	stopped, byUser := w.cur.Stopped(c)
+	switch {
+	case byUser:
+	case c.Status == "created" && c.Error != "":
+		return "the container was never started: " + c.Error
+	case c.Status == "created":
+		return "the container was never started"
+	case c.Status != "exited":
+	case lostAddress(c.Error):
+		return "its published address was not there yet: " + c.Error
+	case stopped:
+		return "the agent stopped it, and it is wanted again"
+	}
+	return ""
 }
 
 // lostAddress recognises a container that could not publish a port on an address that appears

@@ -1,0 +1,170 @@
+package strategy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"resin-supervisor/test/harness"
+)
+
+const (
+	stopCall   = "POST /containers/{id}/stop"
+	removeCall = "DELETE /containers/{id}"
+)
+
+// stubborn is a service that takes no notice of SIGTERM, so that its stop takes the whole grace period.
+func stubborn(t *testing.T) harness.Service {
+	t.Helper()
+	return service("web", 1, serverImage(t, "stopped/app:v1")).Setting("IGNORE_TERM", "1").Composed("stop_grace_period", "3s")
+}
+
+// called waits until a call was made more often than before.
+func called(t *testing.T, proxy *harness.Proxy, call string, before int) {
+	t.Helper()
+	harness.Until(t, soon, call, func() error {
+		if n := len(proxy.Times(call)); n <= before {
+			return fmt.Errorf("%d calls", n)
+		}
+		return nil
+	})
+}
+
+// exited waits until the engine says that a container does not run.
+func exited(t *testing.T, s *harness.Supervisor, id string) harness.Container {
+	t.Helper()
+	var c harness.Container
+	harness.Until(t, soon, "the end of the container", func() (err error) {
+		if c, err = s.Engine.Container(id); err == nil && c.State.Status != "exited" {
+			err = errors.New(c.State.Status)
+		}
+		return err
+	})
+	return c
+}
+
+// runsAgain waits until a container runs another time than before.
+func runsAgain(t *testing.T, s *harness.Supervisor, before harness.Container) {
+	t.Helper()
+	harness.Until(t, soon, "another run of the container", func() error {
+		now, err := s.Engine.Container(before.ID)
+		if err == nil && (!now.State.Running || now.State.StartedAt == before.State.StartedAt) {
+			err = fmt.Errorf("%s, started %s, before %s", now.State.Status, now.State.StartedAt, before.State.StartedAt)
+		}
+		return err
+	})
+	s.WaitSettled(soon)
+}
+
+// engine.md 5.5: a container that the agent stopped for an update runs again when it is wanted again, also
+// when the agent was killed meanwhile: during the stop, or after it and before the removal. When the update
+// is still wanted it goes on.
+func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
+	s, proxy := tapped(t)
+	old := shop("aaaa1", 1, stubborn(t))
+	next := old.Released("bbbb2", 2).With(old.Services[0].Setting("MODE", "new"))
+	s.Apply(target(old))
+	before := s.Containers()["web"]
+	killAt := func(call string) {
+		t.Helper()
+		n := len(proxy.Times(call))
+		s.PostTarget(target(next))
+		called(t, proxy, call, n)
+		s.Kill()
+	}
+
+	back := func() { // to the old release, before what was stopped for the new one is removed
+		t.Helper()
+		proxy.Spoil(removeCall, harness.Fail, 0, -1)
+		s.Start()
+		s.PostTarget(target(old))
+		proxy.Heal()
+	}
+
+	killAt(stopCall)
+	exited(t, s, before.ID)
+	back()
+	runsAgain(t, s, before)
+
+	before = s.Containers()["web"]
+	killAt(stopCall)
+	back() // while the engine is still about to stop it
+	runsAgain(t, s, before)
+
+	before = s.Containers()["web"]
+	proxy.Spoil(removeCall, harness.Hang, 0, 1)
+	killAt(removeCall)
+	if c := exited(t, s, before.ID); c.State.StartedAt != before.State.StartedAt {
+		t.Fatal("the container was started meanwhile")
+	}
+	back()
+	runsAgain(t, s, before)
+
+	before = s.Containers()["web"]
+	killAt(stopCall)
+	s.Start()
+	s.Expect(target(next))
+	s.WaitSettled(soon)
+	waitRunning(t, s, "web_1001_2_bbbb2")
+	if noted := stops(t, s); len(noted) > 1 {
+		t.Errorf("the document of stops grows: %v", noted)
+	}
+}
+
+// stops are the containers (id) of which the supervisor's document says that they were stopped.
+func stops(t *testing.T, s *harness.Supervisor) map[string]json.RawMessage {
+	t.Helper()
+	var document map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(s.ReadFile("documents/stops.json")), &document); err != nil {
+		t.Fatalf("stops.json: %v", err)
+	}
+	found := map[string]json.RawMessage{}
+	for _, raw := range document {
+		_ = json.Unmarshal(raw, &found) // or another part of the envelope
+	}
+	return found
+}
+
+// engine.md 5.5: a service that the target stopped runs again when the target wants that; one that a user
+// stopped stays so, also when an update was about to stop it for another reason.
+func TestStopOfTheTargetAndStopOfAUser(t *testing.T) {
+	s, proxy := tapped(t)
+	web := stubborn(t)
+	app := shop("aaaa1", 1, web)
+	s.Apply(target(app))
+	halted := web
+	halted.Stopped = true
+	s.PostTarget(target(app.With(halted)))
+	before := exited(t, s, "web_1001_1_aaaa1")
+	s.WaitSettled(soon)
+	s.Restart()
+	s.PostTarget(target(app))
+	runsAgain(t, s, before)
+
+	// An update is broken off in the middle of its stop, and then a user wants the service to be stopped.
+	before = s.Containers()["web"]
+	n := len(proxy.Times(stopCall))
+	s.PostTarget(target(app.Released("bbbb2", 2).With(web.Setting("MODE", "new"))))
+	called(t, proxy, stopCall, n)
+	s.Kill()
+	exited(t, s, before.ID)
+	proxy.Spoil(removeCall, harness.Fail, 0, -1)
+	proxy.Spoil(startCall, harness.Fail, 0, -1)
+	n = len(proxy.Times(startCall))
+	s.Start()
+	s.PostTarget(target(app))
+	called(t, proxy, startCall, n)
+	s.Post("/v2/applications/31/stop-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
+	proxy.Heal()
+	s.WaitSettled(soon)
+	stopped := exited(t, s, before.ID)
+	s.Restart()
+	s.WaitListed()
+	s.Apply(target(app.Released("cccc3", 3)))
+	if c := exited(t, s, before.ID); c.State.StartedAt != stopped.State.StartedAt {
+		t.Error("a service that a user stopped was started")
+	}
+	s.Post("/v2/applications/31/start-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
+	runsAgain(t, s, stopped)
+}
