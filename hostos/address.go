@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"resin-supervisor/hostos/file"
 )
 
 // readIPs lists the addresses under which the device can be reached from outside, in the kernel's
@@ -116,14 +118,14 @@ func readMACs(dir string) ([]string, error) {
 
 // readMAC returns an empty text for an interface that does not count.
 func readMAC(dir string) string {
-	kind, err := os.ReadFile(filepath.Join(dir, "type"))
+	kind, err := file.Read(filepath.Join(dir, "type"), file.Small)
 	if err != nil || strings.TrimSpace(string(kind)) != "1" {
 		return ""
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "master")); err == nil {
 		return ""
 	}
-	address, err := os.ReadFile(filepath.Join(dir, "address"))
+	address, err := file.Read(filepath.Join(dir, "address"), file.Small)
 	if err != nil {
 		return ""
 	}

@@ -1,11 +1,12 @@
 package hostos
 
 import (
-	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"resin-supervisor/hostos/file"
 )
 
 // Booted is when the device booted, by the clock as it is set now; the zero time when the kernel
@@ -20,6 +21,6 @@ func Booted() time.Time {
 
 // BootID is the kernel's name for this boot, another one each time; empty when it does not tell.
 func BootID() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // proc may be hidden: then times decide
+	id, _ := file.Read("/proc/sys/kernel/random/boot_id", file.Small) // proc may be hidden: then times decide
 	return strings.TrimSpace(string(id))
 }

@@ -156,7 +156,7 @@ func (c *Config) edit(decide func(Settings) map[string]any) error {
 }
 
 func (c *Config) read() (document, Settings, error) {
-	data, err := os.ReadFile(c.path)
+	data, err := file.Read(c.path, file.Small)
 	if errors.Is(err, fs.ErrNotExist) && !c.present {
 		data, err = []byte("{}"), nil
 	}

@@ -149,11 +149,15 @@ func (h *HostConfig) put(path, text string) error {
 	return err
 }
 
-// readIfThere reads a file that need not be there.
+// readIfThere reads a file that need not be there. What cannot be one that redsocks reads, such as a
+// FIFO, counts as empty: the next change replaces it.
 func readIfThere(path string) (text string, there bool, err error) {
-	data, err := os.ReadFile(path)
+	data, err := file.Read(path, file.Small)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", false, nil
+	}
+	if errors.Is(err, file.ErrUnfit) {
+		return "", true, nil
 	}
 	return string(data), err == nil, err // the error names operation and path
 }

@@ -2,13 +2,14 @@ package hostos
 
 import (
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"resin-supervisor/hostos/file"
 )
 
 // Metrics is what the hardware was found to do (docs/spec/cloud.md 4.8). What cannot be read is 0 or empty.
@@ -52,7 +53,7 @@ func (h *Hardware) Sample() Metrics {
 
 // read is the content of a file, empty when it cannot be read.
 func (h *Hardware) read(dir, name string) string {
-	data, _ := os.ReadFile(filepath.Join(dir, name)) // absence is a fact, not an error
+	data, _ := file.Read(filepath.Join(dir, name), file.Large) // absence is a fact, not an error
 	return string(data)
 }
 

@@ -1,8 +1,9 @@
 package hostos
 
 import (
-	"os"
 	"strings"
+
+	"resin-supervisor/hostos/file"
 )
 
 // OSRelease holds the variables of an os-release file, such as PRETTY_NAME, VARIANT_ID, ID and
@@ -11,7 +12,7 @@ type OSRelease map[string]string
 
 // ReadOSRelease reads the host's os-release file. The error wraps the system error.
 func ReadOSRelease(path string) (OSRelease, error) {
-	data, err := os.ReadFile(path)
+	data, err := file.Read(path, file.Small)
 	if err != nil {
 		return nil, err // names operation and path
 	}

@@ -6,13 +6,15 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"resin-supervisor/hostos/file"
 )
 
 // unmapProgram takes the pages of the program itself out of the process: code and constants that a start
 // or an apply needed and that a quiet agent does not. They stay in the system's cache for as long as it
 // has room, from where a page that is needed again comes back by itself.
 func unmapProgram() {
-	maps, err := os.ReadFile("/proc/self/maps")
+	maps, err := file.Read("/proc/self/maps", file.Large)
 	// A loader of shared objects writes to pages before they can only be read: they would be lost.
 	if err != nil || bytes.Contains(maps, []byte(".so")) {
 		return

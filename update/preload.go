@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"resin-supervisor/hostos/file"
 	"resin-supervisor/update/current"
@@ -29,15 +28,19 @@ type Pin struct {
 // managed device wants all its images to be there already, which have says; uuidOf is as DecodePreload
 // takes it. A crash at any point repeats it with the same result. The error is for the medium alone.
 func (t *targets) preload(path string, uuidOf func(int) (string, error), have func(image string) bool) (taken bool, err error) {
-	body, err := os.ReadFile(path)
-	if path == "" || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EISDIR) {
+	body, err := file.Read(path, file.Large)
+	if info, statErr := os.Stat(path); path == "" || errors.Is(err, os.ErrNotExist) || statErr == nil && info.IsDir() {
 		return false, nil
 	}
-	if err != nil {
+	var p *target.Preload
+	var problems []target.Problem
+	switch {
+	case err == nil:
+		p, problems, err = target.DecodePreload(body, uuidOf)
+		t.report(problems)
+	case !errors.Is(err, file.ErrUnfit): // else as if it could not be understood
 		return false, fmt.Errorf("read preloaded apps: %w", err)
 	}
-	p, problems, err := target.DecodePreload(body, uuidOf)
-	t.report(problems)
 	if err == nil && p != nil && have != nil {
 		err = missing(p.State, have)
 	}

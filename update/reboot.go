@@ -41,7 +41,7 @@ func (r reboot) required() bool {
 	if err != nil {
 		return false
 	}
-	text, _ := os.ReadFile(r.breadcrumb) // unreadable is not ours
+	text, _ := file.Read(r.breadcrumb, file.Small) // unreadable is not ours
 	written, id, _ := strings.Cut(string(text), " ")
 	at, err := strconv.ParseInt(written, 10, 64)
 	if ours := err == nil && info.ModTime().Sub(time.Unix(0, at)) < time.Second; ours && r.id != "" {

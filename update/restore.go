@@ -98,7 +98,7 @@ func (l *loop) sayBackup(err error) {
 
 // backupNames looks through the whole backup and names the volumes in it.
 func (x *executor) backupNames(ctx context.Context) ([]string, error) {
-	f, err := os.Open(x.backup)
+	f, err := file.Open(x.backup)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (x *executor) fill(ctx context.Context, helper *doc.Create) error {
 	if _, err := x.engine.CreateContainer(ctx, restorer, helper); err != nil {
 		return err
 	}
-	f, err := os.Open(x.backup)
+	f, err := file.Open(x.backup)
 	if err != nil {
 		return err
 	}

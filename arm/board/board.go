@@ -3,8 +3,9 @@ package board
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
+
+	"resin-supervisor/hostos/file"
 )
 
 // unknown stands for what the boot partition does not say.
@@ -19,15 +20,15 @@ type Type struct {
 // Read returns what device-type.json on the boot partition says; each part is "unknown" while it
 // cannot be read (docs/spec/cloud.md 1.3). Nothing is kept, so a later call sees a repaired file.
 func Read(bootDir string) Type {
-	var file struct {
+	var said struct {
 		Slug text `json:"slug"`
 		Arch text `json:"arch"`
 	}
-	data, err := os.ReadFile(filepath.Join(bootDir, "device-type.json"))
+	data, err := file.Read(filepath.Join(bootDir, "device-type.json"), file.Small)
 	if err == nil {
-		_ = json.Unmarshal(data, &file) // what was not understood stays empty
+		_ = json.Unmarshal(data, &said) // what was not understood stays empty
 	}
-	return Type{Slug: file.Slug.known(), Arch: file.Arch.known()}
+	return Type{Slug: said.Slug.known(), Arch: said.Arch.known()}
 }
 
 // text is a JSON string; any other value reads as empty.

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
-	"os"
 	"strings"
 
 	"resin-supervisor/hostos/file"
@@ -45,10 +44,10 @@ func (s *splash) images() (shown, own []byte, err error) {
 	if path == "" {
 		return nil, nil, nil
 	}
-	if shown, err = os.ReadFile(path); err != nil {
+	if shown, err = file.Read(path, file.Large); err != nil {
 		return nil, nil, err // names operation and path
 	}
-	own, err = os.ReadFile(s.dir + "/" + splashDefault)
+	own, err = file.Read(s.dir+"/"+splashDefault, file.Large)
 	if errors.Is(err, fs.ErrNotExist) {
 		return shown, shown, nil
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -47,7 +46,7 @@ func (f *textFile) parse(text string) keys {
 
 // text is what the file holds; a missing one is empty.
 func (f *textFile) text() (string, error) {
-	data, err := os.ReadFile(f.path)
+	data, err := file.Read(f.path, file.Small)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

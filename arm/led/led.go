@@ -11,6 +11,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"resin-supervisor/hostos/file"
 )
 
 // tempo is how long the phases of the patterns are.
@@ -91,7 +93,7 @@ func (l *LED) change(edit func()) {
 // open gives the file of the light, or -1 where there is none.
 func (l *LED) open() int {
 	fd, err := -1, error(unix.ENOENT)
-	if info, statErr := os.Stat(l.path); statErr == nil && info.Mode()&os.ModeDevice == 0 {
+	if info, statErr := os.Stat(l.path); statErr == nil && info.Mode().IsRegular() {
 		fd, err = unix.Open(l.path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	}
 	if err != nil && !l.told {
@@ -187,7 +189,7 @@ func (l *LED) set(fd int, brightness string) { _, _ = unix.Pwrite(fd, []byte(bri
 
 // brightness is the greatest that the light knows, 1 where it does not say.
 func (l *LED) brightness() string {
-	greatest, err := os.ReadFile(filepath.Join(filepath.Dir(l.path), "max_brightness"))
+	greatest, err := file.Read(filepath.Join(filepath.Dir(l.path), "max_brightness"), file.Small)
 	if text := strings.TrimSpace(string(greatest)); err == nil && text != "" {
 		return text
 	}

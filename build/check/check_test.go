@@ -125,6 +125,9 @@ func TestBadShapes(t *testing.T) {
 	one(t, f("api/x.go", "package p\nvar x interface"+"{}"), "api/x.go:2", "any")
 	one(t, f("api/x.go", "package p; func f(c C) { c.SendFile(1) }"), "SendFile")
 	none(t, f("test/x.go", "package p; func f(c C) { c.SendFile(1) }"))
+	one(t, f("ping/x.go", "package p; func f() { os.ReadFile(a) }"), "ping/x.go:1", "hostos/file")
+	none(t, f("hostos/file/x.go", "package p; func f() { os.ReadFile(a) }"))
+	none(t, f("ping/x.go", "package p; func f() { unix.Open(a); s.Open(b) }"))
 	one(t, f("api/x.go", "package p"+strings.Repeat("\n", maxLines+1)), "two subjects")
 }
 

@@ -132,8 +132,17 @@ var heavyCalls = map[string]string{
 	"ConsoleWriter":    "costs 60 KiB",
 }
 
+// fileCalls are calls of package os, and of unix, that only hostos/file makes: it alone knows how a write
+// outlives a power cut, and how a read neither waits for a FIFO nor takes all memory.
+var fileCalls = []string{"ReadFile", "WriteFile", "Open", "Create", "CreateTemp", "Rename", "Renameat2", "Truncate"}
+
+func isFileCall(n *ast.SelectorExpr) bool {
+	from, _ := n.X.(*ast.Ident)
+	return from != nil && (from.Name == "os" || from.Name == "unix" && n.Sel.Name != "Open") && slices.Contains(fileCalls, n.Sel.Name)
+}
+
 // badShapes lists what a Go file should say otherwise: the long name of any, calls that cost too
-// much, too many subjects in one file.
+// much or that one room keeps to itself, too many subjects in one file.
 func badShapes(name string, src []byte) ([]Problem, error) {
 	set := token.NewFileSet()
 	file, err := parser.ParseFile(set, name, src, parser.SkipObjectResolution)
@@ -153,6 +162,9 @@ func badShapes(name string, src []byte) ([]Problem, error) {
 		case *ast.SelectorExpr:
 			if why := heavyCalls[n.Sel.Name]; why != "" && isProduct(name) {
 				at(n, n.Sel.Name+" "+why)
+			}
+			if isFileCall(n) && isProduct(name) && path.Dir(name) != "hostos/file" {
+				at(n, n.Sel.Name+" is for hostos/file alone: use file.Read, file.Open or file.Write")
 			}
 		}
 		return true

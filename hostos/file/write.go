@@ -53,7 +53,7 @@ func holds(path string, data []byte) bool {
 	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(data)) {
 		return false
 	}
-	old, err := os.ReadFile(path)
+	old, err := Read(path, len(data))
 	return err == nil && bytes.Equal(old, data)
 }
 

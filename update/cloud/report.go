@@ -313,7 +313,7 @@ type cached struct {
 func (r *reporter) load() {
 	i := r.d.o.Identity()
 	var c cached
-	raw, err := os.ReadFile(r.d.o.Cache)
+	raw, err := file.Read(r.d.o.Cache, file.Large)
 	if err == nil && json.Unmarshal(raw, &c) == nil && c.Report != nil && c.Endpoint == i.Endpoint && c.UUID == i.UUID {
 		r.taken = c.Report
 		return

@@ -5,9 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
-	"os"
 	"path/filepath"
 	"sync"
+
+	"resin-supervisor/hostos/file"
 )
 
 // bundles are the files in which systems keep the certificates they trust, most common first.
@@ -67,7 +68,7 @@ func Roots(directories []string, extra, own, encoded string) *x509.CertPool {
 	if bundle := firstBundle(directories); bundle != nil {
 		pool.AppendCertsFromPEM(bundle)
 	}
-	if pem, err := os.ReadFile(extra); err == nil {
+	if pem, err := file.Read(extra, file.Large); err == nil {
 		pool.AppendCertsFromPEM(pem)
 	}
 	pool.AppendCertsFromPEM([]byte(own))
@@ -80,7 +81,7 @@ func Roots(directories []string, extra, own, encoded string) *x509.CertPool {
 func firstBundle(directories []string) []byte {
 	for _, directory := range directories {
 		for _, name := range bundles {
-			if pem, err := os.ReadFile(filepath.Join(directory, name)); err == nil {
+			if pem, err := file.Read(filepath.Join(directory, name), file.Large); err == nil {
 				return pem
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // names are the lock files of a service: either blocks, and the supervisor makes both.
@@ -86,7 +88,7 @@ func (d *Dir) UserLock(appID int) (service string, held bool) {
 // Leftovers lists the apps, by id, for which there are lock files of the supervisor: after a start
 // those that an earlier run left behind, later also those held.
 func (d *Dir) Leftovers() ([]int, error) {
-	root, err := os.Open(d.services())
+	root, err := d.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -139,9 +141,14 @@ func (d *Dir) services() string {
 	return filepath.Join(d.tmp, "balena-supervisor", "services")
 }
 
+// open opens that directory. Anything else in its place, such as a FIFO, is an error at once.
+func (d *Dir) open() (*os.File, error) {
+	return os.OpenFile(d.services(), os.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
 // openApp opens the app's directory; nil without an error means that there is none.
 func (d *Dir) openApp(appID int) (*os.File, error) {
-	root, err := os.Open(d.services())
+	root, err := d.open()
 	if err == nil {
 		defer root.Close()
 		var app *os.File

@@ -89,7 +89,7 @@ func (d *Dir) makeApp(appID int) (*os.File, error) {
 	if err := os.MkdirAll(d.services(), 0o755); err != nil {
 		return nil, err // names operation and path
 	}
-	root, err := os.Open(d.services())
+	root, err := d.open()
 	if err != nil {
 		return nil, err
 	}

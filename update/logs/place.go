@@ -54,7 +54,7 @@ func (o *Options) load() places {
 	if _, err := o.Docs.Load(placesName, placesVersion, &durable); err != nil {
 		o.Log.Warn().Err(err).Msg("places in the output of containers were not read")
 	}
-	if raw, err := os.ReadFile(o.Volatile); err == nil && json.Unmarshal(raw, &recent) == nil && recent.At > durable.At {
+	if raw, err := file.Read(o.Volatile, file.Large); err == nil && json.Unmarshal(raw, &recent) == nil && recent.At > durable.At {
 		return recent
 	}
 	return durable

@@ -13,7 +13,6 @@ import (
 	"reflect"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"resin-supervisor/hostos/file"
 )
@@ -49,16 +48,16 @@ func Visit(dir string, log zerolog.Logger) (*Store, error) {
 	return &Store{dir: dir, log: log}, nil
 }
 
-// Load replaces *v by the document name and reports whether there was one. A file that does not
-// parse, does not fit v or has another version is set aside with a log line and counts as absent,
+// Load replaces *v by the document name and reports whether there was one. What is no regular file,
+// is larger than any document, does not parse, does not fit v or has another version is set aside with a log line and counts as absent,
 // and *v stays as it was. The error is for the medium alone.
 func (s *Store) Load(name string, version int, v any) (found bool, err error) {
 	path := s.path(name)
-	raw, err := os.ReadFile(path)
+	raw, err := file.Read(path, file.Large)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
-	if errors.Is(err, unix.EISDIR) {
+	if errors.Is(err, file.ErrUnfit) {
 		s.setAside(path, err)
 		return false, nil
 	}
@@ -82,6 +81,9 @@ func (s *Store) Save(name string, version int, v any) error {
 	raw, err := json.Marshal(envelope{Version: version, Data: data})
 	if err != nil {
 		return fmt.Errorf("encode document %s: %w", name, err)
+	}
+	if len(raw) >= file.Large { // Load would not take it
+		return fmt.Errorf("save document %s: too large", name)
 	}
 	if _, err := file.WriteIfChanged(s.path(name), append(raw, '\n'), 0o600); err != nil {
 		return fmt.Errorf("save document %s: %w", name, err)
