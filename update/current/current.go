@@ -63,6 +63,7 @@ type Container struct {
 	Tty         bool
 	Env         []string
 	VolumeNames []string           // named volumes it mounts
+	Attached    map[string]string  // networks by name: the engine id that it was attached to, empty before its first start
 	Config      *compose.Container // canonical form, for comparison
 }
 

@@ -1,6 +1,7 @@
 package current
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +77,22 @@ func (s *State) byTag(tag string) *Image {
 
 func hasRepo(digests []string, repo string) bool {
 	return slices.ContainsFunc(digests, func(d string) bool { return strings.HasPrefix(d, repo+"@") })
+}
+
+// Stranded names a network of a container that was made again since the container was attached to it, empty
+// when there is none. The engine goes by the network's id and cannot start such a container.
+func (s *State) Stranded(c *Container) string {
+	for _, name := range slices.Sorted(maps.Keys(c.Attached)) {
+		known, same := false, c.Attached[name] == ""
+		for id, n := range s.Networks {
+			known = known || n.Name == name
+			same = same || id == c.Attached[name]
+		}
+		if known && !same {
+			return name
+		}
+	}
+	return ""
 }
 
 // AppKey is how objects of one app are grouped: by uuid, or by id where the object has none.

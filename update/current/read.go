@@ -50,7 +50,7 @@ func ReadContainer(c *doc.Container) (*Container, error) {
 		EngineImage: c.Config.Image, ImageEngine: c.Image,
 		Status: c.State.Status, Running: c.State.Running, ExitCode: c.State.ExitCode, Error: c.State.Error,
 		Health: health(c.State.Health), CreatedAt: c.Created, StartedAt: c.State.StartedAt,
-		Tty: c.Config.Tty, Env: c.Config.Env, VolumeNames: volumeNames(c.Mounts), Config: compose.ReadContainer(c),
+		Tty: c.Config.Tty, Env: c.Config.Env, VolumeNames: volumeNames(c.Mounts), Attached: attached(c.NetworkSettings.Networks), Config: compose.ReadContainer(c),
 	}, nil
 }
 
@@ -69,6 +69,14 @@ func volumeNames(mounts []doc.MountPoint) []string {
 		}
 	}
 	return names
+}
+
+func attached(networks map[string]doc.Endpoint) map[string]string {
+	ids := make(map[string]string, len(networks))
+	for name, e := range networks {
+		ids[name] = e.NetworkID
+	}
+	return ids
 }
 
 // ReadImage reads one entry of the image list; its Doc stays nil until the image is inspected.

@@ -322,6 +322,10 @@ func TestRunState(t *testing.T) {
 	f("exited", false, "", release)
 	f("running", false, "", "stop app shop service web")
 	f("exited", true, "driver failed: Error starting userland proxy: listen tcp4 10.0.0.9:80: bind: cannot assign requested address", "start app shop service web")
+	f("exited", true, "Address already in use", "start app shop service web")
+	f("created", true, "Address already in use", "start app shop service web")
+	f("exited", false, "Address already in use", release)
+	f("running", true, "Address already in use", release)
 	f("dead", true, "", "remove app shop service web", "start app shop service web")
 }
 
@@ -350,6 +354,36 @@ func TestStopsThatWereAskedFor(t *testing.T) {
 	f("by a user", 0, true, true, "exited")
 	f("by a user, before it was ever started", 0, true, true, "created")
 	f("by a user, in an earlier run", -time.Minute, true, true, "exited")
+}
+
+// docs/spec/engine.md 5.5: a container that is to be started and whose network was made again since is made
+// again too; one that runs, or is not to be started, stays.
+func TestNetworkMadeAgain(t *testing.T) {
+	f := func(status, message, network string, want ...string) {
+		t.Helper()
+		w := newWorld(t)
+		w.present("web:1")
+		w.app("u1", 1, "c1", service("web", "web:1", nil))
+		w.install("u1")
+		for _, c := range w.cur.Containers {
+			c.Status, c.Running, c.Error = status, status == "running", message
+			c.Attached = map[string]string{compose.NetworkName("u1", "default"): network, "bridge": "another"}
+			if network == "same" {
+				for id, n := range w.cur.Networks {
+					c.Attached[n.Name] = id
+				}
+			}
+		}
+		held(w)
+		w.want(want...)
+	}
+	const lost, release, start = "network gone not found", "release lock app shop", "start app shop service web"
+	f("exited", lost, "gone", "kill app shop service web")
+	f("created", "", "gone", "kill app shop service web")
+	f("exited", "", "gone", release)
+	f("running", "", "gone", release)
+	f("exited", lost, "same", start)
+	f("created", "", "", start)
 }
 
 // engine.md 46: a dependent starts after its dependency; one that keeps crashing does not block.

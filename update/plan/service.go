@@ -338,12 +338,17 @@ func (w *work) startAgain(p *pair) {
 		w.wait(p.name, why)
 		return
 	}
+	if network := w.cur.Stranded(p.have); network != "" {
+		w.locked(w.kill(p.have, reason+", and network "+network+" was made again since"))
+		return
+	}
 	w.add(w.start(p, reason))
 }
 
 // startReason says why a container that does not run is to be started, empty when it is not. The agent
 // starts a container once; afterwards the engine's restart policy owns it, and a user may stop it. But what
-// the agent itself stopped for an update comes back when it is wanted again.
+// the agent itself stopped for an update comes back when it is wanted again, and so does what the engine was
+// to start by that policy and could not: a stop leaves no error.
 func (w *work) startReason(p *pair) string {
 	c := p.have
 	stopped, byUser := w.cur.Stopped(c)
@@ -356,6 +361,8 @@ func (w *work) startReason(p *pair) string {
 	case c.Status != "exited":
 	case lostAddress(c.Error):
 		return "its published address was not there yet: " + c.Error
+	case c.Error != "" && p.want.Container.Doc.HostConfig.RestartPolicy.Name != "no":
+		return "the engine could not start it: " + c.Error
 	case stopped:
 		return "the agent stopped it, and it is wanted again"
 	}
