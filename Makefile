@@ -53,11 +53,23 @@ PACKAGES = ./...
 PROGRAMS = RESIN_SUPERVISOR_BIN="$(CURDIR)/dist/resin-supervisor" \
 	RESIN_SUPERVISOR_BIN_ARMV6="$(CURDIR)/dist/resin-supervisor-linux-armv6" \
 	RESIN_SUPERVISOR_BIN_ARM64="$(CURDIR)/dist/resin-supervisor-linux-arm64"
+# The image of a release for this machine, for the tests that start it as a host does.
+IMAGE = dist/resin-supervisor-image-linux-amd64.tar
+IMAGED = RESIN_SUPERVISOR_IMAGE="$(CURDIR)/$(IMAGE)"
 
-test: need-test build arm ## all tests, also those with a real engine (root; Debian)
+test: need-test build arm image ## all tests, also those with a real engine (root; Debian)
 	$(GO) test $(MOD) ./...
 	cd test && $(GO) mod download
-	cd test && $(WITHGO) $(PROGRAMS) $(GO) test $(BED) -parallel 8 -timeout 40m $(PACKAGES)
+	cd test && $(WITHGO) $(PROGRAMS) $(IMAGED) $(GO) test $(BED) -parallel 8 -timeout 40m $(PACKAGES)
+	cd test && for release in $(LAUNCHES); do \
+		$(WITHGO) $(PROGRAMS) $(IMAGED) RESIN_SUPERVISOR_LAUNCH=$$release $(GO) test $(BED) -timeout 40m ./api || exit 1; \
+	done
+
+# The tests of the API once more, on the image under the start scripts of these releases of balenaOS.
+LAUNCHES = 8.0.2 6.12.1
+
+image: build linux-amd64
+	build/host/image.sh $(GO) amd64 $(IMAGE)
 
 need-test:
 	@build/host/need.sh dockerd containerd runc iptables docker-registry busybox qemu-arm-static qemu-aarch64-static \
@@ -94,19 +106,13 @@ fuzz-host: ## whatever is asked of the host, its files stay ones that the real r
 		$(WITHGO) $(GO) test $(BED) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x ./host || exit 1; \
 	done
 
-# Images carry the time of the commit, so that the same commit gives the same image.
 RELEASE = dist/release
 release: build $(ARCHS:%=linux-%) ## dist/release: all architectures, image tarballs, checksums
 	rm -rf $(RELEASE)
 	mkdir -p $(RELEASE)
-	version=$$(dist/resin-supervisor version | awk '{ print $$NF; exit }'); \
-	created=$$(git log -1 --format=%ct 2>/dev/null || echo 0); \
 	for arch in $(ARCHS); do \
-		case $$arch in armv*) platform=arm/$${arch#arm} ;; *) platform=$$arch ;; esac; \
 		cp dist/resin-supervisor-linux-$$arch $(RELEASE)/ && \
-		$(GO) run ./build/image -o $(RELEASE)/resin-supervisor-image-linux-$$arch.tar -platform $$platform \
-			-tag "resin-supervisor:$$(echo "$$version" | tr + _)" -version "$$version" -created "$$created" \
-			-healthcheck '/resin-supervisor healthcheck' dist/resin-supervisor-linux-$$arch && \
+		build/host/image.sh $(GO) $$arch $(RELEASE)/resin-supervisor-image-linux-$$arch.tar && \
 		gzip -9 --no-name $(RELEASE)/resin-supervisor-image-linux-$$arch.tar || exit 1; \
 	done
 	cp build/systemd/resin-supervisor.service LICENSE $(RELEASE)/
@@ -118,4 +124,4 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build arm run unit test need-test check imports size bench fuzz fuzz-host release clean help $(ARCHS:%=linux-%)
+.PHONY: build arm run unit test need-test check imports size bench fuzz fuzz-host image release clean help $(ARCHS:%=linux-%)

@@ -14,7 +14,8 @@ import (
 // Process is a program that the harness started and alone may end.
 type Process struct {
 	name string
-	cmd  *exec.Cmd
+	cmd  *exec.Cmd // nil for one in a container
+	jail *jail     // the container it is the first process of
 	done chan struct{}
 }
 
@@ -69,13 +70,30 @@ func (p *Process) Stop(t testing.TB) {
 }
 
 // PID is the process id.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int {
+	if p.jail != nil {
+		return p.jail.pid
+	}
+	return p.cmd.Process.Pid
+}
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // ExitCode is the exit code of an ended process, -1 when a signal ended it.
-func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+func (p *Process) ExitCode() int {
+	if p.jail != nil {
+		return p.jail.code
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *Process) signal(sig syscall.Signal) error {
+	if p.jail != nil {
+		return p.jail.signal(sig)
+	}
+	return p.cmd.Process.Signal(sig)
+}
 
 func (p *Process) alive() bool {
 	select {
@@ -91,7 +109,7 @@ func (p *Process) end(sig syscall.Signal, within time.Duration) error {
 	if !p.alive() {
 		return nil
 	}
-	if err := p.cmd.Process.Signal(sig); err != nil && p.alive() {
+	if err := p.signal(sig); err != nil && p.alive() {
 		return fmt.Errorf("signal %s: %w", p.name, err)
 	}
 	select {

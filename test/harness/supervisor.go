@@ -34,6 +34,9 @@ type Setup struct {
 	// Beside says that other devices of the package are on the engine at the same time: this one has a
 	// cloud of its own and no containers, and leaves the engine as it is when it goes.
 	Beside bool
+	// Launch runs it as a container, as the start script of that release of balenaOS does; default what
+	// RESIN_SUPERVISOR_LAUNCH says, else it is a process of the host.
+	Launch string
 	// Unprovisioned leaves the device to register itself, with ProvisioningKey, into the fleet Fleet.
 	Unprovisioned bool
 }
@@ -56,6 +59,8 @@ type Supervisor struct {
 	t      testing.TB
 	setup  Setup
 	env    []string
+	ca     string
+	image  string // with Launch: what the container is made from
 	proc   *Process
 	key    string
 	target Target
@@ -67,6 +72,9 @@ type Supervisor struct {
 func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
 	t.Helper()
 	shared(t)
+	if setup.Launch == "" && setup.Binary == "" && setup.Runner == "" {
+		setup.Launch = os.Getenv(EnvLaunch)
+	}
 	if setup.Binary == "" {
 		setup.Binary = Binary(t)
 	}
@@ -109,16 +117,24 @@ func (s *Supervisor) join() {
 		}
 	})
 	ca := filepath.Join(s.t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, cloud.CA, 0o644); err != nil {
+	env := map[string]string{"NODE_EXTRA_CA_CERTS": ca}
+	if s.setup.Launch != "" {
+		ca, env["NODE_EXTRA_CA_CERTS"] = s.Path("root", rootCA), hostRoot+"/"+rootCA
+	}
+	err := os.MkdirAll(filepath.Dir(ca), 0o755)
+	if err == nil {
+		err = os.WriteFile(ca, cloud.CA, 0o644)
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	env := map[string]string{"NODE_EXTRA_CA_CERTS": ca}
+	s.ca = ca
 	maps.Copy(env, s.setup.Env)
 	s.setup.Env = env
 }
 
 // CAPath is the file in which the device has the certificate of the cloud's authority.
-func (s *Supervisor) CAPath() string { return s.setup.Env["NODE_EXTRA_CA_CERTS"] }
+func (s *Supervisor) CAPath() string { return s.ca }
 
 // Cloud is the cloud the device belongs to.
 func (s *Supervisor) Cloud() *fakecloud.Cloud { return s.setup.Cloud }
@@ -148,6 +164,9 @@ func (s *Supervisor) Path(parts ...string) string {
 // layOut makes the partitions of a device.
 func (s *Supervisor) layOut() {
 	s.t.Helper()
+	if s.setup.Launch != "" {
+		s.layOutHost()
+	}
 	for _, dir := range []string{"root/etc", "root/run/openvpn/vpn_status", "root/tmp/balena-supervisor", "boot", "state", "data", "documents"} {
 		if err := os.MkdirAll(s.Path(dir), 0o755); err != nil {
 			s.t.Fatal(err)
@@ -241,6 +260,10 @@ func (s *Supervisor) RunBy(program string) { s.setup.Runner = program }
 func (s *Supervisor) Run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errs bytes.Buffer
+	if s.setup.Launch != "" {
+		code = s.runInside(args, &out, &errs)
+		return code, out.String(), errs.String()
+	}
 	cmd := s.command(args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
@@ -263,7 +286,11 @@ func (s *Supervisor) Overview() string {
 // Launch starts the process and does not wait for it.
 func (s *Supervisor) Launch() {
 	s.t.Helper()
-	proc, err := start("resin-supervisor", s.logPath(), s.command())
+	begin := s.launch
+	if s.setup.Launch == "" {
+		begin = func() (*Process, error) { return start("resin-supervisor", s.logPath(), s.command()) }
+	}
+	proc, err := begin()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -365,7 +392,7 @@ func (s *Supervisor) LogLines(message string) []map[string]any {
 func (s *Supervisor) Documents() []string {
 	s.t.Helper()
 	var paths []string
-	err := filepath.WalkDir(s.Path("documents"), func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(s.Path("documents")+"/", func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			paths = append(paths, strings.TrimPrefix(path, s.Dir+"/"))
 		}

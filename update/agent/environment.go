@@ -33,20 +33,22 @@ func ReadEnvironment(get func(string) string) Environment {
 			return v
 		}
 	}
-	boot, root := value("BOOT_MOUNTPOINT", "/mnt/boot"), value("ROOT_MOUNTPOINT", "/mnt/root")
+	root := value("ROOT_MOUNTPOINT", "/mnt/root")
+	boot := onHost(root, value("BOOT_MOUNTPOINT", "/mnt/boot"))
+	config := value("CONFIG_MOUNT_POINT", filepath.Join(boot, "config.json"))
 	return Environment{
 		socket:    strings.TrimPrefix(value("DOCKER_SOCKET", "/var/run/docker.sock"), "unix://"),
 		port:      value("LISTEN_PORT", ""),
 		root:      root,
 		boot:      boot,
-		data:      value("DATA_MOUNTPOINT", "/mnt/data"),
-		config:    value("CONFIG_MOUNT_POINT", filepath.Join(boot, "config.json")),
-		osRelease: value("HOST_OS_VERSION_PATH", "/mnt/root/etc/os-release"),
+		data:      onHost(root, value("DATA_MOUNTPOINT", "/mnt/data")),
+		config:    filepath.Join(onHost(root, filepath.Dir(config)), filepath.Base(config)),
+		osRelease: value("HOST_OS_VERSION_PATH", filepath.Join(root, "etc/os-release")),
 		macs:      value("MAC_ADDRESS_PATH", "/sys/class/net"),
-		vpn:       value("VPN_STATUS_PATH", "/mnt/root/run/openvpn/vpn_status"),
+		vpn:       value("VPN_STATUS_PATH", filepath.Join(root, "run/openvpn/vpn_status")),
 		stateDir:  value("SUPERVISOR_STATE_DIR", "/data"),
 
-		state: value("STATE_MOUNTPOINT", "/mnt/state"),
+		state: onHost(root, value("STATE_MOUNTPOINT", "/mnt/state")),
 		bus: dbus.New(value("DBUS_SYSTEM_BUS_ADDRESS", ""),
 			"/run/dbus/system_bus_socket", filepath.Join(root, "run/dbus/system_bus_socket")),
 		version:    version.With(value("SUPERVISOR_TAG_EXTRA", "")),
@@ -56,6 +58,20 @@ func ReadEnvironment(get func(string) string) Environment {
 		ownCert:    value("BALENA_ROOT_CA", ""),
 		led:        value("LED_FILE", "/sys/class/leds/led0/brightness"),
 	}
+}
+
+// onHost is where a directory of the host is. BalenaOS names it as the host sees it, and mounts the host's
+// root alone (docs/spec/host.md 1.2): a directory that holds nothing as it is named, or is not there, is the
+// one below that root, where there is one.
+func onHost(root, dir string) string {
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		return dir
+	}
+	below := filepath.Join(root, dir)
+	if info, err := os.Stat(below); err == nil && info.IsDir() {
+		return below
+	}
+	return dir
 }
 
 // GlobalKey reads the global API key of the supervisor that runs, or makes that of the first that will.

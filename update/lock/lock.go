@@ -41,9 +41,9 @@ func New(root string) *Dir {
 	return &Dir{tmp: filepath.Join(root, "tmp")}
 }
 
-// Prepare makes balena-supervisor a link to resin-supervisor on a host that has only the latter.
-// Call it once, before anything else. An absolute link, which would lead out of a mounted root, is
-// made a relative one.
+// Prepare makes the directory balena-supervisor, or a link to resin-supervisor on a host that has only
+// the latter. Call it once, before anything else. An absolute link, which would lead out of a mounted
+// root, is made a relative one.
 func (d *Dir) Prepare() error {
 	const target = "resin-supervisor"
 	name := filepath.Join(d.tmp, "balena-supervisor")
@@ -56,10 +56,13 @@ func (d *Dir) Prepare() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // names operation and path
 	}
-	if _, err := os.Lstat(filepath.Join(d.tmp, target)); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if _, err := os.Lstat(filepath.Join(d.tmp, target)); err == nil {
+		return os.Symlink(target, name)
 	}
-	return os.Symlink(target, name)
+	if err = os.Mkdir(name, 0o755); errors.Is(err, fs.ErrNotExist) {
+		return nil // the host has no such tmp: nobody there looks for locks
+	}
+	return err
 }
 
 // Services lists the services that have a directory under the app, sorted: those that an action

@@ -352,7 +352,8 @@ func TestPrepare(t *testing.T) {
 		before func(f fixture)
 		link   string // what balena-supervisor is a link to afterwards
 	}{
-		"neither": {func(f fixture) {}, ""},
+		"neither":      {func(f fixture) {}, ""},
+		"an empty tmp": {func(f fixture) { f.must(os.Mkdir(filepath.Join(f.root, "tmp"), 0o755)) }, ""},
 		"only resin": {func(f fixture) {
 			f.must(os.MkdirAll(filepath.Join(f.root, resin), 0o755))
 		}, "resin-supervisor"},
@@ -377,6 +378,9 @@ func TestPrepare(t *testing.T) {
 				if link, _ := os.Readlink(filepath.Join(f.root, balena)); link != test.link {
 					f.Fatalf("link to %q, want %q", link, test.link)
 				}
+			}
+			if info, err := os.Stat(filepath.Join(f.root, balena)); name == "an empty tmp" && (err != nil || !info.IsDir()) {
+				f.Fatalf("no directory for the locks was made: %v", err)
 			}
 			if test.link != "resin-supervisor" {
 				return
