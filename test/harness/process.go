@@ -112,12 +112,12 @@ func (p *Process) end(sig syscall.Signal, within time.Duration) error {
 	if err := p.signal(sig); err != nil && p.alive() {
 		return fmt.Errorf("signal %s: %w", p.name, err)
 	}
-	select {
-	case <-p.done:
+	return poll(within, func() error {
+		if p.alive() {
+			return fmt.Errorf("end %s with %v: it is still there", p.name, sig)
+		}
 		return nil
-	case <-time.After(within):
-		return fmt.Errorf("end %s with %v: still there after %v", p.name, sig, within)
-	}
+	})
 }
 
 // tail is the last lines of a file.
