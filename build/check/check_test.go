@@ -57,8 +57,9 @@ func TestPurity(t *testing.T) {
 		return found
 	}
 	none(t, f("strings"))
+	none(t, f("net/netip"))
 	one(t, f("os"), "update/plan imports os")
-	one(t, f("net/netip"), "net/netip")
+	one(t, f("net/url"), "net/url")
 	one(t, f("golang.org/x/sys/unix"), "x/sys")
 }
 

@@ -94,3 +94,48 @@ func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 	})
 	s.WaitSettled(soon)
 }
+
+// docs/spec/engine.md 4.2: a network stays although the engine adds a pool of the other address family,
+// or spells addresses in its own way.
+func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
+	engine := harness.SharedEngine(t)
+	proxy := harness.NewProxy(t, engine)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s.Start()
+	pool := func(pairs ...string) map[string]any {
+		p := map[string]any{}
+		for i := 0; i < len(pairs); i += 2 {
+			p[pairs[i]] = pairs[i+1]
+		}
+		return p
+	}
+	network := func(six bool, pools ...any) map[string]any {
+		return map[string]any{"enable_ipv6": six, "ipam": map[string]any{"config": pools}}
+	}
+	web := service("web", 1, serverImage(t, "network/app:v1")).Composed("networks", map[string]any{
+		"six": nil, "long": map[string]any{"ipv6_address": "fd00:0:0:51:0:0:0:10"}, "bits": nil, "both": nil})
+	app := shop("aaaa1", 1, web)
+	app.Networks = map[string]any{
+		"six":  network(true, pool("subnet", "fcc7:b4f4:59f2:9971::/64")),
+		"long": network(true, pool("subnet", "FD00:0:0:51:0::/64", "gateway", "fd00:0:0:51:0:0:0:1")),
+		"bits": network(false, pool("subnet", "10.88.50.7/24", "ip_range", "10.88.50.200/25", "gateway", "10.88.50.1")),
+		"both": network(true, pool("subnet", "fd00:0:0:052::/64"), pool("subnet", "10.88.51.0/24")),
+	}
+	s.Apply(target(app))
+	before := s.IDs()
+	s.PostTarget(target(app))
+	s.WaitSettled(soon)
+	s.Restart()
+	s.WaitSettled(soon)
+	sameIDs(t, s, before)
+	counts := proxy.Counts()
+	if made, gone := counts["POST /networks/create"], counts["DELETE /networks/{id}"]; made != len(app.Networks)+2 || gone != 0 {
+		t.Errorf("%d networks were made and %d removed, want %d beside the default one and supervisor0", made, gone, len(app.Networks))
+	}
+
+	app.Networks["both"] = network(true, pool("subnet", "fd00:0:0:53::/64"), pool("subnet", "10.88.51.0/24"))
+	s.Apply(target(app.Released("bbbb2", 2)))
+	if made := proxy.Counts()["POST /networks/create"]; made != counts["POST /networks/create"]+1 {
+		t.Errorf("%d networks were made for another subnet of one", made-counts["POST /networks/create"])
+	}
+}

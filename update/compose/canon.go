@@ -2,6 +2,7 @@ package compose
 
 import (
 	"cmp"
+	"net/netip"
 	"path"
 	"slices"
 	"sort"
@@ -191,8 +192,11 @@ func canonicalEndpoints(networks map[string]doc.Endpoint) map[string]doc.Endpoin
 func canonicalEndpoint(e doc.Endpoint) doc.Endpoint {
 	out := doc.Endpoint{Aliases: sortedSet(e.Aliases), MacAddress: strings.ToLower(e.MacAddress)}
 	if ip := e.IPAMConfig; ip != nil && (ip.IPv4Address != "" || ip.IPv6Address != "" || len(ip.LinkLocalIPs) > 0) {
-		out.IPAMConfig = &doc.EndpointIPAM{IPv4Address: ip.IPv4Address, IPv6Address: ip.IPv6Address,
-			LinkLocalIPs: sortedSet(ip.LinkLocalIPs)}
+		out.IPAMConfig = &doc.EndpointIPAM{IPv4Address: canonicalAddress(ip.IPv4Address), IPv6Address: canonicalAddress(ip.IPv6Address)}
+		for _, local := range ip.LinkLocalIPs {
+			out.IPAMConfig.LinkLocalIPs = append(out.IPAMConfig.LinkLocalIPs, canonicalAddress(local))
+		}
+		out.IPAMConfig.LinkLocalIPs = sortedSet(out.IPAMConfig.LinkLocalIPs)
 	}
 	return out
 }
@@ -206,12 +210,34 @@ func canonicalNetwork(d *doc.NetworkCreate) {
 	d.IPAM.Options = copyOf(d.IPAM.Options)
 	d.IPAM.Config = slices.Clone(orNilList(d.IPAM.Config))
 	for i := range d.IPAM.Config {
-		d.IPAM.Config[i].AuxiliaryAddresses = copyOf(d.IPAM.Config[i].AuxiliaryAddresses)
+		p := &d.IPAM.Config[i]
+		p.Subnet, p.IPRange, p.Gateway = canonicalPrefix(p.Subnet), canonicalPrefix(p.IPRange), canonicalAddress(p.Gateway)
+		p.AuxiliaryAddresses = copyOf(p.AuxiliaryAddresses)
+		for name, address := range p.AuxiliaryAddresses {
+			p.AuxiliaryAddresses[name] = canonicalAddress(address)
+		}
 	}
 	sort.Slice(d.IPAM.Config, func(i, j int) bool {
 		a, b := &d.IPAM.Config[i], &d.IPAM.Config[j]
 		return cmp.Or(cmp.Compare(a.Subnet, b.Subnet), cmp.Compare(a.IPRange, b.IPRange), cmp.Compare(a.Gateway, b.Gateway)) < 0
 	})
+}
+
+// canonicalPrefix spells a range of addresses in one way: 10.88.50.7/24 is 10.88.50.0/24. What is none
+// stays as it is, for the engine to refuse.
+func canonicalPrefix(text string) string {
+	if p, err := netip.ParsePrefix(text); err == nil {
+		return p.Masked().String()
+	}
+	return text
+}
+
+// canonicalAddress does the same to one address: fd00:0:0:51::1 is fd00:0:0:51::1.
+func canonicalAddress(text string) string {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.String()
+	}
+	return text
 }
 
 // cleanPath drops a trailing slash and the like; empty stays empty.

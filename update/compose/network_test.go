@@ -204,6 +204,47 @@ func TestCompareNetwork(t *testing.T) {
 	f(`{"ipam":{"config":[{"subnet":"172.18.0.0/16"}]}}`, doc.Network{Driver: "bridge", IPAM: picked, Labels: custom})
 	f(`{}`, doc.Network{Driver: "bridge", IPAM: picked, Labels: custom}, "label io.balena.private.ipam.config")
 	f(`{"ipam":{"driver":"x","options":{"k":"v"}}}`, doc.Network{Driver: "bridge"}, "ipam.driver", "ipam.options k")
+
+	// The engine's own pool of a family that the target does not name, and its own spelling (4.2).
+	pools := func(list ...doc.IPAMPool) doc.Network {
+		return doc.Network{Driver: "bridge", IPAM: doc.IPAM{Driver: "default", Config: list}, Labels: custom}
+	}
+	four, six := picked.Config[0], doc.IPAMPool{Subnet: "fd00:0:0:51::/64", Gateway: "fd00:0:0:51::1"}
+	const short, long = `{"ipam":{"config":[{"subnet":"fd00:0:0:51::/64"}]}}`, `{"ipam":{"config":[{"subnet":"FD00:0:0:51:0:0:0:9/64","gateway":"fd00:0:0:51:0:0:0:1"}]}}`
+	for _, composition := range []string{short, long} {
+		f(composition, pools(four, six))
+		f(composition, pools(six))
+		f(composition, pools(four), "ipam.config")
+		f(composition, pools(six, doc.IPAMPool{Subnet: "fd00:0:0:52::/64"}), "ipam.config")
+	}
+	f(long, pools(four, doc.IPAMPool{Subnet: six.Subnet, Gateway: "fd00:0:0:51::2"}), "ipam.config")
+	f(`{"ipam":{"config":[{"gateway":"172.18.0.1"}]}}`, pools(four))
+	const bits = `{"ipam":{"config":[{"subnet":"10.88.50.7/24","ip_range":"10.88.50.200/25","aux_addresses":{"a":"10.88.50.9"}}]}}`
+	for _, subnet := range []string{"10.88.50.7/24", "10.88.50.0/24"} {
+		pool := doc.IPAMPool{Subnet: subnet, IPRange: "10.88.50.128/25", AuxiliaryAddresses: map[string]string{"a": "10.88.50.9"}}
+		f(bits, pools(pool, six))
+		pool.IPRange = "10.88.50.0/25"
+		f(bits, pools(pool), "ipam.config")
+	}
+	f(`{"ipam":{"config":[{"subnet":"10.88.50.0/24"}]}}`, pools(doc.IPAMPool{Subnet: "10.88.50.0/24", IPRange: "10.88.50.0/25"}), "ipam.config")
+	f(`{"ipam":{"config":[{"subnet":"not one"}]}}`, pools(four), "ipam.config")
+}
+
+// An address is the same in every spelling.
+func TestCompareAddressesByValue(t *testing.T) {
+	f := func(have string, same bool) {
+		t.Helper()
+		endpoint := func(six string) map[string]doc.Endpoint {
+			return canonicalEndpoints(map[string]doc.Endpoint{"n": {IPAMConfig: &doc.EndpointIPAM{IPv6Address: six, LinkLocalIPs: []string{six}}}})
+		}
+		if diff := compareEndpoints(endpoint(have), endpoint("fd00:0:0:51:0:0:0:10")); len(diff) == 0 != same {
+			t.Errorf("%s: %v", have, diff)
+		}
+	}
+	f("fd00:0:0:51::10", true)
+	f("FD00:0:0:51::0010", true)
+	f("fd00:0:0:51::11", false)
+	f("", false)
 }
 
 // Conformance 35.

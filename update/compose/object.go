@@ -3,6 +3,7 @@ package compose
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"resin-supervisor/update/engine/doc"
 )
@@ -60,15 +61,33 @@ func compareIPAM(want, have *doc.IPAM) []Difference {
 		out = append(out, differ("ipam.driver", have.Driver, want.Driver))
 	}
 	out = append(out, compareMaps("ipam.options ", have.Options, want.Options)...)
-	if len(want.Config) > 0 && !slices.EqualFunc(want.Config, have.Config, samePool) {
+	if len(want.Config) > 0 && !samePools(want.Config, have.Config) {
 		out = append(out, differ("ipam.config", have.Config, want.Config))
 	}
 	return out
 }
 
-// samePool lets the engine pick the gateway when the target names none.
+// samePools looks for each pool of the target in what the engine has. Further ones count only in an
+// address family of which the target names some: the engine picks a pool for the other family itself
+// (docs/spec/engine.md 4.2).
+func samePools(want, have []doc.IPAMPool) bool {
+	named := make(map[bool]bool)
+	for _, w := range want {
+		named[isIPv6(w)] = true
+		if !slices.ContainsFunc(have, func(h doc.IPAMPool) bool { return samePool(w, h) }) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(have, func(h doc.IPAMPool) bool {
+		return named[isIPv6(h)] && !slices.ContainsFunc(want, func(w doc.IPAMPool) bool { return samePool(w, h) })
+	})
+}
+
+func isIPv6(p doc.IPAMPool) bool { return strings.Contains(p.Subnet+p.Gateway, ":") }
+
+// samePool lets the engine pick the subnet and the gateway when the target names none.
 func samePool(want, have doc.IPAMPool) bool {
-	return want.Subnet == have.Subnet && want.IPRange == have.IPRange &&
+	return (want.Subnet == have.Subnet || want.Subnet == "") && want.IPRange == have.IPRange &&
 		(want.Gateway == have.Gateway || want.Gateway == "") &&
 		maps.Equal(want.AuxiliaryAddresses, have.AuxiliaryAddresses)
 }
