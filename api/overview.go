@@ -108,7 +108,7 @@ type OverviewProblem struct {
 	Reason  string    `json:"reason"`
 	Error   string    `json:"error"`
 	Retry   time.Time `json:"retry,omitzero"`
-	// Repeated says that the step was carried out and came up again, with the same reason.
+	// Repeated says that the step was carried out and came up again for the same object.
 	Repeated bool `json:"repeated,omitempty"`
 }
 

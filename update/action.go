@@ -114,10 +114,11 @@ func (l *loop) restorable(cur *current.State, appID int) (*compose.App, bool) {
 	if wanted != nil {
 		app.UUID, app.Name, app.Class, app.IsHost = wanted.UUID, wanted.Name, wanted.Class, wanted.IsHost
 	}
-	for _, c := range newest(cur, appID) {
+	all := newest(cur, appID)
+	for _, c := range all {
 		app.UUID = firstText(app.UUID, current.AppKey(c.AppUUID, c.AppID))
 		app.Commit, app.Release = c.Commit, c.ReleaseID
-		app.Services[c.ServiceName] = restored(c, wanted, cur)
+		app.Services[c.ServiceName] = restored(c, wanted, all, cur)
 	}
 	for _, n := range cur.Networks {
 		if n.AppID == appID || n.AppUUID != "" && n.AppUUID == app.UUID {
@@ -157,8 +158,9 @@ func newest(cur *current.State, appID int) map[string]*current.Container {
 	return found
 }
 
-// restored describes the service of a container as it is, in the start order of its target.
-func restored(c *current.Container, wanted *compose.App, cur *current.State) *compose.Service {
+// restored describes the service of a container as it is, in the start order of its target. What the engine
+// made otherwise of the target is asked for again, so that the new container is one of the target too.
+func restored(c *current.Container, wanted *compose.App, all map[string]*current.Container, cur *current.State) *compose.Service {
 	s := compose.FromContainer(c.Config, c.Env, func(id string) string {
 		if peer := cur.Containers[id]; peer != nil {
 			return peer.ServiceName
@@ -166,8 +168,19 @@ func restored(c *current.Container, wanted *compose.App, cur *current.State) *co
 		return ""
 	})
 	s.Name, s.ID, s.ImageID, s.Running = c.ServiceName, c.ServiceID, c.ImageID, c.Running
-	if wanted != nil && wanted.Services[c.ServiceName] != nil {
-		s.DependsOn = wanted.Services[c.ServiceName].DependsOn
+	if wanted == nil || wanted.Services[c.ServiceName] == nil {
+		return s
+	}
+	w, altered := wanted.Services[c.ServiceName], cur.Altered[c.ID]
+	s.DependsOn = w.DependsOn
+	peerID := func(service string) string {
+		if peer := all[service]; peer != nil {
+			return peer.ID
+		}
+		return ""
+	}
+	if altered != nil && len(altered.Besides(compose.Compare(w, c.Config, peerID, compose.Capabilities{NoOomKill: cur.NoOomKill}))) == 0 {
+		s.Container = w.Container
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -262,7 +263,8 @@ func (x *executor) start(ctx context.Context, s plan.Step) error {
 func (x *executor) create(ctx context.Context, s plan.Step) (id string, err error) {
 	r := s.Records[0]
 	defer x.doing(current.Slot(r.AppUUID, r.ServiceName), "Installing", r)()
-	body, err := compose.CreateBody(s.Service, func(service string) string { return s.Peers[service] })
+	peerID := func(service string) string { return s.Peers[service] }
+	body, err := compose.CreateBody(s.Service, peerID)
 	if err != nil {
 		return "", err
 	}
@@ -278,7 +280,35 @@ func (x *executor) create(ctx context.Context, s plan.Step) (id string, err erro
 		return "", err
 	}
 	err = x.join(ctx, made.Id, s.Service)
-	return made.Id, errors.Join(err, x.observe(made.Id))
+	if err = errors.Join(err, x.observe(made.Id)); err != nil {
+		return made.Id, err
+	}
+	if c := x.cell.load().Containers[made.Id]; c != nil {
+		diff := compose.Compare(s.Service, c.Config, peerID, compose.Capabilities{NoOomKill: x.cell.load().NoOomKill})
+		x.accept("service", s.Service.Name, made.Id, diff, made.Warnings)
+	}
+	return made.Id, nil
+}
+
+// accept takes an object as the engine made it. What it made otherwise than it was asked to is said, noted, and
+// nothing is done about it (docs/spec/engine.md 4.2).
+func (x *executor) accept(kind, name, id string, diff []compose.Difference, warnings []string) {
+	if len(diff) == 0 && x.cell.load().Altered[id] == nil {
+		return
+	}
+	if err := x.book.alter(id, compose.Alter(diff)); err != nil {
+		x.log.Error().Err(err).Str(kind, name).Msg("what the engine made otherwise is not stored")
+	}
+	if len(diff) == 0 {
+		return
+	}
+	text := "The engine made " + kind + " '" + name + "' otherwise than asked: " + compose.Describe(diff) + "."
+	if says := strings.Join(warnings, " "); says != "" {
+		text += " It says: " + says
+	}
+	x.say(text+" The supervisor leaves it so. Change the release, or let the device support it.", true)
+	x.log.Warn().Str(kind, name).Str("difference", compose.Describe(diff)).Strs("engine", warnings).
+		Msg("the engine made an object otherwise than asked, it stays so")
 }
 
 // join attaches a container to its networks beyond the first.
@@ -318,7 +348,11 @@ func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {
 		_, err := x.engine.CreateVolume(ctx, &v.Doc)
 		return err
 	})
-	return errors.Join(err, x.watch.look(ctx, object{"volume", v.Name}))
+	err = errors.Join(err, x.watch.look(ctx, object{"volume", v.Name}))
+	if have := x.cell.load().Volumes[v.Name]; have != nil && err == nil {
+		x.accept("volume", shortName(v.Name), v.Name, compose.CompareVolume(v, have.Config), nil)
+	}
+	return err
 }
 
 // prepareVolume makes a volume of the device itself, without labels, and tells the host of it, which
@@ -340,15 +374,19 @@ func (x *executor) removeVolume(ctx context.Context, name string) error {
 }
 
 func (x *executor) createNetwork(ctx context.Context, n *compose.Network) error {
-	id := n.Name
+	id, warning := n.Name, ""
 	err := x.say.do(creatingNetwork, shortName(n.Name), func() error {
 		made, err := x.engine.CreateNetwork(ctx, &n.Doc)
 		if err == nil {
-			id = made.Id
+			id, warning = made.Id, made.Warning
 		}
 		return err
 	})
-	return errors.Join(err, x.watch.look(ctx, object{"network", id}))
+	err = errors.Join(err, x.watch.look(ctx, object{"network", id}))
+	if have := x.cell.load().Networks[id]; have != nil && err == nil {
+		x.accept("network", shortName(n.Name), id, compose.CompareNetwork(n, have.Config), []string{warning})
+	}
+	return err
 }
 
 func (x *executor) removeNetwork(ctx context.Context, name string, ids []string) error {

@@ -6,13 +6,13 @@ import (
 	"resin-supervisor/update/plan"
 )
 
-// backoff remembers steps that failed, and steps that were carried out and came up again with the
-// same reason, and says when they may be tried again: after 1, 2, 4 ... seconds up to a limit
-// (docs/spec/engine.md 5.2). It is pure: the time is an argument.
+// backoff remembers steps that failed, and steps that were carried out and came up again for the same
+// object, and says when they may be tried again: after 1, 2, 4 ... seconds up to a limit
+// (docs/spec/engine.md 4.2, 5.2). It is pure: the time is an argument.
 type backoff struct {
 	limit time.Duration
 	waits map[string]*wait // failures, by kind and key of a step
-	runs  map[string]*runs // steps carried out, by kind, key and reason
+	runs  map[string]*runs // steps carried out, by kind, key and object
 }
 
 type wait struct {
@@ -49,14 +49,24 @@ func (b *backoff) until(s plan.Step) time.Time {
 	if w := b.waits[identity(s)]; w != nil {
 		until = w.until
 	}
-	if r := b.runs[reasoned(s)]; r != nil && r.until.After(until) {
+	if r := b.runs[effect(s)]; r != nil && r.until.After(until) {
 		until = r.until
 	}
 	return until
 }
 
-// reasoned identifies a step together with its reason.
-func reasoned(s plan.Step) string { return identity(s) + " " + s.Reason }
+// effect identifies what a step is to bring about: the step and its object. The reason is no part of it,
+// since it may be told in other words each time. Of containers of one service the image tells which release
+// they are of, and of settings the change is the object.
+func effect(s plan.Step) string {
+	switch {
+	case s.Container != nil:
+		return identity(s) + " " + s.Container.ImageEngine
+	case s.Changes != nil:
+		return identity(s) + " " + s.Reason
+	}
+	return identity(s)
+}
 
 // failed notes a failure and returns when the step may run again.
 func (b *backoff) failed(s plan.Step, now time.Time) time.Time {
@@ -69,7 +79,7 @@ func (b *backoff) failed(s plan.Step, now time.Time) time.Time {
 	return w.until
 }
 
-// done notes that a step was carried out. The same step with the same reason again, although it was
+// done notes that a step was carried out. The same step for the same object again, although it was
 // carried out before, had no lasting effect: it is reported and must wait before the next time.
 func (b *backoff) done(s plan.Step, now time.Time) (again bool) {
 	delete(b.waits, identity(s))
@@ -77,10 +87,10 @@ func (b *backoff) done(s plan.Step, now time.Time) (again bool) {
 		return false
 	}
 	b.undone(s)
-	r := b.runs[reasoned(s)]
+	r := b.runs[effect(s)]
 	if r == nil || now.Sub(r.until) > quiet && now.Sub(r.last) > quiet {
 		r = &runs{app: s.AppUUID, key: s.Key, kind: s.Kind}
-		b.runs[reasoned(s)] = r
+		b.runs[effect(s)] = r
 	}
 	r.count++
 	r.last = now

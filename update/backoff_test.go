@@ -1,10 +1,13 @@
 package update
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"resin-supervisor/update/current"
 	"resin-supervisor/update/plan"
+	"resin-supervisor/update/settings"
 )
 
 // engine.md 56: delays are 1, 2, 4 ... seconds up to the limit; reset and success begin anew.
@@ -36,12 +39,12 @@ func TestAStepWithoutEffectWaits(t *testing.T) {
 	if b.done(s, now) {
 		t.Error("the first time counts as a repetition")
 	}
-	other := s
-	other.Reason = "cpus: 2 -> 3"
-	if b.done(other, now) {
-		t.Error("another reason counts as a repetition")
+	s.Container = &current.Container{ImageEngine: "sha256:b"}
+	if b.done(s, now) {
+		t.Error("a container of another image counts as a repetition")
 	}
 	for i, want := range []time.Duration{1, 2, 4} {
+		s.Reason = fmt.Sprintf("cpus: %d -> 9", i) // the engine may say something else each time
 		if !b.done(s, now) {
 			t.Errorf("repetition %d was not noticed", i+1)
 		}
@@ -61,6 +64,20 @@ func TestAStepWithoutEffectWaits(t *testing.T) {
 	b.forget("a")
 	if b.done(s, now) {
 		t.Error("a repetition is noticed although something else was wanted in between")
+	}
+}
+
+// Settings that change once more are another wish, not a change that had no effect.
+func TestAnotherChangeOfSettingsDoesNotWait(t *testing.T) {
+	b := newBackoff(time.Minute)
+	for i, want := range []bool{false, false, true} {
+		s := plan.Step{Kind: plan.Set, Key: "configuration", Reason: "a: 1 -> 2", Changes: []settings.Change{{Name: "a"}}}
+		if i == 0 {
+			s.Reason = "a: 2 -> 1"
+		}
+		if b.done(s, time.Unix(100, 0)) != want {
+			t.Errorf("change %d: want repeated %v", i+1, want)
+		}
 	}
 }
 

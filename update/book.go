@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/target"
 )
@@ -21,8 +22,9 @@ type Documents interface {
 }
 
 // book keeps what the engine cannot tell: which images are the agent's, which release of an app was
-// last fully applied, which one failed its trial (docs/spec/cloud.md 7.1), and which containers the agent
-// stopped. What it says is durable before it shows.
+// last fully applied, which one failed its trial (docs/spec/cloud.md 7.1), which containers the agent stopped,
+// and what the engine made otherwise than it was asked to (docs/spec/engine.md 4.2). What it says is durable
+// before it shows.
 type book struct {
 	docs Documents
 	cell *cell
@@ -52,6 +54,7 @@ type failure struct {
 const (
 	imagesDocument   = "images"
 	releasesDocument = "releases"
+	alteredDocument  = "altered"
 	bootDocument     = "boot"
 	stopsDocument    = "stops"
 	bookVersion      = 1
@@ -77,7 +80,11 @@ func openBook(docs Documents, boot string) (*book, error) {
 	for _, r := range records {
 		byKey[r.Key()] = r
 	}
-	b.cell = newCell(current.Empty().WithRecords(byKey).WithCommits(commits(b.done)).WithStops(stops))
+	initial := current.Empty().WithRecords(byKey).WithCommits(commits(b.done)).WithStops(stops)
+	if _, err := docs.Load(alteredDocument, bookVersion, &initial.Altered); err != nil {
+		return nil, fmt.Errorf("open differences of the engine: %w", err)
+	}
+	b.cell = newCell(initial)
 	return b, nil
 }
 
@@ -155,6 +162,18 @@ func (b *book) fail(appUUID string, app *target.App, reason string) error {
 		m[appUUID] = h
 		return err
 	})
+}
+
+// alter notes what the engine made otherwise of an object. It shows also when it cannot be stored: then the
+// object is made once more after a restart of the agent.
+func (b *book) alter(id string, a compose.Altered) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cell.fold(func(s *current.State) *current.State { return s.WithAltered(id, a) })
+	if err := b.docs.Save(alteredDocument, bookVersion, b.cell.load().Altered); err != nil {
+		return fmt.Errorf("store differences of the engine: %w", err)
+	}
+	return nil
 }
 
 func (b *book) releases(change func(map[string]history) error) error {

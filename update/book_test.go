@@ -1,11 +1,15 @@
 package update
 
 import (
+	"maps"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/store"
 	"resin-supervisor/update/target"
@@ -121,4 +125,50 @@ func TestBookOfStops(t *testing.T) {
 	if left := docs[stopsDocument].(map[string]current.Stop); len(left) != 1 {
 		t.Errorf("left are %v", left)
 	}
+}
+
+// What the engine made otherwise outlives the agent as long as the object is there.
+func TestBookOfWhatTheEngineAltered(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *book {
+		t.Helper()
+		docs, err := store.Open(dir, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := openBook(docs, "boot1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	see := func(b *book, containers ...*current.Container) {
+		b.cell.fold(func(s *current.State) *current.State {
+			return s.WithListing(current.Listing{Containers: containers, Networks: []*current.Network{{ID: "net"}}, Volumes: []*current.Volume{{Name: "vol"}}})
+		})
+	}
+	want := func(b *book, ids ...string) {
+		t.Helper()
+		if got := slices.Sorted(maps.Keys(b.cell.load().Altered)); !slices.Equal(got, ids) {
+			t.Errorf("noted of %v, want %v", got, ids)
+		}
+	}
+	b := open()
+	see(b, &current.Container{ID: "one"}, &current.Container{ID: "two"})
+	for _, id := range []string{"one", "two", "net", "vol"} {
+		if err := b.alter(id, compose.Altered{math.MaxUint64, 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b = open()
+	want(b, "net", "one", "two", "vol")
+	if got := b.cell.load().Altered["one"]; !slices.Equal(got, compose.Altered{math.MaxUint64, 2}) {
+		t.Errorf("read back %v", got)
+	}
+	see(b, &current.Container{ID: "two"})
+	if err := b.alter("vol", nil); err != nil {
+		t.Fatal(err)
+	}
+	want(b, "net", "two")
+	want(open(), "net", "two")
 }

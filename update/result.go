@@ -103,8 +103,8 @@ func (l *loop) succeeded(s plan.Step) {
 	}
 	l.logStep(l.log.Debug(), s).Msg("step done")
 	if l.backoff.done(s, time.Now()) {
-		l.logStep(l.log.Warn(), s).Time("retry", l.backoff.until(s)).Msg("step came up again with the same reason, it must wait before the next time")
-		l.problem(s, "came up again with the same reason, it had no lasting effect")
+		l.logStep(l.log.Warn(), s).Time("retry", l.backoff.until(s)).Msg("step had no lasting effect, backing off")
+		l.problem(s, "came up again, it had no lasting effect")
 		l.status.problems[0].Repeated = true
 	}
 }

@@ -23,6 +23,7 @@ type Engine struct {
 	dir    string
 	args   []string // of dockerd, beside those that all have
 	run    string   // what it sees as /run, empty for the machine's
+	lacks  []string // cgroup controllers that it does not see
 	proc   *Process
 	client *http.Client
 }
@@ -65,6 +66,10 @@ func (e *Engine) start() error {
 		"-H", "unix://" + e.Socket,
 		"--shutdown-timeout", "5",
 		"--log-level", "warn"}, e.args...)
+	if len(e.lacks) > 0 {
+		args = append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-ec",
+			`for c in $0; do umount -l "/sys/fs/cgroup/$c"; done; exec "$@"`, strings.Join(e.lacks, " ")}, args...)
+	}
 	if e.run != "" {
 		args = append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$0" /run && exec "$@"`, e.run}, args...)
 	}

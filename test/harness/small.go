@@ -47,6 +47,20 @@ func RestingEngine(t testing.TB, args ...string) *Engine {
 	return e
 }
 
+// EngineWithout is an engine to be started yet on a kernel that seems to lack cgroup controllers, as kernels of
+// small boards do: they are not mounted where it looks. Otherwise it is a RestingEngine.
+func EngineWithout(t testing.TB, controllers ...string) *Engine {
+	t.Helper()
+	for _, c := range controllers {
+		if _, err := os.Stat(filepath.Join("/sys/fs/cgroup", c)); err != nil {
+			t.Skipf("controllers of this machine cannot be hidden from an engine one by one: %v", err)
+		}
+	}
+	e := RestingEngine(t)
+	e.lacks = controllers
+	return e
+}
+
 // mountSmall makes an ext4 file system in a file and mounts it.
 func mountSmall(disk, data string, size int64) error {
 	if err := errors.Join(os.Mkdir(data, 0o755), os.WriteFile(disk, nil, 0o600), os.Truncate(disk, size)); err != nil {

@@ -2,9 +2,11 @@ package strategy_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 )
 
 // repeated is the log line about a step without a lasting effect.
-const repeated = "step came up again with the same reason, it must wait before the next time"
+const repeated = "step had no lasting effect, backing off"
 
 // flaps waits until a step was reported as coming up again, and checks that it waits longer each time.
 func flaps(t *testing.T, s *harness.Supervisor, step string, times []time.Time) {
@@ -28,7 +30,7 @@ func flaps(t *testing.T, s *harness.Supervisor, step string, times []time.Time) 
 	if len(s.LogLines(repeated)) == 0 {
 		t.Error("not logged")
 	}
-	if text := s.Overview(); !strings.Contains(text, "same reason") {
+	if text := s.Overview(); !strings.Contains(text, "no lasting effect") {
 		t.Errorf("status says\n%s", text)
 	}
 	for i, want := range []time.Duration{0, 900 * time.Millisecond, 1900 * time.Millisecond} {
@@ -89,14 +91,51 @@ func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
 	s.WaitSettled(soon)
 }
 
-// The engine says of a field something else than it was asked for: the container is made anew a few
-// times, later and later, and is never kept from running.
+// shared rewrites what the engine says of the size of shared memory.
+func shared(proxy *harness.Proxy, size func() int) {
+	proxy.Rewrite("GET /containers/{id}/json", func(body []byte) []byte {
+		return bytes.ReplaceAll(body, []byte(`"ShmSize":67108864`), fmt.Appendf(nil, `"ShmSize":%d`, size()))
+	})
+}
+
+// docs/spec/engine.md 4.2: the engine says of a field something else than it was asked for, from the
+// beginning and ever after: the container stays, also after a restart of the agent.
 func TestFieldThatTheEngineAlters(t *testing.T) {
 	s, proxy := tapped(t)
 	image := serverImage(t, "reason/app:v1")
-	proxy.Rewrite("GET /containers/{id}/json", func(body []byte) []byte {
-		return bytes.ReplaceAll(body, []byte(`"ShmSize":67108864`), []byte(`"ShmSize":67108865`))
+	shared(proxy, func() int { return 67108865 })
+	app := shop("aaaa1", 1, service("web", 1, image))
+	s.Apply(target(app))
+	before := s.IDs()["web"]
+	s.PostTarget(target(app))
+	s.WaitSettled(soon)
+	s.Restart()
+	s.WaitSettled(soon)
+	if now := s.IDs()["web"]; now != before || len(proxy.Times(createCall)) != 1 {
+		t.Errorf("container %.12s became %.12s, made %d times", before, now, len(proxy.Times(createCall)))
+	}
+	const altered = "the engine made an object otherwise than asked, it stays so"
+	if lines := s.LogLines(altered); len(lines) != 1 || lines[0]["difference"] != "shm_size: 67108865 -> 67108864" {
+		t.Errorf("said %v", lines)
+	}
+	shared(proxy, func() int { return 67108866 }) // somebody changed it later: that is undone
+	s.Restart()
+	harness.Until(t, soon, "another container", func() error {
+		if len(proxy.Times(createCall)) != 2 {
+			return errors.New("the container stays")
+		}
+		return nil
 	})
+	s.WaitSettled(soon)
+}
+
+// docs/spec/engine.md 4.2: the engine says something else at each look: the container is made anew a few
+// times, later and later although the reason is another one each time, and is never kept from running.
+func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
+	s, proxy := tapped(t)
+	image := serverImage(t, "reason/app:v1")
+	var looks atomic.Int32
+	shared(proxy, func() int { return 67108864 + int(looks.Add(1)) })
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
 	const stop = "POST /containers/{id}/stop"
 	times := waitTimes(t, proxy, stop, 4)

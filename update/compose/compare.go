@@ -155,7 +155,7 @@ func compareEndpoints(have, want map[string]doc.Endpoint) []Difference {
 		w := want[name]
 		h, joined := have[name]
 		if !joined {
-			out = append(out, Difference{Field: "networks", Have: "none", Want: name})
+			out = append(out, joining("none", name))
 			continue
 		}
 		if missing := without(w.Aliases, h.Aliases); len(missing) > 0 {
@@ -165,10 +165,14 @@ func compareEndpoints(have, want map[string]doc.Endpoint) []Difference {
 	}
 	for _, name := range sortedKeys(have) {
 		if _, wanted := want[name]; !wanted {
-			out = append(out, Difference{Field: "networks", Have: name, Want: "none"})
+			out = append(out, joining(name, "none"))
 		}
 	}
 	return out
+}
+
+func joining(have, want string) Difference {
+	return Difference{Field: "networks", Have: have, Want: want, sum: sum("networks", have, want)}
 }
 
 func compareAddresses(network string, have, want *doc.EndpointIPAM) []Difference {

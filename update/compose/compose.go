@@ -134,6 +134,7 @@ type Difference struct {
 	Field string
 	Have  string
 	Want  string
+	sum   uint64 // of the field and both values, which Have and Want may cut or hide
 }
 
 // String is the difference as one phrase: `environment MODE: "prod" -> "test"`.

@@ -45,7 +45,19 @@ func differ(name string, have, want any) Difference {
 		}
 	}
 	h, w = shorten(h, w)
-	return Difference{Field: name, Have: h, Want: w}
+	return Difference{Field: name, Have: h, Want: w, sum: sum(name, encode(have), encode(want))}
+}
+
+// sum is a number that texts have in common with no others, for all that can happen by chance (FNV-1a).
+func sum(texts ...string) uint64 {
+	n := uint64(14695981039346656037)
+	for _, text := range texts {
+		for i := 0; i < len(text); i++ {
+			n = (n ^ uint64(text[i])) * 1099511628211
+		}
+		n *= 1099511628211
+	}
+	return n
 }
 
 // describe is v as text; other is what it is told apart from.
@@ -121,7 +133,7 @@ func compareMaps(prefix string, have, want map[string]string) []Difference {
 		}
 		hide := isSecret(key) || hasCredentials(h) || hasCredentials(w)
 		hText, wText := shorten(showValue(h, has, hide), showValue(w, wants, hide))
-		out = append(out, Difference{Field: prefix + key, Have: hText, Want: wText})
+		out = append(out, Difference{Field: prefix + key, Have: hText, Want: wText, sum: sum(prefix+key, showValue(h, has, false), showValue(w, wants, false))})
 	}
 	return out
 }

@@ -30,6 +30,10 @@ type State struct {
 	Deleting      map[string]bool       // image references being removed
 	Restarts      map[string]int        // how often containers that had run were started again, by Slot
 	Stops         map[string]Stop       // stops that the agent asked the engine for, by engine id of the container
+
+	// Altered is what the engine made otherwise of objects than it was asked to, by engine id, of volumes by
+	// name. It is durable.
+	Altered map[string]compose.Altered
 }
 
 // Stop is a stop of a container that the agent asked the engine for. It is durable, and it is about one

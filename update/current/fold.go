@@ -4,6 +4,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"resin-supervisor/update/compose"
 )
 
 // Empty is the state before anything was observed.
@@ -166,6 +168,22 @@ func (s *State) WithRecords(records map[string]Record) *State {
 	n := s.next()
 	n.ImageRevision++
 	n.Records = records
+	return n
+}
+
+// WithAltered notes what the engine made otherwise of an object, nothing when it made it as asked. What was
+// noted of objects that are gone is dropped.
+func (s *State) WithAltered(id string, a compose.Altered) *State {
+	n := s.next()
+	n.Altered = make(map[string]compose.Altered, len(s.Altered)+1)
+	for id, a := range s.Altered {
+		if s.Containers[id] != nil || s.Networks[id] != nil || s.Volumes[id] != nil {
+			n.Altered[id] = a
+		}
+	}
+	if n.Altered[id] = a; len(a) == 0 {
+		delete(n.Altered, id)
+	}
 	return n
 }
 

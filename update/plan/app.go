@@ -87,12 +87,12 @@ func (w *work) volumes() {
 			w.add(s)
 			continue
 		}
-		diff := compose.CompareVolume(want, have.Config)
+		diff := w.cur.Altered[name].Besides(compose.CompareVolume(want, have.Config))
 		if len(diff) == 0 {
 			continue
 		}
 		w.pending[name] = true
-		w.broken[name] = "volume " + name + " is replaced: " + describe(diff)
+		w.broken[name] = "volume " + name + " is replaced: " + compose.Describe(diff)
 		if !w.mounted(name) {
 			s := w.step(RemoveVolume, "volume "+name, w.broken[name])
 			s.Object = name
@@ -126,8 +126,9 @@ func (w *work) networks() {
 		case len(have) > 1:
 			w.dropNetwork(name, "network "+name+" exists more than once")
 		default:
-			if diff := compose.CompareNetwork(want, have[0].Config); len(diff) > 0 {
-				w.dropNetwork(name, "network "+name+" is replaced: "+describe(diff))
+			diff := w.cur.Altered[have[0].ID].Besides(compose.CompareNetwork(want, have[0].Config))
+			if len(diff) > 0 {
+				w.dropNetwork(name, "network "+name+" is replaced: "+compose.Describe(diff))
 			}
 		}
 	}

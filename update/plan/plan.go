@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"strconv"
 	"time"
 
 	"resin-supervisor/update/compose"
@@ -268,11 +267,11 @@ func supervisorNetwork(cur *current.State) []Step {
 		if n.Name != want.Name {
 			continue
 		}
-		diff := compose.CompareNetwork(want, n.Config)
+		diff := cur.Altered[n.ID].Besides(compose.CompareNetwork(want, n.Config))
 		if len(diff) == 0 {
 			return nil
 		}
-		ids, reason = append(ids, n.ID), describe(diff)
+		ids, reason = append(ids, n.ID), compose.Describe(diff)
 	}
 	if len(ids) == 0 {
 		return []Step{{Kind: CreateNetwork, Key: "network " + want.Name, Reason: reason, Network: want}}
@@ -321,18 +320,3 @@ func killAll(users []*current.Container, reason string) []Step {
 }
 
 func serviceKey(appUUID, service string) string { return appUUID + "/service " + service }
-
-// describe lists differences in one phrase.
-func describe(diff []compose.Difference) string {
-	text := ""
-	for i, d := range diff {
-		if i == 4 {
-			return text + ", and " + strconv.Itoa(len(diff)-i) + " more"
-		}
-		if i > 0 {
-			text += ", "
-		}
-		text += d.String()
-	}
-	return text
-}

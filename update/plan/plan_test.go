@@ -584,6 +584,42 @@ func TestNetworkIsReplacedAfterItsUsers(t *testing.T) {
 	w.want("remove network app shop network u1_back", "wait app shop")
 }
 
+// docs/spec/engine.md 4.2: what the engine made otherwise of a container, network or volume is left so until
+// the target wants something else.
+func TestWhatTheEngineMadeOtherwiseStays(t *testing.T) {
+	w := newWorld(t)
+	w.present("img")
+	web := service("web", "img", target.Map{"mem_limit": "64m", "networks": []any{"n"}, "volumes": []any{"v:/v"}})
+	a := w.app("u1", 1, "c1", web)
+	a.Release.Networks["n"], a.Release.Volumes["v"] = target.Map{"internal": true}, target.Map{"driver_opts": target.Map{"o": "1"}}
+	w.install("u1")
+	r := current.Record{Name: "img", AppUUID: "u1", ServiceName: "web", Commit: "c1", EngineID: "sha256:img"}
+	w.cur.Records[r.Key()] = r
+	held(w)
+	made, asked := w.resolve()["u1"], w.resolve()["u1"]
+	made.Services["web"].Container.Doc.HostConfig.Memory = 0
+	made.Networks["u1_n"].Doc.Internal = false
+	made.Volumes["1_v"].Doc.DriverOpts = nil
+	altered := map[string]compose.Altered{}
+	for id, c := range w.cur.Containers {
+		c.Config = made.Services["web"].Container
+		altered[id] = compose.Alter(compose.Compare(asked.Services["web"], c.Config, nil, compose.Capabilities{}))
+	}
+	for id, n := range w.cur.Networks {
+		if n.Name == "u1_n" {
+			n.Config = made.Networks[n.Name]
+			altered[id] = compose.Alter(compose.CompareNetwork(asked.Networks[n.Name], n.Config))
+		}
+	}
+	w.cur.Volumes["1_v"].Config = made.Volumes["1_v"]
+	altered["1_v"] = compose.Alter(compose.CompareVolume(asked.Volumes["1_v"], made.Volumes["1_v"]))
+	w.want("kill app shop service web")
+	w.cur.Altered = altered
+	w.want("release lock app shop")
+	web.Composition["mem_limit"] = "128m"
+	w.want("kill app shop service web")
+}
+
 func TestLockLeftoversGoWhenSettled(t *testing.T) {
 	w := newWorld(t)
 	w.present("web:1")

@@ -76,8 +76,8 @@ func (w *work) difference(p *pair) string {
 		return "image " + p.want.Image + " is not on the device"
 	}
 	diff := compose.Compare(p.want, p.have.Config, w.peer, compose.Capabilities{NoOomKill: w.cur.NoOomKill})
-	if len(diff) > 0 {
-		return describe(diff)
+	if diff = w.cur.Altered[p.have.ID].Besides(diff); len(diff) > 0 {
+		return compose.Describe(diff)
 	}
 	return w.dependsOnBroken(p.have)
 }

@@ -32,7 +32,7 @@ type Problem struct {
 	Reason  string // why the step was planned
 	Error   string
 	Retry   time.Time // next attempt
-	// Repeated says that the step was carried out and came up again, with the same reason.
+	// Repeated says that the step was carried out and came up again for the same object.
 	Repeated bool
 }
 
