@@ -120,6 +120,7 @@ func (l *loop) restorable(cur *current.State, appID int) (*compose.App, bool) {
 		app.Commit, app.Release = c.Commit, c.ReleaseID
 		app.Services[c.ServiceName] = restored(c, wanted, all, cur)
 	}
+	l.underWay(app)
 	for _, n := range cur.Networks {
 		if n.AppID == appID || n.AppUUID != "" && n.AppUUID == app.UUID {
 			app.UUID = firstText(app.UUID, current.AppKey(n.AppUUID, n.AppID))

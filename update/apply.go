@@ -89,13 +89,15 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.Remove:
 		return x.removeDead(ctx, s.Container)
 	case plan.Stop:
-		return x.stop(ctx, s.Container, false)
+		return x.stop(ctx, s.Container, s.User)
 	case plan.Rename:
 		return x.rename(ctx, s)
 	case plan.Start:
 		return x.start(ctx, s)
 	case plan.HandOver:
 		return x.handOver(ctx, s)
+	case plan.Restart:
+		return x.restart(ctx, s)
 	case plan.RequireReboot:
 		return x.requireReboot(s)
 	case plan.SwitchVPN:
@@ -245,6 +247,11 @@ func (x *executor) rename(ctx context.Context, s plan.Step) error {
 // start creates the container where there is none, joins its further networks and starts it.
 func (x *executor) start(ctx context.Context, s plan.Step) error {
 	if s.Container != nil {
+		if s.User {
+			if err := x.book.starting(s.Container.ID); err != nil {
+				return err
+			}
+		}
 		return x.launch(ctx, s.Container.ID, recordOf(s.Container), s.Container.EngineImage)
 	}
 	var id string
@@ -256,6 +263,20 @@ func (x *executor) start(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	return x.launch(ctx, id, s.Records[0], s.Service.Container.Doc.Image)
+}
+
+// restart replaces the containers of a service by one of the target.
+func (x *executor) restart(ctx context.Context, s plan.Step) error {
+	for _, c := range x.cell.load().Containers {
+		if c.AppID != s.AppID || c.ServiceName != s.Service.Name {
+			continue
+		}
+		if err := x.kill(ctx, c); err != nil {
+			return err
+		}
+	}
+	s.Container = nil
+	return x.start(ctx, s)
 }
 
 // create makes a container. When the answer was lost or the name is taken, the container of that

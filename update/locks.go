@@ -36,13 +36,35 @@ func (l *locks) claim(appID int) chan struct{} {
 // take claims the app, waiting for ctx, and takes the lock files of its services. When one cannot be
 // taken none is, and the error is a *view.LockedError.
 func (l *locks) take(ctx context.Context, appID int, services []string, force bool) error {
+	return l.claimed(ctx, appID, func() error { return l.dir.Take(appID, services, force) })
+}
+
+// takeAll is take for who works on an app outside the plan: a lock counts that any service left, also one
+// that has no container any more, or none yet. Which services there are is asked once the app is claimed.
+func (l *locks) takeAll(ctx context.Context, appID int, services func() []string, force bool) error {
+	return l.claimed(ctx, appID, func() error {
+		known, err := l.dir.Services(appID)
+		if err != nil {
+			return err
+		}
+		for _, service := range services() {
+			if !slices.Contains(known, service) {
+				known = append(known, service)
+			}
+		}
+		return l.dir.Take(appID, known, force)
+	})
+}
+
+// claimed claims an app, waiting for ctx, and keeps the claim unless f fails.
+func (l *locks) claimed(ctx context.Context, appID int, f func() error) error {
 	claim := l.claim(appID)
 	select {
 	case claim <- struct{}{}:
 	case <-ctx.Done():
 		return heldElsewhere(appID)
 	}
-	err := l.dir.Take(appID, services, force)
+	err := f()
 	if err == nil {
 		return nil
 	}
@@ -51,21 +73,6 @@ func (l *locks) take(ctx context.Context, appID int, services []string, force bo
 		return &view.LockedError{Text: held.Error()}
 	}
 	return err
-}
-
-// takeAll is take for who works on an app outside the plan: a lock counts that any service left, also one
-// that has no container any more, or none yet.
-func (l *locks) takeAll(ctx context.Context, appID int, services []string, force bool) error {
-	known, err := l.dir.Services(appID)
-	if err != nil {
-		return err
-	}
-	for _, service := range known {
-		if !slices.Contains(services, service) {
-			services = append(services, service)
-		}
-	}
-	return l.take(ctx, appID, services, force)
 }
 
 // heldElsewhere is the answer to who did not get the claim in time (docs/spec/device-api.md S12).

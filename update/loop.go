@@ -32,10 +32,12 @@ type loop struct {
 
 	// What is asked for, set through calls.
 	actions map[string]*action // intermediate targets, by app uuid
-	force   bool               // override update locks until the target is reached
-	config  configuration
-	leaving *departure // nil unless the device is about to go down: no step begins then
-	managed bool
+	// requests are those for single services that were not answered yet, in their order.
+	requests []*request
+	force    bool // override update locks until the target is reached
+	config   configuration
+	leaving  *departure // nil unless the device is about to go down: no step begins then
+	managed  bool
 	// backupRetry is how long to wait after the backup could not be restored.
 	backupRetry time.Duration
 	backupSaid  string           // what was said of that last
@@ -70,8 +72,9 @@ type loop struct {
 
 // task is a step under way.
 type task struct {
-	step   plan.Step
-	cancel context.CancelFunc
+	step    plan.Step
+	cancel  context.CancelFunc
+	request *request // nil for a step of the plan
 }
 
 // status is what readers see of the loop beside the current state.
@@ -106,7 +109,7 @@ func (l *loop) run(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		timer.Stop()
-		if next := l.pass(ctx); !next.IsZero() {
+		if next := sooner(l.pass(ctx), l.serve(ctx)); !next.IsZero() {
 			timer.Reset(max(time.Until(next), 0))
 		}
 		if len(l.running) == 0 {
@@ -131,8 +134,10 @@ func (l *loop) run(ctx context.Context) {
 func (l *loop) drain() {
 	l.retryLocks()
 	for len(l.running) > 0 {
-		r := <-l.results
-		delete(l.running, r.step.Key)
+		l.ended(<-l.results)
+	}
+	for len(l.requests) > 0 {
+		l.answer(l.requests[0], context.Canceled)
 	}
 }
 
@@ -249,7 +254,7 @@ func (l *loop) begin(ctx context.Context, steps []plan.Step) (next time.Time) {
 			l.fault(s)
 			continue
 		}
-		if l.running[s.Key] != nil {
+		if l.running[s.Key] != nil || l.reserved(s) {
 			continue
 		}
 		if until := l.backoff.until(s); until.After(now) {

@@ -91,11 +91,11 @@ func TestWithAllLocksBeforeTheEngineIsKnown(t *testing.T) {
 // An action that breaks, which its request survives, leaves no lock.
 func TestBrokenActionLeavesNoLock(t *testing.T) {
 	m, services := lockable(t, &current.State{
-		Listed: true, Containers: map[string]*current.Container{"a": {AppID: 7, ServiceName: "web"}},
+		Listed: true, Synced: true, Containers: map[string]*current.Container{"a": {AppID: 7, ServiceName: "web"}},
 	})
 	broken := func() error { panic("broken") }
 	for name, action := range map[string]func(){
-		"one app":  func() { _ = m.locked(t.Context(), 7, serviceFacts{services: []string{"web"}}, false, broken) },
+		"one app":  func() { _ = m.locked(t.Context(), 7, false, broken) },
 		"all apps": func() { _ = m.WithAllLocks(t.Context(), false, broken) },
 	} {
 		func() {
@@ -110,7 +110,7 @@ func TestBrokenActionLeavesNoLock(t *testing.T) {
 
 // Lock files that cannot be removed do not keep the app from whoever comes next.
 func TestActionGivesItsClaimBack(t *testing.T) {
-	m, services := lockable(t, &current.State{})
+	m, services := lockable(t, &current.State{Synced: true})
 	app := filepath.Join(services, "12")
 	spoil := func() error {
 		if err := os.RemoveAll(app); err != nil {
@@ -118,8 +118,7 @@ func TestActionGivesItsClaimBack(t *testing.T) {
 		}
 		return os.WriteFile(app, nil, 0o600)
 	}
-	s := serviceFacts{services: []string{"web"}}
-	if err := m.locked(t.Context(), 12, s, false, spoil); err == nil {
+	if err := m.locked(t.Context(), 12, false, spoil); err == nil {
 		t.Fatal("a lock file that cannot be removed is no error")
 	}
 	if err := os.Remove(app); err != nil {

@@ -22,7 +22,9 @@ const shortest = 100 * time.Millisecond
 
 // finish takes the result of a step.
 func (l *loop) finish(r result) {
-	delete(l.running, r.step.Key)
+	if l.ended(r) {
+		return
+	}
 	l.config.boot.looked = l.config.boot.looked && r.step.Boot == nil
 	l.endFetch(r.step)
 	if l.locked(r) {
@@ -48,6 +50,23 @@ func (l *loop) finish(r result) {
 	default:
 		l.failed(r.step, r.err)
 	}
+}
+
+// ended takes a step off those under way. It tells whether a request was all that the step was for.
+func (l *loop) ended(r result) bool {
+	t := l.running[r.step.Key]
+	delete(l.running, r.step.Key)
+	if t == nil || t.request == nil {
+		return false
+	}
+	l.counts.step(r.step, r.err == nil)
+	if r.err != nil {
+		l.logStep(l.log.Error(), r.step).Err(r.err).Msg("step did not succeed")
+	} else {
+		l.logStep(l.log.Debug(), r.step).Msg("step done")
+	}
+	l.answer(t.request, r.err)
+	return true
 }
 
 // removesImage tells whether a step makes room in the engine's storage.

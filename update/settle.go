@@ -14,6 +14,9 @@ import (
 func (l *loop) settle(steps []plan.Step) {
 	open := make(map[string]bool)
 	for _, s := range steps {
+		if l.aside(s, false) {
+			continue
+		}
 		open[s.AppUUID] = true
 		for _, r := range s.Records {
 			open[r.AppUUID] = true
@@ -22,7 +25,7 @@ func (l *loop) settle(steps []plan.Step) {
 	for _, t := range l.running {
 		// A download of the release to come does not hold up a restart or a purge of what is there.
 		background := t.step.Kind == plan.Fetch && l.actions[t.step.AppUUID] != nil
-		if t.step.Kind != plan.SwitchVPN && !background {
+		if t.step.Kind != plan.SwitchVPN && !background && !l.aside(t.step, t.request != nil) {
 			open[t.step.AppUUID] = true
 		}
 	}

@@ -313,10 +313,11 @@ func killAll(users []*current.Container, reason string) []Step {
 	var steps []Step
 	for _, c := range users {
 		uuid := current.AppKey(c.AppUUID, c.AppID)
-		steps = append(steps, Step{Kind: Kill, Key: serviceKey(uuid, c.ServiceName), Reason: reason,
+		steps = append(steps, Step{Kind: Kill, Key: ServiceKey(uuid, c.ServiceName), Reason: reason,
 			AppUUID: uuid, AppID: c.AppID, Container: c})
 	}
 	return steps
 }
 
-func serviceKey(appUUID, service string) string { return appUUID + "/service " + service }
+// ServiceKey is the Key of the steps on a service.
+func ServiceKey(appUUID, service string) string { return appUUID + "/service " + service }

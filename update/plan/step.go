@@ -37,6 +37,7 @@ const (
 	Rename        Kind = "rename"         // same configuration, other release: metadata update
 	Start         Kind = "start"          // create where missing, join networks, start
 	HandOver      Kind = "handover"       // start the new container beside the old one
+	Restart       Kind = "restart"        // kill and start; a client of the API asks for it, no plan does
 	RequireReboot Kind = "require reboot" // say that containers start at the next boot only
 	Reboot        Kind = "reboot"         // of the device, all else being done
 	RollBack      Kind = "roll back"      // give up the release and go back to the one before
@@ -78,6 +79,7 @@ type Step struct {
 	Commit    string             // the same, and Look; SetCommit: empty forgets the app
 	Source    *target.App        // SetCommit, RollBack: the app as the target names it, nil when it is gone
 	Hold      bool               // Start: create the container, do not start it; SwitchVPN: off
+	User      bool               // Stop, Start: a user asks for it, no plan
 	Fault     bool               // Wait: the target cannot be reached as it is
 	Until     time.Time          // Wait: when to look again, zero when something will change
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
