@@ -92,7 +92,7 @@ func (m metrics) services(e exposition) {
 	state := m.h.apps.View()
 	e.single("engine_up", "gauge", "Whether the container engine can be reached.", bit(state.Synced && state.EngineError == ""))
 	e.single("update_applying", "gauge", "Whether an apply runs or waits.", bit(state.Applying))
-	e.single("update_failed", "gauge", "Whether the present apply has failed steps.", bit(state.Failed))
+	e.single("update_failed", "gauge", "Whether a step of the update failed or something of the target is refused.", bit(state.Failed))
 	e.family("service_running", "gauge", "Whether a container of the service runs.")
 	m.each(state, func(app *view.App, c *view.Container) {
 		e.service("service_running", app, c, bit(c.Running))

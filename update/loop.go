@@ -375,6 +375,9 @@ func (l *loop) setFacts(f compose.Facts) {
 func (l *loop) publish() {
 	s := l.status
 	s.held = maps.Clone(l.held)
+	if refusals := l.refusals(); len(refusals) > 0 {
+		s.failed, s.problems = true, append(refusals, s.problems...)
+	}
 	s.target, s.localMode = l.resolve.target, l.config.have.LocalMode
 	l.show(s)
 }

@@ -46,6 +46,7 @@ func (t *targets) preload(path string, uuidOf func(int) (string, error), have fu
 	}
 	if err != nil {
 		t.log.Error().AnErr("cause", errors.Unwrap(err)).Err(err).Msg("preloaded apps were not taken over")
+		t.refuse(preloadFile, err.Error())
 	}
 	if err != nil || p == nil {
 		return false, nil
@@ -104,6 +105,7 @@ func (t *targets) take(p *target.Preload, problems []target.Problem) (bool, erro
 		return false, err
 	}
 	t.states[source] = apps
+	t.usable(storedTarget, preloadFile)
 	return true, nil
 }
 

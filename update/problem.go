@@ -1,6 +1,8 @@
 package update
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -51,4 +53,53 @@ func (l *loop) logStep(e *zerolog.Event, s plan.Step) *zerolog.Event {
 		}
 	}
 	return e
+}
+
+// unusable is a document of which nothing could be used, and since when and why.
+type unusable struct {
+	at   time.Time
+	text string
+}
+
+// The documents that may be unusable, as users know them.
+const (
+	cloudTarget  = "target state of the cloud"
+	storedTarget = "stored target state"
+	preloadFile  = "apps.json"
+)
+
+// refuse notes that nothing of a document can be used, until the document or what takes its place can.
+func (t *targets) refuse(document, text string) {
+	t.unusableMu.Lock()
+	defer t.unusableMu.Unlock()
+	if t.unusable[document].text != text {
+		t.unusable[document] = unusable{time.Now(), text}
+	}
+}
+
+// usable ends refuse.
+func (t *targets) usable(documents ...string) {
+	t.unusableMu.Lock()
+	defer t.unusableMu.Unlock()
+	for _, d := range documents {
+		delete(t.unusable, d)
+	}
+}
+
+// refusals are the problems that last as long as the target: what of it is not applied at all.
+func (l *loop) refusals() (list []view.Problem) {
+	t := l.targets
+	t.unusableMu.Lock()
+	for _, document := range [...]string{cloudTarget, storedTarget, preloadFile} {
+		if u := t.unusable[document]; u.text != "" {
+			list = append(list, view.Problem{At: u.at, Subject: document, Step: "refused", Error: u.text})
+		}
+	}
+	t.unusableMu.Unlock()
+	for _, uuid := range slices.Sorted(maps.Keys(l.resolve.told)) {
+		if v := l.resolve.told[uuid]; v.rejected != "" {
+			list = append(list, view.Problem{At: v.at, Subject: "app " + firstText(v.name, uuid), Step: "rejected", Error: v.rejected})
+		}
+	}
+	return list
 }

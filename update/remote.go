@@ -50,6 +50,9 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 	now := received{Endpoint: t.endpoint, UUID: t.uuid(), ETag: etag, Digest: hex.EncodeToString(sum[:])}
 	if t.holds(now) {
 		m.Heard()
+		t.refused = ""
+		t.usable(cloudTarget)
+		m.loop.nudge()
 		_, err := t.receive(nil, now)
 		return false, err
 	}
@@ -63,9 +66,12 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 			t.refused = now.Digest
 			m.notMoved(invalid.Lines)
 		}
+		t.refuse(cloudTarget, strings.Join(invalid.Lines, "; "))
+		m.loop.nudge()
 		return false, &view.InvalidTargetError{Problems: invalid.Lines}
 	}
 	t.refused = ""
+	t.usable(cloudTarget)
 	t.keep(state, problems)
 	if err := m.dumpConfig(state.Config); err != nil {
 		m.log.Error().Err(err).Msg("the host does not get to know the configuration")
@@ -193,6 +199,7 @@ func (t *targets) receive(s *target.State, r received) (changed bool, err error)
 		return false, err
 	}
 	t.states[t.endpoint] = apps
+	t.usable(storedTarget, preloadFile)
 	return true, nil
 }
 

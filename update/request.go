@@ -67,6 +67,13 @@ func (m *Manager) SetLocalTarget(body []byte) error {
 		}
 		return &view.InvalidTargetError{Problems: []string{err.Error()}}
 	}
+	var facts compose.Facts
+	if err := m.loop.call(m.life, func() { facts = m.loop.resolve.facts }); err != nil {
+		return err
+	}
+	if lines := uncomposable(local.State, &facts); len(lines) > 0 {
+		return &view.InvalidTargetError{Problems: lines}
+	}
 	if !local.HasName {
 		local.State.Name = m.View().DeviceName
 	}

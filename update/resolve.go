@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -23,13 +25,22 @@ type resolver struct {
 	facts  compose.Facts
 	keys   Keys
 	book   *book
-	told   map[string]string // app uuid -> what was logged of it last
+	told   map[string]verdict // by app uuid
 
 	stale  bool
 	images uint64 // current.State.ImageRevision of the last result
 	result plan.Target
 	// rolledBack says of apps (uuid) that the release before applies, and why.
 	rolledBack map[string]string
+}
+
+// verdict is what was logged of an app last.
+type verdict struct {
+	_ [0]func() // nobody compares it: no code for that
+
+	at             time.Time
+	name, rejected string
+	warnings       string
 }
 
 // Keys is what the update loop asks of the keyring: the API key of a service, made durable at its
@@ -106,6 +117,16 @@ func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 	return resolved
 }
 
+// uncomposable says which apps of a target ask for what cannot be honoured, whatever their images are.
+func uncomposable(s *target.State, facts *compose.Facts) (lines []string) {
+	for _, uuid := range slices.Sorted(maps.Keys(s.Apps)) {
+		if _, err := compose.Resolve(s.Apps[uuid], facts, func(string) *doc.Image { return nil }); err != nil {
+			lines = append(lines, err.Error())
+		}
+	}
+	return lines
+}
+
 // deviceName is the name of the device; one that was never told has the name local.
 func deviceName(t *target.State) string {
 	if t.Name == "" {
@@ -116,14 +137,11 @@ func deviceName(t *target.State) string {
 
 // tell logs what is wrong with an app, once for as long as it stays the same.
 func (r *resolver) tell(a *compose.App) {
-	text := a.Rejected
-	for _, w := range a.Warnings {
-		text += "\n" + w
-	}
-	if r.told[a.UUID] == text {
+	now, old := verdict{at: time.Now(), name: a.Name, rejected: a.Rejected, warnings: strings.Join(a.Warnings, "\n")}, r.told[a.UUID]
+	if old.rejected == now.rejected && old.warnings == now.warnings {
 		return
 	}
-	r.told[a.UUID] = text
+	r.told[a.UUID] = now
 	if a.Rejected != "" {
 		r.log.Error().Str("app", a.Name).Str("reason", a.Rejected).Msg("app rejected, what runs of it stays")
 	}

@@ -50,7 +50,11 @@ func (l *loop) settle(steps []plan.Step) {
 	}
 	if l.status.applying {
 		l.config.vpn.again = time.Time{}
-		l.log.Info().Msg("target reached")
+		if len(l.refusals()) == 0 {
+			l.log.Info().Msg("target reached")
+		} else {
+			l.log.Warn().Msg("target reached, except for what of it was refused")
+		}
 		l.counts.applied(time.Since(l.status.since))
 	}
 	l.force = false

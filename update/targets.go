@@ -28,6 +28,9 @@ type targets struct {
 	// (docs/spec/cloud.md 6.5).
 	initial map[string]string
 
+	unusableMu sync.Mutex
+	unusable   map[string]unusable // documents (problem.go)
+
 	mu     sync.Mutex // orders the changes; held while saving so that the next starts from what is durable
 	stored targetDocument
 	states map[string]*target.State // apps by source, decoded
@@ -56,6 +59,7 @@ func openTargets(o Options) (*targets, error) {
 	t := &targets{
 		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, uuid: o.UUID, contracts: o.Contracts, initial: o.initial(),
 		stored: targetDocument{Sources: make(map[string]json.RawMessage)}, states: make(map[string]*target.State),
+		unusable: make(map[string]unusable),
 	}
 	if _, err := o.Docs.Load(targetName, targetVersion, &t.stored); err != nil {
 		return nil, fmt.Errorf("open target state: %w", err)
@@ -69,6 +73,7 @@ func openTargets(o Options) (*targets, error) {
 		state, problems, err := target.DecodeV3Entry(raw)
 		if err != nil {
 			t.log.Error().Err(err).Str("source", source).Msg("stored target state is not usable")
+			t.refuse(storedTarget, err.Error())
 			continue
 		}
 		t.report(problems)
@@ -232,6 +237,7 @@ func (t *targets) set(source string, s *target.State) error {
 		return err
 	}
 	t.states[source] = apps
+	t.usable(storedTarget, preloadFile)
 	return nil
 }
 

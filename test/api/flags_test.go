@@ -187,8 +187,14 @@ func TestRejectedReleaseIsShown(t *testing.T) {
 		}
 		return nil
 	})
-	f.Expect(harness.Target{Apps: []harness.App{f.shop, f.solo.Released("bbbb1", 12)}})
-	f.changed(t, before)
+	for name, id := range before {
+		if now := f.Containers()[name]; now.ID != id || !now.State.Running {
+			t.Errorf("container of %s was %.12s, is %.12s, %s", name, id, now.ID, now.State.Status)
+		}
+	}
+	if d := f.Device(); !d.UpdateFailed {
+		t.Error("update_failed is false")
+	}
 }
 
 // device-api.md 117.

@@ -232,7 +232,8 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 	beside := harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}}
 	s.Apply(target(app, beside))
 	before := s.IDs()
-	broken := app.Released("bbbb2", 2).With(app.Services[0].Composed("ports", list{"nonsense"}))
+	contract := dict{"type": "sw.container", "slug": "needy", "requires": list{dict{"type": "sw.supervisor", "version": ">=9999.0.0"}}}
+	broken := app.Released("bbbb2", 2).With(app.Services[0].Composed("contract", contract))
 	s.PostTarget(target(broken, beside.Released("gggg2", 6)))
 	waitRunning(t, s, "ok_1007_6_gggg2", "web_1001_1_aaaa1")
 	if now := s.IDs(); now["ok"] != before["ok"] || now["web"] != before["web"] {
@@ -242,7 +243,6 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 		t.Errorf("update status %q", update)
 	}
 	// engine.md 58: an optional service whose contract is not met is left out, the others run.
-	contract := dict{"type": "sw.container", "slug": "needy", "requires": list{dict{"type": "sw.supervisor", "version": ">=9999.0.0"}}}
 	needy := service("needy", 2, image).Composed("contract", contract).Labelled("io.balena.features.optional", "1")
 	s.PostTarget(target(app.Released("cccc3", 3).With(app.Services[0], needy), beside.Released("gggg2", 6)))
 	waitRunning(t, s, "web_1001_3_cccc3")

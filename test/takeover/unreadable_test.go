@@ -3,6 +3,7 @@ package takeover_test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -37,7 +38,10 @@ func TestUnreadableAppsAfterTheSwap(t *testing.T) {
 		if len(s.LogLines("app rejected, what runs of it stays")) < 2 {
 			return errors.New("not refused yet")
 		}
-		return s.Idle()
+		if page := s.Overview(); !strings.Contains(page, "update failed") {
+			return errors.New(page)
+		}
+		return nil
 	}
 	harness.Until(t, soon, "the apps to be refused", refused)
 	s.Restart()

@@ -3,6 +3,7 @@ package update_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,13 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	}
 }
 
+// byFile gives the device a target with apps.json, which, unlike a posted target, is taken but for its bad apps.
+func byFile(s *harness.Supervisor, to harness.Target) {
+	s.Stop()
+	s.WriteJSON("data/apps.json", to.V3())
+	s.Start()
+}
+
 // docs/spec/engine.md 10: 62.
 func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 	image := serverImage(t, "broken/good:v1")
@@ -61,7 +69,7 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := device(t)
 			healthy := other("good1", 5, service("ok", 7, image))
-			s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image).Composed(key, value)), healthy))
+			byFile(s, target(shop("aaaa1", 1, service("web", 1, image).Composed(key, value)), healthy))
 			harness.Until(t, soon, "the good app", func() error { return running(s.Engine, healthy.ContainerName(healthy.Services[0])) })
 			if _, there := s.Containers()["web"]; there {
 				t.Error("the malformed service was created")
@@ -81,10 +89,13 @@ func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 	s.Apply(target(first))
 	before := s.IDs()
 	marker := other("good1", 5, service("ok", 7, image))
-	s.PostTarget(target(first.Released("bbbb2", 2).With(first.Services[0].Composed("ports", []any{"1-2:3"})), marker))
+	byFile(s, target(first.Released("bbbb2", 2).With(first.Services[0].Composed("ports", []any{"1-2:3"})), marker))
 	harness.Until(t, soon, "the good app", func() error { return running(s.Engine, marker.ContainerName(marker.Services[0])) })
 	if got := s.IDs()["web"]; got != before["web"] {
 		t.Errorf("web changed from %.12s to %.12s", before["web"], got)
+	}
+	if page := s.Overview(); !strings.Contains(page, "Problems app shop: rejected") || !strings.Contains(page, "service web: ports: ") {
+		t.Errorf("status does not say what is wrong: %s", page)
 	}
 	serving(t, s.Containers()["web"], "v1")
 }

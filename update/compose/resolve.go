@@ -40,11 +40,11 @@ func Resolve(app *target.App, facts *Facts, image func(ref string) *doc.Image) (
 	out.Commit, out.Release = app.Release.Commit, app.Release.ID
 	r := &resolver{app: app, uuid: firstOf(app.UUID, strconv.Itoa(app.ID)), facts: facts, image: image}
 	r.resolveAll(out)
-	if err := r.firstError(); err != nil {
+	if err := r.firstErrors(); err != nil {
 		return nil, err
 	}
 	if err := checkCycles(out.Services); err != nil {
-		return nil, err
+		return nil, errors.New("app " + app.Name + ": " + err.Error())
 	}
 	for _, n := range r.said {
 		out.Warnings = append(out.Warnings, n.warnings()...)
@@ -91,11 +91,16 @@ func (r *resolver) notes(subject string) *notes {
 	return n
 }
 
-func (r *resolver) firstError() error {
+// firstErrors is what refuses the app: the first fault of each service, volume and network.
+func (r *resolver) firstErrors() error {
+	text := ""
 	for _, n := range r.said {
 		if n.err != nil {
-			return errors.New("app " + r.app.Name + " " + n.err.Error())
+			text += "; " + n.err.Error()
 		}
 	}
-	return nil
+	if text == "" {
+		return nil
+	}
+	return errors.New("app " + r.app.Name + text[1:])
 }

@@ -79,9 +79,9 @@ func (r *resolver) shortVolume(sec *section, entry string, st *storage) {
 	case len(parts) == 1 && strings.HasPrefix(parts[0], "/"):
 		st.anonymous = append(st.anonymous, parts[0])
 	case isHostPath(parts[0]):
-		sec.warn("volume " + strconv.Quote(entry) + " is a bind mount and is ignored")
+		sec.warn("volumes: " + strconv.Quote(entry) + " is a bind mount and is ignored")
 	case len(parts) == 1 || len(parts) > 3 || !isName(parts[0]) || !strings.HasPrefix(parts[1], "/"):
-		sec.fail("volume " + strconv.Quote(entry) + " is not name:/path or name:/path:mode")
+		sec.fail("volumes: " + strconv.Quote(entry) + " is not name:/path or name:/path:mode")
 	default:
 		parts[0] = VolumeName(r.app.ID, parts[0])
 		st.binds = append(st.binds, strings.Join(parts, ":"))
@@ -110,10 +110,10 @@ func (r *resolver) longVolume(sec *section, st *storage) {
 		return
 	}
 	if !strings.HasPrefix(m.Target, "/") {
-		sec.fail("volume target " + strconv.Quote(m.Target) + " is not an absolute path")
+		sec.fail("volumes: target " + strconv.Quote(m.Target) + " is not an absolute path")
 	}
 	if m.Source != "" && !isName(m.Source) {
-		sec.fail("volume source " + strconv.Quote(m.Source) + " is not a volume name")
+		sec.fail("volumes: source " + strconv.Quote(m.Source) + " is not a volume name")
 	}
 	if m.Source != "" {
 		m.Source = VolumeName(r.app.ID, m.Source)

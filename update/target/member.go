@@ -64,7 +64,12 @@ func parse(body []byte) (json.RawMessage, error) {
 		return nil, fmt.Errorf("target state of %d bytes is too large", len(body))
 	}
 	var raw json.RawMessage
-	if err := json.Unmarshal(body, &raw); err != nil {
+	err := json.Unmarshal(body, &raw)
+	if wrong := (*json.SyntaxError)(nil); errors.As(err, &wrong) {
+		read := body[:max(wrong.Offset-1, 0)]
+		return nil, fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(read, []byte{'\n'}), len(read)-bytes.LastIndexByte(read, '\n'), err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("parse target state: %w", err)
 	}
 	return bytes.TrimSpace(raw), nil

@@ -19,10 +19,13 @@ func appV2(m member, n node) (app *App, known bool) {
 }
 
 // releaseV2 reads the release whose parts lie in the app itself, nil when there is no commit or
-// no usable release id.
+// no usable release id. Services without a commit are a mistake: none of them would run.
 func releaseV2(app node) *Release {
-	commit := app.get("commit").optionalText("")
+	commit, services := app.get("commit").optionalText(""), app.get("services")
 	if commit == "" {
+		if len(services.object()) > 0 {
+			app.get("commit").expected("commit of the services")
+		}
 		return nil
 	}
 	before := app.check.count()
@@ -30,7 +33,6 @@ func releaseV2(app node) *Release {
 	if app.check.count() != before {
 		return nil
 	}
-	services := app.get("services")
 	if services.present && services.value == nil {
 		services.expected("object")
 	}
