@@ -18,6 +18,7 @@ type Overview struct {
 	EngineError string            `json:"engineError,omitempty"` // why the engine cannot be reached
 	HasTarget   bool              `json:"hasTarget"`             // without a target state nothing is wanted and nothing unwanted
 	Applying    bool              `json:"applying"`
+	Waiting     bool              `json:"waiting"` // the apply is not over, and no step of it is under way
 	Pending     bool              `json:"updatePending"`
 	Failed      bool              `json:"updateFailed"`
 	Downloaded  bool              `json:"updateDownloaded"`
@@ -58,6 +59,7 @@ type OverviewApp struct {
 	UpdateStatus string              `json:"updateStatus"`     // of the target release
 	Rejected     string              `json:"rejected,omitempty"`
 	RolledBack   string              `json:"rolledBack,omitempty"` // which release failed its trial, and why
+	Waits        string              `json:"waits,omitempty"`      // what the release as a whole waits for
 	LockHeld     bool                `json:"lockHeld"`             // by the supervisor
 	UserLock     string              `json:"userLock,omitempty"`   // the first service that holds an update lock of its own
 	Services     []OverviewService   `json:"services"`             // of the target release
@@ -70,7 +72,8 @@ type OverviewService struct {
 	Name    string `json:"name"`
 	Image   string `json:"image"`
 	ImageID int    `json:"imageId"`
-	Running bool   `json:"running"` // it is to run
+	Running bool   `json:"running"`         // it is to run
+	Waits   string `json:"waits,omitempty"` // what it waits for
 }
 
 // OverviewContainer is one container.
@@ -139,6 +142,7 @@ func (h *handlers) overview(*call) Answer {
 		EngineError: state.EngineError,
 		HasTarget:   state.HasTarget,
 		Applying:    state.Applying,
+		Waiting:     state.Waiting,
 		Pending:     state.Pending,
 		Failed:      state.Failed,
 		Downloaded:  state.Downloaded,
@@ -168,13 +172,14 @@ func overviewApp(app *view.App) OverviewApp {
 		UpdateStatus: summarize(app).UpdateStatus,
 		Rejected:     app.Rejected,
 		RolledBack:   app.RolledBack,
+		Waits:        app.Waits,
 		LockHeld:     app.LockHeld,
 		Services:     make([]OverviewService, 0, len(app.Services)),
 		Containers:   make([]OverviewContainer, 0, len(app.Containers)),
 		Images:       make([]OverviewImage, 0, len(app.Images)),
 	}
 	for _, s := range app.Services {
-		o.Services = append(o.Services, OverviewService{s.Name, s.Image, s.ImageID, s.Running})
+		o.Services = append(o.Services, OverviewService{s.Name, s.Image, s.ImageID, s.Running, s.Waits})
 	}
 	for i := range app.Containers {
 		o.Containers = append(o.Containers, overviewContainer(&app.Containers[i]))

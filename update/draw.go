@@ -16,7 +16,7 @@ import (
 func draw(s *status, cur *current.State) *view.State {
 	d := drawing{status: s, cur: cur, apps: make(map[string]*view.App)}
 	v := &view.State{
-		Synced: cur.Listed, Applying: s.applying, Pending: s.pending, Failed: s.failed, Downloaded: s.downloaded,
+		Synced: cur.Listed, Applying: s.applying, Waiting: s.applying && s.attempt.IsZero(), Pending: s.pending, Failed: s.failed, Downloaded: s.downloaded,
 		LocalMode: s.localMode, LastErrors: s.problems, NextAttempt: s.next,
 	}
 	if s.target != nil {
@@ -60,6 +60,7 @@ func (d *drawing) target(a *target.App) {
 	app := &view.App{
 		ID: a.ID, UUID: a.UUID, Name: a.Name, Class: a.Class, IsHost: a.IsHost, InTarget: true, Rejected: a.Rejected,
 		Commit: d.cur.Commits[a.UUID], LockHeld: d.locked(a.UUID), RolledBack: d.status.rolledBack[a.UUID],
+		Waits: d.waits(a.UUID, ""),
 	}
 	if resolved := d.status.apps[a.UUID]; resolved != nil {
 		app.Rejected = resolved.Rejected
@@ -69,6 +70,7 @@ func (d *drawing) target(a *target.App) {
 		for _, name := range slices.Sorted(maps.Keys(a.Release.Services)) {
 			s := a.Release.Services[name]
 			app.Services = append(app.Services, drawService(s))
+			app.Services[len(app.Services)-1].Waits = d.waits(a.UUID, name)
 		}
 		if s := a.Release.Agent; s != nil {
 			agent := drawService(s)
@@ -76,6 +78,16 @@ func (d *drawing) target(a *target.App) {
 		}
 	}
 	d.apps[a.UUID] = app
+}
+
+// waits is what a service waits for, or with no service the app.
+func (d *drawing) waits(uuid, service string) string {
+	for i := range d.status.waits {
+		if s := &d.status.waits[i]; s.AppUUID == uuid && s.ServiceName() == service {
+			return s.Reason
+		}
+	}
+	return ""
 }
 
 func drawService(s *target.Service) view.Service {

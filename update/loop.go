@@ -62,6 +62,7 @@ type loop struct {
 	noted     map[string]*target.App // apps (uuid) whose settled form the book holds (settle.go)
 	preloaded bool                   // the preload file was looked at
 	backup    bool                   // volumes are still to be filled from a backup
+	toldWaits map[string]string      // app uuid and service -> what was logged of its wait last
 	adopted   bool                   // the keys of running containers were taken over
 	earlier   map[string]bool        // containers (id) that were not started yet when the device booted
 
@@ -88,6 +89,7 @@ type status struct {
 	fetched                               time.Duration // time of this attempt that went into downloads
 	held                                  map[string]int
 	touched                               map[string]string // app uuid and service -> reason of the last step
+	waits                                 []plan.Step       // of kind Wait: what services, and apps, wait for
 	target                                *target.State
 	apps                                  plan.Target
 	rolledBack                            map[string]string // app uuid -> which release failed, and why
@@ -114,6 +116,7 @@ func (l *loop) run(ctx context.Context) {
 		}
 		if len(l.running) == 0 {
 			l.status.attempt = time.Time{}
+			l.tellWaits()
 		}
 		l.publish()
 		select {
@@ -248,10 +251,12 @@ func (l *loop) options() plan.Options {
 // begin starts the steps whose subject is free and whose time has come.
 func (l *loop) begin(ctx context.Context, steps []plan.Step) (next time.Time) {
 	now := time.Now()
+	l.status.waits = nil
 	for _, s := range steps {
 		if s.Kind == plan.Wait {
 			next = sooner(next, s.Until)
 			l.fault(s)
+			l.status.waits = append(l.status.waits, s)
 			continue
 		}
 		if l.running[s.Key] != nil || l.reserved(s) {
@@ -338,6 +343,7 @@ func (l *loop) forget(t *target.State) {
 	for uuid := range l.resolve.told {
 		if t.Apps[uuid] == nil {
 			delete(l.resolve.told, uuid)
+			delete(l.resolve.since, uuid)
 		}
 	}
 	touched := make(map[string]string)

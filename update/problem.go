@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"resin-supervisor/update/current"
 	"resin-supervisor/update/plan"
 	"resin-supervisor/update/view"
 )
@@ -27,6 +28,19 @@ func (l *loop) fault(s plan.Step) {
 	}
 	l.logStep(l.log.Error(), s).Msg("target cannot be reached")
 	l.problem(s, s.Reason)
+}
+
+// tellWaits logs what services and apps wait for while nothing else is under way, once for as long as it
+// stays so.
+func (l *loop) tellWaits() {
+	told := make(map[string]string)
+	for _, s := range l.status.waits {
+		slot := current.Slot(s.AppUUID, s.ServiceName())
+		if told[slot] = s.Reason; l.toldWaits[slot] != s.Reason && !s.Fault {
+			l.logStep(l.log.Info(), s).Msg("waiting")
+		}
+	}
+	l.toldWaits = told
 }
 
 // problem remembers what went wrong, newest first, one entry for each subject.
@@ -55,12 +69,6 @@ func (l *loop) logStep(e *zerolog.Event, s plan.Step) *zerolog.Event {
 	return e
 }
 
-// unusable is a document of which nothing could be used, and since when and why.
-type unusable struct {
-	at   time.Time
-	text string
-}
-
 // The documents that may be unusable, as users know them.
 const (
 	cloudTarget  = "target state of the cloud"
@@ -70,35 +78,27 @@ const (
 
 // refuse notes that nothing of a document can be used, until the document or what takes its place can.
 func (t *targets) refuse(document, text string) {
+	t.usable(document)
 	t.unusableMu.Lock()
 	defer t.unusableMu.Unlock()
-	if t.unusable[document].text != text {
-		t.unusable[document] = unusable{time.Now(), text}
-	}
+	t.unusable = append(t.unusable, view.Problem{At: time.Now(), Subject: document, Step: "refused", Error: text})
 }
 
 // usable ends refuse.
 func (t *targets) usable(documents ...string) {
 	t.unusableMu.Lock()
 	defer t.unusableMu.Unlock()
-	for _, d := range documents {
-		delete(t.unusable, d)
-	}
+	t.unusable = slices.DeleteFunc(t.unusable, func(p view.Problem) bool { return slices.Contains(documents, p.Subject) })
 }
 
 // refusals are the problems that last as long as the target: what of it is not applied at all.
-func (l *loop) refusals() (list []view.Problem) {
-	t := l.targets
-	t.unusableMu.Lock()
-	for _, document := range [...]string{cloudTarget, storedTarget, preloadFile} {
-		if u := t.unusable[document]; u.text != "" {
-			list = append(list, view.Problem{At: u.at, Subject: document, Step: "refused", Error: u.text})
-		}
-	}
-	t.unusableMu.Unlock()
-	for _, uuid := range slices.Sorted(maps.Keys(l.resolve.told)) {
-		if v := l.resolve.told[uuid]; v.rejected != "" {
-			list = append(list, view.Problem{At: v.at, Subject: "app " + firstText(v.name, uuid), Step: "rejected", Error: v.rejected})
+func (l *loop) refusals() []view.Problem {
+	l.targets.unusableMu.Lock()
+	list := slices.Clone(l.targets.unusable)
+	l.targets.unusableMu.Unlock()
+	for _, uuid := range slices.Sorted(maps.Keys(l.status.apps)) {
+		if a := l.status.apps[uuid]; a.Rejected != "" {
+			list = append(list, view.Problem{At: l.resolve.since[uuid], Subject: "app " + firstText(a.Name, uuid), Step: "rejected", Error: a.Rejected})
 		}
 	}
 	return list

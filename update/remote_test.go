@@ -176,9 +176,9 @@ func TestUselessTargetIsToldOfAgain(t *testing.T) {
 // What is remembered of apps goes with them.
 func TestAppsThatWentAreForgotten(t *testing.T) {
 	m, _ := newRemote(t, t.TempDir())
-	m.loop.noted, m.loop.resolve.told, m.loop.status.touched = make(map[string]*target.App), make(map[string]verdict), make(map[string]string)
+	m.loop.noted, m.loop.resolve.told, m.loop.status.touched = make(map[string]*target.App), make(map[string]string), make(map[string]string)
 	for _, uuid := range []string{"aa", "bb"} {
-		m.loop.noted[uuid], m.loop.resolve.told[uuid] = &target.App{}, verdict{warnings: "text"}
+		m.loop.noted[uuid], m.loop.resolve.told[uuid] = &target.App{}, "text"
 		m.loop.status.touched[current.Slot(uuid, "web")] = "start"
 	}
 	m.loop.looked = map[string]time.Time{"web:2": time.Now()}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -25,22 +24,14 @@ type resolver struct {
 	facts  compose.Facts
 	keys   Keys
 	book   *book
-	told   map[string]verdict // by app uuid
+	told   map[string]string    // app uuid -> what was logged of it last
+	since  map[string]time.Time // the same -> and when
 
 	stale  bool
 	images uint64 // current.State.ImageRevision of the last result
 	result plan.Target
 	// rolledBack says of apps (uuid) that the release before applies, and why.
 	rolledBack map[string]string
-}
-
-// verdict is what was logged of an app last.
-type verdict struct {
-	_ [0]func() // nobody compares it: no code for that
-
-	at             time.Time
-	name, rejected string
-	warnings       string
 }
 
 // Keys is what the update loop asks of the keyring: the API key of a service, made durable at its
@@ -137,11 +128,14 @@ func deviceName(t *target.State) string {
 
 // tell logs what is wrong with an app, once for as long as it stays the same.
 func (r *resolver) tell(a *compose.App) {
-	now, old := verdict{at: time.Now(), name: a.Name, rejected: a.Rejected, warnings: strings.Join(a.Warnings, "\n")}, r.told[a.UUID]
-	if old.rejected == now.rejected && old.warnings == now.warnings {
+	text := a.Rejected
+	for _, w := range a.Warnings {
+		text += "\n" + w
+	}
+	if r.told[a.UUID] == text {
 		return
 	}
-	r.told[a.UUID] = now
+	r.told[a.UUID], r.since[a.UUID] = text, time.Now()
 	if a.Rejected != "" {
 		r.log.Error().Str("app", a.Name).Str("reason", a.Rejected).Msg("app rejected, what runs of it stays")
 	}

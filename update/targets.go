@@ -11,6 +11,7 @@ import (
 
 	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
+	"resin-supervisor/update/view"
 )
 
 // targets keeps the target states of the device in one durable document: what is applied after a
@@ -29,7 +30,7 @@ type targets struct {
 	initial map[string]string
 
 	unusableMu sync.Mutex
-	unusable   map[string]unusable // documents (problem.go)
+	unusable   []view.Problem // documents of which nothing can be used
 
 	mu     sync.Mutex // orders the changes; held while saving so that the next starts from what is durable
 	stored targetDocument
@@ -59,7 +60,6 @@ func openTargets(o Options) (*targets, error) {
 	t := &targets{
 		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, uuid: o.UUID, contracts: o.Contracts, initial: o.initial(),
 		stored: targetDocument{Sources: make(map[string]json.RawMessage)}, states: make(map[string]*target.State),
-		unusable: make(map[string]unusable),
 	}
 	if _, err := o.Docs.Load(targetName, targetVersion, &t.stored); err != nil {
 		return nil, fmt.Errorf("open target state: %w", err)

@@ -156,12 +156,27 @@ func phase(o *api.Overview) string {
 		return "no target from the cloud yet"
 	case !o.HasTarget:
 		return "no target yet"
+	case o.Waiting:
+		return "update incomplete" + waiting(o)
 	case o.Applying:
 		return "updating" + downloads(o)
 	case o.Pending:
 		return "update pending"
 	}
 	return "up to date"
+}
+
+// waiting tells which services wait for something.
+func waiting(o *api.Overview) string {
+	s := ""
+	for i := range o.Apps {
+		for _, one := range o.Apps[i].Services {
+			if one.Waits != "" {
+				s += ", " + one.Name + " waits"
+			}
+		}
+	}
+	return s
 }
 
 // downloads is the mean progress of all downloads that run.
@@ -193,6 +208,9 @@ func (p *page) app(a *api.OverviewApp, hasTarget bool) {
 	}
 	if a.RolledBack != "" {
 		p.wrapped("  Rolled back: ", a.RolledBack)
+	}
+	if a.Waits != "" {
+		p.wrapped("  Waits: ", a.Waits)
 	}
 	rows := rowsOf(a)
 	if len(rows) == 0 {

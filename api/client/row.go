@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -49,8 +50,10 @@ func serviceRows(a *api.OverviewApp, s api.OverviewService) []row {
 		rows = append(rows, r)
 	}
 	if len(rows) == 0 {
-		rows = append(rows, row{name: s.Name, word: "Waiting", rest: "image not downloaded yet"})
+		return []row{{name: s.Name, word: "Waiting", rest: cmp.Or(s.Waits, "image not downloaded yet")}}
 	}
+	last := &rows[len(rows)-1]
+	last.rest = joinWith(s.Waits, last.rest)
 	return rows
 }
 

@@ -59,7 +59,9 @@ func (w *work) locked(s Step) {
 }
 
 func (w *work) wait(service, reason string) {
-	w.add(w.step(Wait, "wait "+service, "service "+service+": "+reason))
+	s, p := w.step(Wait, "wait "+service, reason), w.pairing[service]
+	s.Service, s.Container = p.want, p.have
+	w.add(s)
 }
 
 // dead removes containers that the engine could not remove itself; they hold no lock and no data.
@@ -203,7 +205,9 @@ func (a *app) settle() []Step {
 func (a *app) releaseLock(reason string) []Step {
 	switch {
 	case a.held():
-		return []Step{a.step(ReleaseLock, "lock", reason)}
+		s := a.step(ReleaseLock, "lock", reason)
+		s.AppID = a.opts.Held[a.uuid] // an app that is gone may have left its id to another one
+		return []Step{s}
 	case a.opts.Leftover[a.id]:
 		return []Step{a.step(SweepLock, "lock", "an earlier run of the agent left lock files")}
 	}

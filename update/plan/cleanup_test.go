@@ -128,9 +128,9 @@ func TestExtraFirmware(t *testing.T) {
 	held(w)
 	network := "create network app shop network u1_default"
 	saves := []string{"save image app shop service db image db:1", "save image app shop service web image web:1"}
-	w.want("prepare volume volume extra-firmware", network, saves[0], "wait app shop", saves[1], "wait app shop")
+	w.want("prepare volume volume extra-firmware", network, saves[0], "wait app shop service db", saves[1], "wait app shop service web")
 	w.network(w.resolve()["u1"].Networks["u1_default"], "u1", 1)
-	w.want("prepare volume volume extra-firmware", saves[0], "start app shop service db", saves[1], "wait app shop")
+	w.want("prepare volume volume extra-firmware", saves[0], "start app shop service db", saves[1], "wait app shop service web")
 	w.opts.FirmwareReady = true
 	w.want(saves[0], "start app shop service db", saves[1], "start app shop service web")
 	delete(w.target.Apps["u1"].Release.Services, "web")

@@ -3,6 +3,7 @@ package plan
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
@@ -16,23 +17,31 @@ func (w *work) notReady(s *compose.Service) string {
 	}
 	for _, d := range s.DependsOn {
 		if why := w.unmet(d); why != "" && !d.Optional {
-			return why
+			return "waits for " + d.Service + ": " + why
 		}
 	}
 	if s.PeerOf != "" && (w.peer(s.PeerOf) == "" || w.changing(s.PeerOf)) {
-		return "waits for service " + s.PeerOf + ", whose network it shares"
+		return "waits for " + s.PeerOf + ", whose network it shares"
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Container.Networks)) {
 		if !w.networkReady(name) {
-			return "waits for network " + name
+			return "waits for network " + name + ": it is " + w.missingOr(name)
 		}
 	}
 	for _, name := range s.Container.NamedVolumes() {
 		if w.pending[name] {
-			return "waits for volume " + name
+			return "waits for volume " + name + ": it is " + w.missingOr(name)
 		}
 	}
 	return ""
+}
+
+// missingOr says how a network or volume is that is not as wanted.
+func (w *work) missingOr(name string) string {
+	if w.broken[name] != "" {
+		return "replaced first"
+	}
+	return "missing"
 }
 
 // changing says that a service still has container work towards its target.
@@ -49,7 +58,7 @@ func (w *work) unmet(d compose.Dependency) string {
 		return ""
 	}
 	if p.due() {
-		return "waits for service " + d.Service
+		return "it is not updated yet"
 	}
 	if !p.want.Running {
 		return ""
@@ -57,13 +66,24 @@ func (w *work) unmet(d compose.Dependency) string {
 	c := p.have
 	switch {
 	case c.Status == "created":
-		return "waits for service " + d.Service + " to start"
-	case d.Condition == compose.Healthy && !healthy(c):
-		return "waits for service " + d.Service + " to be healthy"
-	case d.Condition == compose.Completed && (c.Status != "exited" || c.ExitCode != 0):
-		return "waits for service " + d.Service + " to complete successfully"
+		return "it is not started yet"
+	case d.Condition == compose.Healthy && !healthy(c), d.Condition == compose.Completed && (c.Status != "exited" || c.ExitCode != 0):
+		return condition(c, d.Condition)
 	}
 	return ""
+}
+
+// condition says how a dependency is that is not as it has to be.
+func condition(c *current.Container, wanted compose.Condition) string {
+	switch {
+	case c.Status == "exited":
+		return "it exited with " + strconv.Itoa(c.ExitCode)
+	case c.Status != "running":
+		return "it is " + c.Status
+	case wanted == compose.Completed:
+		return "it still runs"
+	}
+	return "it is " + c.Health
 }
 
 // healthy takes a container without a health check as healthy while it runs.

@@ -46,3 +46,20 @@ func TestNothingIsRemovedBesideAnUnreadableApp(t *testing.T) {
 		t.Errorf("apps that left the target stay: %v", w.next())
 	}
 }
+
+// An app that comes back under another uuid with the same id: the lock that the old one holds goes by that id.
+func TestAppUnderAnotherUUIDGetsItsLock(t *testing.T) {
+	w := newWorld(t)
+	w.app("u2", 1, "c2")
+	w.cur.Commits["u1"] = "c1"
+	held(w)
+	for _, s := range w.next() {
+		if s.Kind == ReleaseLock && s.AppUUID == "u1" {
+			if s.AppID != 1 {
+				t.Errorf("the lock of app %d is released", s.AppID)
+			}
+			return
+		}
+	}
+	t.Errorf("no lock is released: %v", w.next())
+}

@@ -62,8 +62,8 @@ type Step struct {
 	AppID   int
 	AppName string
 
-	Service   *compose.Service   // Start, Rename, HandOver: the target
-	Container *current.Container // Kill, Stop, Remove, Rename, Start (an existing one), HandOver (the old one)
+	Service   *compose.Service   // Start, Rename, HandOver: the target; Wait: the same, nil for the whole app
+	Container *current.Container // Wait, Kill, Stop, Remove, Rename, Start (an existing one), HandOver (the old one)
 	Image     string             // Fetch, Save, RemoveImage: normalised reference; CleanUp: tag or engine id
 	From      *current.Record    // Fetch: the image that a delta may start from, nil for a whole download
 	Records   []current.Record   // Fetch, Save, Start, HandOver: whose the image is; RemoveImage: what is dropped

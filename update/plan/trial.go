@@ -51,7 +51,11 @@ func (a *app) late(open []Step) bool {
 }
 
 func (a *app) rollBack(open []Step) Step {
-	s := a.step(RollBack, "trial", "the time of its trial is up: "+open[0].Reason)
+	why := open[0].Reason
+	if service := open[0].ServiceName(); service != "" {
+		why = "service " + service + ": " + why
+	}
+	s := a.step(RollBack, "trial", "the time of its trial is up: "+why)
 	s.Commit, s.Source = a.want.Commit, a.want.Source
 	return s
 }

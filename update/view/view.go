@@ -15,6 +15,7 @@ type State struct {
 	DeviceName  string
 	HasTarget   bool // there is a target state; without one nothing is wanted and nothing unwanted
 	Applying    bool // an apply or an exclusive action runs or waits in back-off
+	Waiting     bool // the apply is not over, and no step of it is under way
 	Pending     bool // update_pending (docs/spec/device-api.md 2.11)
 	Failed      bool // update_failed
 	Downloaded  bool // update_downloaded
@@ -49,6 +50,7 @@ type App struct {
 	Commit       string // last release that was fully applied, empty when none was
 	Rejected     string
 	RolledBack   string      // which release failed its trial and why, while the one before applies instead
+	Waits        string      // what the release as a whole waits for, empty when for nothing
 	LockHeld     bool        // the supervisor holds the app's update lock
 	Services     []Service   // of the target release, by name
 	Agent        *Service    // service of the target release that is the agent itself, nil in other apps
@@ -65,6 +67,7 @@ type Service struct {
 	ImageID int
 	Image   string // registry reference
 	Running bool   // whether the target wants it to run
+	Waits   string // what the service waits for, empty when for nothing
 }
 
 // Container is one container of an app.
