@@ -185,7 +185,7 @@ func TestTrialOutlivesTheSupervisor(t *testing.T) {
 	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
 	o.Kill()
 	o.Start()
-	o.back("waits for service web to be healthy")
+	o.back("waits for web: it is ")
 }
 
 // Nothing is rolled back that did not ask for it; the configuration asks for every release.
