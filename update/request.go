@@ -67,11 +67,11 @@ func (m *Manager) SetLocalTarget(body []byte) error {
 		}
 		return &view.InvalidTargetError{Problems: []string{err.Error()}}
 	}
-	var facts compose.Facts
-	if err := m.loop.call(m.life, func() { facts = m.loop.resolve.facts }); err != nil {
+	var lines []string
+	if err := m.loop.call(m.life, func() { lines = m.loop.resolve.uncomposable(local.State) }); err != nil {
 		return err
 	}
-	if lines := uncomposable(local.State, &facts); len(lines) > 0 {
+	if len(lines) > 0 {
 		return &view.InvalidTargetError{Problems: lines}
 	}
 	if !local.HasName {

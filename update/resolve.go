@@ -109,9 +109,9 @@ func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 }
 
 // uncomposable says which apps of a target ask for what cannot be honoured, whatever their images are.
-func uncomposable(s *target.State, facts *compose.Facts) (lines []string) {
+func (r *resolver) uncomposable(s *target.State) (lines []string) {
 	for _, uuid := range slices.Sorted(maps.Keys(s.Apps)) {
-		if _, err := compose.Resolve(s.Apps[uuid], facts, func(string) *doc.Image { return nil }); err != nil {
+		if _, err := compose.Resolve(s.Apps[uuid], &r.facts, func(string) *doc.Image { return nil }); err != nil {
 			lines = append(lines, err.Error())
 		}
 	}
