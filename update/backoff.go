@@ -57,11 +57,13 @@ func (b *backoff) until(s plan.Step) time.Time {
 
 // effect identifies what a step is to bring about: the step and its object. The reason is no part of it,
 // since it may be told in other words each time. Of containers of one service the image tells which release
-// they are of, and of settings the change is the object.
+// they are of, of a name of an image the image it stands for, and of settings the change is the object.
 func effect(s plan.Step) string {
 	switch {
 	case s.Container != nil:
 		return identity(s) + " " + s.Container.ImageEngine
+	case s.Kind == plan.Save:
+		return identity(s) + " " + s.Records[0].EngineID
 	case s.Changes != nil:
 		return identity(s) + " " + s.Reason
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"resin-supervisor/update/compose"
@@ -98,10 +99,18 @@ func commits(done map[string]history) map[string]string {
 	return m
 }
 
-// add records images of services.
+// add records images of services. An image whose tag has passed to another one stays recorded as ours, so
+// that it goes once nothing uses it.
 func (b *book) add(records []current.Record) error {
 	return b.records(func(m map[string]current.Record) {
 		for _, r := range records {
+			for key, old := range m {
+				if old.Name == r.Name && old.EngineID != r.EngineID && !old.Former && !strings.Contains(r.Name, "@") {
+					delete(m, key)
+					old.Former = true
+					m[old.Key()] = old
+				}
+			}
 			m[r.Key()] = r
 		}
 	})

@@ -172,3 +172,43 @@ func TestBookOfWhatTheEngineAltered(t *testing.T) {
 	want(b, "net", "two")
 	want(open(), "net", "two")
 }
+
+// The image whose tag passed to another one stays recorded, under its engine id; of a name with a digest the newer
+// record counts.
+func TestBookOfATagThatMoved(t *testing.T) {
+	b, err := openBook(memory{}, "boot1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(ids ...string) {
+		t.Helper()
+		var got []string
+		for key, r := range b.cell.load().Records {
+			if key != r.Key() {
+				t.Errorf("record %+v has the key %s", r, key)
+			}
+			got = append(got, r.Commit+" "+r.Image()+" "+r.EngineID)
+		}
+		if slices.Sort(got); !slices.Equal(got, ids) {
+			t.Errorf("recorded %q, want %q", got, ids)
+		}
+	}
+	add := func(name, commit, id string) {
+		t.Helper()
+		if err := b.add([]current.Record{{Name: name, AppUUID: "u1", ServiceName: "web", Commit: commit, EngineID: id}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("t:latest", "c1", "one")
+	add("t:latest", "c1", "two")
+	want("c1 one one", "c1 t:latest two")
+	add("t:latest", "c2", "three")
+	want("c1 one one", "c1 two two", "c2 t:latest three")
+	add("t:latest", "c2", "three")
+	want("c1 one one", "c1 two two", "c2 t:latest three")
+	b, _ = openBook(memory{}, "boot1")
+	add("r@sha256:x", "c1", "one")
+	add("r@sha256:x", "c2", "two")
+	add("r@sha256:x", "c2", "three")
+	want("c1 r@sha256:x one", "c2 r@sha256:x three")
+}

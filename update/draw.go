@@ -177,7 +177,7 @@ func (d *drawing) pull(p current.Pull) {
 }
 
 func (d *drawing) record(r current.Record) {
-	if d.cur.Images[r.EngineID] == nil {
+	if d.cur.Images[r.EngineID] == nil || r.Former {
 		return
 	}
 	status := "Downloaded"

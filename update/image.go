@@ -15,12 +15,12 @@ import (
 )
 
 // removeImage drops the records of an image and, unless another record or container still stands on
-// it, the names by which we know it; the engine deletes an image with its last name
-// (docs/spec/engine.md 8.6, D21). Names that others gave the image are left alone.
+// it, the names by which we know it; the engine deletes an image with its last name, and here one that has
+// lost all of its names (docs/spec/engine.md 8.6, D21). Names that others gave the image are left alone.
 func (x *executor) removeImage(ctx context.Context, s plan.Step) error {
 	x.cell.note(func(c *current.State) *current.State { return c.WithDeleting(s.Image, true) })
 	defer x.cell.fold(func(c *current.State) *current.State { return c.WithDeleting(s.Image, false) })
-	ref, err := target.ParseReference(s.Image)
+	ref, err := target.ParseReference(s.Records[0].Name)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,13 @@ func (x *executor) untag(ctx context.Context, id, repo string) error {
 		if err != nil {
 			return err
 		}
-		for _, name := range append(image.RepoTags, image.RepoDigests...) {
+		names := append(image.RepoTags, image.RepoDigests...)
+		if len(names) == 0 {
+			if _, err := x.engine.RemoveImage(ctx, id, false); err != nil && !engine.IsNotFound(err) {
+				return errors.Join(err, x.watch.look(ctx, object{"image", id}))
+			}
+		}
+		for _, name := range names {
 			if !strings.HasPrefix(name, repo+separator) || strings.Contains(name[len(repo)+1:], "/") {
 				continue
 			}
@@ -151,14 +157,15 @@ func (x *executor) save(ctx context.Context, s plan.Step) error {
 }
 
 // keep tags an image with the name it is wanted by and records the services it is for
-// (docs/spec/engine.md 8.2). For a name with a digest the engine makes the tag latest.
+// (docs/spec/engine.md 8.2). For a name with a digest the engine makes the tag latest, unless that is somebody's.
 func (x *executor) keep(ctx context.Context, s plan.Step, id string) error {
 	ref, err := target.ParseReference(s.Image)
 	if err != nil {
 		return err
 	}
 	name := target.Reference{Registry: ref.Registry, Repo: ref.Repo, Tag: ref.Tag}.String()
-	if image := x.cell.load().Images[id]; image == nil || !slices.Contains(image.Tags, name) {
+	cur := x.cell.load()
+	if image := cur.Images[id]; (image == nil || !slices.Contains(image.Tags, name)) && (ref.Digest == "" || isFree(cur, name, ref.Name())) {
 		err := x.engine.TagImage(ctx, id, ref.Name(), ref.Tag)
 		if err = errors.Join(err, x.watch.look(ctx, object{"image", id})); err != nil {
 			return err
@@ -170,4 +177,18 @@ func (x *executor) keep(ctx context.Context, s plan.Step, id string) error {
 		records[i] = r
 	}
 	return x.book.add(records)
+}
+
+// isFree tells whether an image of a repository that is named by its digest may take a tag: from no image, or
+// from one that has it for the same reason. People build images under such a name, and services mean it.
+func isFree(c *current.State, tag, repo string) bool {
+	holder := c.FindImage(tag)
+	free := holder == nil
+	for _, r := range c.Records {
+		if r.Name == tag && !r.Former {
+			return false
+		}
+		free = free || r.EngineID == holder.ID && strings.HasPrefix(r.Name, repo+"@")
+	}
+	return free
 }

@@ -85,6 +85,7 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 	}
 	t.report(problems)
 	m.notMoved(texts(problems))
+	m.seeTags(state)
 	return true, m.adopt(force)
 }
 

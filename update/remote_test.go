@@ -47,7 +47,7 @@ func newRemote(t *testing.T, dir string) (*Manager, func() []string) {
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
-	return &Manager{targets: targets, exec: x, loop: l, life: ctx, log: zerolog.Nop()}, said
+	return &Manager{cell: newCell(current.Empty()), targets: targets, exec: x, loop: l, life: ctx, log: zerolog.Nop()}, said
 }
 
 // cloud.md 3.4 (Q4): a target that says the same as the one before, in whichever words and with

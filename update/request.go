@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/target"
@@ -80,7 +82,36 @@ func (m *Manager) SetLocalTarget(body []byte) error {
 	if err := m.targets.set(localSource, local.State); err != nil {
 		return err
 	}
+	m.seeTags(local.State)
 	return m.adopt(local.Force)
+}
+
+// tagPatience bounds the looks at the images of a target before it is applied. An engine that takes longer
+// is looked at later.
+const tagPatience = 2 * time.Second
+
+// seeTags looks at what the tags in a target name now: not every way of building an image makes the engine
+// tell of it (docs/spec/engine.md 8.4).
+func (m *Manager) seeTags(s *target.State) {
+	if !m.cell.load().Synced {
+		return // all images are listed before anything is applied
+	}
+	tags := make(map[string]bool)
+	for _, a := range s.Apps {
+		if a.Release == nil {
+			continue
+		}
+		for _, service := range a.Release.Services {
+			tags[service.Image] = !strings.Contains(service.Image, "@")
+		}
+	}
+	ctx, cancel := context.WithTimeout(m.life, tagPatience)
+	defer cancel()
+	for name, isTag := range tags {
+		if o := (object{"image", name}); isTag && m.watch.look(ctx, o) != nil {
+			m.watch.enqueue(o)
+		}
+	}
 }
 
 // adopt makes the stored target the one that is applied.

@@ -115,6 +115,8 @@ type Record struct {
 	ReleaseID   int    `json:"releaseId"`
 	Commit      string `json:"commit"`
 	EngineID    string `json:"dockerImageId"`
+	// Former says that the name stands for another image since (docs/spec/engine.md 8.4).
+	Former bool `json:"former,omitempty"`
 }
 
 // Pull is one running download and the services that wait for it.

@@ -45,6 +45,18 @@ func TestFindImage(t *testing.T) {
 	f("reg.example/a@"+digestA, "3", []*Image{delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "3"})
 	f("reg.example/a@"+digestA, "", []*Image{delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "gone"})
 	f("reg.example/a@"+digestA, "1", []*Image{pulled, delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "3"})
+
+	// A tag means what it names now, in every spelling; a record serves only while it names nothing.
+	built := &Image{ID: "4", Tags: []string{"local_image_t:latest", "busybox:1"}}
+	nameless := &Image{ID: "0"}
+	f("local_image_t:latest", "4", []*Image{nameless, built}, Record{Name: "local_image_t:latest", EngineID: "0"})
+	f("local_image_t:latest", "0", []*Image{nameless}, Record{Name: "local_image_t:latest", EngineID: "0"})
+	f("local_image_t:latest", "", []*Image{nameless}, Record{Name: "local_image_t:latest", EngineID: "0", Former: true})
+	for _, name := range []string{"busybox:1", "library/busybox:1", "docker.io/busybox:1", "docker.io/library/busybox:1", "index.docker.io/library/busybox:1"} {
+		f(name, "4", []*Image{nameless, built}, Record{Name: name, EngineID: "0"})
+	}
+	f("reg.example/busybox:1", "", []*Image{built})
+	f("reg.example/a@"+digestA, "3", []*Image{delta, loaded}, Record{Name: "reg.example/a@" + digestA, EngineID: "3"})
 }
 
 func inspected(name string, labels map[string]string) *doc.Container {

@@ -9,30 +9,44 @@ import (
 
 // Key identifies a record: one image of one service of one release.
 func (r Record) Key() string {
-	return r.AppUUID + " " + r.ServiceName + " " + r.Commit + " " + r.Name
+	key := r.AppUUID + " " + r.ServiceName + " " + r.Commit + " " + r.Name
+	if r.Former {
+		key += " " + r.EngineID
+	}
+	return key
+}
+
+// Image says which image a record is about: by its name, or by its engine id when that is all that is left.
+func (r Record) Image() string {
+	if r.Former {
+		return r.EngineID
+	}
+	return r.Name
 }
 
 // Slot is the Doing subject of a container that has no engine id yet.
 func Slot(appUUID, service string) string { return appUUID + "/" + service }
 
 // FindImage returns the engine's image for a normalised reference, nil when it is not there
-// (docs/spec/engine.md 8.4). A digest wins over everything; a record of the agent comes next, because
-// an image that was made from a delta has a digest of its own. A tag serves for a reference with a
-// digest only if the image carries no digest that could tell otherwise (a preloaded image).
+// (docs/spec/engine.md 8.4). A reference without a digest means what its tag names now, and what the agent
+// recorded only while the tag names nothing. A digest wins over everything; a record of the agent comes
+// next, because an image that was made from a delta has a digest of its own. A tag serves for a reference
+// with a digest only if the image carries no digest that could tell otherwise (a preloaded image).
 func (s *State) FindImage(ref string) *Image {
 	repo, digest, hasDigest := strings.Cut(ref, "@")
+	var image *Image
 	if hasDigest {
-		if image := s.byDigest(repo, digest); image != nil {
-			return image
-		}
+		image = s.byDigest(repo, digest)
+	} else {
+		image = s.byTag(ref)
 	}
-	if image := s.byRecord(ref); image != nil {
+	if image == nil {
+		image = s.byRecord(ref)
+	}
+	if image != nil || !hasDigest {
 		return image
 	}
-	if !hasDigest {
-		return s.byTag(ref)
-	}
-	if image := s.byTag(repo + ":latest"); image != nil && !hasRepo(image.Digests, repo) {
+	if image = s.byTag(repo + ":latest"); image != nil && !hasRepo(image.Digests, repo) {
 		return image
 	}
 	return nil
@@ -56,7 +70,7 @@ func (s *State) byDigest(repo, digest string) *Image {
 func (s *State) byRecord(ref string) *Image {
 	var found *Image
 	for _, r := range s.Records {
-		if r.Name != ref || r.EngineID == "" {
+		if r.Name != ref || r.Former || r.EngineID == "" {
 			continue
 		}
 		if image := s.Images[r.EngineID]; image != nil && (found == nil || image.ID < found.ID) {
@@ -67,12 +81,21 @@ func (s *State) byRecord(ref string) *Image {
 }
 
 func (s *State) byTag(tag string) *Image {
+	tag = familiar(tag)
 	for _, image := range s.Images {
 		if slices.Contains(image.Tags, tag) {
 			return image
 		}
 	}
 	return nil
+}
+
+// familiar is a reference in the engine's own short form, which leaves out the registry of Docker.
+func familiar(ref string) string {
+	for _, prefix := range [...]string{"index.docker.io/", "docker.io/", "library/"} {
+		ref = strings.TrimPrefix(ref, prefix)
+	}
+	return ref
 }
 
 func hasRepo(digests []string, repo string) bool {

@@ -44,12 +44,12 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 	drop := make(map[string][]current.Record)
 	for _, key := range slices.Sorted(maps.Keys(cur.Records)) {
 		r := cur.Records[key]
-		needed := used[key] || unsettled[r.AppUUID] || o.Kept[r.Name]
+		needed := used[key] || unsettled[r.AppUUID] || o.Kept[r.Image()]
 		if moving[r.AppUUID] { // what is still needed of an app on its way
 			needed = needed || !o.NoSpace || r.Commit == cur.Commits[r.AppUUID]
 		}
 		if !needed {
-			drop[r.Name] = append(drop[r.Name], r)
+			drop[r.Image()] = append(drop[r.Image()], r)
 		}
 	}
 	var steps []Step
@@ -100,7 +100,7 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 func (a *app) source(want current.Record) *current.Record {
 	var from *current.Record
 	for _, r := range a.recordsOf(want.ServiceName) {
-		if r.Name == want.Name || a.cur.Images[r.EngineID] == nil {
+		if r.Name == want.Name || r.Former || a.cur.Images[r.EngineID] == nil {
 			continue
 		}
 		if r.Commit == a.cur.Commits[a.uuid] {

@@ -38,7 +38,7 @@ func (w *work) going() []string {
 	going, stays := make(map[string]bool), make(map[string]bool)
 	for _, r := range w.cur.Records {
 		p := w.pairing[r.ServiceName]
-		if r.AppUUID == w.uuid && w.cur.Images[r.EngineID] != nil && !w.opts.Kept[r.Name] && p != nil && p.want != nil && w.missing[p.want.Image] && p.want.Strategy == compose.DeleteThenDownload {
+		if r.AppUUID == w.uuid && w.cur.Images[r.EngineID] != nil && !w.opts.Kept[r.Image()] && p != nil && p.want != nil && w.missing[p.want.Image] && p.want.Strategy == compose.DeleteThenDownload {
 			going[r.EngineID] = true
 		} else {
 			stays[r.EngineID] = true

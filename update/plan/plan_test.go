@@ -596,6 +596,33 @@ func TestNetworkIsReplacedAfterItsUsers(t *testing.T) {
 	w.want("remove network app shop network u1_back", "wait app shop service web")
 }
 
+// docs/spec/engine.md 8.4: a tag that names another image is recorded anew; the image that lost it goes when no
+// container is on it any more. A name with a digest is recorded once.
+func TestImageOfATagThatMoved(t *testing.T) {
+	for _, ref := range []string{"local:latest", "reg/local@sha256:0123456789abcdef0123456789abcdef"} {
+		w := newWorld(t)
+		w.present(ref)
+		w.app("u1", 1, "c1", service("web", ref, nil))
+		w.install("u1")
+		old := current.Record{Name: ref, AppID: 1, AppUUID: "u1", ServiceName: "web", Commit: "c1", EngineID: "sha256:old"}
+		w.cur.Records = map[string]current.Record{old.Key(): old}
+		w.cur.Images["sha256:old"] = &current.Image{ID: "sha256:old"}
+		if strings.Contains(ref, "@") {
+			w.want()
+			continue
+		}
+		w.want("save image app shop service web image local:latest")
+		now, former := old, old
+		now.EngineID, former.Former = "sha256:"+ref, true
+		w.cur.Records = map[string]current.Record{now.Key(): now, former.Key(): former}
+		w.want("remove image app u1 image sha256:old")
+		for _, c := range w.cur.Containers {
+			c.ImageEngine = "sha256:old"
+		}
+		w.want()
+	}
+}
+
 // docs/spec/engine.md 4.2: what the engine made otherwise of a container, network or volume is left so until
 // the target wants something else.
 func TestWhatTheEngineMadeOtherwiseStays(t *testing.T) {

@@ -156,17 +156,22 @@ func (w *work) refuse() {
 	}
 }
 
-// save records an image that is on the device for a service that has no record of it.
+// save records an image that is on the device for a service that has no record of it, or whose tag names
+// it since.
 func (w *work) save(p *pair) {
 	if p.want == nil || !p.want.ImageKnown || w.intermediate() {
 		return
 	}
-	r := w.record(p.want)
-	if _, known := w.cur.Records[r.Key()]; known {
-		return
+	r, reason := w.record(p.want), "the image is here and not yet recorded for the service"
+	id := p.want.Container.Doc.Image
+	if known, is := w.cur.Records[r.Key()]; is {
+		if known.EngineID == id || strings.Contains(r.Name, "@") {
+			return
+		}
+		reason = "the name stands for another image now"
 	}
-	r.EngineID = p.want.Container.Doc.Image
-	s := w.imageStep(Save, p.want.Image, "the image is here and not yet recorded for the service")
+	r.EngineID = id
+	s := w.imageStep(Save, p.want.Image, reason)
 	s.Service, s.Records = p.want, []current.Record{r}
 	w.add(s)
 }
@@ -252,10 +257,10 @@ func (w *work) fetch(p *pair) {
 func (w *work) deleteOld(p *pair) bool {
 	deleting := false
 	for _, r := range w.recordsOf(p.name) {
-		if r.Name == p.want.Image || w.opts.Kept[r.Name] {
+		if r.Name == p.want.Image || w.opts.Kept[r.Image()] {
 			continue
 		}
-		s := w.imageStep(RemoveImage, r.Name, "the strategy deletes the old image before the download")
+		s := w.imageStep(RemoveImage, r.Image(), "the strategy deletes the old image before the download")
 		s.Records = []current.Record{r}
 		w.add(s)
 		deleting = true
