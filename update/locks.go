@@ -36,13 +36,14 @@ func (l *locks) claim(appID int) chan struct{} {
 // take claims the app, waiting for ctx, and takes the lock files of its services. When one cannot be
 // taken none is, and the error is a *view.LockedError.
 func (l *locks) take(ctx context.Context, appID int, services []string, force bool) error {
-	return l.claimed(ctx, appID, func() error { return l.dir.Take(appID, services, force) })
+	return l.claimed(ctx, appID, false, func() error { return l.dir.Take(appID, services, force) })
 }
 
 // takeAll is take for who works on an app outside the plan: a lock counts that any service left, also one
-// that has no container any more, or none yet. Which services there are is asked once the app is claimed.
-func (l *locks) takeAll(ctx context.Context, appID int, services func() []string, force bool) error {
-	return l.claimed(ctx, appID, func() error {
+// that has no container any more, or none yet. Which services there are is asked once the app is claimed;
+// ceded says that the caller has the claim already.
+func (l *locks) takeAll(ctx context.Context, appID int, ceded bool, services func() []string, force bool) error {
+	return l.claimed(ctx, appID, ceded, func() error {
 		known, err := l.dir.Services(appID)
 		if err != nil {
 			return err
@@ -56,13 +57,15 @@ func (l *locks) takeAll(ctx context.Context, appID int, services func() []string
 	})
 }
 
-// claimed claims an app, waiting for ctx, and keeps the claim unless f fails.
-func (l *locks) claimed(ctx context.Context, appID int, f func() error) error {
+// claimed claims an app, unless that was done, waiting for ctx, and keeps the claim unless f fails.
+func (l *locks) claimed(ctx context.Context, appID int, ceded bool, f func() error) error {
 	claim := l.claim(appID)
-	select {
-	case claim <- struct{}{}:
-	case <-ctx.Done():
-		return heldElsewhere(appID)
+	if !ceded {
+		select {
+		case claim <- struct{}{}:
+		case <-ctx.Done():
+			return heldElsewhere(appID)
+		}
 	}
 	err := f()
 	if err == nil {

@@ -259,7 +259,7 @@ func (l *loop) begin(ctx context.Context, steps []plan.Step) (next time.Time) {
 			l.status.waits = append(l.status.waits, s)
 			continue
 		}
-		if l.running[s.Key] != nil || l.reserved(s) {
+		if l.running[s.Key] != nil || l.reserved(s) || s.Kind == plan.ReleaseLock && l.works(s.AppID) {
 			continue
 		}
 		if until := l.backoff.until(s); until.After(now) {

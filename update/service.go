@@ -18,6 +18,9 @@ import (
 // (docs/spec/device-api.md 1.10).
 const claimPatience = 10 * time.Second
 
+// cedeEvery is how often an action with force asks whether the loop still works on the app.
+const cedeEvery = time.Second
+
 // request is what the API wants done to one service. The loop makes a step of it when no other step is
 // in the way, from what it knows then: the caller may have waited for an update that changed everything.
 type request struct {
@@ -63,7 +66,7 @@ func (m *Manager) ask(ctx context.Context, kind plan.Kind, appID int, service st
 // the zero time when a step will end before.
 func (l *loop) serve(ctx context.Context) (next time.Time) {
 	for _, r := range slices.Clone(l.requests) {
-		if r.begun || l.occupied(r) {
+		if r.begun || l.occupied(r.appID, r.service, r.locking()) {
 			continue
 		}
 		s, err := l.order(r)
@@ -135,13 +138,27 @@ func (l *loop) startStep(appID int, service string, all map[string]*current.Cont
 	}
 }
 
-// occupied tells whether a step under way is in the way of a request: with the locks one on the app, else
-// one on the service.
-func (l *loop) occupied(r *request) bool {
+// occupied tells whether a step works on a service, or on anything of its app.
+func (l *loop) occupied(appID int, service string, anything bool) bool {
 	for _, t := range l.running {
 		s := t.step
-		// The lock is what the caller has, and what the step waits for.
-		if s.AppID == r.appID && !imagesOnly(s) && s.Kind != plan.TakeLock && (r.locking() || s.ServiceName() == r.service) {
+		// Who waits for the lock of the app does not work on it yet.
+		if s.AppID == appID && !imagesOnly(s) && s.Kind != plan.TakeLock && (anything || s.ServiceName() == service) {
+			return true
+		}
+	}
+	return false
+}
+
+// works tells whether a step works on an app.
+func (l *loop) works(appID int) bool { return l.occupied(appID, "", true) }
+
+// cede gives the claim of an app that the loop holds to the caller, unless something works under it. It
+// tells whether the caller has the claim now.
+func (l *loop) cede(appID int) bool {
+	for uuid, id := range l.held {
+		if id == appID && l.actions[uuid] == nil && !l.works(appID) {
+			delete(l.held, uuid)
 			return true
 		}
 	}
@@ -199,15 +216,34 @@ func (m *Manager) locked(ctx context.Context, appID int, force bool, f func() er
 	return f()
 }
 
-// takeLocks takes the update locks of an app for an action.
+// takeLocks takes the update locks of an app for an action. With force a claim of the loop that nothing
+// works under is no obstacle, whenever that is while the action waits.
 func (m *Manager) takeLocks(ctx context.Context, appID int, force bool) error {
-	err := m.loop.call(ctx, func() { force = force || m.loop.config.have.OverrideLock })
-	if err != nil {
-		return err
+	for {
+		ceded := false
+		err := m.loop.call(ctx, func() {
+			force = force || m.loop.config.have.OverrideLock
+			ceded = force && m.loop.cede(appID)
+		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			return heldElsewhere(appID)
+		}
+		if err != nil {
+			return err
+		}
+		turn, cancel := ctx, context.CancelFunc(func() {})
+		if force {
+			turn, cancel = context.WithTimeout(ctx, cedeEvery)
+		}
+		err = m.exec.locks.takeAll(turn, appID, ceded, func() []string {
+			return slices.Collect(maps.Keys(newest(m.cell.load(), appID)))
+		}, force)
+		over := err == nil || turn.Err() == nil || ctx.Err() != nil
+		cancel()
+		if over {
+			return err
+		}
 	}
-	return m.exec.locks.takeAll(ctx, appID, func() []string {
-		return slices.Collect(maps.Keys(newest(m.cell.load(), appID)))
-	}, force)
 }
 
 // WithAllLocks runs f while it holds the update locks of every app that has an object on the device,

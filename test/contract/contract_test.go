@@ -39,9 +39,13 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	engine, cloud := harness.SharedEngine(t), &fakecloud.Cloud{}
-	h := &house{Supervisor: harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud}), t: t, cloud: cloud}
-	h.image = harness.ServerImage("contract/app:v1").LoadInto(t, engine)
+	return newHouseOn(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: &fakecloud.Cloud{}})
+}
+
+func newHouseOn(t *testing.T, setup harness.Setup) *house {
+	t.Helper()
+	h := &house{Supervisor: harness.NewSupervisor(t, setup), t: t, cloud: setup.Cloud}
+	h.image = harness.ServerImage("contract/app:v1").LoadInto(t, setup.Engine)
 	h.app = harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{h.service("web", 1)}}
 	h.Start()
 	h.Assign(harness.Target{Apps: []harness.App{h.app}})

@@ -20,6 +20,9 @@ func (a *app) update() []Step {
 	if w.needLock {
 		w.add(a.takeLock(w.lockReason))
 	}
+	if w.stuck() {
+		w.steps = append(w.steps, a.releaseLock(w.hold)...)
+	}
 	steps := w.steps
 	if len(steps) == 0 && !a.opts.Busy[a.uuid] && !a.intermediate() {
 		steps = a.settle()
@@ -200,6 +203,33 @@ func (a *app) settle() []Step {
 		steps = append(steps, s)
 	}
 	return append(steps, a.releaseLock("the app is settled")...)
+}
+
+// untouched plans for an app that stays as it is: a lock that was taken for an earlier target goes.
+func (a *app) untouched(reason string) []Step {
+	if a.opts.Busy[a.uuid] {
+		return nil
+	}
+	return a.releaseLock(reason)
+}
+
+// stuck tells whether nothing can be done under the lock for now: an image of the release does not run here,
+// or one is missing while every service still has a container. A download may take as long as it likes.
+func (w *work) stuck() bool {
+	if !w.held() || w.hold == "" || w.intermediate() {
+		return false
+	}
+	for _, s := range w.steps {
+		if s.Kind != Wait && s.Kind != Look && s.Kind != Fetch && s.Kind != Save {
+			return false
+		}
+	}
+	for _, p := range w.pairing {
+		if !w.refused && p.want != nil && p.have == nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (a *app) releaseLock(reason string) []Step {

@@ -23,7 +23,6 @@ func replaced(t *testing.T, web, db string) *world {
 	a := w.app("u1", 1, "c2", service("web", "web:2", nil), service("db", "db:2", nil))
 	a.Release.Services["web"].Labels["io.balena.update.strategy"] = web
 	a.Release.Services["db"].Labels["io.balena.update.strategy"] = db
-	held(w)
 	return w
 }
 
@@ -40,6 +39,7 @@ func TestNothingIsStoppedBeforeALook(t *testing.T) {
 		w.opts.Looked["web:2"] = true
 		w.want("look app shop release c2")
 		w.opts.Looked["db:2"] = true
+		held(w)
 		w.want("kill app shop service db", "kill app shop service web")
 		// What is on the device needs no look.
 		w = replaced(t, strategy, strategy)

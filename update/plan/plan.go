@@ -79,13 +79,16 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 		switch {
 		case a.want == nil && unread && !a.intermediate():
 			// It may be what the app that could not be read is on the engine: volumes have an id alone.
+			steps = append(steps, a.untouched("an app of the target cannot be read")...)
 		case a.want == nil:
 			steps = append(steps, a.removal()...)
 		case uuid == o.Restore:
 			s := a.step(Restore, "backup", "a migration of the device left a backup")
 			s.Volumes = a.want.Volumes
 			steps = append(steps, s)
-		case a.want.Rejected == "":
+		case a.want.Rejected != "":
+			steps = append(steps, a.untouched("the release is rejected")...)
+		default:
 			steps = append(steps, a.update()...)
 		}
 	}

@@ -35,7 +35,7 @@ func TestNothingIsRemovedBesideAnUnreadableApp(t *testing.T) {
 	w.install("u1")
 	w.cur.Volumes = map[string]*current.Volume{"7_data": {Name: "7_data", AppID: 7, Supervised: true}}
 	w.target.Apps = map[string]*target.App{"u7": {UUID: "u7", ID: target.UnknownID, Name: "u7", Class: "fleet", Rejected: "cannot be read"}}
-	w.want()
+	w.want("release lock app u1")
 	w.opts.Intermediate = map[string]string{"u1": "a purge was asked for"}
 	if len(w.next()) == 0 {
 		t.Error("a purge does not go on")
