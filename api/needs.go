@@ -133,4 +133,6 @@ type DeviceFacts struct {
 	DevelopmentMode   bool
 	Registered        bool // the cloud knows the device
 	CloudReachable    bool // the VPN is up, the cloud API took the last connection, or there is no cloud
+	// ConfigNotice tells what was wrong with config.json at the start and what was done, empty when nothing was.
+	ConfigNotice string
 }

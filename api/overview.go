@@ -103,7 +103,7 @@ type OverviewImage struct {
 	Progress    *int   `json:"progress,omitempty"` // percent, while downloading
 }
 
-// OverviewProblem is a step that failed or came up again without effect.
+// OverviewProblem is a step that failed or came up again without effect, or what was wrong with config.json.
 type OverviewProblem struct {
 	At      time.Time `json:"at"`
 	Subject string    `json:"subject"`
@@ -157,6 +157,9 @@ func (h *handlers) overview(*call) Answer {
 	}
 	for _, p := range state.LastErrors {
 		o.Problems = append(o.Problems, OverviewProblem(p))
+	}
+	if facts.ConfigNotice != "" {
+		o.Problems = append(o.Problems, OverviewProblem{At: h.began, Subject: "config.json", Step: "restore", Reason: facts.ConfigNotice})
 	}
 	return document(o)
 }

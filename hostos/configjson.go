@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"github.com/rs/zerolog"
 
 	"resin-supervisor/hostos/file"
 	"resin-supervisor/update/settings"
@@ -27,6 +28,11 @@ type Config struct {
 	follow   []func()                   // guarded by editing
 	foreign  func(before, now Settings) // the same: told of what others changed
 	present  bool                       // the same: the file was there
+	// Of the daemon, and guarded by editing: where the copy of the file is kept, what it is, and what
+	// counts instead of a file that is broken and cannot be written.
+	docs          Documents
+	kept, instead string
+	log           zerolog.Logger
 }
 
 // OpenConfig reads the file. One that cannot be read, parsed or understood is an error that names
@@ -102,10 +108,8 @@ func (c *Config) Update(change map[string]any) error {
 }
 
 // EnsureIdentity generates what is missing of uuid (always) and deviceApiKey (when managed), in one
-// write that is durable before it returns (docs/spec/cloud.md 2.2). Before that it removes what a crash left
-// half written, so it is for the daemon alone, at its start.
+// write that is durable before it returns (docs/spec/cloud.md 2.2).
 func (c *Config) EnsureIdentity() error {
-	file.Sweep(filepath.Dir(c.path))
 	return c.edit(func(s Settings) map[string]any {
 		change := map[string]any{}
 		if s.UUID == "" {
@@ -156,16 +160,18 @@ func (c *Config) edit(decide func(Settings) map[string]any) error {
 }
 
 func (c *Config) read() (document, Settings, error) {
-	data, err := file.Read(c.path, file.Small)
-	if errors.Is(err, fs.ErrNotExist) && !c.present {
-		data, err = []byte("{}"), nil
+	doc, data, err := c.load()
+	switch {
+	case err == nil:
+		c.instead = ""
+	case errors.Is(err, fs.ErrNotExist) && !c.present: // one that went must not be made anew without its keys
+		doc, data, err = document{}, []byte("{}"), nil
+	case c.instead != "":
+		data = []byte(c.instead)
+		doc, err = parseDocument(data)
 	}
 	if err != nil {
-		return nil, Settings{}, err // names operation and path; a file that went must not be made anew without its keys
-	}
-	doc, err := parseDocument(data)
-	if err != nil {
-		return nil, Settings{}, fmt.Errorf("parse %s: %w", c.path, err)
+		return nil, Settings{}, err
 	}
 	settings, err := doc.settings()
 	if err != nil {
@@ -173,7 +179,21 @@ func (c *Config) read() (document, Settings, error) {
 	}
 	_, err = os.Stat(c.path)
 	c.present = c.present || err == nil
+	c.keep(data, doc, settings)
 	return doc, settings, nil
+}
+
+// load reads what is in the file, as it is and as an object. The error names the path.
+func (c *Config) load() (document, []byte, error) {
+	data, err := file.Read(c.path, file.Small)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc, err := parseDocument(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("parse %s: %w", c.path, err)
+	}
+	return doc, data, nil
 }
 
 // write replaces the file, unless it could not be read back.
@@ -190,7 +210,10 @@ func (c *Config) write(doc document) (Settings, error) {
 	if info, err := os.Stat(c.path); err == nil {
 		mode = uint32(info.Mode().Perm())
 	}
-	return settings, file.Write(c.path, data, mode)
+	if err = file.Write(c.path, data, mode); err == nil {
+		c.keep(data, doc, settings)
+	}
+	return settings, err
 }
 
 func parseDocument(data []byte) (document, error) {

@@ -50,6 +50,11 @@ func (r OSRelease) Meta() string {
 	return r["VERSION"]
 }
 
+// IsBalenaOS reports whether the host is one that gives every device its config.json.
+func (r OSRelease) IsBalenaOS() bool {
+	return r["ID"] == "balena-os" || r["ID"] == "resin-os" || r["NAME"] == "balenaOS"
+}
+
 // parseOSRelease reads shell assignments, one a line; the last of a name wins. Lines that are none,
 // or whose quotes do not close, are skipped: one odd line must not hide the others.
 func parseOSRelease(text string) OSRelease {

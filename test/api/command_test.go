@@ -102,17 +102,18 @@ func TestStartAndStop(t *testing.T) {
 	if took := time.Since(began); took > 8*time.Second {
 		t.Errorf("SIGTERM took %v", took)
 	}
-	s.WriteFile("boot/config.json", "{broken")
+	const wrong = `{"uuid":"0123456789abcdef0123456789abcdef","listenPort":"none"}`
+	s.WriteFile("boot/config.json", wrong)
 	s.Launch()
 	select {
 	case <-s.Process().Done():
 	case <-time.After(10 * time.Second):
-		t.Fatal("the supervisor runs with a config.json that cannot be read")
+		t.Fatal("the supervisor runs with a config.json that cannot be understood")
 	}
 	if code := s.Process().ExitCode(); code != 1 {
-		t.Errorf("exit code with a broken config.json: %d, want 1", code)
+		t.Errorf("exit code with a bad value in config.json: %d, want 1", code)
 	}
-	if got := s.ReadFile("boot/config.json"); got != "{broken" {
+	if got := s.ReadFile("boot/config.json"); got != wrong {
 		t.Errorf("config.json was changed to %q", got)
 	}
 }

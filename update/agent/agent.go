@@ -37,14 +37,11 @@ func Run(e Environment) error {
 	debug.SetMemoryLimit(24 << 20) // a safety net, far above what is used
 	log := zerolog.New(os.Stderr).With().Timestamp().Logger().Level(zerolog.InfoLevel)
 
-	config, err := hostos.OpenConfig(e.config)
+	docs, err := store.Open(e.stateDir, log)
 	if err != nil {
 		return err
 	}
-	if err := config.EnsureIdentity(); err != nil {
-		return err
-	}
-	docs, err := store.Open(e.stateDir, log)
+	config, notice, err := e.keepConfig(docs, log)
 	if err != nil {
 		return err
 	}
@@ -56,7 +53,7 @@ func Run(e Environment) error {
 	if err := locks.Prepare(); err != nil {
 		log.Warn().Err(err).Msg("update lock directory is not ready")
 	}
-	d := &device{Environment: e, config: config, port: config.Get().APIPort(e.port), log: log, gauge: hostos.NewGauge()}
+	d := &device{Environment: e, config: config, port: config.Get().APIPort(e.port), log: log, gauge: hostos.NewGauge(), notice: notice}
 	d.trust = cloud.NewTrust(func() *x509.CertPool {
 		return cloud.Roots([]string{"/", d.root}, d.extraCerts, d.ownCert, config.Get().RootCA)
 	})
@@ -101,6 +98,9 @@ func Run(e Environment) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { d.cloud.Run(ctx); d.light.Close() })
 	pipe.Say("Supervisor starting", false)
+	if notice != "" {
+		pipe.Say(notice, true)
+	}
 	go d.firewall.begin()
 	parts.Go(func() { pipe.Run(ctx) })
 	if err := hostos.WatchUnits(ctx, d.root, pipe.AttachHost); err != nil {

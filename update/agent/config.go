@@ -4,10 +4,27 @@ import (
 	"context"
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"resin-supervisor/hostos"
 	"resin-supervisor/update/logs"
 	"resin-supervisor/update/settings"
+	"resin-supervisor/update/store"
 )
+
+// keepConfig opens config.json and sees to it that the device has an identity there; on balenaOS the host
+// does. What was wrong with the file is said, and stays in status until the next start.
+func (e Environment) keepConfig(docs *store.Store, log zerolog.Logger) (*hostos.Config, string, error) {
+	release, _ := hostos.ReadOSRelease(e.osRelease) // that it is unknown is said later
+	config, notice, err := hostos.KeepConfig(e.config, docs, release.IsBalenaOS(), log)
+	if err != nil {
+		return nil, "", err
+	}
+	if notice != "" {
+		log.Error().Str("reason", notice).Msg("identity of the device came from the copy of config.json")
+	}
+	return config, notice, config.EnsureIdentity()
+}
 
 // configured acts on the settings that concern the parts of the supervisor beside update, at start and
 // whenever they change (docs/spec/cloud.md 6.2).

@@ -51,6 +51,7 @@ type device struct {
 	bootConfig *boot.Config
 	pipe       *logs.Pipe
 	firewall   firewall
+	notice     string // what was wrong with config.json at the start
 
 	undervoltage atomic.Pointer[hostos.Undervoltage]
 }
@@ -253,7 +254,7 @@ func (d *device) Facts() api.DeviceFacts {
 		APIPort: d.port, IPAddress: strings.Join(ips, " "), MACAddress: strings.Join(macs, " "),
 		OSVersion: d.release["PRETTY_NAME"], SupervisorVersion: d.version,
 		Arch: d.board.Arch, DeviceType: d.board.Slug, Managed: s.Managed(), Registered: s.DeviceID != 0, DevelopmentMode: s.DevelopmentMode,
-		CloudReachable: d.cloud.Connected(),
+		CloudReachable: d.cloud.Connected(), ConfigNotice: d.notice,
 	}
 }
 

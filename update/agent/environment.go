@@ -91,7 +91,7 @@ func (e Environment) GlobalKey() (string, error) {
 func (e Environment) Port() int {
 	config, err := hostos.OpenConfig(e.config)
 	if err != nil {
-		return 48484
+		return hostos.Settings{ListenPort: 48484}.APIPort(e.port)
 	}
 	return config.Get().APIPort(e.port)
 }

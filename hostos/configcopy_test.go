@@ -1,0 +1,219 @@
+package hostos
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rs/zerolog"
+)
+
+// cabinet is a store of documents in memory.
+type cabinet struct {
+	docs map[string]string
+	full bool
+}
+
+func (c *cabinet) Load(name string, _ int, v any) (bool, error) {
+	text, found := c.docs[name]
+	if !found {
+		return false, nil
+	}
+	return true, json.Unmarshal([]byte(text), v)
+}
+
+func (c *cabinet) Save(name string, _ int, v any) error {
+	if c.full {
+		return errors.New("no space left on device")
+	}
+	text, err := json.Marshal(v)
+	c.docs[name] = string(text)
+	return err
+}
+
+// copy is what is kept of config.json, word for word.
+func (c *cabinet) copy(t *testing.T) string {
+	t.Helper()
+	var saved configCopy
+	if _, err := c.Load(copyName, 1, &saved); err != nil {
+		t.Fatal(err)
+	}
+	return saved.Text
+}
+
+func keepConfig(t *testing.T, path string, docs *cabinet) (*Config, string) {
+	t.Helper()
+	c, notice, err := KeepConfig(path, docs, true, zerolog.Nop())
+	if err == nil {
+		err = c.EnsureIdentity()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, notice
+}
+
+// docs/spec/host.md 3.2: whatever became of the file, the device comes back as it was.
+func TestIdentityComesBack(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"zeros":        func(path string) error { return os.WriteFile(path, make([]byte, 512), 0o644) },
+		"half":         func(path string) error { return os.WriteFile(path, []byte(preprovisioned[:100]), 0o644) },
+		"nothing":      func(path string) error { return os.WriteFile(path, nil, 0o644) },
+		"a list":       func(path string) error { return os.WriteFile(path, []byte(`["uuid"]`), 0o644) },
+		"null":         func(path string) error { return os.WriteFile(path, []byte(`null`), 0o644) },
+		"other bytes":  func(path string) error { return os.WriteFile(path, []byte("\x7fELF\x02"), 0o644) },
+		"empty object": func(path string) error { return os.WriteFile(path, []byte("{}\n"), 0o644) },
+		"gone":         os.Remove,
+		"a FIFO":       func(path string) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) },
+		"a folder":     func(path string) error { return errors.Join(os.Remove(path), os.MkdirAll(path+"/in", 0o755)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, docs := configFile(t, preprovisioned), &cabinet{docs: map[string]string{}}
+			before, notice := keepConfig(t, path, docs)
+			if notice != "" {
+				t.Fatalf("notice of a sound file: %s", notice)
+			}
+			if err := spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			broken := name != "gone" && name != "empty object"
+			after, notice := keepConfig(t, path, docs)
+			if after.Get() != before.Get() || content(t, path) != preprovisioned {
+				t.Errorf("the device is %+v, its file\n%s", after.Get(), content(t, path))
+			}
+			if !strings.Contains(notice, "config.json") || strings.Contains(notice, path+".broken-1") != broken {
+				t.Errorf("notice: %q", notice)
+			}
+			if _, err := os.Lstat(path + ".broken-1"); (err == nil) != broken {
+				t.Errorf("the broken file: %v", err)
+			}
+			if _, notice := keepConfig(t, path, docs); notice != "" {
+				t.Errorf("notice of the restored file: %s", notice)
+			}
+		})
+	}
+}
+
+// A sound file wins, whatever the copy says; what only lost a part of its identity gets that back.
+func TestSoundFileWinsOverTheCopy(t *testing.T) {
+	const managed = `{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com","wifiSsid":"old"}`
+	for name, test := range map[string]struct{ file, want, notice string }{
+		"other settings": {`{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com","wifiSsid":"new"}`, "", ""},
+		"another device": {`{"uuid":"u2","deviceApiKey":"k2","apiEndpoint":"https://a.example.com"}`, "", ""},
+		"another cloud":  {`{"uuid":"u1","deviceApiKey":"k3","apiEndpoint":"https://b.example.com"}`, "", ""},
+		"left its cloud": {`{"uuid":"u1","wifiSsid":"old"}`, "", ""},
+		"to be set up":   {`{"uuid":"u1","deviceApiKey":"k4","apiKey":"p","applicationId":3,"apiEndpoint":"https://a.example.com"}`, "", ""},
+		"lost its keys": {`{"uuid":"u1","apiEndpoint":"https://a.example.com","wifiSsid":"new"}`,
+			`{"apiEndpoint":"https://a.example.com","deviceApiKey":"k1","deviceId":7,"registered_at":9,"uuid":"u1","wifiSsid":"new"}`,
+			"deviceApiKey, deviceId, registered_at"},
+		"lost its uuid": {`{"uuid":null,"deviceApiKey":"k1","deviceId":"7","registered_at":9,"apiEndpoint":"https://a.example.com"}`,
+			`{"apiEndpoint":"https://a.example.com","deviceApiKey":"k1","deviceId":"7","registered_at":9,"uuid":"u1"}`, "uuid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, docs := configFile(t, managed), &cabinet{docs: map[string]string{}}
+			keepConfig(t, path, docs)
+			if err := os.WriteFile(path, []byte(test.file), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, notice := keepConfig(t, path, docs)
+			want := test.want
+			if want == "" {
+				want = test.file
+			}
+			if got := content(t, path); got != want || docs.copy(t) != want {
+				t.Errorf("file\n%s\ncopy\n%s\nwant\n%s", got, docs.copy(t), want)
+			}
+			if (notice == "") != (test.notice == "") || !strings.Contains(notice, test.notice) {
+				t.Errorf("notice %q, want %q", notice, test.notice)
+			}
+		})
+	}
+}
+
+// The copy follows what we and others write, and never a file that lost its identity.
+func TestCopyFollows(t *testing.T) {
+	path, docs := configFile(t, preprovisioned), &cabinet{docs: map[string]string{}}
+	c, _ := keepConfig(t, path, docs)
+	update(t, c, map[string]any{"hostname": "kiosk"})
+	if got := docs.copy(t); got != content(t, path) || !strings.Contains(got, "kiosk") {
+		t.Errorf("copy after our own write: %s", got)
+	}
+	others := strings.Replace(content(t, path), "kiosk", "desk", 1)
+	for _, text := range []string{others, `{}`, `{"apiEndpoint":"https://api.example.com"}`, `{"uuid":"012`} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Reload()
+		if got := docs.copy(t); got != others {
+			t.Errorf("copy after others wrote %s: %s", text, got)
+		}
+	}
+	docs.full = true
+	if err := os.WriteFile(path, []byte(others), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	update(t, c, map[string]any{"hostname": "shelf"})
+	if docs.full = false; c.Reload() != nil || !strings.Contains(docs.copy(t), "shelf") {
+		t.Errorf("copy after the store had no room: %s", docs.copy(t))
+	}
+}
+
+// Where the file can neither be read nor written, the device goes on as it was, and changes nothing.
+func TestUnwritableBootPartition(t *testing.T) {
+	path, docs := configFile(t, preprovisioned), &cabinet{docs: map[string]string{}}
+	before, _ := keepConfig(t, path, docs)
+	dir := filepath.Dir(path)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	c, notice := keepConfig(t, path, docs)
+	if c.Get() != before.Get() || !strings.Contains(notice, "cannot be written") {
+		t.Errorf("the device is %+v, notice %q", c.Get(), notice)
+	}
+	if err := c.Update(map[string]any{"hostname": "kiosk"}); err == nil || c.Get().Hostname != "" || docs.copy(t) != preprovisioned {
+		t.Errorf("a setting was changed: %v, %+v, %s", err, c.Get(), docs.copy(t))
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	update(t, c, map[string]any{"hostname": "kiosk"})
+	if got := parsed(t, content(t, path)); got["uuid"] != before.Get().UUID || got["hostname"] != "kiosk" {
+		t.Errorf("the file once it can be written: %v", got)
+	}
+}
+
+// docs/spec/host.md 9: 3; elsewhere a device makes its own identity.
+func TestHostThatGivesNoFile(t *testing.T) {
+	path, docs := filepath.Join(t.TempDir(), "config.json"), &cabinet{docs: map[string]string{}}
+	if _, _, err := KeepConfig(path, docs, true, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+	c, notice, err := KeepConfig(path, docs, false, zerolog.Nop())
+	if err != nil || notice != "" {
+		t.Fatal(notice, err)
+	}
+	if err := c.EnsureIdentity(); err != nil || c.Get().UUID == "" || docs.copy(t) != content(t, path) {
+		t.Errorf("%v, %+v, copy %s", err, c.Get(), docs.copy(t))
+	}
+	// Without a copy a broken file stays as it is, and so does one with a bad value with a copy.
+	for _, text := range []string{`{"uuid":`, `{"listenPort":"http"}`} {
+		path := configFile(t, text)
+		untouched(t, path, func() {
+			if _, _, err := KeepConfig(path, &cabinet{docs: map[string]string{}}, false, zerolog.Nop()); err == nil {
+				t.Errorf("%s was accepted", text)
+			}
+		})
+	}
+	if err := os.WriteFile(path, []byte(`{"listenPort":"http"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	untouched(t, path, func() {
+		if _, _, err := KeepConfig(path, docs, false, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "listenPort") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
