@@ -92,6 +92,7 @@ func Run(e Environment) error {
 	d.network = hostos.WatchNetwork(ctx, e.macs, log)
 	d.cloud = d.heartbeat(ctx)
 	d.cloud.Configure(manager.Settings().ConnectivityCheck)
+	d.followHost(ctx)
 	if err := config.Watch(ctx, d.becomes(stop), log); err != nil {
 		log.Warn().Err(err).Msg("changes of config.json by others are not seen")
 	}

@@ -103,7 +103,7 @@ func (d *device) saveIdentity(change map[string]any) error {
 	if err := d.config.Update(change); err != nil {
 		return err
 	}
-	return d.manager.SetFacts(d.composeFacts())
+	return d.refreshFacts()
 }
 
 func (d *device) cloudFacts(ring *key.Ring) cloud.Facts {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,26 +34,26 @@ import (
 type device struct {
 	Environment
 	*hostos.HostConfig
-	config   *hostos.Config
-	port     int
-	log      zerolog.Logger
-	release  hostos.OSRelease
-	hostname string
-	board    board.Type
-	network  *hostos.Network
-	cloud    *ping.Heartbeat
-	remote   *cloud.Device   // nil on a device without a cloud
-	queue    *cloud.TagQueue // nil on a device with one
-	trust    *cloud.Trust
-	manager  *update.Manager
-	gauge    hostos.Gauge
-	light    *led.LED
+	config  *hostos.Config
+	port    int
+	log     zerolog.Logger
+	release hostos.OSRelease
+	board   board.Type
+	network *hostos.Network
+	cloud   *ping.Heartbeat
+	remote  *cloud.Device   // nil on a device without a cloud
+	queue   *cloud.TagQueue // nil on a device with one
+	trust   *cloud.Trust
+	manager *update.Manager
+	gauge   hostos.Gauge
+	light   *led.LED
 	// bootConfig is the boot configuration of the board.
 	bootConfig *boot.Config
 	pipe       *logs.Pipe
 	firewall   firewall
 	notice     string // what was wrong with config.json at the start
 
+	refreshing   sync.Mutex
 	undervoltage atomic.Pointer[hostos.Undervoltage]
 }
 
@@ -60,11 +61,6 @@ func (d *device) readHost() {
 	var err error
 	if d.release, err = hostos.ReadOSRelease(d.osRelease); err != nil {
 		d.log.Warn().Err(err).Msg("host OS version is unknown")
-	}
-	if d.hostname = d.config.Get().Hostname; d.hostname == "" {
-		if d.hostname, err = hostos.ReadHostname(d.root); err != nil {
-			d.log.Warn().Err(err).Msg("host name is unknown")
-		}
 	}
 	d.board = board.Read(d.boot)
 }
@@ -136,11 +132,33 @@ func (d *device) exists(path string) bool {
 
 func (d *device) composeFacts() compose.Facts {
 	s := d.config.Get()
+	if s.Hostname == "" {
+		var err error
+		if s.Hostname, err = hostos.ReadHostname(d.root); err != nil {
+			d.log.Warn().Err(err).Msg("host name is unknown")
+		}
+	}
 	return compose.Facts{
 		UUID: s.UUID, DeviceType: d.board.Slug, Arch: d.board.Arch, OSVersion: d.release["PRETTY_NAME"],
-		BoardRev: d.release.BoardRevision(), Hostname: d.hostname, APIEndpoint: s.APIEndpoint, DeviceAPIKey: s.DeviceAPIKey,
+		BoardRev: d.release.BoardRevision(), Hostname: s.Hostname, APIEndpoint: s.APIEndpoint, DeviceAPIKey: s.DeviceAPIKey,
 		ListenPort: d.port, Gateway: compose.SupervisorGateway, EngineSocket: d.socket,
 		KernelModules: d.exists("lib/modules"), Firmware: d.exists("lib/firmware"),
+	}
+}
+
+// refreshFacts lets containers know what the device contributes to them now. It waits for the update loop.
+func (d *device) refreshFacts() error {
+	d.refreshing.Lock() // so that nobody hands on what is older
+	defer d.refreshing.Unlock()
+	return d.manager.SetFacts(d.composeFacts())
+}
+
+// followHost keeps the services that carry the host's name up to date (docs/spec/engine.md 4.2).
+func (d *device) followHost(ctx context.Context) {
+	refresh := func() { go func() { _ = d.refreshFacts() }() }
+	d.config.Follow(refresh)
+	if err := hostos.WatchHostname(ctx, d.root, refresh); err != nil {
+		d.log.Warn().Err(err).Msg("changes of the host name are not seen")
 	}
 }
 
