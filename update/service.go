@@ -36,7 +36,7 @@ type request struct {
 func (r *request) locking() bool { return r.kind != plan.Start }
 
 // StartService starts the container of a service unless the target does not want it to run
-// (docs/spec/device-api.md 2.12). It takes no lock.
+// (docs/spec/device-api.md 2.12). It takes no lock. A container whose network was made again since is replaced.
 func (m *Manager) StartService(ctx context.Context, appID int, service string) error {
 	return m.ask(ctx, plan.Start, appID, service)
 }
@@ -115,6 +115,9 @@ func (l *loop) order(r *request) (plan.Step, error) {
 	}
 	s.Kind, s.Key, s.AppID, s.Container = r.kind, plan.ServiceKey(s.AppUUID, r.service), r.appID, c
 	s.Reason, s.User = "a client of the API asked for it", true
+	if r.kind == plan.Start && s.Service != nil && s.Service.ImageKnown && !c.Running && cur.Stranded(c) != "" {
+		s.Kind = plan.Restart // the engine cannot start this container any more
+	}
 	return s, nil
 }
 

@@ -64,6 +64,9 @@ func TestEngineThatLostItsNetworks(t *testing.T) {
 	if c := containers["idle"]; c.State.Running || c.ID != before["idle"] {
 		t.Errorf("idle, which a user stopped, is %s", c.State.Status)
 	}
+	s.Post("/v2/applications/31/start-service", dict{"serviceName": "idle"}).Want(t, 200, "OK")
+	serves(t, s.Containers()["idle"], "v1")
+	s.WaitSettled(soon)
 }
 
 // loseNetworks restarts an engine without what it knew of its networks.
@@ -155,9 +158,57 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 	if err := os.Remove(node); err != nil {
 		t.Fatal(err)
 	}
+	serves(t, s.Containers()["web"], "v1") // it may just have been started
 	harness.Ask(s.Containers()["web"], http.MethodPost, "/exit?code=3", "")
 	isTroubled(t, s, "no such file or directory")
 	plug()
 	waitRunning(t, s, web.ID)
 	s.WaitSettled(soon)
+}
+
+// A service that a user stopped, and whose network was made again since, is started all the same, by all
+// requests that start it.
+func TestStartAfterTheNetworkWasMadeAgain(t *testing.T) {
+	s := device(t)
+	image := serverImage(t, "unstarted/app:v1")
+	app := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", list{"data:/data"}))
+	app.Volumes = dict{"data": dict{}}
+	s.Apply(target(app))
+	for _, start := range []struct {
+		path string
+		body any
+	}{
+		{"/v2/applications/31/start-service", dict{"serviceName": "web"}},
+		{"/v2/applications/31/restart-service", dict{"serviceName": "web"}},
+		{"/v1/apps/31/start", nil},
+		{"/v1/restart", dict{"appId": 31}},
+	} {
+		s.Post("/v2/applications/31/stop-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
+		old, found := s.Engine.Network(t, "5aa0c0ffee5aa0c0ffee5aa0c0ffee51_default")
+		if !found {
+			old, found = s.Engine.Network(t, "31_default")
+		}
+		if !found {
+			t.Fatal("the app has no network")
+		}
+		s.Engine.Must(t, http.MethodDelete, "/networks/"+old.ID, nil, nil)
+		harness.Until(t, soon, "another network", func() error {
+			if now, found := s.Engine.Network(t, old.Name); !found || now.ID == old.ID {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		s.WaitSettled(soon)
+		if c := s.Containers()["web"]; c.State.Running {
+			t.Errorf("a service that a user stopped was started")
+		}
+		if answer := s.Post(start.path, start.body); answer.Status != 200 {
+			t.Errorf("%s: %d %s", start.path, answer.Status, answer.Body)
+		}
+		if start.path == "/v1/restart" {
+			continue // it leaves a stopped service as it is
+		}
+		serves(t, s.Containers()["web"], "v1")
+		s.WaitSettled(soon)
+	}
 }
