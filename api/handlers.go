@@ -75,9 +75,23 @@ func problem(err error) Answer {
 	return fail(fasthttp.StatusServiceUnavailable, err.Error())
 }
 
-// synced is the newest picture; until the engine was listed once there is none to answer from.
+// listPatience is how long after the start requests wait for the engine to be listed.
+const listPatience = 5 * time.Second
+
+// synced is the newest picture; until the engine was listed once there is none to answer from. Right
+// after the start that is waited for.
 func (h *handlers) synced() (*view.State, Answer, bool) {
 	state := h.apps.View()
+	if left := listPatience - time.Since(h.began); !state.Synced && left > 0 {
+		late := time.NewTimer(left)
+		defer late.Stop()
+		select {
+		case <-h.apps.Listed():
+		case <-late.C:
+		case <-h.life.Done():
+		}
+		state = h.apps.View()
+	}
 	if state.Synced {
 		return state, Answer{}, true
 	}

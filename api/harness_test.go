@@ -33,10 +33,11 @@ type memory struct {
 	source  *source
 	keys    map[string]int // app id, 0 for the global key
 	asked   []string
-	err     error         // of the next actions
-	ignore  bool          // updates
-	hold    chan struct{} // actions wait for it, when set
-	entered chan struct{} // actions say so, when set
+	err     error                  // of the next actions
+	ignore  bool                   // updates
+	hold    chan struct{}          // actions wait for it, when set
+	entered chan struct{}          // actions say so, when set
+	listing func() <-chan struct{} // what Listed answers, when set
 	target  []byte
 	made    int
 	host    memoryHost
@@ -164,6 +165,15 @@ func (m *memory) take() string {
 	s := strings.Join(m.asked, "; ")
 	m.asked = nil
 	return s
+}
+
+func (m *memory) Listed() <-chan struct{} {
+	if m.listing != nil {
+		return m.listing()
+	}
+	done := make(chan struct{})
+	close(done)
+	return done
 }
 
 func (m *memory) Trigger(force, cancel bool) bool {

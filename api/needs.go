@@ -13,6 +13,8 @@ import (
 type Apps interface {
 	// View is the newest picture of the apps. It never blocks and makes no engine call.
 	View() *view.State
+	// Listed is closed once the engine was listed, so that View has all apps.
+	Listed() <-chan struct{}
 	// Trigger asks for a poll and a pass now; false means that it was ignored (instant updates
 	// are off and the caller did not force).
 	Trigger(force, cancel bool) (accepted bool)

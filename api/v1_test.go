@@ -126,6 +126,22 @@ func TestDeviceStatus(t *testing.T) {
 	})
 }
 
+// Right after the start a request waits for the engine to be listed.
+func TestRequestsWaitForTheFirstListing(t *testing.T) {
+	r := start(t)
+	waits, listed := make(chan struct{}), make(chan struct{})
+	r.change(func(s *view.State) { s.Synced = false })
+	r.memory.listing = func() <-chan struct{} { close(waits); return listed }
+	go func() {
+		<-waits
+		r.change(func(s *view.State) { s.Synced = true })
+		close(listed)
+	}()
+	if got := r.do(globalTestKey, "GET", "/v1/device", ""); got.status != 200 {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 	r := start(t)
 	r.change(func(s *view.State) { s.Synced, s.EngineError = false, "no such file" })
@@ -148,8 +164,8 @@ func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 			wantReply(t, got, 204, "")
 			asked += r.take() + ";"
 		case "/v2/device/tags":
-		case "/v2/device/vpn", "/v2/journal-logs", "/v2/local/logs", "/v2/cleanup-volumes":
-			// need no engine, or the update loop says what they need
+		case "/v2/device/vpn", "/v2/journal-logs", "/v2/local/logs":
+			// need no engine
 			if got.status >= 300 {
 				t.Errorf("%s: %v", path, got)
 			}

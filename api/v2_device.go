@@ -43,6 +43,9 @@ func (h *handlers) vpn(*call) Answer {
 
 // cleanUpVolumes removes volumes that nobody needs any more (docs/spec/device-api.md 2.28).
 func (h *handlers) cleanUpVolumes(c *call) Answer {
+	if _, refusal, ok := h.synced(); !ok {
+		return refusal
+	}
 	covers := c.caller.covers
 	return h.act(func(ctx context.Context) error { return h.apps.CleanUpVolumes(ctx, covers) }, func() Answer {
 		return document(struct {

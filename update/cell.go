@@ -14,10 +14,12 @@ type cell struct {
 	mu    sync.Mutex
 	wake  chan struct{} // holds one token: something changed since the loop last looked
 	told  func()        // called after each change; it must not wait
+	// listed is closed once the engine was listed.
+	listed chan struct{}
 }
 
 func newCell(initial *current.State) *cell {
-	c := &cell{wake: make(chan struct{}, 1), told: func() {}}
+	c := &cell{wake: make(chan struct{}, 1), told: func() {}, listed: make(chan struct{})}
 	c.state.Store(initial)
 	return c
 }
@@ -42,6 +44,9 @@ func (c *cell) note(change func(*current.State) *current.State) (changed bool) {
 	old := c.state.Load()
 	next := change(old)
 	c.state.Store(next)
+	if next.Listed && !old.Listed {
+		close(c.listed)
+	}
 	if changed = next != old; changed {
 		c.told()
 	}

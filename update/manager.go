@@ -223,6 +223,9 @@ func (m *Manager) View() *view.State {
 	return p.state
 }
 
+// Listed is closed once the engine was listed: until then the view has no apps.
+func (m *Manager) Listed() <-chan struct{} { return m.cell.listed }
+
 // picture is a drawn view with what it was drawn from.
 type picture struct {
 	status  *status

@@ -91,9 +91,6 @@ func (m *Manager) depart(ctx context.Context, force bool, d *departure) (granted
 		return refused
 	}
 	err = m.WithAllLocks(ctx, force, grant)
-	if force && errors.Is(err, view.ErrEngineDown) {
-		err = grant() // which apps there are is not known: that may be what the reboot is to mend
-	}
 	return granted, err
 }
 

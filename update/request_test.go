@@ -81,10 +81,26 @@ func TestWithAllLocks(t *testing.T) {
 	}
 }
 
+// Until the engine is known, the locks that lie there count, whosever they are.
 func TestWithAllLocksBeforeTheEngineIsKnown(t *testing.T) {
-	m, _ := lockable(t, &current.State{})
-	if err := m.WithAllLocks(context.Background(), true, func() error { t.Error("ran"); return nil }); !errors.Is(err, view.ErrEngineDown) {
+	m, services := lockable(t, &current.State{})
+	users := filepath.Join(services, "9/db/updates.lock")
+	if err := os.MkdirAll(filepath.Dir(users), 0o755); err != nil {
 		t.Fatal(err)
+	}
+	ran := 0
+	run := func() error { ran++; return nil }
+	if err := m.WithAllLocks(t.Context(), false, run); err != nil || ran != 1 {
+		t.Fatalf("ran %d times: %v", ran, err)
+	}
+	if err := os.WriteFile(users, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if locked := (*view.LockedError)(nil); !errors.As(m.WithAllLocks(t.Context(), false, run), &locked) || ran != 1 {
+		t.Fatalf("ran %d times under the lock of a user", ran)
+	}
+	if err := m.WithAllLocks(t.Context(), true, run); err != nil || ran != 2 || isThere(users) {
+		t.Fatalf("forced: ran %d times: %v, the lock is there: %v", ran, err, isThere(users))
 	}
 }
 

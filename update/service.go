@@ -250,12 +250,17 @@ func (m *Manager) takeLocks(ctx context.Context, appID int, force bool) error {
 }
 
 // WithAllLocks runs f while it holds the update locks of every app that has an object on the device,
-// for what concerns the whole device (docs/spec/device-api.md 1.10). With force, users' locks are
-// overridden. The error is a *view.LockedError when a lock forbids it, view.ErrEngineDown while it is
-// not known which apps there are, else that of f. f does not run when a lock was not had.
+// for what concerns the whole device (docs/spec/device-api.md 1.10). Until the engine was listed these are
+// the apps with a directory for locks. With force, users' locks are overridden. The error is a
+// *view.LockedError when a lock forbids it, else that of f. f does not run when a lock was not had.
 func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) (err error) {
+	apps := func() []int { return presentApps(m.cell.load()) }
 	if !m.cell.load().Listed {
-		return view.ErrEngineDown
+		ids, err := m.exec.locks.dir.Apps()
+		if err != nil {
+			return err
+		}
+		apps = func() []int { return slices.Clone(ids) }
 	}
 	wait, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
@@ -263,7 +268,7 @@ func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) 
 	for {
 		// In the same order for every caller, so that two of them do not wait for one another. An app may
 		// come while the lock of another is waited for.
-		ids := slices.DeleteFunc(presentApps(m.cell.load()), func(id int) bool { return taken[id] })
+		ids := slices.DeleteFunc(apps(), func(id int) bool { return taken[id] })
 		if len(ids) == 0 {
 			return f()
 		}

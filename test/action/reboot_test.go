@@ -1,6 +1,7 @@
 package action_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -231,14 +232,22 @@ func TestActionsAfterARebootWasGranted(t *testing.T) {
 	r.WaitSettled(soon)
 }
 
-// A reboot is needed most when the engine does not answer any more: with force it is granted.
+// A reboot is needed most when the engine does not answer any more: it is granted, as the locks allow, which
+// need no engine.
 func TestRebootWithoutAnEngine(t *testing.T) {
 	bus := harness.NewBus(t)
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Socket: "/nowhere/engine.sock",
 		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
 	s.Start()
-	s.Post("/v1/reboot", nil).Want(t, 500, refused("The container engine cannot be reached"))
-	s.Post("/v1/reboot", map[string]any{"force": true}).Want(t, 202, granted)
+	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(lock), 0o755), os.WriteFile(lock, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	s.Post("/v1/reboot", nil).Want(t, 423, refused("Lockfile exists for { appId: 31, service: web }"))
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	s.Post("/v1/reboot", nil).Want(t, 202, granted)
 	harness.Until(t, soon, "the reboot", func() error {
 		if bus.Asked("Reboot") != 1 {
 			return fmt.Errorf("logind was asked for %v", bus.Calls())

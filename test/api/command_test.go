@@ -72,6 +72,7 @@ func TestVersionCommandAgreesWithTheAPI(t *testing.T) {
 func TestVersionWithAnExtra(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"SUPERVISOR_TAG_EXTRA": "shop_1"}})
 	s.Start()
+	s.WaitListed()
 	var answer struct{ Version string }
 	s.Get("/v2/version").JSON(t, &answer)
 	if device := s.Device().SupervisorVersion; !strings.Contains(answer.Version, "+") || !strings.HasSuffix(answer.Version, "shop-1") || device != answer.Version {

@@ -61,7 +61,7 @@ func TestFilesThatAreNoFiles(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Beside: true})
 			documents := []string{"documents/keys.json", "documents/target.json", "documents/images.json", "documents/releases.json",
-				"documents/logs.json", "documents/local-mode.json"}
+				"documents/logs.json", "documents/local-mode.json", "documents/identity.json"}
 			for _, name := range append(documents, "data/apps.json", "data/backup.tgz", "boot/config.txt", "boot/device-type.json",
 				"boot/splash/balena-logo.png", "boot/system-proxy/redsocks.conf", "boot/system-proxy/no_proxy", "root/etc/os-release",
 				"root/tmp/balena-supervisor/reboot-after-apply", "root/tmp/balena-supervisor/target-state-config", "led") {
@@ -119,8 +119,8 @@ func notRead(t *testing.T, s *harness.Supervisor) {
 	}
 }
 
-// docs/spec/cloud.md 7.5 (8): what is in place of config.json is named and left as it is: at the start, where the
-// device has no identity without it, and later, when a change is refused.
+// docs/spec/cloud.md 7.5 (8): what is in place of config.json is named and left as it is, when a change is
+// refused; at the next start the device comes back from the copy (docs/spec/host.md 3.2), and without one it ends.
 func TestConfigThatIsNoFile(t *testing.T) {
 	for _, kind := range unfit {
 		t.Run(kind.name, func(t *testing.T) {
@@ -139,16 +139,23 @@ func TestConfigThatIsNoFile(t *testing.T) {
 				t.Errorf("it was replaced (%v)", err)
 			}
 			notRead(t, s)
+			s.Restart()
+			aside, err := os.Lstat(s.Path("boot/config.json.broken-1"))
+			if err != nil || !os.SameFile(before, aside) || !strings.Contains(s.ReadFile("boot/config.json"), s.UUID) {
+				t.Errorf("started again, the device has %q (%v)", s.ReadFile("boot/config.json"), err)
+			}
 			s.Stop()
+			must(t, os.Remove(s.Path("documents/identity.json")))
+			replace(t, s, "boot/config.json", kind.make)
 			s.Launch()
-			harness.Until(t, soon, "end of the start", func() error {
-				select {
-				case <-s.Process().Done():
-					return nil
-				case <-time.After(100 * time.Millisecond):
-					return s.Alive()
-				}
-			})
+			select {
+			case <-s.Process().Done():
+			case <-time.After(soon):
+				t.Fatal("it runs without an identity")
+			}
+			if _, err := os.Lstat(s.Path("boot/config.json")); err != nil || s.Process().ExitCode() != 1 {
+				t.Errorf("code %d without a copy, and in the place is %v", s.Process().ExitCode(), err)
+			}
 		})
 	}
 }

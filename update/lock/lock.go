@@ -91,6 +91,12 @@ func (d *Dir) UserLock(appID int) (service string, held bool) {
 // Leftovers lists the apps, by id, for which there are lock files of the supervisor: after a start
 // those that an earlier run left behind, later also those held.
 func (d *Dir) Leftovers() ([]int, error) {
+	ids, err := d.Apps()
+	return slices.DeleteFunc(ids, func(id int) bool { return !d.hasOurs(id) }), err
+}
+
+// Apps lists the apps, by id, that have a directory for locks.
+func (d *Dir) Apps() ([]int, error) {
 	root, err := d.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -105,8 +111,7 @@ func (d *Dir) Leftovers() ([]int, error) {
 	}
 	var ids []int
 	for _, app := range apps {
-		id, err := strconv.Atoi(app)
-		if err == nil && d.hasOurs(id) {
+		if id, err := strconv.Atoi(app); err == nil {
 			ids = append(ids, id)
 		}
 	}
