@@ -327,9 +327,9 @@ func (x *executor) accept(kind, name, id string, diff []compose.Difference, warn
 	if says := strings.Join(warnings, " "); says != "" {
 		text += " It says: " + says
 	}
-	x.say(text+" The supervisor leaves it so. Change the release, or let the device support it.", true)
-	x.log.Warn().Str(kind, name).Str("difference", compose.Describe(diff)).Strs("engine", warnings).
-		Msg("the engine made an object otherwise than asked, it stays so")
+	text += " The supervisor leaves it so. Change the release, or let the device support it."
+	x.say(text, true)
+	x.log.Warn().Str("reason", text).Msg("the engine made an object otherwise than asked, it stays so")
 }
 
 // join attaches a container to its networks beyond the first.

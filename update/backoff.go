@@ -59,15 +59,16 @@ func (b *backoff) until(s plan.Step) time.Time {
 // since it may be told in other words each time. Of containers of one service the image tells which release
 // they are of, of a name of an image the image it stands for, and of settings the change is the object.
 func effect(s plan.Step) string {
+	object := ""
 	switch {
 	case s.Container != nil:
-		return identity(s) + " " + s.Container.ImageEngine
+		object = s.Container.ImageEngine
 	case s.Kind == plan.Save:
-		return identity(s) + " " + s.Records[0].EngineID
+		object = s.Records[0].EngineID
 	case s.Changes != nil:
-		return identity(s) + " " + s.Reason
+		object = s.Reason
 	}
-	return identity(s)
+	return identity(s) + " " + object
 }
 
 // failed notes a failure and returns when the step may run again.

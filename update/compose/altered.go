@@ -22,7 +22,13 @@ func Alter(list []Difference) Altered {
 
 // Besides lists the differences that are not of the engine's making.
 func (a Altered) Besides(list []Difference) []Difference {
-	return slices.DeleteFunc(list, func(d Difference) bool { return slices.Contains(a, d.sum) })
+	rest := list[:0]
+	for _, d := range list {
+		if !slices.Contains(a, d.sum) {
+			rest = append(rest, d)
+		}
+	}
+	return rest
 }
 
 // Describe puts differences into one phrase, of many the first few.

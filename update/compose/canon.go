@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"resin-supervisor/update/engine/doc"
@@ -226,8 +227,12 @@ func canonicalNetwork(d *doc.NetworkCreate) {
 // canonicalPrefix spells a range of addresses in one way: 10.88.50.7/24 is 10.88.50.0/24. What is none
 // stays as it is, for the engine to refuse.
 func canonicalPrefix(text string) string {
-	if p, err := netip.ParsePrefix(text); err == nil {
-		return p.Masked().String()
+	address, length, _ := strings.Cut(text, "/")
+	if bits, err := strconv.Atoi(length); err == nil {
+		a, _ := netip.ParseAddr(address)
+		if p, err := a.Prefix(bits); err == nil && p.IsValid() {
+			return p.String()
+		}
 	}
 	return text
 }

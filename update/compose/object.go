@@ -2,7 +2,6 @@ package compose
 
 import (
 	"maps"
-	"slices"
 	"strings"
 
 	"resin-supervisor/update/engine/doc"
@@ -71,22 +70,39 @@ func compareIPAM(want, have *doc.IPAM) []Difference {
 // address family of which the target names some: the engine picks a pool for the other family itself
 // (docs/spec/engine.md 4.2).
 func samePools(want, have []doc.IPAMPool) bool {
-	named := make(map[bool]bool)
-	for _, w := range want {
-		named[isIPv6(w)] = true
-		if !slices.ContainsFunc(have, func(h doc.IPAMPool) bool { return samePool(w, h) }) {
+	var named [2]bool // IPv4, IPv6
+	for i := range want {
+		named[family(&want[i])] = true
+		if !hasPool(have, &want[i], samePool) {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(have, func(h doc.IPAMPool) bool {
-		return named[isIPv6(h)] && !slices.ContainsFunc(want, func(w doc.IPAMPool) bool { return samePool(w, h) })
-	})
+	for i := range have {
+		if named[family(&have[i])] && !hasPool(want, &have[i], func(h, w *doc.IPAMPool) bool { return samePool(w, h) }) {
+			return false
+		}
+	}
+	return true
 }
 
-func isIPv6(p doc.IPAMPool) bool { return strings.Contains(p.Subnet+p.Gateway, ":") }
+func hasPool(list []doc.IPAMPool, p *doc.IPAMPool, same func(p, other *doc.IPAMPool) bool) bool {
+	for i := range list {
+		if same(p, &list[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func family(p *doc.IPAMPool) int {
+	if strings.Contains(p.Subnet+p.Gateway, ":") {
+		return 1
+	}
+	return 0
+}
 
 // samePool lets the engine pick the subnet and the gateway when the target names none.
-func samePool(want, have doc.IPAMPool) bool {
+func samePool(want, have *doc.IPAMPool) bool {
 	return (want.Subnet == have.Subnet || want.Subnet == "") && want.IPRange == have.IPRange &&
 		(want.Gateway == have.Gateway || want.Gateway == "") &&
 		maps.Equal(want.AuxiliaryAddresses, have.AuxiliaryAddresses)
