@@ -2,6 +2,7 @@ package file
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +17,8 @@ const keptAside = 8
 
 // Remove deletes the file at path durably. An absent file is success.
 func Remove(path string) error {
+	release, _ := hold(path) // FAT must not know its clusters as free while its name is there
+	defer release()
 	err := retry(func() error { return unix.Unlink(path) })
 	if err == unix.ENOENT {
 		return nil
@@ -27,20 +30,27 @@ func Remove(path string) error {
 }
 
 // SetAside durably renames a broken file to the first free name of path.broken-1, path.broken-2
-// and so on, up to 8, and gives that name. Later ones replace the eighth.
+// and so on, up to 8, and gives that name. Later ones replace the eighth. Anything else in place of a
+// file is set aside likewise.
 func SetAside(path string) (string, error) {
-	aside := asideName(path)
-	err := retry(func() error { return unix.Rename(path, aside) })
-	if err != nil {
+	aside := freeName(path+".broken-", keptAside)
+	fd := -1
+	if f, err := Open(path); err == nil {
+		defer f.Close()
+		fd = int(f.Fd())
+	}
+	if err := move(fd, path, aside); err != nil {
 		return "", fmt.Errorf("set aside %s: %w", path, err)
 	}
-	return aside, syncDir(filepath.Dir(path))
+	return aside, nil
 }
 
-func asideName(path string) string {
+// freeName is the first name that begins with start, goes on with a number and is free, or the last of so
+// many.
+func freeName(start string, last int) string {
 	for n := 1; ; n++ {
-		name := path + ".broken-" + strconv.Itoa(n)
-		if _, err := os.Lstat(name); n == keptAside || os.IsNotExist(err) {
+		name := start + strconv.Itoa(n)
+		if _, err := os.Lstat(name); n == last || os.IsNotExist(err) {
 			return name
 		}
 	}
@@ -51,10 +61,56 @@ func asideName(path string) string {
 func Sweep(dir string) {
 	entries, _ := os.ReadDir(dir) // an unreadable directory has nothing to sweep
 	for _, entry := range entries {
-		if entry.Type().IsRegular() && strings.HasPrefix(entry.Name(), prefix) {
-			unlink(filepath.Join(dir, entry.Name()))
+		name := filepath.Join(dir, entry.Name())
+		if !entry.Type().IsRegular() || !strings.HasPrefix(entry.Name(), prefix) {
+			continue
+		}
+		if twin := twinOf(name, dir, entries); twin != "" {
+			part(name, twin)
+		} else {
+			unlink(name)
 		}
 	}
+}
+
+// twinOf is the file that shares its clusters with a temporary file: on FAT, after a power cut between the
+// two halves of a renaming, the one that has the same content (docs/spec/host.md 3.1).
+func twinOf(tmp, dir string, entries []os.DirEntry) string {
+	var fs unix.Statfs_t
+	data, err := Read(tmp, Large)
+	if unix.Statfs(dir, &fs) != nil || fs.Type != unix.MSDOS_SUPER_MAGIC || err != nil || len(data) == 0 {
+		return ""
+	}
+	for _, entry := range entries {
+		name := filepath.Join(dir, entry.Name())
+		if !strings.HasPrefix(entry.Name(), prefix) && holds(name, data) {
+			return name
+		}
+	}
+	return ""
+}
+
+// part gives a file clusters of its own. The two names that share the old ones must never be removed or
+// replaced, since that frees what the other one leads to: both stay as path.twin-1 and so on. A kernel
+// that cannot exchange two files of FAT (before 6.0) lets the file share them until the next Write.
+func part(tmp, path string) {
+	data, err := Read(path, Large)
+	if err != nil {
+		return
+	}
+	fd, own, err := writeTemporary(filepath.Dir(path), data, 0o644)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if unix.Renameat2(unix.AT_FDCWD, own, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE) != nil {
+		unlink(own)
+		own = tmp
+	}
+	for _, name := range [...]string{own, tmp} {
+		_ = unix.Rename(name, freeName(path+".twin-", math.MaxInt))
+	}
+	_ = unix.Syncfs(fd)
 }
 
 // MakeDir makes a directory and its missing parents durably. An existing one is left as it is.

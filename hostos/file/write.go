@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,21 +19,59 @@ import (
 const prefix = ".resin-tmp-"
 
 // Write replaces the content of path, or makes it, in one step and durably: temporary file in the
-// same directory, write, fsync, rename, fsync of the directory (docs/spec/cloud.md 7.5). After an error
-// the old content is still there, except when only the last fsync failed. A crash leaves at most
-// one temporary file for Sweep. The mode is a wish: FAT ignores it. Errors wrap a unix.Errno.
+// same directory, write, fsync, rename, fsync (docs/spec/cloud.md 7.5). After an error the old content
+// is still there, except when only an fsync after the renaming failed. A crash leaves at most one
+// temporary file for Sweep. The mode is a wish: FAT ignores it. Errors wrap a unix.Errno.
 func Write(path string, data []byte, mode uint32) error {
-	dir := filepath.Dir(path)
-	tmp, err := writeTemporary(dir, data, mode)
+	fd, tmp, err := writeTemporary(filepath.Dir(path), data, mode)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = retry(func() error { return unix.Rename(tmp, path) })
-	if err != nil {
-		unlink(tmp)
-		return fmt.Errorf("rename to %s: %w", path, err)
+	defer unix.Close(fd)
+	if err := move(fd, tmp, path); err != nil {
+		unlink(tmp) // is not there when only an fsync failed
+		return err
 	}
-	return syncDir(dir)
+	return nil
+}
+
+// move durably renames the file that is open as fd. It keeps a file that it replaces open until the end,
+// and so its clusters taken: FAT writes where the content of a renamed file is at the fsync of the file,
+// and until then the new name leads to the old clusters. The old name has to go before that, else both
+// names lead to the same clusters after a power cut; but a new name without an old file comes first,
+// since its file would be empty (docs/spec/host.md 3.1).
+func move(fd int, from, to string) error {
+	release, replaces := hold(to)
+	defer release()
+	if err := retry(func() error { return unix.Rename(from, to) }); err != nil {
+		return fmt.Errorf("rename to %s: %w", to, err)
+	}
+	if !replaces {
+		if err := flush(fd, to); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(filepath.Dir(to)); err != nil || !replaces {
+		return err
+	}
+	return flush(fd, to)
+}
+
+// hold keeps what is at path from being freed until release. There need not be anything.
+func hold(path string) (release func(), there bool) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	return func() { _ = unix.Close(fd) }, err == nil
+}
+
+// flush waits until a file or a directory is on the medium.
+func flush(fd int, path string) error {
+	if fd < 0 { // what is no regular file has nothing there
+		return nil
+	}
+	if err := retry(func() error { return unix.Fsync(fd) }); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	return nil
 }
 
 // WriteIfChanged is Write, except that a file that holds data already is left alone: flash memory
@@ -57,22 +96,23 @@ func holds(path string, data []byte) bool {
 	return err == nil && bytes.Equal(old, data)
 }
 
-// writeTemporary makes a synced file with the content and gives its name; after an error there is
-// no file.
-func writeTemporary(dir string, data []byte, mode uint32) (string, error) {
-	fd, tmp, err := create(dir)
-	if err != nil {
-		return "", err
+// writeTemporary makes a synced file with the content, open as fd; after an error there is no file. FAT
+// knows which clusters are taken before the name leads to them: the fsync of the directory writes that.
+func writeTemporary(dir string, data []byte, mode uint32) (fd int, tmp string, err error) {
+	if fd, tmp, err = create(dir); err != nil {
+		return fd, tmp, err
 	}
-	err = fill(fd, data, mode)
-	if closeErr := unix.Close(fd); err == nil && closeErr != unix.EINTR {
-		err = closeErr
+	if err = fill(fd, data, mode); err == nil {
+		err = syncDir(dir)
+	}
+	if err == nil {
+		err = flush(fd, tmp)
 	}
 	if err != nil {
+		_ = unix.Close(fd)
 		unlink(tmp)
-		return "", err
 	}
-	return tmp, nil
+	return fd, tmp, err
 }
 
 // create opens a new temporary file. O_TMPFILE would leave no debris, but FAT does not know it.
@@ -96,7 +136,7 @@ func word() string {
 	return hex.EncodeToString(b)
 }
 
-// fill writes all of data and waits until it is on the medium.
+// fill writes all of data.
 func fill(fd int, data []byte, mode uint32) error {
 	if err := setMode(fd, mode); err != nil {
 		return err
@@ -111,7 +151,7 @@ func fill(fd int, data []byte, mode uint32) error {
 		}
 		data = data[n:]
 	}
-	return retry(func() error { return unix.Fsync(fd) })
+	return nil
 }
 
 // setMode sets the mode where there is one: FAT answers EPERM, some network file systems ENOTSUP.
@@ -134,12 +174,11 @@ func syncDir(dir string) error {
 		return fmt.Errorf("open directory %s: %w", dir, err)
 	}
 	defer unix.Close(fd)
-	err = retry(func() error { return unix.Fsync(fd) })
 	// A file system that cannot sync a directory says EINVAL; there is nothing more to be had.
-	if err != nil && err != unix.EINVAL {
-		return fmt.Errorf("sync directory %s: %w", dir, err)
+	if err = flush(fd, dir); errors.Is(err, unix.EINVAL) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // unlink removes a temporary file; what stays is found by Sweep.
