@@ -1,9 +1,12 @@
 package provision_test
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
@@ -279,5 +282,29 @@ func TestUnmanaged(t *testing.T) {
 	}
 	if doc := config(t, s); doc["deviceApiKey"] != nil || doc["apiKey"] != harness.ProvisioningKey {
 		t.Errorf("config.json: %v", doc)
+	}
+}
+
+// docs/spec/host.md 3.2: killed at any moment of its registration, and its config.json zeros after that, the
+// device is still the one that it registered as.
+func TestKilledWhileRegistering(t *testing.T) {
+	s, cloud := fresh(t, map[string]any{"uuid": nil})
+	uuids := map[any]bool{}
+	for range 6 {
+		s.Start()
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // any moment
+		s.Kill()
+		uuids[config(t, s)["uuid"]] = true
+		s.WriteFile("boot/config.json", strings.Repeat("\x00", 512))
+	}
+	s.Start()
+	doc := registered(t, s)
+	reporting(t, cloud)
+	uuids[doc["uuid"]] = true
+	for _, call := range cloud.Calls(fakecloud.Register) {
+		uuids[call.JSON(t)["uuid"]] = true
+	}
+	if len(uuids) != 1 {
+		t.Errorf("the device was %v", uuids)
 	}
 }
