@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -145,35 +146,45 @@ type witness struct {
 	say voice
 
 	mu   sync.Mutex
-	last int64           // time of the newest event: the stream may begin again with it
-	died map[string]bool // containers that exited and did not start since
+	seen map[string]lastEvent // by container
+}
+
+// lastEvent is the newest event of a container. The stream may begin again before it. Events of different
+// containers may have the same time, or come out of its order.
+type lastEvent struct {
+	action string
+	at     int64
+	died   bool // the container exited and did not start since
 }
 
 // setBack is by how much the clock must have been set back for an event to be no repetition.
 const setBack = time.Minute
 
-func newWitness(say voice) *witness { return &witness{say: say, died: make(map[string]bool)} }
+func newWitness(say voice) *witness { return &witness{say: say, seen: make(map[string]lastEvent)} }
 
-// event takes an event of a supervised container.
-func (w *witness) event(e doc.Event) {
+// event takes an event of a supervised container. It tells whether the event is a start that is new.
+func (w *witness) event(e doc.Event) (started bool) {
+	if e.Action != "die" && e.Action != "start" && e.Action != "destroy" {
+		return false
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if early := w.last - e.TimeNano; early >= 0 && early < int64(setBack) {
-		return // told before
+	last := w.seen[e.Actor.ID]
+	if early := last.at - e.TimeNano; early >= 0 && early < int64(setBack) {
+		return false // told before
 	}
-	w.last = e.TimeNano
-	id, of := e.Actor.ID, e.Actor.Attributes
+	of := e.Actor.Attributes
 	object := serviceObject(compose.NormaliseLabels(of)["io.balena.service-name"], of["image"])
 	switch e.Action {
 	case "die":
-		w.died[id] = true
 		w.say.tell(exited, object, nil)
 	case "start":
-		if w.died[id] {
+		if last.died {
 			w.say.tell(restarting, object, nil)
 		}
-		delete(w.died, id)
-	case "destroy":
-		delete(w.died, id)
 	}
+	// What is gone for long comes no more.
+	maps.DeleteFunc(w.seen, func(_ string, l lastEvent) bool { return l.action == "destroy" && e.TimeNano-l.at >= int64(setBack) })
+	w.seen[e.Actor.ID] = lastEvent{e.Action, e.TimeNano, e.Action == "die"}
+	return e.Action == "start"
 }

@@ -113,6 +113,23 @@ func TestExitsAndRestartsAreTold(t *testing.T) {
 	at -= int64(23 * time.Hour) // the clock was wrong and is set back
 	f("start", "1", "Restarting service 'web sha256:1'")
 	f("die", "1", "Service exited 'web sha256:1'")
+	at-- // at the same time, and then in another order than they happened
+	f("die", "2", "Service exited 'web sha256:1'")
+	f("die", "4", "Service exited 'web sha256:1'")
+	at -= 3
+	f("die", "3", "Service exited 'web sha256:1'")
+	at += 10
+	f("health_status: healthy", "2") // told from elsewhere, maybe before what happened earlier
+	at -= 2
+	f("start", "2", "Restarting service 'web sha256:1'")
+	f("destroy", "3")
+	at -= 20
+	f("die", "3")
+	at += int64(time.Hour)
+	f("start", "2")
+	if len(w.seen) != 3 {
+		t.Errorf("%d containers are remembered", len(w.seen))
+	}
 }
 
 // A program for another processor is said to be that (docs/spec/engine.md 1.7); other errors stay as they are.

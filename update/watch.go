@@ -150,11 +150,8 @@ func (w *watch) event(e doc.Event) {
 	o, ours := w.subject(e)
 	if e.Type == "container" {
 		w.pulse.hear(e.Actor.ID)
-		if ours {
-			w.witness.event(e)
-			if e.Action == "start" {
-				w.cell.note(func(s *current.State) *current.State { return s.WithStart(e.Actor.ID) })
-			}
+		if ours && w.witness.event(e) {
+			w.cell.note(func(s *current.State) *current.State { return s.WithStart(e.Actor.ID) })
 		}
 	}
 	if ours {
