@@ -173,6 +173,9 @@ func (l *loop) locked(r result) bool {
 func (l *loop) awaitLock(ctx context.Context, s plan.Step) {
 	err := l.exec.locks.dir.Wait(ctx, s.AppID)
 	_ = l.call(ctx, func() {
+		if ctx.Err() != nil {
+			return // given up, and another wait may be in its place
+		}
 		delete(l.freed, s.AppID)
 		if err == nil {
 			l.backoff.settled(s.AppUUID)
