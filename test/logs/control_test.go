@@ -245,3 +245,38 @@ func anonymous(t *testing.T, pid int) (kib int) {
 	t.Fatal("no figure of anonymous memory")
 	return 0
 }
+
+// What a container writes that lives for a moment comes once, however close its first line is to its end.
+func TestContainerThatLivesForAMoment(t *testing.T) {
+	job := harness.OneshotImage("logs/job:v1").LoadInto(t, harness.SharedEngine(t))
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s.Start()
+	l := listen(t, s)
+	l.hears(t, "{")
+	s.Apply(harness.Target{Apps: []harness.App{shop(service("job", 11, job).Composed("restart", "no"))}})
+	const starts = 25
+	for n := 1; ; n++ {
+		harness.Until(t, soon, fmt.Sprintf("the line of start %d", n), func() error {
+			if got := l.count(`{"serviceName":"job","message":"oneshot `); got != n {
+				return fmt.Errorf("%d lines", got)
+			}
+			return nil
+		})
+		if n == starts {
+			return
+		}
+		s.Post("/v2/applications/31/start-service", map[string]any{"serviceName": "job"}).Want(t, 200, "OK")
+	}
+}
+
+// count is how many lines begin so.
+func (l *listener) count(prefix string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.HasPrefix(line, prefix) {
+			n++
+		}
+	}
+	return n
+}

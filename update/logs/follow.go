@@ -39,6 +39,7 @@ type track struct {
 	done    [2]spot   // newest line delivered
 	skip    [2]spot   // read before the present stream, which repeats some lines
 	again   [2]int    // lines of the time of skip that the present stream repeated
+	dropped [2]bool   // the newest line of the present stream was read before
 
 	opened time.Time // when the present stream was opened
 	behind bool      // its lines are still those of the past
@@ -224,12 +225,22 @@ func (f *follower) open(t *track) (src *view.LogSource, since time.Time) {
 
 // follow reads a container for as long as it runs. It spends its life in stream, which is called for
 // little: a small stack counts many times.
+//
+// A stream that ends because the container stopped may lack what the container wrote last, which is all of
+// it when it lived for a moment (seen with Docker 20.10). So the output is read until nothing new comes.
 func (f *follower) follow(ctx context.Context, t *track) {
-	wait := againMin
+	wait, ended := againMin, false
 	for {
 		src, since := f.open(t)
+		before := t.read
 		err := f.stream(ctx, t, src, since, &wait)
-		f.tell(ctx, src, err)
+		old := ended && t.read == before
+		if ended = err == nil && src.ID != hostID && !old; ended {
+			continue
+		}
+		if !old {
+			f.tell(ctx, src, err)
+		}
 		// What is over is read again only when it starts anew.
 		over := err == nil && src.ID == hostID || err == ErrUnreadable
 		if !f.resume(ctx, t, wait, over) {
@@ -302,7 +313,10 @@ func (f *follower) line(ctx context.Context, t *track, src *view.LogSource, o Ou
 		if o.Stderr {
 			k = 1
 		}
-		if !o.At.IsZero() && !t.next(k, o.At.UnixNano()) || o.Rest && !t.local {
+		if !o.At.IsZero() || !o.Rest { // else it is a piece of the line before
+			t.dropped[k] = !o.At.IsZero() && !t.next(k, o.At.UnixNano())
+		}
+		if t.dropped[k] || o.Rest && !t.local {
 			return
 		}
 	}

@@ -24,6 +24,7 @@ type containers struct {
 	ends    map[string]chan struct{} // closed when the container stops
 	since   map[string][]time.Time   // of each reading
 	fail    error                    // of the next reading
+	lossy   bool                     // a reading that goes on until the container stops lacks the last lines
 }
 
 func (c *containers) start(id string) view.LogSource {
@@ -60,7 +61,7 @@ func (c *containers) readings(id string) int {
 func (c *containers) read(ctx context.Context, id string, _ bool, since time.Time, fn func(Output)) error {
 	c.mu.Lock()
 	c.since[id] = append(c.since[id], since)
-	fail, end := c.fail, c.ends[id]
+	fail, end, lossy := c.fail, c.ends[id], c.lossy
 	c.fail = nil
 	c.mu.Unlock()
 	for n := 0; ; {
@@ -83,6 +84,9 @@ func (c *containers) read(ctx context.Context, id string, _ bool, since time.Tim
 			c.mu.Lock()
 			rest := c.written[id][n:]
 			c.mu.Unlock()
+			if lossy {
+				return nil
+			}
 			for _, o := range rest {
 				fn(o)
 			}
@@ -300,6 +304,59 @@ func TestRestartedContainer(t *testing.T) {
 		}
 		r.stop()
 	})
+}
+
+// A stream that ends because the container stopped may lack its last lines: they come all the same, and none
+// comes twice, also of a line in pieces.
+func TestLastLinesOfAContainer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.lossy = true
+		src := b.start("a")
+		r := b.run(t, src)
+		b.write("a", "first", false)
+		time.Sleep(time.Second)
+		b.write("a", "last", false)
+		b.write("a", "words", true)
+		b.stop("a")
+		src.Running = false
+		r.Attach([]view.LogSource{src})
+		time.Sleep(through)
+		b.want(t, "first", "last", "words")
+		once := b.start("once")
+		r.Attach([]view.LogSource{src, once})
+		synctest.Wait()
+		b.write("once", "lived for a moment", false)
+		b.stop("once")
+		once.Running = false
+		r.Attach([]view.LogSource{src, once})
+		time.Sleep(through)
+		b.want(t, "first", "last", "words", "lived for a moment")
+		if n := b.readings("once"); n > 3 {
+			t.Errorf("read %d times", n)
+		}
+		r.stop()
+	})
+}
+
+// A line in pieces that is read again does not come again.
+func TestPiecesReadAgain(t *testing.T) {
+	var got []string
+	at := time.Unix(5, 0)
+	f := newFollower(Options{}, nil, func(_ context.Context, l *view.LogLine, _ mark) bool {
+		got = append(got, l.Message)
+		return true
+	})
+	tr, src := &track{local: true}, &view.LogSource{ID: "a"}
+	for range 2 {
+		for _, o := range []Output{{Text: []byte("one"), At: at}, {Text: []byte("two"), Rest: true}, {Text: []byte("three"), At: at.Add(1)}} {
+			f.line(t.Context(), tr, src, o)
+		}
+		tr.skip, tr.again = tr.read, [2]int{}
+	}
+	if !slices.Equal(got, []string{"one", "two", "three"}) {
+		t.Errorf("got %q", got)
+	}
 }
 
 // A stream that breaks off is opened again, where it was, after a while that grows.
