@@ -43,6 +43,7 @@ type loop struct {
 	backupSaid  string           // what was said of that last
 	image       target.Reference // the agent's own
 
+	inspection inspection
 	// What is under way, from launch to finish.
 	running map[string]*task // by step key
 	freed   map[int]context.CancelFunc
@@ -183,11 +184,10 @@ func (l *loop) pass(ctx context.Context) time.Time {
 		}
 		l.adopted = true
 	}
-	apps, err := l.resolve.apps(ctx, cur, l.watch)
-	if err != nil {
-		l.log.Warn().Err(err).Msg("images of the target were not inspected")
-		return time.Now().Add(reconnectMin)
+	if images := l.resolve.wanted(cur); len(images) > 0 {
+		return sooner(next, l.inspect(ctx, images))
 	}
+	apps := l.resolve.apps(cur)
 	l.status.apps, l.status.rolledBack = apps, l.resolve.rolledBack
 	o := l.options()
 	o.Trial, o.Restore = l.trials.of(l, apps), l.restoring(apps)
@@ -197,6 +197,38 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	l.settle(steps)
 	l.status.next = next
 	return next
+}
+
+// inspection is a look at images that the target needs before it can be resolved. It is no step: it changes
+// nothing.
+type inspection struct {
+	underWay bool
+	again    time.Time // not before this time, after one that failed
+}
+
+// inspect looks at images beside the loop, which has others to serve while the engine does not answer. It
+// returns when to look again, the zero time when the result will come before.
+func (l *loop) inspect(ctx context.Context, images []string) time.Time {
+	if l.inspection.underWay || l.inspection.again.After(time.Now()) {
+		return l.inspection.again
+	}
+	l.inspection = inspection{underWay: true}
+	go func() {
+		bounded, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		var err error
+		for _, id := range images {
+			err = firstOf(err, l.watch.look(bounded, object{"image", id}))
+		}
+		_ = l.call(ctx, func() {
+			l.inspection.underWay = false
+			if err != nil {
+				l.log.Warn().Err(err).Msg("images of the target were not inspected")
+				l.inspection.again = time.Now().Add(reconnectMin)
+			}
+		})
+	}()
+	return time.Time{}
 }
 
 // effective is the target with the intermediate targets of running actions in place.

@@ -1,7 +1,6 @@
 package update
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -41,8 +40,12 @@ type Keys interface {
 	Adopt(appID int, service, key string) (bool, error)
 }
 
-// wanted lists the images of the target and of containers that were not inspected yet.
+// wanted lists the images of the target and of containers that were not inspected yet, none while the last
+// result holds.
 func (r *resolver) wanted(cur *current.State) []string {
+	if r.fresh(cur) {
+		return nil
+	}
 	ids := make(map[string]bool)
 	for _, a := range r.target.Apps {
 		if a = r.instead(a); a.Release == nil {
@@ -62,24 +65,20 @@ func (r *resolver) wanted(cur *current.State) []string {
 	return slices.Sorted(maps.Keys(ids))
 }
 
-// apps is the resolved target. It is read only.
-func (r *resolver) apps(ctx context.Context, cur *current.State, w *watch) (plan.Target, error) {
-	if !r.stale && r.images == cur.ImageRevision {
-		return r.result, nil
+func (r *resolver) fresh(cur *current.State) bool { return !r.stale && r.images == cur.ImageRevision }
+
+// apps is the resolved target, for which no image is wanted any more. It is read only.
+func (r *resolver) apps(cur *current.State) plan.Target {
+	if r.fresh(cur) {
+		return r.result
 	}
 	r.rolledBack = make(map[string]string)
-	for _, id := range r.wanted(cur) {
-		if err := w.look(ctx, object{"image", id}); err != nil {
-			return nil, err
-		}
-	}
-	cur = w.cell.load()
 	r.stale, r.images = false, cur.ImageRevision
 	r.result = make(plan.Target, len(r.target.Apps))
 	for uuid, a := range r.target.Apps {
 		r.result[uuid] = r.app(r.instead(a), cur)
 	}
-	return r.result, nil
+	return r.result
 }
 
 // app resolves one app. One that cannot be is rejected: what runs of it stays as it is.

@@ -257,8 +257,9 @@ func TestContainerThatLivesForAMoment(t *testing.T) {
 	const starts = 25
 	for n := 1; ; n++ {
 		harness.Until(t, soon, fmt.Sprintf("the line of start %d", n), func() error {
-			if got := l.count(`{"serviceName":"job","message":"oneshot `); got != n {
-				return fmt.Errorf("%d lines", got)
+			got, state := l.count(`{"serviceName":"job","message":"oneshot `), s.Containers()["job"].State
+			if got != n || state.Status != "exited" {
+				return fmt.Errorf("%d lines, the container is %s", got, state.Status)
 			}
 			return nil
 		})
