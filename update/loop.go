@@ -59,13 +59,13 @@ type loop struct {
 	firmware bool                 // the volume of extra firmware was prepared
 
 	// What passes remember.
-	trials    trials
-	noted     map[string]*target.App // apps (uuid) whose settled form the book holds (settle.go)
-	preloaded bool                   // the preload file was looked at
-	backup    bool                   // volumes are still to be filled from a backup
-	toldWaits map[string]string      // app uuid and service -> what was logged of its wait last
-	adopted   bool                   // the keys of running containers were taken over
-	earlier   map[string]bool        // containers (id) that were not started yet when the device booted
+	trials      trials
+	noted       map[string]*target.App // apps (uuid) whose settled form the book holds (settle.go)
+	preloaded   bool                   // the preload file was looked at
+	backup      bool                   // volumes are still to be filled from a backup
+	loggedWaits map[string]string      // app uuid and service -> what was logged of its wait last
+	adopted     bool                   // the keys of running containers were taken over
+	earlier     map[string]bool        // containers (id) that were not started yet when the device booted
 
 	status status
 	show   func(status) // publishes status to readers
@@ -117,7 +117,7 @@ func (l *loop) run(ctx context.Context) {
 		}
 		if len(l.running) == 0 {
 			l.status.attempt = time.Time{}
-			l.tellWaits()
+			l.logWaits()
 		}
 		l.publish()
 		select {
@@ -313,7 +313,7 @@ func sooner(a, b time.Time) time.Time {
 
 func (l *loop) launch(ctx context.Context, s plan.Step) {
 	ctx, cancel := context.WithCancel(ctx)
-	l.attempt()
+	l.beginAttempt()
 	l.running[s.Key] = &task{step: s, cancel: cancel}
 	if service := s.ServiceName(); service != "" {
 		l.status.touched = maps.Clone(l.status.touched)
@@ -347,7 +347,7 @@ func (l *loop) setTarget(t *target.State, force bool) {
 	clear(l.looked)
 	l.forget(t)
 	l.apply()
-	l.attempt()
+	l.beginAttempt()
 	l.retryLocks()
 	wanted := make(map[string]bool)
 	for _, a := range t.Apps {

@@ -30,17 +30,17 @@ func (l *loop) fault(s plan.Step) {
 	l.problem(s, s.Reason)
 }
 
-// tellWaits logs what services and apps wait for while nothing else is under way, once for as long as it
+// logWaits logs what services and apps wait for while nothing else is under way, once for as long as it
 // stays so.
-func (l *loop) tellWaits() {
+func (l *loop) logWaits() {
 	told := make(map[string]string)
 	for _, s := range l.status.waits {
 		slot := current.Slot(s.AppUUID, s.ServiceName())
-		if told[slot] = s.Reason; l.toldWaits[slot] != s.Reason && !s.Fault {
+		if told[slot] = s.Reason; l.loggedWaits[slot] != s.Reason && !s.Fault {
 			l.logStep(l.log.Info(), s).Msg("waiting")
 		}
 	}
-	l.toldWaits = told
+	l.loggedWaits = told
 }
 
 // problem remembers what went wrong, newest first, one entry for each subject.

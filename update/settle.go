@@ -73,9 +73,9 @@ func (l *loop) apply() {
 	}
 }
 
-// attempt notes that steps are under way. An attempt ends with the first pass after which none is: what
+// beginAttempt notes that steps are under way. An attempt ends with the first pass after which none is: what
 // is left waits for its time, for a user's lock or for a service (docs/spec/cloud.md 9.2).
-func (l *loop) attempt() {
+func (l *loop) beginAttempt() {
 	if l.status.attempt.IsZero() {
 		l.status.attempt, l.status.fetched = time.Now(), 0
 	}

@@ -72,6 +72,22 @@ func pages() map[string]api.Overview {
 				{At: now, Subject: "image reg/web", Step: "fetch"},
 			},
 		},
+		"waiting": {
+			Time: now, HasTarget: true, Synced: true, Device: device("holy-moon"), Applying: true, Waiting: true, Pending: true,
+			Apps: []api.OverviewApp{{
+				ID: 12, Name: "shop", InTarget: true, TargetCommit: "77aa01", Commit: "3f1c9a", UpdateStatus: "downloaded",
+				Waits: "the release is on trial: service web has just been started",
+				Services: []api.OverviewService{
+					{Name: "after", Waits: "waits for web: it is unhealthy"}, {Name: "late", Waits: "waits for job: it exited with 3"},
+					{Name: "new", Waits: "image reg/new is not on the device"}, {Name: "web"},
+				},
+				Containers: []api.OverviewContainer{
+					{ServiceName: "after", Status: "Running", Running: true, Reason: "start: not running"},
+					{ServiceName: "web", Status: "Running", Running: true, Health: "unhealthy"},
+				},
+				Images: []api.OverviewImage{{ServiceName: "late", Status: "Downloaded"}},
+			}},
+		},
 		"untold": {
 			Time: now, Synced: true, Device: device("local"),
 			Apps: []api.OverviewApp{{ID: 31, UUID: "5aa0", Containers: []api.OverviewContainer{{ServiceName: "web", Status: "Running", Running: true}}}},

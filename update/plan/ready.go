@@ -25,19 +25,19 @@ func (w *work) notReady(s *compose.Service) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Container.Networks)) {
 		if !w.networkReady(name) {
-			return "waits for network " + name + ": it is " + w.missingOr(name)
+			return "waits for network " + name + ": it is " + w.replacedOrMissing(name)
 		}
 	}
 	for _, name := range s.Container.NamedVolumes() {
 		if w.pending[name] {
-			return "waits for volume " + name + ": it is " + w.missingOr(name)
+			return "waits for volume " + name + ": it is " + w.replacedOrMissing(name)
 		}
 	}
 	return ""
 }
 
-// missingOr says how a network or volume is that is not as wanted.
-func (w *work) missingOr(name string) string {
+// replacedOrMissing says how a network or volume is that is not as wanted.
+func (w *work) replacedOrMissing(name string) string {
 	if w.broken[name] != "" {
 		return "replaced first"
 	}
@@ -68,13 +68,13 @@ func (w *work) unmet(d compose.Dependency) string {
 	case c.Status == "created":
 		return "it is not started yet"
 	case d.Condition == compose.Healthy && !healthy(c), d.Condition == compose.Completed && (c.Status != "exited" || c.ExitCode != 0):
-		return condition(c, d.Condition)
+		return dependencyState(c, d.Condition)
 	}
 	return ""
 }
 
-// condition says how a dependency is that is not as it has to be.
-func condition(c *current.Container, wanted compose.Condition) string {
+// dependencyState says how a dependency is that is not as it has to be.
+func dependencyState(c *current.Container, wanted compose.Condition) string {
 	switch {
 	case c.Status == "exited":
 		return "it exited with " + strconv.Itoa(c.ExitCode)
