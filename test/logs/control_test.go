@@ -254,7 +254,7 @@ func TestContainerThatLivesForAMoment(t *testing.T) {
 	l := listen(t, s)
 	l.hears(t, "{")
 	s.Apply(harness.Target{Apps: []harness.App{shop(service("job", 11, job).Composed("restart", "no"))}})
-	const starts = 25
+	const starts = 10
 	for n := 1; ; n++ {
 		harness.Until(t, soon, fmt.Sprintf("the line of start %d", n), func() error {
 			got, state := l.count(`{"serviceName":"job","message":"oneshot `), s.Containers()["job"].State
@@ -266,7 +266,7 @@ func TestContainerThatLivesForAMoment(t *testing.T) {
 		if n == starts {
 			return
 		}
-		s.Post("/v2/applications/31/start-service", map[string]any{"serviceName": "job"}).Want(t, 200, "OK")
+		s.Post("/v2/applications/31/restart-service", map[string]any{"serviceName": "job"}).Want(t, 200, "OK")
 	}
 }
 
