@@ -75,7 +75,7 @@ func (l *loop) serve(ctx context.Context) (next time.Time) {
 			next = sooner(next, r.until)
 		case err != nil || s.Kind == "":
 			l.answer(r, err)
-		default:
+		case l.running[s.Key] == nil:
 			r.begun = true
 			l.launch(ctx, s)
 			l.running[s.Key].request = r
@@ -101,7 +101,9 @@ func (l *loop) order(r *request) (plan.Step, error) {
 	all := newest(cur, r.appID)
 	s, c := l.startStep(r.appID, r.service, all), all[r.service]
 	switch {
-	case r.kind == plan.Restart && (s.Service == nil || !s.Service.ImageKnown):
+	case r.kind == plan.Restart && s.Service == nil:
+		return plan.Step{}, fmt.Errorf("restart service %s: the target has no such service", r.service)
+	case r.kind == plan.Restart && !s.Service.ImageKnown:
 		return plan.Step{}, fmt.Errorf("restart service %s: its image is not on the device", r.service)
 	case r.kind == plan.Start && s.Service != nil && !s.Service.Running:
 		return plan.Step{}, nil
