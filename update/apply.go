@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,7 +73,7 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.Restore:
 		return x.restore(ctx, s)
 	case plan.RemoveVolume:
-		return x.removeVolume(ctx, s.Object)
+		return x.dropVolume(ctx, s.Object)
 	case plan.CreateNetwork:
 		return x.createNetwork(ctx, s.Network)
 	case plan.RemoveNetwork:
@@ -85,9 +87,9 @@ func (x *executor) run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.SweepLock:
 		return x.locks.sweep(s.AppID)
 	case plan.Kill:
-		return x.kill(ctx, s.Container)
+		return x.kill(ctx, s.Container, s.Keep)
 	case plan.Remove:
-		return x.removeDead(ctx, s.Container)
+		return x.removeDead(ctx, s.Container, s.Keep)
 	case plan.Stop:
 		return x.stop(ctx, s.Container, s.User)
 	case plan.Rename:
@@ -139,9 +141,9 @@ func recordOf(c *current.Container) current.Record {
 	}
 }
 
-// kill stops a container, for as long as its own grace period takes, and removes it with its
+// kill stops a container, for as long as its own grace period takes, and removes it, with keep without its
 // anonymous volumes.
-func (x *executor) kill(ctx context.Context, c *current.Container) error {
+func (x *executor) kill(ctx context.Context, c *current.Container, keep bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
 	err := x.say.do(killing, containerObject(c), func() error {
@@ -149,18 +151,37 @@ func (x *executor) kill(ctx context.Context, c *current.Container) error {
 			if err := x.stopped(ctx, c, true, false); err != nil {
 				return err
 			}
-			return x.engine.RemoveContainer(ctx, c.ID, false)
+			return x.remove(ctx, c, keep)
 		})
 	})
 	return x.observeGone(c.ID, err)
 }
 
+// remove removes a container that does not run. Its anonymous volumes go with it, or are kept for the next one.
+func (x *executor) remove(ctx context.Context, c *current.Container, keep bool) error {
+	if len(c.Anonymous) == 0 {
+		return x.engine.RemoveContainer(ctx, c.ID, false)
+	}
+	if keep {
+		if err := x.book.keepVolumes(c); err != nil {
+			return err
+		}
+		return x.engine.DetachContainer(ctx, c.ID)
+	}
+	err := x.engine.RemoveContainer(ctx, c.ID, false)
+	if err == nil {
+		x.log.Warn().Str("container", c.Name).Strs("paths", slices.Sorted(maps.Values(c.Anonymous))).
+			Msg("anonymous volumes are removed with their container, a volume with a name would stay")
+	}
+	return err
+}
+
 // removeDead removes a container that the engine could not remove before.
-func (x *executor) removeDead(ctx context.Context, c *current.Container) error {
+func (x *executor) removeDead(ctx context.Context, c *current.Container, keep bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
 	err := x.say.do(removingDead, containerObject(c), func() error {
-		return x.change(c.ID, true, func() error { return x.engine.RemoveContainer(ctx, c.ID, false) })
+		return x.change(c.ID, true, func() error { return x.remove(ctx, c, keep) })
 	})
 	return x.observeGone(c.ID, err)
 }
@@ -271,7 +292,7 @@ func (x *executor) restart(ctx context.Context, s plan.Step) error {
 		if c.AppID != s.AppID || c.ServiceName != s.Service.Name {
 			continue
 		}
-		if err := x.kill(ctx, c); err != nil {
+		if err := x.kill(ctx, c, c.ImageEngine == s.Service.Container.Doc.Image); err != nil {
 			return err
 		}
 	}
@@ -289,6 +310,7 @@ func (x *executor) create(ctx context.Context, s plan.Step) (id string, err erro
 	if err != nil {
 		return "", err
 	}
+	compose.Inherit(body, s.Service, x.cell.load().Inherited(r.AppID, r.ServiceName, body.Image))
 	name := compose.ContainerName(s.Service.Name, s.Service.ImageID, s.ReleaseID, s.Commit)
 	defer x.hold(newcomer)()
 	since := x.watch.pulse.begin()
@@ -392,6 +414,16 @@ func (x *executor) prepareVolume(ctx context.Context, name string) error {
 func (x *executor) removeVolume(ctx context.Context, name string) error {
 	err := x.say.do(removingVolume, shortName(name), func() error { return x.engine.RemoveVolume(ctx, name) })
 	return errors.Join(err, x.watch.look(ctx, object{"volume", name}))
+}
+
+// dropVolume removes a volume that is not wanted. An anonymous one that something foreign uses is its user's
+// from now on.
+func (x *executor) dropVolume(ctx context.Context, name string) error {
+	err := x.removeVolume(ctx, name)
+	if _, ours := x.cell.load().Anonymous[name]; ours && (err == nil || engine.IsConflict(err)) {
+		return x.book.dropVolume(name)
+	}
+	return err
 }
 
 func (x *executor) createNetwork(ctx context.Context, n *compose.Network) error {

@@ -58,6 +58,7 @@ const (
 	alteredDocument  = "altered"
 	bootDocument     = "boot"
 	stopsDocument    = "stops"
+	volumesDocument  = "anonymous"
 	bookVersion      = 1
 )
 
@@ -77,11 +78,15 @@ func openBook(docs Documents, boot string) (*book, error) {
 	}
 	// The stop that a user asked for lasts until the device boots again.
 	maps.DeleteFunc(stops, func(_ string, s current.Stop) bool { return s.User && s.Boot != boot })
+	var anonymous map[string]current.Anonymous
+	if _, err := docs.Load(volumesDocument, bookVersion, &anonymous); err != nil {
+		return nil, fmt.Errorf("open anonymous volumes: %w", err)
+	}
 	byKey := make(map[string]current.Record, len(records))
 	for _, r := range records {
 		byKey[r.Key()] = r
 	}
-	initial := current.Empty().WithRecords(byKey).WithCommits(commits(b.done)).WithStops(stops)
+	initial := current.Empty().WithRecords(byKey).WithCommits(commits(b.done)).WithStops(stops).WithAnonymous(anonymous)
 	if _, err := docs.Load(alteredDocument, bookVersion, &initial.Altered); err != nil {
 		return nil, fmt.Errorf("open differences of the engine: %w", err)
 	}
@@ -231,6 +236,37 @@ func (b *book) stops(change func(map[string]current.Stop)) error {
 		return fmt.Errorf("store stops: %w", err)
 	}
 	b.cell.fold(func(s *current.State) *current.State { return s.WithStops(next) })
+	return nil
+}
+
+// keepVolumes notes that the anonymous volumes of a container outlive it.
+func (b *book) keepVolumes(c *current.Container) error {
+	return b.volumes(func(m map[string]current.Anonymous) {
+		for name, path := range c.Anonymous {
+			m[name] = current.Anonymous{AppID: c.AppID, Service: c.ServiceName, Path: path, Image: c.ImageEngine}
+		}
+	})
+}
+
+// dropVolume forgets an anonymous volume.
+func (b *book) dropVolume(name string) error {
+	return b.volumes(func(m map[string]current.Anonymous) { delete(m, name) })
+}
+
+func (b *book) volumes(change func(map[string]current.Anonymous)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.cell.load().Anonymous
+	next := make(map[string]current.Anonymous)
+	maps.Copy(next, was)
+	change(next)
+	if maps.Equal(next, was) {
+		return nil
+	}
+	if err := b.docs.Save(volumesDocument, bookVersion, next); err != nil {
+		return fmt.Errorf("store anonymous volumes: %w", err)
+	}
+	b.cell.fold(func(s *current.State) *current.State { return s.WithAnonymous(next) })
 	return nil
 }
 

@@ -120,6 +120,25 @@ func TestBookOfStops(t *testing.T) {
 	}
 	must(b.starting("two"))
 	want(b, two, false, false)
+	must(b.dropVolume("none"))
+	if docs[volumesDocument] != nil {
+		t.Error("a document was written without a change")
+	}
+	one.Anonymous = map[string]string{"vol": "/data"}
+	one.ServiceName, one.ImageEngine, one.AppID = "web", "image", 7
+	must(b.keepVolumes(one))
+	if got := b.cell.load().Inherited(7, "web", "image"); got["/data"] != "vol" || docs[volumesDocument] == nil {
+		t.Errorf("inherited is %v", got)
+	}
+	for _, got := range []map[string]string{b.cell.load().Inherited(8, "web", "image"), b.cell.load().Inherited(7, "db", "image"), b.cell.load().Inherited(7, "web", "other")} {
+		if len(got) != 0 {
+			t.Errorf("another container inherits %v", got)
+		}
+	}
+	must(b.dropVolume("vol"))
+	if len(b.cell.load().Anonymous) != 0 {
+		t.Error("a volume that is gone is still known")
+	}
 	see(b, &current.Container{ID: "one", StartedAt: run.Add(time.Second)})
 	must(b.stopping(&current.Container{ID: "three", StartedAt: run}, false))
 	if left := docs[stopsDocument].(map[string]current.Stop); len(left) != 1 {

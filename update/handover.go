@@ -22,6 +22,11 @@ func (x *executor) handOver(ctx context.Context, s plan.Step) error {
 	if err := x.rearrange(ctx, old, doc.RestartPolicy{Name: "no"}, oldPrefix+strings.TrimPrefix(old.Name, oldPrefix)); err != nil {
 		return errors.Join(err, x.observe(old.ID))
 	}
+	if s.Keep {
+		if err := x.book.keepVolumes(old); err != nil {
+			return errors.Join(err, x.callOff(ctx, s), x.observe(old.ID))
+		}
+	}
 	x.locks.forgetHandover(s.AppID, s.Service.Name)
 	begin := s
 	begin.Container = nil
@@ -38,7 +43,7 @@ func (x *executor) handOver(ctx context.Context, s plan.Step) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return x.kill(ctx, old)
+	return x.kill(ctx, old, s.Keep)
 }
 
 // oldPrefix begins the name of a container that is being replaced by one beside it.

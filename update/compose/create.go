@@ -2,6 +2,7 @@ package compose
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"resin-supervisor/update/engine/doc"
@@ -32,6 +33,24 @@ func CreateBody(s *Service, peerID func(service string) string) (*doc.Create, er
 		d.NetworkingConfig.EndpointsConfig = map[string]doc.Endpoint{main: e}
 	}
 	return &d, nil
+}
+
+// Inherit gives a create document of a service the anonymous volumes (engine name by path) of the service's
+// last container, where the service has one at that path. The volumes take part in no comparison.
+func Inherit(d *doc.Create, s *Service, volumes map[string]string) {
+	h := &d.HostConfig
+	h.Binds, h.Mounts = slices.Clone(h.Binds), slices.Clone(h.Mounts)
+	for path, volume := range volumes {
+		if !s.Container.Anonymous(path) {
+			continue
+		}
+		i := slices.IndexFunc(h.Mounts, func(m doc.Mount) bool { return m.Target == path })
+		if i < 0 {
+			h.Binds = append(h.Binds, volume+":"+path)
+		} else {
+			h.Mounts[i].Source = volume
+		}
+	}
 }
 
 // Secondary is the networks to be joined after creation and before the start, by engine name.

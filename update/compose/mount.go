@@ -19,11 +19,16 @@ func canonicalStorage(d *doc.Create) {
 	}
 	var binds []string
 	for _, bind := range h.Binds {
-		if !strings.Contains(bind, ":") { // an anonymous volume in another place
+		source, path, named := strings.Cut(bind, ":")
+		switch {
+		case !named: // an anonymous volume in another place
 			volumes[cleanPath(bind)] = struct{}{}
-			continue
+		case IsAnonymous(source): // one that was handed on, see Inherit
+			path, _, _ = strings.Cut(path, ":")
+			volumes[cleanPath(path)] = struct{}{}
+		default:
+			binds = append(binds, canonicalBind(bind))
 		}
-		binds = append(binds, canonicalBind(bind))
 	}
 	d.Volumes = orNil(volumes)
 	h.Binds = sortedSet(binds)
@@ -53,6 +58,9 @@ func canonicalMounts(mounts []doc.Mount) []doc.Mount {
 	for i := range out {
 		m := &out[i]
 		m.Target = cleanPath(m.Target)
+		if IsAnonymous(m.Source) { // one that was handed on
+			m.Source = ""
+		}
 		m.BindOptions = unlessZero(m.BindOptions)
 		m.VolumeOptions = unlessZero(m.VolumeOptions)
 		m.TmpfsOptions = unlessZero(m.TmpfsOptions)
@@ -62,6 +70,29 @@ func canonicalMounts(mounts []doc.Mount) []doc.Mount {
 		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Source, b.Source)) < 0
 	})
 	return slices.CompactFunc(out, func(a, b doc.Mount) bool { return reflect.DeepEqual(a, b) })
+}
+
+// IsAnonymous tells whether a volume has a name that the engine made up: 64 hex digits.
+func IsAnonymous(volume string) bool {
+	return len(volume) == 64 && strings.Trim(volume, "0123456789abcdef") == ""
+}
+
+// Anonymous tells whether a container has an anonymous volume at a path.
+func (c *Container) Anonymous(path string) bool {
+	h := &c.Doc.HostConfig
+	for i := range h.Mounts {
+		if m := &h.Mounts[i]; m.Target == path {
+			return m.Type == "volume" && m.Source == ""
+		}
+	}
+	for _, bind := range h.Binds {
+		if strings.HasPrefix(bind[strings.IndexByte(bind, ':')+1:]+":", path+":") {
+			return false
+		}
+	}
+	_, temporary := h.Tmpfs[path]
+	_, anonymous := c.Doc.Volumes[path]
+	return anonymous && !temporary
 }
 
 func unlessZero[T comparable](p *T) *T {

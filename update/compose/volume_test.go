@@ -2,6 +2,7 @@ package compose
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"resin-supervisor/update/engine/doc"
@@ -49,6 +50,39 @@ func TestServiceVolumes(t *testing.T) {
 			{Type: "tmpfs", Target: "/b", TmpfsOptions: &doc.TmpfsOptions{SizeBytes: 1 << 20, Mode: 0o1777}}}, nil, false)
 	f(`[{"type":"volume","source":"data","target":"/x","volume":{"subpath":"a"}}]`, nil,
 		[]doc.Mount{{Type: "volume", Source: "31_data", Target: "/x"}}, nil, true)
+}
+
+// Anonymous volumes that a container has from the one before it are given where it has one, and do not show in
+// a comparison.
+func TestInherit(t *testing.T) {
+	volume := func(digit string) string { return strings.Repeat(digit, 64) }
+	handed := map[string]string{"/x": volume("a"), "/y": volume("b"), "/gone": volume("c"), "/named": volume("d"), "/tmp2": volume("e")}
+	s := resolve(t, release(t, `{"volumes":["/x","data:/named:ro",{"type":"volume","target":"/y"},{"type":"volume","target":"/z"}],"tmpfs":["/tmp2"]}`),
+		doc.Config{Volumes: map[string]struct{}{"/named": {}, "/tmp2": {}, "/other": {}}}).Services["web"]
+	body, err := CreateBody(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(s.Container.Doc.HostConfig.Binds)
+	Inherit(body, s, handed)
+	if got := without(body.HostConfig.Binds, s.Container.Doc.HostConfig.Binds); !reflect.DeepEqual(got, []string{volume("a") + ":/x"}) {
+		t.Errorf("binds %q", got)
+	}
+	if got := body.HostConfig.Mounts; len(got) != 2 || got[0].Source != volume("b") || got[1].Source != "" {
+		t.Errorf("mounts %+v", got)
+	}
+	if h := s.Container.Doc.HostConfig; len(h.Binds) != before || h.Mounts[0].Source != "" {
+		t.Error("the service itself was changed")
+	}
+	made := asMade(t, s)
+	made.HostConfig.Binds, made.HostConfig.Mounts = append(body.HostConfig.Binds, volume("f")+":/other:rw"), body.HostConfig.Mounts
+	have := ReadContainer(made)
+	if diff := compare(s, have); len(diff) != 0 {
+		t.Errorf("the container differs: %v", diff)
+	}
+	if got := have.NamedVolumes(); !reflect.DeepEqual(got, []string{"31_data"}) {
+		t.Errorf("named are %q", got)
+	}
 }
 
 func TestNamedVolumes(t *testing.T) {

@@ -29,11 +29,21 @@ type State struct {
 	Doing         map[string]Doing      // running container work, by engine id or Slot
 	Deleting      map[string]bool       // image references being removed
 	Restarts      map[string]int        // how often containers that had run were started again, by Slot
+	Anonymous     map[string]Anonymous  // anonymous volumes that the agent has to remove one day, by engine name
 	Stops         map[string]Stop       // stops that the agent asked the engine for, by engine id of the container
 
 	// Altered is what the engine made otherwise of objects than it was asked to, by engine id, of volumes by
 	// name. It is durable.
 	Altered map[string]compose.Altered
+}
+
+// Anonymous is an anonymous volume that was to outlive its container, for the next one of the same service and
+// image. The engine does not remove it any more: it counts as named from then on. It is durable.
+type Anonymous struct {
+	AppID   int    `json:"appId"`
+	Service string `json:"service"`
+	Path    string `json:"path"`
+	Image   string `json:"image"` // engine id
 }
 
 // Stop is a stop of a container that the agent asked the engine for. It is durable, and it is about one
@@ -67,6 +77,7 @@ type Container struct {
 	Tty         bool
 	Env         []string
 	VolumeNames []string           // named volumes it mounts
+	Anonymous   map[string]string  // anonymous volumes it mounts: path by engine name
 	Attached    map[string]string  // networks by name: the engine id that it was attached to, empty before its first start
 	Config      *compose.Container // canonical form, for comparison
 }

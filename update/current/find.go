@@ -102,6 +102,18 @@ func hasRepo(digests []string, repo string) bool {
 	return slices.ContainsFunc(digests, func(d string) bool { return strings.HasPrefix(d, repo+"@") })
 }
 
+// Inherited are the anonymous volumes (engine name by path) that the next container of a service has from the
+// one before it, if it is of the same image.
+func (s *State) Inherited(appID int, service, image string) map[string]string {
+	volumes := make(map[string]string)
+	for name, v := range s.Anonymous {
+		if v.AppID == appID && v.Service == service && v.Image == image {
+			volumes[v.Path] = name
+		}
+	}
+	return volumes
+}
+
 // Stranded names a network of a container that was made again since the container was attached to it, empty
 // when there is none. The engine goes by the network's id and cannot start such a container.
 func (s *State) Stranded(c *Container) string {

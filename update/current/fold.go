@@ -194,6 +194,13 @@ func (s *State) WithCommits(commits map[string]string) *State {
 	return n
 }
 
+// WithAnonymous replaces the anonymous volumes that outlive their container.
+func (s *State) WithAnonymous(volumes map[string]Anonymous) *State {
+	n := s.next()
+	n.Anonymous = volumes
+	return n
+}
+
 // WithStops replaces the stops.
 func (s *State) WithStops(stops map[string]Stop) *State {
 	n := s.next()

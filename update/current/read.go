@@ -50,7 +50,7 @@ func ReadContainer(c *doc.Container) (*Container, error) {
 		EngineImage: c.Config.Image, ImageEngine: c.Image,
 		Status: c.State.Status, Running: c.State.Running, ExitCode: c.State.ExitCode, Error: c.State.Error,
 		Health: health(c.State.Health), CreatedAt: c.Created, StartedAt: c.State.StartedAt,
-		Tty: c.Config.Tty, Env: c.Config.Env, VolumeNames: volumeNames(c.Mounts), Attached: attached(c.NetworkSettings.Networks), Config: compose.ReadContainer(c),
+		Tty: c.Config.Tty, Env: c.Config.Env, VolumeNames: volumeNames(c.Mounts), Anonymous: anonymous(c.Mounts), Attached: attached(c.NetworkSettings.Networks), Config: compose.ReadContainer(c),
 	}, nil
 }
 
@@ -69,6 +69,16 @@ func volumeNames(mounts []doc.MountPoint) []string {
 		}
 	}
 	return names
+}
+
+func anonymous(mounts []doc.MountPoint) map[string]string {
+	paths := make(map[string]string)
+	for _, m := range mounts {
+		if m.Type == "volume" && compose.IsAnonymous(m.Name) {
+			paths[m.Name] = m.Destination
+		}
+	}
+	return paths
 }
 
 func attached(networks map[string]doc.Endpoint) map[string]string {

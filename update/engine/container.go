@@ -55,6 +55,11 @@ func (c *Client) RemoveContainer(ctx context.Context, id string, force bool) err
 	return c.do(ctx, r.about(id), nil)
 }
 
+// DetachContainer is RemoveContainer without force that leaves the anonymous volumes.
+func (c *Client) DetachContainer(ctx context.Context, id string) error {
+	return c.do(ctx, remove("remove container", "/containers/"+id, nil).about(id), nil)
+}
+
 // RenameContainer gives a container another name. The engine refuses the name it has with 400.
 func (c *Client) RenameContainer(ctx context.Context, id, name string) error {
 	return c.do(ctx, post("rename container", "/containers/"+id+"/rename", query("name", name), nil).about(id), nil)

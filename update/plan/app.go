@@ -17,6 +17,7 @@ func (a *app) update() []Step {
 	w.volumes()
 	w.networks()
 	w.pairs()
+	w.anonymous()
 	if w.needLock {
 		w.add(a.takeLock(w.lockReason))
 	}
@@ -73,7 +74,7 @@ func (w *work) dead() {
 		for _, c := range w.containers[name] {
 			if c.Status == "dead" {
 				s := w.step(Remove, "service "+name, "the engine reports it dead")
-				s.Container = c
+				s.Container, s.Keep = c, w.want.Services[name] != nil
 				w.add(s)
 			}
 		}
@@ -99,11 +100,33 @@ func (w *work) volumes() {
 		w.pending[name] = true
 		w.broken[name] = "volume " + name + " is replaced: " + compose.Describe(diff)
 		if !w.mounted(name) {
-			s := w.step(RemoveVolume, "volume "+name, w.broken[name])
-			s.Object = name
-			w.add(s)
+			w.add(w.removeVolume(name, w.broken[name]))
 		}
 	}
+}
+
+// anonymous removes the anonymous volumes that were kept for the next container of a service, once none is to
+// have them (docs/spec/engine.md 2.7).
+func (w *work) anonymous() {
+	if w.intermediate() {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.app.anonymous)) {
+		v := w.app.anonymous[name]
+		if p := w.pairing[v.Service]; p != nil && p.have == nil && p.want != nil &&
+			(!p.want.ImageKnown || p.want.Container.Doc.Image == v.Image && p.want.Container.Anonymous(v.Path)) {
+			continue
+		}
+		if !w.mounted(name) {
+			w.add(w.removeVolume(name, "no container of service "+v.Service+" is to have the anonymous volume"))
+		}
+	}
+}
+
+func (a *app) removeVolume(name, reason string) Step {
+	s := a.step(RemoveVolume, "volume "+name, reason)
+	s.Object = name
+	return s
 }
 
 func (w *work) mounted(volume string) bool {
@@ -266,11 +289,12 @@ func (a *app) removal() []Step {
 	if len(steps) > 0 {
 		return steps
 	}
+	for _, name := range slices.Sorted(maps.Keys(a.anonymous)) {
+		steps = append(steps, a.removeVolume(name, reason))
+	}
 	if !a.opts.KeepVolumes || a.opts.Purge[a.uuid] {
 		for _, name := range slices.Sorted(maps.Keys(a.volumes)) {
-			s := a.step(RemoveVolume, "volume "+name, reason)
-			s.Object = name
-			steps = append(steps, s)
+			steps = append(steps, a.removeVolume(name, reason))
 		}
 	}
 	if len(steps) > 0 || a.opts.Busy[a.uuid] || a.intermediate() {

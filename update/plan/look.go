@@ -23,7 +23,7 @@ func (w *work) killFirst(p *pair, reason string) {
 	case w.refused:
 		w.wait(p.name, "stays: "+w.hold)
 	case !unseen:
-		w.locked(w.kill(p.have, reason))
+		w.locked(w.takeDown(p, reason))
 	case !w.looking:
 		w.looking = true
 		s := w.step(Look, "look", "service "+p.name+" is to be stopped before the download")

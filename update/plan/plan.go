@@ -129,6 +129,7 @@ type app struct {
 	containers map[string][]*current.Container // by service name, newest first
 	networks   map[string][]*current.Network   // by engine name; more than one is a defect
 	volumes    map[string]*current.Volume      // by engine name
+	anonymous  map[string]current.Anonymous    // by engine name; those that the agent removes
 	records    map[string][]current.Record     // by service name; made when first asked for
 }
 
@@ -164,6 +165,14 @@ func group(cur *current.State, tgt Target, o *Options) map[string]*app {
 	}
 	for _, name := range slices.Sorted(maps.Keys(cur.Volumes)) {
 		g.volume(cur.Volumes[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(cur.Anonymous)) {
+		v := cur.Anonymous[name]
+		a := g.of("", v.AppID)
+		if a.anonymous == nil {
+			a.anonymous = make(map[string]current.Anonymous)
+		}
+		a.anonymous[name] = v
 	}
 	for _, a := range g.apps {
 		a.sort()
@@ -317,7 +326,7 @@ func killAll(users []*current.Container, reason string) []Step {
 	for _, c := range users {
 		uuid := current.AppKey(c.AppUUID, c.AppID)
 		steps = append(steps, Step{Kind: Kill, Key: ServiceKey(uuid, c.ServiceName), Reason: reason,
-			AppUUID: uuid, AppID: c.AppID, Container: c})
+			AppUUID: uuid, AppID: c.AppID, Container: c, Keep: true})
 	}
 	return steps
 }

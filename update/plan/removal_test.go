@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"testing"
 
 	"resin-supervisor/update/current"
@@ -23,6 +24,70 @@ func TestRestoreComesFirst(t *testing.T) {
 	}
 	w.opts.Busy = map[string]bool{"u1": true}
 	w.want("restore volumes app shop")
+}
+
+// docs/spec/engine.md 2.7: the anonymous volumes of a container stay for the next one of the same image, and go
+// when none is to have them.
+func TestAnonymousVolumes(t *testing.T) {
+	w := newWorld(t)
+	held(w)
+	w.present("web:1")
+	s := service("web", "web:1", target.Map{"volumes": []any{"/data"}})
+	w.app("u1", 1, "c1", s)
+	w.install("u1")
+	var c *current.Container
+	for _, c = range w.cur.Containers {
+		c.VolumeNames = []string{"vol"}
+	}
+	keeps := func(when string, want bool) {
+		t.Helper()
+		for _, step := range w.next() {
+			if step.Container == c && step.Keep == want {
+				return
+			}
+		}
+		t.Errorf("%s: no step that keeps the volumes: %v, in %v", when, want, w.next())
+	}
+	s.Environment["MODE"] = "new"
+	keeps("another variable", true)
+	s.Labels["io.balena.update.strategy"] = "hand-over"
+	keeps("a hand-over", true)
+	w.present("web:2")
+	s.Image = "web:2"
+	keeps("a hand-over to another image", false)
+	delete(s.Labels, "io.balena.update.strategy")
+	keeps("another image", false)
+
+	s.Image = "web:1"
+	delete(w.cur.Containers, c.ID)
+	drop := "remove volume app shop volume vol"
+	f := func(when string, v current.Anonymous, want bool) {
+		t.Helper()
+		w.cur.Anonymous = map[string]current.Anonymous{"vol": v}
+		if got := slices.Contains(lines(w.next()), drop); got != want {
+			t.Errorf("%s: the volume is removed: %v, want %v; %v", when, got, want, w.next())
+		}
+	}
+	v := current.Anonymous{AppID: 1, Service: "web", Path: "/data", Image: "sha256:web:1"}
+	f("no container yet", v, false)
+	f("of another image", current.Anonymous{AppID: 1, Service: "web", Path: "/data", Image: "sha256:web:0"}, true)
+	f("at another path", current.Anonymous{AppID: 1, Service: "web", Path: "/old", Image: "sha256:web:1"}, true)
+	f("of another service", current.Anonymous{AppID: 1, Service: "db", Path: "/data", Image: "sha256:web:1"}, true)
+	next := w.container(w.resolve()["u1"], w.resolve()["u1"].Services["web"], "running")
+	f("a container without it", v, true)
+	next.VolumeNames = []string{"vol"}
+	f("a container with it", v, false)
+	next.VolumeNames = nil
+	w.opts.Intermediate = map[string]string{"u1": "a restart was asked for"}
+	f("in the middle of a restart", v, false)
+	w.opts.Intermediate = nil
+
+	delete(w.target.Apps, "u1")
+	w.cur.Containers, w.cur.Networks, w.opts.KeepVolumes = nil, nil, true
+	drop = "remove volume app 1 volume vol"
+	w.cur.Commits = nil
+	w.opts.Held = nil
+	f("without the app", v, true)
 }
 
 // While an app of the target could not be read, and its id is not known, nothing is held to have left the

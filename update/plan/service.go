@@ -199,7 +199,7 @@ func (w *work) retire(p *pair) {
 	case killsFirst(strategy):
 		w.killFirst(p, reason)
 	case w.hold == "":
-		w.locked(w.kill(p.have, reason))
+		w.locked(w.takeDown(p, reason))
 	default:
 		w.wait(p.name, "is removed later: "+w.hold)
 	}
@@ -280,8 +280,23 @@ func (w *work) replace(p *pair) {
 	case w.hold != "":
 		w.wait(p.name, "is replaced later: "+w.hold)
 	default:
-		w.locked(w.kill(p.have, p.differs))
+		w.locked(w.takeDown(p, p.differs))
 	}
+}
+
+// takeDown kills the container of a service. Its anonymous volumes stay for the next one, when that is of the
+// same image: another image may bring other files for them, which a new volume gets.
+func (w *work) takeDown(p *pair, reason string) Step {
+	s := w.kill(p.have, reason)
+	s.Keep = w.keeps(p)
+	return s
+}
+
+func (w *work) keeps(p *pair) bool {
+	if p.want == nil {
+		return w.intermediate()
+	}
+	return p.want.Container.Doc.Image == p.have.ImageEngine
 }
 
 func (w *work) handOver(p *pair) {
@@ -290,7 +305,7 @@ func (w *work) handOver(p *pair) {
 		return
 	}
 	s := w.towards(HandOver, p, p.differs)
-	s.Container, s.Peers = p.have, w.peersOf(p.want)
+	s.Container, s.Peers, s.Keep = p.have, w.peersOf(p.want), w.keeps(p)
 	w.locked(s)
 }
 
@@ -344,7 +359,7 @@ func (w *work) startAgain(p *pair) {
 		return
 	}
 	if network := w.cur.Stranded(p.have); network != "" {
-		w.locked(w.kill(p.have, reason+", and network "+network+" was made again since"))
+		w.locked(w.takeDown(p, reason+", and network "+network+" was made again since"))
 		return
 	}
 	w.add(w.start(p, reason))

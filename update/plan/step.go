@@ -80,6 +80,7 @@ type Step struct {
 	Source    *target.App        // SetCommit, RollBack: the app as the target names it, nil when it is gone
 	Hold      bool               // Start: create the container, do not start it; SwitchVPN: off
 	User      bool               // Stop, Start: a user asks for it, no plan
+	Keep      bool               // Kill, Remove, HandOver: the container's anonymous volumes stay for the next one
 	Fault     bool               // Wait: the target cannot be reached as it is
 	Until     time.Time          // Wait: when to look again, zero when something will change
 	Peers     map[string]string  // Start, HandOver: service name -> engine id, for network_mode service:x
