@@ -48,7 +48,7 @@ func (r *resolver) wanted(cur *current.State) []string {
 	}
 	ids := make(map[string]bool)
 	for _, a := range r.target.Apps {
-		if a = r.instead(a); a.Release == nil {
+		if a, _ = r.instead(a); a.Release == nil {
 			continue
 		}
 		for _, s := range a.Release.Services {
@@ -76,7 +76,11 @@ func (r *resolver) apps(cur *current.State) plan.Target {
 	r.stale, r.images = false, cur.ImageRevision
 	r.result = make(plan.Target, len(r.target.Apps))
 	for uuid, a := range r.target.Apps {
-		r.result[uuid] = r.app(r.instead(a), cur)
+		applied, why := r.instead(a)
+		if why != "" {
+			r.rolledBack[uuid] = why
+		}
+		r.result[uuid] = r.app(applied, cur)
 	}
 	return r.result
 }

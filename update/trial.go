@@ -117,22 +117,21 @@ func (l *loop) trialTime(a *compose.App) time.Duration {
 }
 
 // instead is the app to be applied for an app of the target: the release before, when the target's
-// own failed its trial.
-func (r *resolver) instead(a *target.App) *target.App {
+// own failed its trial, and why.
+func (r *resolver) instead(a *target.App) (app *target.App, why string) {
 	h := r.book.of(a.UUID)
 	failed := h.Failed
 	if failed == nil {
-		return a
+		return a, ""
 	}
 	if digest, err := digestOf(a); err != nil || digest != failed.Digest {
-		return a
+		return a, ""
 	}
 	before := h.before(a.UUID)
 	if before == nil {
-		return a
+		return a, ""
 	}
-	r.rolledBack[a.UUID] = "release " + failed.Commit + " failed: " + failed.Reason
-	return before
+	return before, "release " + failed.Commit + " failed: " + failed.Reason
 }
 
 // rolledBack notes that the release before applies again.
