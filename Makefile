@@ -75,6 +75,15 @@ need-test:
 	@build/host/need.sh dockerd containerd runc iptables docker-registry busybox qemu-arm-static qemu-aarch64-static \
 		redsocks microsocks tinyproxy dbus-daemon curl jq ip unshare nsenter setpriv pgrep mkfs.ext4 journalctl xz ca-certificates
 
+BOARDS = dist/board
+test-board: linux-armv6 linux-armv7 ## the programs on emulated ARM boards whose power is cut (Debian; 2 kernels of it are fetched)
+	@build/host/need.sh qemu-system-arm mkfs.vfat mcopy
+	test/board/fetch.sh armel $(BOARDS)
+	test/board/fetch.sh armhf $(BOARDS)
+	cd test && $(GO) mod download
+	cd test && $(WITHGO) RESIN_BOARD_DIR="$(CURDIR)/$(BOARDS)" RESIN_SUPERVISOR_BIN_ARMV7="$(CURDIR)/dist/resin-supervisor-linux-armv7" \
+		$(PROGRAMS) $(GO) test -count=1 -v -timeout 40m ./board
+
 check: linux-armv6 ## formatting, vet, who may import whom, banned imports, sizes
 	@build/host/need.sh xz
 	@cd test && $(GO) mod download
@@ -122,6 +131,6 @@ clean: ## remove what was built
 	rm -rf dist
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build arm run unit test need-test check imports size bench fuzz fuzz-host image release clean help $(ARCHS:%=linux-%)
+.PHONY: build arm run unit test need-test test-board check imports size bench fuzz fuzz-host image release clean help $(ARCHS:%=linux-%)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"resin-supervisor/hostos/file"
 	"resin-supervisor/update/settings"
 )
 
@@ -46,7 +47,8 @@ type place interface {
 	change(want values) (write func() error, reboot bool, err error)
 }
 
-// New finds out what the board has. It reads nothing but the names of files.
+// New finds out what the board has. It reads nothing but the names of files, and removes what a crash left
+// in the folder of extlinux.conf.
 func New(o Options) *Config {
 	c := &Config{}
 	add := func(prefix string, p place) { c.places = append(c.places, named{prefix: prefix, place: p}) }
@@ -58,6 +60,7 @@ func New(o Options) *Config {
 		add("HOST_EXTLINUX_", uEnv)
 	} else if strings.HasPrefix(o.Slug, "jetson-") && before247(o.Release) {
 		uEnv.path, uEnv.kernel = o.Dir+"/extlinux/extlinux.conf", extlinuxWords
+		file.Sweep(o.Dir + "/extlinux")
 		add("HOST_EXTLINUX_", uEnv)
 	}
 	if strings.Contains(o.Slug, "-orin-") {

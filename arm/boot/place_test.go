@@ -146,6 +146,17 @@ func TestExtlinux(t *testing.T) {
 	}
 }
 
+// docs/spec/host.md 9, 6: what a power cut left beside extlinux.conf goes.
+func TestExtlinuxLeftover(t *testing.T) {
+	_, dir := board(t, "jetson-xavier", vars{"extlinux/extlinux.conf": "DEFAULT x\n", "extlinux/.resin-tmp-0011": "half"})
+	if got := content(t, dir, "extlinux/.resin-tmp-0011"); got != "" {
+		t.Errorf("the leftover has %q", got)
+	}
+	if got := content(t, dir, "extlinux/extlinux.conf"); got != "DEFAULT x\n" {
+		t.Errorf("the file has %q", got)
+	}
+}
+
 func FuzzKernelKeys(f *testing.F) {
 	f.Add("custom_fdt_file=a\nextra_os_cmdline=b isolcpus=1\n", "x", "1 2")
 	f.Add("0\t0", "0", "0")

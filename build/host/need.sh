@@ -17,6 +17,8 @@ package() {
 	ip | ss) echo iproute2 ;;
 	pgrep | pkill) echo procps ;;
 	mkfs.ext4) echo e2fsprogs ;;
+	mkfs.vfat) echo dosfstools ;;
+	mcopy) echo mtools ;;
 	journalctl) echo systemd ;;
 	tinyproxy) echo tinyproxy-bin ;;
 	unshare | nsenter | flock | setpriv) echo util-linux ;;

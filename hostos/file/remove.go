@@ -17,7 +17,7 @@ const keptAside = 8
 
 // Remove deletes the file at path durably. An absent file is success.
 func Remove(path string) error {
-	release, _ := hold(path) // FAT must not know its clusters as free while its name is there
+	release, _ := hold(path) // FAT must not have its clusters free while the medium has its name
 	defer release()
 	err := retry(func() error { return unix.Unlink(path) })
 	if err == unix.ENOENT {

@@ -60,7 +60,7 @@ func move(fd int, from, to string) error {
 // hold keeps what is at path from being freed until release. There need not be anything.
 func hold(path string) (release func(), there bool) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	return func() { _ = unix.Close(fd) }, err == nil
+	return func() { _ = unix.Close(fd) }, err == nil // closing nothing is an error that nobody looks at
 }
 
 // flush waits until a file or a directory is on the medium.
@@ -182,9 +182,7 @@ func syncDir(dir string) error {
 }
 
 // unlink removes a temporary file; what stays is found by Sweep.
-func unlink(name string) {
-	retry(func() error { return unix.Unlink(name) })
-}
+func unlink(name string) { _ = Remove(name) }
 
 // retry repeats a system call that a signal interrupted.
 func retry(call func() error) error {
