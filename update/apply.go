@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -170,7 +168,7 @@ func (x *executor) remove(ctx context.Context, c *current.Container, keep bool) 
 	}
 	err := x.engine.RemoveContainer(ctx, c.ID, false)
 	if err == nil {
-		x.log.Warn().Str("container", c.Name).Strs("paths", slices.Sorted(maps.Values(c.Anonymous))).
+		x.log.Warn().Str("container", c.Name).Interface("volumes", c.Anonymous).
 			Msg("anonymous volumes are removed with their container, a volume with a name would stay")
 	}
 	return err

@@ -76,8 +76,11 @@ func openBook(docs Documents, boot string) (*book, error) {
 	if _, err := docs.Load(stopsDocument, bookVersion, &stops); err != nil {
 		return nil, fmt.Errorf("open stops: %w", err)
 	}
-	// The stop that a user asked for lasts until the device boots again.
-	maps.DeleteFunc(stops, func(_ string, s current.Stop) bool { return s.User && s.Boot != boot })
+	for id, s := range stops {
+		if s.User && s.Boot != boot { // it lasts until the device boots again
+			delete(stops, id)
+		}
+	}
 	var anonymous map[string]current.Anonymous
 	if _, err := docs.Load(volumesDocument, bookVersion, &anonymous); err != nil {
 		return nil, fmt.Errorf("open anonymous volumes: %w", err)
@@ -207,30 +210,29 @@ func (b *book) releases(change func(map[string]history) error) error {
 
 // stopping notes that a container is about to be stopped, for an update or because a user wants it.
 func (b *book) stopping(c *current.Container, user bool) error {
-	return b.stops(func(m map[string]current.Stop) {
-		m[c.ID] = current.Stop{Run: c.StartedAt, User: user, Boot: b.boot}
-	})
+	return b.stop(c.ID, current.Stop{Run: c.StartedAt, User: user, Boot: b.boot})
 }
 
 // starting forgets the stop of a container that a user wants to run.
-func (b *book) starting(id string) error {
-	return b.stops(func(m map[string]current.Stop) { delete(m, id) })
-}
+func (b *book) starting(id string) error { return b.stop(id, current.Stop{}) }
 
-// stops changes the stops. Those of containers that are gone or were started again go with it.
-func (b *book) stops(change func(map[string]current.Stop)) error {
+// stop replaces the stop of a container, the zero one by none. Those of containers that are gone or were
+// started again go with it.
+func (b *book) stop(id string, stop current.Stop) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	cur := b.cell.load()
+	if cur.Stops[id] == stop {
+		return nil
+	}
 	next := make(map[string]current.Stop)
-	for id, stop := range cur.Stops {
-		if c := cur.Containers[id]; c != nil && stop.Run.Equal(c.StartedAt) {
-			next[id] = stop
+	for other, old := range cur.Stops {
+		if c := cur.Containers[other]; other != id && c != nil && old.Run.Equal(c.StartedAt) {
+			next[other] = old
 		}
 	}
-	change(next)
-	if maps.Equal(next, cur.Stops) {
-		return nil
+	if stop != (current.Stop{}) {
+		next[id] = stop
 	}
 	if err := b.docs.Save(stopsDocument, bookVersion, next); err != nil {
 		return fmt.Errorf("store stops: %w", err)
@@ -253,14 +255,17 @@ func (b *book) dropVolume(name string) error {
 	return b.volumes(func(m map[string]current.Anonymous) { delete(m, name) })
 }
 
+// volumes adds anonymous volumes or removes some. What is known of one does not change.
 func (b *book) volumes(change func(map[string]current.Anonymous)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := b.cell.load().Anonymous
 	next := make(map[string]current.Anonymous)
-	maps.Copy(next, was)
+	for name, v := range was {
+		next[name] = v
+	}
 	change(next)
-	if maps.Equal(next, was) {
+	if len(next) == len(was) {
 		return nil
 	}
 	if err := b.docs.Save(volumesDocument, bookVersion, next); err != nil {

@@ -111,8 +111,8 @@ func (w *work) anonymous() {
 	if w.intermediate() {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(w.app.anonymous)) {
-		v := w.app.anonymous[name]
+	for _, name := range w.app.anonymous {
+		v := w.cur.Anonymous[name]
 		if p := w.pairing[v.Service]; p != nil && p.have == nil && p.want != nil &&
 			(!p.want.ImageKnown || p.want.Container.Doc.Image == v.Image && p.want.Container.Anonymous(v.Path)) {
 			continue
@@ -289,7 +289,7 @@ func (a *app) removal() []Step {
 	if len(steps) > 0 {
 		return steps
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.anonymous)) {
+	for _, name := range a.anonymous {
 		steps = append(steps, a.removeVolume(name, reason))
 	}
 	if !a.opts.KeepVolumes || a.opts.Purge[a.uuid] {

@@ -129,7 +129,7 @@ type app struct {
 	containers map[string][]*current.Container // by service name, newest first
 	networks   map[string][]*current.Network   // by engine name; more than one is a defect
 	volumes    map[string]*current.Volume      // by engine name
-	anonymous  map[string]current.Anonymous    // by engine name; those that the agent removes
+	anonymous  []string                        // engine names in cur.Anonymous
 	records    map[string][]current.Record     // by service name; made when first asked for
 }
 
@@ -167,12 +167,8 @@ func group(cur *current.State, tgt Target, o *Options) map[string]*app {
 		g.volume(cur.Volumes[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(cur.Anonymous)) {
-		v := cur.Anonymous[name]
-		a := g.of("", v.AppID)
-		if a.anonymous == nil {
-			a.anonymous = make(map[string]current.Anonymous)
-		}
-		a.anonymous[name] = v
+		a := g.of("", cur.Anonymous[name].AppID)
+		a.anonymous = append(a.anonymous, name)
 	}
 	for _, a := range g.apps {
 		a.sort()
