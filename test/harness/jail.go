@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"syscall"
@@ -31,11 +32,12 @@ func startJail(e *Engine, id, logPath string) (*Process, error) {
 		return nil, err
 	}
 	path := "/containers/" + id
-	output, err := e.stream(path+"/attach?stream=1&stdout=1&stderr=1", nil)
+	output, err := e.stream(http.MethodPost, path+"/attach?stream=1&stdout=1&stderr=1", nil)
 	if err != nil {
 		return nil, err
 	}
-	end, err := e.stream(path+"/wait?condition=next-exit", nil)
+	// The event has the code of the first end. A wait would tell that of a container which was restarted since.
+	end, err := e.stream(http.MethodGet, "/events?filters="+url.QueryEscape(`{"container":["`+id+`"],"event":["die"]}`), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -51,9 +53,11 @@ func startJail(e *Engine, id, logPath string) (*Process, error) {
 		defer close(p.done)
 		defer log.Close()
 		_ = demultiplex(output, log, log)
-		var exit struct{ StatusCode int }
-		if json.NewDecoder(end).Decode(&exit) == nil {
-			p.jail.code = exit.StatusCode
+		var die struct {
+			Actor struct{ Attributes struct{ ExitCode string } }
+		}
+		if json.NewDecoder(end).Decode(&die) == nil {
+			p.jail.code, _ = strconv.Atoi(die.Actor.Attributes.ExitCode)
 		}
 		output.Close()
 		end.Close()
@@ -62,8 +66,8 @@ func startJail(e *Engine, id, logPath string) (*Process, error) {
 }
 
 // stream makes a call whose answer goes on until the engine ends it.
-func (e *Engine) stream(path string, in any) (io.ReadCloser, error) {
-	req, err := engineRequest(http.MethodPost, path, in)
+func (e *Engine) stream(method, path string, in any) (io.ReadCloser, error) {
+	req, err := engineRequest(method, path, in)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +110,7 @@ func (e *Engine) exec(id string, args []string, out, errs io.Writer) (code int, 
 	if _, err := e.Do(http.MethodPost, "/containers/"+id+"/exec", ask, &made); err != nil {
 		return 0, err
 	}
-	stream, err := e.stream("/exec/"+made.Id+"/start", map[string]any{"Detach": false, "Tty": false})
+	stream, err := e.stream(http.MethodPost, "/exec/"+made.Id+"/start", map[string]any{"Detach": false, "Tty": false})
 	if err != nil {
 		return 0, err
 	}

@@ -84,7 +84,7 @@ func PackImage(t testing.TB, e *Engine, name string) string {
 // load puts an archive of docker save into the engine and answers the name that it gives the image.
 func (e *Engine) load(t testing.TB, archive []byte) string {
 	t.Helper()
-	stream, err := e.stream("/images/load?quiet=1", bytes.NewReader(archive))
+	stream, err := e.stream(http.MethodPost, "/images/load?quiet=1", bytes.NewReader(archive))
 	if err != nil {
 		t.Fatalf("load image: %v", err)
 	}
@@ -199,7 +199,9 @@ func (s *Supervisor) runInside(args []string, out, errs *bytes.Buffer) int {
 		s.image = ReleaseImage(s.t, s.Engine)
 	}
 	var made struct{ Id string }
-	s.Engine.Must(s.t, http.MethodPost, "/containers/create", s.contract(args), &made)
+	doc := s.contract(args)
+	delete(doc["HostConfig"].(map[string]any), "RestartPolicy")
+	s.Engine.Must(s.t, http.MethodPost, "/containers/create", doc, &made)
 	defer s.Engine.Must(s.t, http.MethodDelete, "/containers/"+made.Id+"?force=1", nil, nil)
 	p, err := startJail(s.Engine, made.Id, s.Path("command"))
 	if err != nil {
