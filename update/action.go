@@ -85,6 +85,9 @@ func (l *loop) enter(appID int, a *action) error {
 	if l.leaving != nil {
 		return view.ErrLeaving
 	}
+	if l.resolve.target == nil {
+		return view.ErrNoTarget // nothing is applied before there is one
+	}
 	was, ok := l.restorable(cur, appID)
 	if !ok {
 		return notInState(appID)

@@ -212,7 +212,11 @@ func (x *executor) stopped(ctx context.Context, c *current.Container, removed, u
 	status := fasthttp.StatusNotModified
 	if c.Status != "dead" && c.Status != "created" {
 		var err error
-		if status, err = x.engine.StopContainer(ctx, c.ID); err != nil {
+		status, err = x.engine.StopContainer(ctx, c.ID)
+		if err != nil && !engine.IsUnknown(err) {
+			err = errors.Join(err, x.book.starting(c.ID)) // it was refused: this run was not stopped
+		}
+		if err != nil {
 			return err
 		}
 	}

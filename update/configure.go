@@ -26,6 +26,7 @@ type configuration struct {
 	// The doors to parts of the host: somebody acts on these variables.
 	firewall, discoverability bool
 	hostNetwork               bool // a service of the target uses the host's
+	unstored                  bool // settings wait for their next try, and apps do not wait for them
 }
 
 // set takes the configuration that a target came with and returns what is wrong with it: values that
@@ -59,10 +60,25 @@ func (l *loop) configure(ctx context.Context, cur *current.State) (next time.Tim
 		Snapshot: l.exec.local.taken(), Managed: l.managed, Engine: cur.Synced, Idle: len(l.running) == 0,
 	})
 	if len(steps) == 0 {
+		l.config.unstored = false
 		return again, true
 	}
 	l.apply()
-	return sooner(again, l.begin(ctx, steps)), false
+	next = sooner(again, l.begin(ctx, steps))
+	// Settings that cannot be stored are tried again beside the apps, or a boot partition that cannot be
+	// written would keep the device from ever being updated.
+	kind := steps[0].Kind
+	l.config.unstored = (kind == plan.Set || kind == plan.RequireReboot) && l.running[steps[0].Key] == nil
+	return next, l.config.unstored
+}
+
+// notStored puts settings that could not be stored in effect as far as they need not be durable.
+func (l *loop) notStored(s settings.Settings) {
+	have := l.config.have
+	s.PollInterval, s.PersistentLogging, s.LocalMode = have.PollInterval, have.PersistentLogging, have.LocalMode
+	if s != have {
+		l.configured(s)
+	}
 }
 
 // configured makes settings the ones in effect.

@@ -25,6 +25,10 @@ func (x *executor) removeImage(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	if id := s.Records[0].EngineID; !stillUsed(x.cell.load(), s, id, ref) {
+		// A name that an image of ours still has after its own passed to another one is somebody's.
+		if image := x.cell.load().Images[id]; s.Records[0].Former && image != nil && len(image.Tags) > 0 {
+			return x.book.drop(s.Records)
+		}
 		if err := x.say.do(deleting, s.Image, func() error { return x.untag(ctx, id, ref.Name()) }); err != nil {
 			return err
 		}

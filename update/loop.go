@@ -3,6 +3,7 @@ package update
 import (
 	"context"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -406,6 +407,9 @@ func (l *loop) trigger(force, cancel bool) {
 // setFacts replaces what the device contributes to its containers. What differs then is new, so nothing
 // waits for what had no effect before.
 func (l *loop) setFacts(f compose.Facts) {
+	if reflect.DeepEqual(f, l.resolve.facts) {
+		return
+	}
 	l.resolve.facts, l.resolve.stale = f, true
 	l.backoff.reset()
 }

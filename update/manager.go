@@ -27,7 +27,7 @@ type Options struct {
 	Docs   Documents
 	Keys   Keys
 	Locks  *lock.Dir
-	Facts  compose.Facts // ServiceKey and NoOomKill are set by the Manager
+	Facts  compose.Facts // ServiceKey is set by the Manager
 	// Auth gives the credentials for a registry host, nil for none (docs/spec/engine.md 1.4).
 	Auth func(registry string) *doc.AuthConfig
 	// Registry reads from registries what is to be downloaded, and Free tells how many bytes there is room

@@ -32,6 +32,7 @@ const (
 type departure struct {
 	text  string // the system message
 	call  func(context.Context) error
+	ours  bool          // the target asks for it: what the loop holds for that target is no obstacle
 	asked bool          // the host was asked
 	done  chan struct{} // closed when the host has answered
 	err   error         // what it answered, valid from then on
@@ -58,7 +59,9 @@ func (m *Manager) Shutdown(ctx context.Context, force bool) error {
 
 // rebootToApply is the reboot that a target needs. It returns what the host answered.
 func (m *Manager) rebootToApply(ctx context.Context, force bool) error {
-	d, err := m.depart(ctx, force, departing("Rebooting", m.power.Reboot))
+	wanted := departing("Rebooting", m.power.Reboot)
+	wanted.ours = true
+	d, err := m.depart(ctx, force, wanted)
 	if err != nil {
 		return err
 	}
@@ -90,7 +93,7 @@ func (m *Manager) depart(ctx context.Context, force bool, d *departure) (granted
 		}
 		return refused
 	}
-	err = m.WithAllLocks(ctx, force, grant)
+	err = m.withAllLocks(ctx, force, force || d.ours, grant)
 	return granted, err
 }
 

@@ -136,6 +136,9 @@ func (l *loop) failed(s plan.Step, err error) {
 		until = l.backoff.pause(s, time.Now().Add(l.backupRetry))
 		l.sayBackup(err)
 	}
+	if s.Kind == plan.Set {
+		l.notStored(*s.Settings)
+	}
 	l.logStep(l.log.Error(), s).Err(err).Time("retry", until).Msg("step did not succeed")
 	l.problem(s, err.Error())
 	delete(l.looked, s.Image) // it is not to be had after all

@@ -18,6 +18,10 @@ import (
 // (docs/spec/device-api.md 1.10).
 const claimPatience = 10 * time.Second
 
+// stepPatience is how much longer an action waits for a step on its service: on a small board a start takes
+// seconds, and a hand-over may take hours.
+const stepPatience = 50 * time.Second
+
 // cedeEvery is how often an action with force asks whether the loop still works on the app.
 const cedeEvery = time.Second
 
@@ -27,7 +31,7 @@ type request struct {
 	kind    plan.Kind // Start, Stop, Restart
 	appID   int
 	service string
-	until   time.Time  // how long a Start waits for the container that an update is about to make
+	until   time.Time  // how long it waits for the target to be known, and a Start for the container of an update
 	begun   bool       // its step is under way
 	done    chan error // takes one result
 }
@@ -66,7 +70,19 @@ func (m *Manager) ask(ctx context.Context, kind plan.Kind, appID int, service st
 // the zero time when a step will end before.
 func (l *loop) serve(ctx context.Context) (next time.Time) {
 	for _, r := range slices.Clone(l.requests) {
-		if r.begun || l.occupied(r.appID, r.service, r.locking()) {
+		if r.begun {
+			continue
+		}
+		if l.occupied(r.appID, r.service, r.locking()) {
+			if late := r.until.Add(stepPatience); time.Now().Before(late) {
+				next = sooner(next, late)
+			} else {
+				l.answer(r, heldElsewhere(r.appID))
+			}
+			continue
+		}
+		if l.unresolved() && r.kind != plan.Stop && time.Now().Before(r.until) {
+			next = sooner(next, r.until)
 			continue
 		}
 		s, err := l.order(r)
@@ -82,6 +98,12 @@ func (l *loop) serve(ctx context.Context) (next time.Time) {
 		}
 	}
 	return next
+}
+
+// unresolved tells whether what the target says of services is not known yet, or no longer: images are
+// being inspected for it.
+func (l *loop) unresolved() bool {
+	return l.resolve.target != nil && !l.resolve.fresh(l.cell.load())
 }
 
 func (l *loop) answer(r *request, err error) {
@@ -100,12 +122,20 @@ func (l *loop) order(r *request) (plan.Step, error) {
 	}
 	all := newest(cur, r.appID)
 	s, c := l.startStep(r.appID, r.service, all), all[r.service]
+	app := l.targetApp(r.appID)
+	if app != nil && app.Rejected != "" {
+		s.Service = nil // of a release that is not to run
+	}
 	switch {
+	case r.kind == plan.Restart && app != nil && app.Rejected != "":
+		return plan.Step{}, fmt.Errorf("restart service %s: the release is rejected: %s", r.service, app.Rejected)
 	case r.kind == plan.Restart && s.Service == nil:
 		return plan.Step{}, fmt.Errorf("restart service %s: the target has no such service", r.service)
 	case r.kind == plan.Restart && !s.Service.ImageKnown:
 		return plan.Step{}, fmt.Errorf("restart service %s: its image is not on the device", r.service)
 	case r.kind == plan.Start && s.Service != nil && !s.Service.Running:
+		return plan.Step{}, nil
+	case r.kind == plan.Start && c != nil && s.Service != nil && plan.AwaitsReboot(s.Service, c, l.earlier):
 		return plan.Step{}, nil
 	case r.kind == plan.Start && c == nil && s.Service != nil && time.Now().Before(r.until):
 		return plan.Step{}, errNotYet
@@ -117,6 +147,7 @@ func (l *loop) order(r *request) (plan.Step, error) {
 	}
 	s.Kind, s.Key, s.AppID, s.Container = r.kind, plan.ServiceKey(s.AppUUID, r.service), r.appID, c
 	s.Reason, s.User = "a client of the API asked for it", true
+	s.Hold = r.kind == plan.Restart && s.Service.RequiresReboot
 	if r.kind == plan.Start && s.Service != nil && s.Service.ImageKnown && !c.Running && cur.Stranded(c) != "" {
 		s.Kind = plan.Restart // the engine cannot start this container any more
 	}
@@ -212,7 +243,7 @@ func (m *Manager) locked(ctx context.Context, appID int, force bool, f func() er
 		return view.ErrEngineDown
 	}
 	wait, cancel := context.WithTimeout(ctx, claimPatience)
-	err = m.takeLocks(wait, appID, force)
+	err = m.takeLocks(wait, appID, force, force)
 	cancel()
 	if err != nil {
 		return err
@@ -221,14 +252,15 @@ func (m *Manager) locked(ctx context.Context, appID int, force bool, f func() er
 	return f()
 }
 
-// takeLocks takes the update locks of an app for an action. With force a claim of the loop that nothing
-// works under is no obstacle, whenever that is while the action waits.
-func (m *Manager) takeLocks(ctx context.Context, appID int, force bool) error {
+// takeLocks takes the update locks of an app for an action. With past a claim of the loop that nothing works
+// under is no obstacle, whenever that is while the action waits.
+func (m *Manager) takeLocks(ctx context.Context, appID int, force, past bool) error {
 	for {
 		ceded := false
 		err := m.loop.call(ctx, func() {
 			force = force || m.loop.config.have.OverrideLock
-			ceded = force && m.loop.cede(appID)
+			past = past || force
+			ceded = past && m.loop.cede(appID)
 		})
 		if errors.Is(err, context.DeadlineExceeded) {
 			return heldElsewhere(appID)
@@ -237,7 +269,7 @@ func (m *Manager) takeLocks(ctx context.Context, appID int, force bool) error {
 			return err
 		}
 		turn, cancel := ctx, context.CancelFunc(func() {})
-		if force {
+		if past {
 			turn, cancel = context.WithTimeout(ctx, cedeEvery)
 		}
 		err = m.exec.locks.takeAll(turn, appID, ceded, func() []string {
@@ -256,6 +288,10 @@ func (m *Manager) takeLocks(ctx context.Context, appID int, force bool) error {
 // the apps with a directory for locks. With force, users' locks are overridden. The error is a
 // *view.LockedError when a lock forbids it, else that of f. f does not run when a lock was not had.
 func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) (err error) {
+	return m.withAllLocks(ctx, force, force, f)
+}
+
+func (m *Manager) withAllLocks(ctx context.Context, force, past bool, f func() error) (err error) {
 	apps := func() []int { return presentApps(m.cell.load()) }
 	if !m.cell.load().Listed {
 		ids, err := m.exec.locks.dir.Apps()
@@ -275,7 +311,7 @@ func (m *Manager) WithAllLocks(ctx context.Context, force bool, f func() error) 
 			return f()
 		}
 		id := ids[0]
-		if err := m.takeLocks(wait, id, force); err != nil {
+		if err := m.takeLocks(wait, id, force, past); err != nil {
 			return err
 		}
 		taken[id] = true

@@ -42,7 +42,7 @@ func (l *loop) settle(steps []plan.Step) {
 			l.note(a)
 		}
 	}
-	busy := moved || len(open) > 0 || len(l.actions) > 0
+	busy := moved || len(open) > 0 || len(l.actions) > 0 || l.config.unstored
 	if busy {
 		l.apply()
 		l.status.pending = l.status.pending || len(l.actions) == 0

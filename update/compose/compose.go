@@ -26,7 +26,6 @@ type Facts struct {
 	EngineSocket  string // path of the engine's socket on the host
 	KernelModules bool   // /lib/modules exists on the host
 	Firmware      bool   // /lib/firmware exists on the host
-	NoOomKill     bool   // the engine cannot honour oom_kill_disable (cgroup v2)
 	// Strategy and HandoverTimeout, in milliseconds, are what the device's configuration says for
 	// services without these labels; empty when it says nothing.
 	Strategy        string

@@ -105,7 +105,4 @@ func (r *resolver) fitToDevice(sec *section, d *doc.Create) {
 	if isShared(h.NetworkMode) && d.Hostname+d.Domainname != "" {
 		sec.warn("hostname and domainname are ignored with network_mode " + h.NetworkMode)
 	}
-	if r.facts.NoOomKill && *h.OomKillDisable {
-		sec.warn("oom_kill_disable is not possible with this engine")
-	}
 }

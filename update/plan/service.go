@@ -202,6 +202,7 @@ func (w *work) retire(p *pair) {
 		w.locked(w.takeDown(p, reason))
 	default:
 		w.wait(p.name, "is removed later: "+w.hold)
+		w.revive(p)
 	}
 }
 
@@ -275,10 +276,12 @@ func (w *work) replace(p *pair) {
 		w.killFirst(p, p.differs)
 	case !p.want.ImageKnown:
 		w.fetch(p)
+		w.revive(p)
 	case p.want.Strategy == compose.HandOver && !p.want.RequiresReboot && w.dependsOnBroken(p.have) == "":
 		w.handOver(p)
 	case w.hold != "":
 		w.wait(p.name, "is replaced later: "+w.hold)
+		w.revive(p)
 	default:
 		w.locked(w.takeDown(p, p.differs))
 	}
@@ -313,6 +316,7 @@ func (w *work) handOver(p *pair) {
 func (w *work) rename(p *pair) {
 	if p.want.Strategy == compose.DownloadThenKill && w.hold != "" {
 		w.wait(p.name, "moves to the release later: "+w.hold)
+		w.revive(p)
 		return
 	}
 	s := w.towards(Rename, p, p.stale)
@@ -336,10 +340,14 @@ func (w *work) run(p *pair) {
 	}
 }
 
-// awaitsReboot tells whether a container is to be started at the next boot only
-// (docs/spec/engine.md 5.6).
+// AwaitsReboot tells whether a container is to be started at the next boot only: it was made since this
+// one. earlier are the containers (engine id) from before it (docs/spec/engine.md 5.6).
+func AwaitsReboot(s *compose.Service, c *current.Container, earlier map[string]bool) bool {
+	return s.RequiresReboot && s.Running && c.Status == "created" && !earlier[c.ID]
+}
+
 func (a *app) awaitsReboot(s *compose.Service, c *current.Container) bool {
-	return s.RequiresReboot && s.Running && c.Status == "created" && !a.opts.Earlier[c.ID]
+	return AwaitsReboot(s, c, a.opts.Earlier)
 }
 
 func (w *work) requireReboot(p *pair) {
@@ -363,6 +371,24 @@ func (w *work) startAgain(p *pair) {
 		return
 	}
 	w.add(w.start(p, reason))
+}
+
+// revive starts the container of a service that is replaced, renamed or removed only once the release can
+// start: until then it runs as before, whoever let it end. What the engine cannot start stays for that time.
+func (w *work) revive(p *pair) {
+	c := p.have
+	stopped, byUser := w.cur.Stopped(c)
+	failed := c.Error != "" && c.Config.Doc.HostConfig.RestartPolicy.Name != "no"
+	if c.Status != "exited" || byUser || !stopped && !failed || p.want != nil && !p.want.Running || w.cur.Stranded(c) != "" {
+		return
+	}
+	why := c.Error
+	if why == "" {
+		why = "the agent stopped it"
+	}
+	s := w.step(Start, "service "+p.name, "it runs until the release can start, and it ended: "+why)
+	s.Container = c
+	w.add(s)
 }
 
 // startReason says why a container that does not run is to be started, empty when it is not. The agent
