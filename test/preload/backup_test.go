@@ -30,12 +30,21 @@ func migrated(t *testing.T, setup harness.Setup, options string, build func(dir 
 
 func pack(t *testing.T, s *harness.Supervisor, options string, build func(dir string)) {
 	t.Helper()
-	dir := t.TempDir()
+	if err := os.Rename(archive(t, s, options, build), s.Path("data/backup.tgz")); err != nil { // never half of it
+		t.Fatal(err)
+	}
+}
+
+// archive makes a backup at another place.
+func archive(t *testing.T, s *harness.Supervisor, options string, build func(dir string)) string {
+	t.Helper()
+	dir, path := t.TempDir(), s.Path("backup.tgz")
 	build(dir)
-	args := append(strings.Fields(options), "-C", dir, "-czf", s.Path("data/backup.tgz"), ".")
+	args := append(strings.Fields(options), "-C", dir, "-czf", path, ".")
 	if out, err := exec.Command("tar", args...).CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v %s", err, out)
 	}
+	return path
 }
 
 func write(t *testing.T, path, text string) {
@@ -198,8 +207,8 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 		}
 	})
 	refusal("read " + s.Path("data/backup.tgz") + ": data/holes is a sparse file of the kind that engines do not unpack")
-	pack(t, s, "", func(dir string) { write(t, filepath.Join(dir, "data", "f"), "saved") })
-	whole := s.ReadFile("data/backup.tgz")
+	archive(t, s, "", func(dir string) { write(t, filepath.Join(dir, "data", "f"), "saved") })
+	whole := s.ReadFile("backup.tgz") // in its place it would be taken before it is cut
 	s.WriteFile("data/backup.tgz", whole[:len(whole)-9])
 	refusal("read " + s.Path("data/backup.tgz") + ": unexpected EOF")
 	s.WriteFile("data/backup.tgz", "something else")
