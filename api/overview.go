@@ -159,7 +159,7 @@ func (h *handlers) overview(*call) Answer {
 		o.Problems = append(o.Problems, OverviewProblem(p))
 	}
 	if facts.ConfigNotice != "" {
-		o.Problems = append(o.Problems, OverviewProblem{At: h.began, Subject: "config.json", Step: "restore", Reason: facts.ConfigNotice})
+		o.Problems = append(o.Problems, OverviewProblem{At: h.began, Subject: "config.json", Step: "identity", Reason: facts.ConfigNotice})
 	}
 	return document(o)
 }

@@ -1,8 +1,10 @@
 package hostos
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,7 +87,8 @@ func TestIdentityComesBack(t *testing.T) {
 			if after.Get() != before.Get() || content(t, path) != preprovisioned {
 				t.Errorf("the device is %+v, its file\n%s", after.Get(), content(t, path))
 			}
-			if !strings.Contains(notice, "config.json") || strings.Contains(notice, path+".broken-1") != broken {
+			if !strings.Contains(notice, "config.json") || strings.Contains(notice, path+".broken-1") != broken ||
+				strings.Contains(notice, "gone") != (name == "gone") {
 				t.Errorf("notice: %q", notice)
 			}
 			if _, err := os.Lstat(path + ".broken-1"); (err == nil) != broken {
@@ -103,7 +106,7 @@ func TestSoundFileWinsOverTheCopy(t *testing.T) {
 	const managed = `{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com","wifiSsid":"old"}`
 	for name, test := range map[string]struct{ file, want, notice string }{
 		"other settings": {`{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com","wifiSsid":"new"}`, "", ""},
-		"another device": {`{"uuid":"u2","deviceApiKey":"k2","apiEndpoint":"https://a.example.com"}`, "", ""},
+		"another device": {`{"uuid":"u2","deviceApiKey":"k2","registered_at":10,"apiEndpoint":"https://a.example.com"}`, "", "identity-before"},
 		"another cloud":  {`{"uuid":"u1","deviceApiKey":"k3","apiEndpoint":"https://b.example.com"}`, "", ""},
 		"left its cloud": {`{"uuid":"u1","wifiSsid":"old"}`, "", ""},
 		"to be set up":   {`{"uuid":"u1","deviceApiKey":"k4","apiKey":"p","applicationId":3,"apiEndpoint":"https://a.example.com"}`, "", ""},
@@ -131,6 +134,104 @@ func TestSoundFileWinsOverTheCopy(t *testing.T) {
 				t.Errorf("notice %q, want %q", notice, test.notice)
 			}
 		})
+	}
+}
+
+// docs/spec/host.md 3.2: before the supervisor starts, balenaOS fills a missing uuid and a missing deviceApiKey with
+// new ones. The earlier identity comes back where the file shows that it was lost, and stays recoverable always.
+func TestIdentityThatTheHostReplaced(t *testing.T) {
+	const managed = `{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com","wifiSsid":"old"}`
+	for name, test := range map[string]struct {
+		copy, file, want, notice string
+		former, made             bool // made: what it is where the host makes no identity
+		keys                     string
+	}{
+		"the key": {file: `{"uuid":"u1","deviceApiKey":"host","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com"}`,
+			notice: "identity-before", former: true, keys: "k1"},
+		"the key and the id": {file: `{"uuid":"u1","deviceApiKey":"host","registered_at":"9","apiEndpoint":"https://a.example.com"}`,
+			notice: "identity-before", former: true, keys: "k1"},
+		"the uuid": {file: `{"uuid":"host","deviceApiKey":"k1","deviceId":"7","registered_at":9,"apiEndpoint":"https://a.example.com"}`,
+			want: `{"apiEndpoint":"https://a.example.com","deviceApiKey":"k1","deviceId":"7","registered_at":9,"uuid":"u1"}`, notice: "lost uuid", made: true},
+		"all but the cloud": {file: `{"uuid":"host","deviceApiKey":"host","apiEndpoint":"https://a.example.com"}`,
+			want:   `{"apiEndpoint":"https://a.example.com","deviceApiKey":"k1","deviceId":7,"registered_at":9,"uuid":"u1"}`,
+			notice: "lost uuid, deviceApiKey, deviceId, registered_at", made: true},
+		"all":               {file: `{"uuid":"host"}`, want: managed, notice: "held no settings", made: true},
+		"all but a setting": {file: `{"uuid":"host","wifiSsid":"old"}`, notice: "identity-before", former: true},
+		"another registration of the same device": {file: `{"uuid":"u1","deviceApiKey":"k2","registered_at":99,"apiEndpoint":"https://a.example.com"}`,
+			notice: "identity-before", former: true, keys: "k1"},
+		"another registration, of which the copy knows nothing": {
+			copy:   `{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"apiEndpoint":"https://a.example.com"}`,
+			file:   `{"uuid":"u1","deviceApiKey":"k2","registered_at":99,"apiEndpoint":"https://a.example.com"}`,
+			notice: "identity-before", former: true, keys: "k1"},
+		"to be set up":   {file: `{"uuid":"host","deviceApiKey":"host","apiKey":"p","applicationId":3,"apiEndpoint":"https://a.example.com"}`, former: true},
+		"another cloud":  {file: `{"uuid":"u1","deviceApiKey":"k2","deviceId":8,"registered_at":10,"apiEndpoint":"https://b.example.com"}`, former: true},
+		"left its cloud": {file: `{"uuid":"u1","wifiSsid":"old"}`, former: true},
+	} {
+		for _, hostGives := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, host makes identities %v", name, hostGives), func(t *testing.T) {
+				before := cmp.Or(test.copy, managed)
+				path, docs := configFile(t, before), &cabinet{docs: map[string]string{}}
+				keepConfig(t, path, docs)
+				if err := os.WriteFile(path, []byte(test.file), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				want, notice, former := cmp.Or(test.want, test.file), test.notice, test.former
+				if test.made && !hostGives {
+					want, notice, former = test.file, "identity-before", true
+				}
+				c, got, err := KeepConfig(path, docs, hostGives, zerolog.Nop())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if content(t, path) != want || docs.copy(t) != want {
+					t.Errorf("file\n%s\ncopy\n%s\nwant\n%s", content(t, path), docs.copy(t), want)
+				}
+				if (got == "") != (notice == "") || !strings.Contains(got, notice) {
+					t.Errorf("notice %q, want %q", got, notice)
+				}
+				var kept formerCopies
+				if _, err := docs.Load(formerName, 1, &kept); err != nil || fmt.Sprint(kept.Texts) != fmt.Sprint(map[bool][]string{true: {before}}[former]) {
+					t.Errorf("kept beside: %s (%v)", kept.Texts, err)
+				}
+				if keys := strings.Join(c.FormerKeys(), " "); keys != test.keys {
+					t.Errorf("earlier keys %q, want %q", keys, test.keys)
+				}
+				if _, notice, _ := KeepConfig(path, docs, hostGives, zerolog.Nop()); notice != "" {
+					t.Errorf("notice of the next start: %s", notice)
+				}
+			})
+		}
+	}
+}
+
+// An identity is never lost to the copy of another one, and there are not more than a few.
+func TestFormerIdentities(t *testing.T) {
+	file := func(key string) string {
+		return `{"uuid":"u1","deviceApiKey":"` + key + `","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com"}`
+	}
+	path, docs := configFile(t, file("k0")), &cabinet{docs: map[string]string{}}
+	c, _ := keepConfig(t, path, docs)
+	docs.full = true
+	if err := os.WriteFile(path, []byte(file("k1")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Reload(); err != nil || docs.copy(t) != file("k0") {
+		t.Errorf("the copy without room for the one before: %s (%v)", docs.copy(t), err)
+	}
+	docs.full = false
+	for _, key := range []string{"k1", "k2", "k1", "k3", "k4", "k5", "k6"} {
+		if err := os.WriteFile(path, []byte(file(key)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if key == "k3" && fmt.Sprint(c.FormerKeys()) != "[k1 k2 k0]" {
+			t.Errorf("earlier keys %v", c.FormerKeys())
+		}
+	}
+	if got := fmt.Sprint(c.FormerKeys()); got != "[k5 k4 k3 k1]" {
+		t.Errorf("earlier keys %s", got)
 	}
 }
 

@@ -32,6 +32,7 @@ type Config struct {
 	// counts instead of a file that is broken and cannot be written.
 	docs          Documents
 	kept, instead string
+	hostGives     bool // the host makes a uuid and a key for a file that has none
 	log           zerolog.Logger
 }
 

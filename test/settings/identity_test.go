@@ -1,6 +1,8 @@
 package settings_test
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -44,14 +46,14 @@ func TestIdentityComesBack(t *testing.T) {
 			if name != "gone" && err != nil {
 				t.Errorf("the broken file: %v", err)
 			}
-			if got := d.Overview(); !strings.Contains(got, "config.json: restore") {
+			if got := d.Overview(); !strings.Contains(got, "config.json: identity") {
 				t.Errorf("status: %s", got)
 			}
-			if n := len(d.LogLines("identity of the device came from the copy of config.json")); n != 1 {
+			if n := len(d.LogLines("config.json had lost or changed the identity of the device")); n != 1 {
 				t.Errorf("said %d times in the log", n)
 			}
 			d.Restart()
-			if got := d.Overview(); strings.Contains(got, "config.json: restore") {
+			if got := d.Overview(); strings.Contains(got, "config.json: identity") {
 				t.Errorf("status of a start with a sound file: %s", got)
 			}
 			for _, path := range d.Documents() {
@@ -60,6 +62,35 @@ func TestIdentityComesBack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// docs/spec/host.md 3.2: where an edit lost the device's key, balenaOS makes another one before the supervisor starts,
+// which the cloud refuses: the device returns to its own.
+func TestKeyThatTheHostReplaced(t *testing.T) {
+	d := managed(t, harness.Setup{Beside: true})
+	d.Start()
+	d.PollNow()
+	d.Stop()
+	sound := d.ReadFile("boot/config.json")
+	var config struct{ DeviceAPIKey string }
+	if err := json.Unmarshal([]byte(sound), &config); err != nil || config.DeviceAPIKey == "" {
+		t.Fatalf("config.json: %v %s", err, sound)
+	}
+	d.WriteFile("boot/config.json", strings.Replace(sound, config.DeviceAPIKey, strings.Repeat("ab", 16), 1))
+	d.Start()
+	if got := d.Overview(); !strings.Contains(got, "config.json: identity") {
+		t.Errorf("status: %s", got)
+	}
+	d.PollNow()
+	harness.Until(t, soon, "the device's own key", func() error {
+		if got := d.ReadFile("boot/config.json"); !strings.Contains(got, config.DeviceAPIKey) {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if n := len(d.cloud.Calls(fakecloud.Register)); n > 0 {
+		t.Errorf("the device registered %d times", n)
 	}
 }
 

@@ -24,7 +24,7 @@ func (d *device) join(docs *store.Store, ring *key.Ring, pipe *logs.Pipe) (err e
 	}
 	hardware := hostos.NewHardware()
 	d.remote, err = cloud.NewDevice(cloud.Options{
-		Client: d.client, Identity: d.identity, Save: d.saveIdentity,
+		Client: d.client, Identity: d.identity, Save: d.saveIdentity, FormerKeys: d.config.FormerKeys,
 		Facts: func() cloud.Facts { return d.cloudFacts(ring) },
 		Terms: func() cloud.Terms {
 			s := d.manager.Settings()

@@ -21,7 +21,7 @@ func (e Environment) keepConfig(docs *store.Store, log zerolog.Logger) (*hostos.
 		return nil, "", err
 	}
 	if notice != "" {
-		log.Error().Str("reason", notice).Msg("identity of the device came from the copy of config.json")
+		log.Error().Str("reason", notice).Msg("config.json had lost or changed the identity of the device")
 	}
 	return config, notice, config.EnsureIdentity()
 }

@@ -86,8 +86,11 @@ type Options struct {
 	Identity func() Identity
 	Reload   func() error
 	Save     func(change map[string]any) error
-	Facts    func() Facts
-	Terms    func() Terms
+	// FormerKeys are earlier keys of the device, the newest first: what the host put in place of a lost one is not known
+	// to the cloud.
+	FormerKeys func() []string
+	Facts      func() Facts
+	Terms      func() Terms
 	// Metrics samples the hardware: fields of a report; with those of docs/spec/cloud.md 4.8 that are not
 	// always collected if all are wanted.
 	Metrics func(all bool) map[string]any

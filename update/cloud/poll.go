@@ -140,6 +140,9 @@ func (d *Device) get(ctx context.Context, etag string) (*fetched, error) {
 		r.patience = usualPatience
 	}
 	a, err := d.ask(ctx, r)
+	if err == nil && a.status == fasthttp.StatusUnauthorized && d.recall(ctx, i) {
+		a, err = d.ask(ctx, r)
+	}
 	switch {
 	case err != nil:
 		return nil, err

@@ -106,6 +106,9 @@ func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id 
 		regenerate = regenerate && isUnknown(err) // else the key may well be known
 	}
 	if i.APIKey == "" {
+		if isUnknown(err) && d.recall(ctx, i) {
+			return d.o.Identity().DeviceID, nil
+		}
 		return 0, fmt.Errorf("exchange keys: config.json has no apiKey (%w)", err)
 	}
 	if id, err = d.lookUp(ctx, i.UUID, i.APIKey); err == nil {
@@ -124,6 +127,23 @@ func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id 
 		return 0, err
 	}
 	return 0, errors.New("the device has a new identity, still to be registered")
+}
+
+// recall goes back to an earlier key of the device, of which the cloud says that it is good: the one in config.json
+// was refused (docs/spec/host.md 3.2). It tells whether there was one.
+func (d *Device) recall(ctx context.Context, i Identity) bool {
+	for _, key := range d.o.FormerKeys() {
+		id, err := d.lookUp(ctx, i.UUID, key)
+		if err != nil {
+			continue
+		}
+		if err = d.o.Save(map[string]any{"deviceApiKey": key, "deviceId": id}); err == nil {
+			d.o.Log.Warn().Msg("the cloud refused the deviceApiKey of config.json, the one before is back")
+			return true
+		}
+		d.o.Log.Error().Err(err).Msg("the cloud knows an earlier deviceApiKey, which was not stored")
+	}
+	return false
 }
 
 var errUnknown = errors.New("the cloud has no such device")

@@ -72,3 +72,60 @@ func TestIdentityIsKept(t *testing.T) {
 	f("other without a list", empty, reply{200, `{"login":"please"}`}, false)
 	f("other is a page", empty, reply{200, `<html>`}, false)
 }
+
+// docs/spec/host.md 3.2: an earlier key of the device comes back when the cloud refuses the present one and says that
+// the earlier one is good; a key that works stays, and an outage changes nothing.
+func TestEarlierKeyComesBack(t *testing.T) {
+	f := func(name string, i Identity, good string, status int, former []string, want string) {
+		t.Helper()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go fasthttp.Serve(l, func(ctx *fasthttp.RequestCtx) {
+			if string(ctx.Request.Header.Peek("Authorization")) != "Bearer "+good {
+				ctx.SetStatusCode(status)
+				return
+			}
+			ctx.SetBodyString(`{"d":[{"id":7}]}`)
+		})
+		client, err := New("http://"+l.Addr().String(), "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.Endpoint, i.UUID = "http://cloud", "abc"
+		d, err := NewDevice(Options{
+			Client:   func(string) (*Client, error) { return client, nil },
+			Identity: func() Identity { return i },
+			Save: func(change map[string]any) error {
+				if key, given := change["deviceApiKey"]; given {
+					i.DeviceAPIKey = key.(string)
+				}
+				i.DeviceID = change["deviceId"].(int64)
+				return nil
+			},
+			FormerKeys: func() []string { return former },
+			Terms:      func() Terms { return Terms{Patience: 10 * time.Second} }, Docs: nothing{}, Log: zerolog.Nop(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i.DeviceID == 0 {
+			_, err = d.exchange(context.Background(), i, true)
+		} else {
+			_, err = d.get(context.Background(), "")
+		}
+		if i.DeviceAPIKey != want || (err == nil) != (want == good) {
+			t.Errorf("%s: the key is %s (%v), want %s", name, i.DeviceAPIKey, err, want)
+		}
+	}
+	registered, unregistered := Identity{DeviceAPIKey: "new", DeviceID: 7, RegisteredAt: 9}, Identity{DeviceAPIKey: "new", RegisteredAt: 9}
+	f("the earlier is good", registered, "old", 401, []string{"older", "old"}, "old")
+	f("the earlier is good, no id", unregistered, "old", 401, []string{"older", "old"}, "old")
+	f("the new is good", registered, "new", 401, []string{"old"}, "new")
+	f("none is good", registered, "lost", 401, []string{"older", "old"}, "new")
+	f("there is none", registered, "old", 401, nil, "new")
+	f("out", registered, "old", 503, []string{"old"}, "new")
+	f("out, no id", unregistered, "old", 503, []string{"old"}, "new")
+}
