@@ -3,7 +3,6 @@ package file
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,44 +21,54 @@ var ErrUnfit = errors.New("unusable file")
 // at once: it never waits for a writer. The error names the path and wraps the system error or
 // ErrUnfit.
 func Open(path string) (*os.File, error) {
-	f, _, err := open(path)
-	return f, err
-}
-
-func open(path string) (f *os.File, size int64, err error) {
-	f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil && !errors.Is(err, unix.ENXIO) {
-		return nil, 0, err // names operation and path
-	}
-	if err == nil {
-		info, err := f.Stat()
-		if err == nil && info.Mode().IsRegular() {
-			return f, info.Size(), nil
-		}
-		_ = f.Close()
-	}
-	return nil, 0, fmt.Errorf("%w: %s is not a regular file", ErrUnfit, path) // a socket answers ENXIO
-}
-
-// Read gives the content of a regular file, which must be no larger than limit, in bytes. Files of
-// /proc and /sys count as regular. The error is as that of Open.
-func Read(path string, limit int) ([]byte, error) {
-	f, size, err := open(path)
+	fd, _, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func open(path string) (fd int, size int64, err error) {
+	err = retry(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil && err != unix.ENXIO {
+		return -1, 0, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	if err == nil {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			return fd, st.Size, nil
+		}
+		unix.Close(fd)
+	}
+	return -1, 0, fmt.Errorf("%w: %s is not a regular file", ErrUnfit, path) // a socket answers ENXIO
+}
+
+// Read gives the content of a regular file, which must be no larger than limit, in bytes. Files of
+// /proc and /sys count as regular; one that has nothing to say now, such as a sensor, is an error. The
+// error is as that of Open.
+func Read(path string, limit int) ([]byte, error) {
+	fd, size, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
 	data := make([]byte, 0, min(size, int64(limit))+512)
 	for size <= int64(limit) {
-		n, err := f.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		if err == io.EOF {
+		n := 0
+		err := retry(func() (err error) {
+			n, err = unix.Read(fd, data[len(data):cap(data)])
+			return err
+		})
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
 			return data, nil
 		}
-		if err != nil {
-			return nil, err // names operation and path
-		}
-		if len(data) == cap(data) {
+		if data = data[:len(data)+n]; len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
 		}
 		size = int64(len(data)) // that of a file of /proc is 0

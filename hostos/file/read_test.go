@@ -72,3 +72,18 @@ func TestReadRefusesWhatIsNoFile(t *testing.T) {
 		t.Errorf("through a link: %q (%v)", got, err)
 	}
 }
+
+// A sensor may have nothing to say now. The kernel's log is such a file for whoever has read all of it.
+func TestReadOfWhatHasNothingToSay(t *testing.T) {
+	if _, err := Open("/proc/kmsg"); err != nil {
+		t.Skip(err)
+	}
+	for range 2 {
+		if _, err := Read("/proc/kmsg", Large); err != nil && !errors.Is(err, unix.EAGAIN) {
+			t.Skip(err)
+		} else if err != nil {
+			return
+		}
+	}
+	t.Fatal("it was read to an end that it does not have")
+}
