@@ -204,6 +204,18 @@ func (c *Config) keepFormer(now Settings, kept document) error {
 	return c.docs.Save(formerName, 1, former)
 }
 
+// KeptSettings are those of the copy in docs, or otherwise when there is none.
+func KeptSettings(docs Documents, otherwise Settings) Settings {
+	var saved configCopy
+	if found, err := docs.Load(copyName, 1, &saved); found && err == nil {
+		doc, _ := parseDocument([]byte(saved.Text))
+		if kept, err := doc.settings(); err == nil {
+			return kept
+		}
+	}
+	return otherwise
+}
+
 // FormerKeys are the values of deviceApiKey that earlier files had for the present uuid and cloud, the newest
 // first (docs/spec/host.md 3.2).
 func (c *Config) FormerKeys() (keys []string) {

@@ -138,6 +138,17 @@ func parseMounts(text string) (mounts []mount) {
 	return mounts
 }
 
+// IsMountPoint tells whether something is mounted at a directory, also when there is nothing in it.
+func IsMountPoint(dir string) bool {
+	text, _ := file.Read("/proc/self/mountinfo", file.Large)
+	for line := range strings.Lines(string(text)) {
+		if place := strings.Fields(line); len(place) > 4 && octal(place[4]) == dir {
+			return true
+		}
+	}
+	return false
+}
+
 // octal undoes the kernel's escapes for blanks and backslashes, such as \040.
 func octal(s string) string {
 	var out strings.Builder

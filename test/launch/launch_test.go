@@ -162,3 +162,32 @@ func TestOldNameOfTheLocks(t *testing.T) {
 	s.Stop()
 	s.Remake("")
 }
+
+// README, "As a container": a host without balenaOS has none of its partitions; what would be there is in the state
+// directory, and the device is the same after a restart.
+func TestHostWithoutPartitions(t *testing.T) {
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Launch: "8.0.2", Beside: true,
+		Env: map[string]string{"BOOT_MOUNTPOINT": ""}})
+	if err := os.RemoveAll(s.Path("root/mnt")); err != nil {
+		t.Fatal(err)
+	}
+	s.WriteFile("root/etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n")
+	s.Start()
+	const config = "root/resin-data/balena-supervisor/boot/config.json"
+	made := s.ReadFile(config)
+	if !strings.Contains(made, `"uuid"`) {
+		t.Fatalf("config.json: %q", made)
+	}
+	if code, _, errs := s.Run("healthcheck"); code != 0 {
+		t.Errorf("healthcheck in the container: code %d %s", code, errs)
+	}
+	s.Stop()
+	s.Remake("")
+	s.Start()
+	if got := s.ReadFile(config); got != made {
+		t.Errorf("config.json was %s, and is %s", made, got)
+	}
+	if entries, err := os.ReadDir(s.Path("root/mnt")); err == nil {
+		t.Errorf("the host has %v", entries)
+	}
+}

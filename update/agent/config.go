@@ -2,11 +2,13 @@ package agent
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"resin-supervisor/hostos"
+	"resin-supervisor/hostos/file"
 	"resin-supervisor/update/logs"
 	"resin-supervisor/update/settings"
 	"resin-supervisor/update/store"
@@ -15,8 +17,13 @@ import (
 // keepConfig opens config.json and sees to it that the device has an identity there; on balenaOS the host
 // does. What was wrong with the file is said, and stays in status until the next start.
 func (e Environment) keepConfig(docs *store.Store, log zerolog.Logger) (*hostos.Config, string, error) {
-	release, _ := hostos.ReadOSRelease(e.osRelease) // that it is unknown is said later
-	config, notice, err := hostos.KeepConfig(e.config, docs, release.IsBalenaOS(), log)
+	if own := filepath.Join(e.stateDir, "boot"); e.boot == own {
+		if err := file.MakeDir(own, 0o700); err != nil {
+			return nil, "", err
+		}
+		log.Info().Str("directory", own).Msg("the host has no boot partition, a folder of the state directory is used instead")
+	}
+	config, notice, err := hostos.KeepConfig(e.config, docs, e.hostGives, log)
 	if err != nil {
 		return nil, "", err
 	}

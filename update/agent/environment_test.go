@@ -2,8 +2,16 @@ package agent
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"resin-supervisor/update/store"
 )
 
 // docs/spec/host.md 1.2, 1.3: a partition is taken as it is named where it is there with something in it,
@@ -13,7 +21,7 @@ func TestWhereThePartitionsAre(t *testing.T) {
 	for _, file := range []string{
 		"mounted/boot/config.json", "host/etc/os-release",
 		filepath.Join("host", dir, "boot/config.json"), filepath.Join("host", dir, "mounted/boot/config.json"),
-		filepath.Join("host", dir, "empty/config.json"),
+		filepath.Join("host", dir, "empty/config.json"), filepath.Join("host", dir, "own/boot/config.json"),
 	} {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o755); err != nil {
 			t.Fatal(err)
@@ -23,6 +31,9 @@ func TestWhereThePartitionsAre(t *testing.T) {
 		}
 	}
 	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "balena"), []byte("ID=balena-os\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	host := filepath.Join(dir, "host")
@@ -40,17 +51,100 @@ func TestWhereThePartitionsAre(t *testing.T) {
 			dir + "/nowhere", dir + "/nowhere/config.json"},
 		"a file of its own": {map[string]string{"BOOT_MOUNTPOINT": dir + "/mounted/boot", "CONFIG_MOUNT_POINT": dir + "/boot/config.json"},
 			dir + "/mounted/boot", host + dir + "/boot/config.json"},
-		"empty": {map[string]string{"BOOT_MOUNTPOINT": "", "CONFIG_MOUNT_POINT": "null"}, "/mnt/boot", "/mnt/boot/config.json"},
+		"not named, and nowhere": {map[string]string{"BOOT_MOUNTPOINT": "", "CONFIG_MOUNT_POINT": "null"},
+			dir + "/own/boot", dir + "/own/boot/config.json"},
+		"nowhere on balenaOS": {map[string]string{"HOST_OS_VERSION_PATH": dir + "/balena"}, "/mnt/boot", "/mnt/boot/config.json"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.env["ROOT_MOUNTPOINT"] = host
+			test.env["ROOT_MOUNTPOINT"], test.env["SUPERVISOR_STATE_DIR"] = host, dir+"/own"
+			if _, err := os.Stat("/mnt/boot"); err == nil && test.env["BOOT_MOUNTPOINT"] == "" {
+				t.Skip("this machine has a /mnt/boot")
+			}
 			e := ReadEnvironment(func(name string) string { return test.env[name] })
 			if e.boot != test.boot || e.config != test.config {
 				t.Errorf("boot partition %q, config.json %q; want %q, %q", e.boot, e.config, test.boot, test.config)
 			}
-			if want := host + "/etc/os-release"; e.osRelease != want {
+			if want := host + "/etc/os-release"; e.osRelease != want && test.env["HOST_OS_VERSION_PATH"] == "" {
 				t.Errorf("os-release %q, want %q", e.osRelease, want)
 			}
 		})
 	}
+}
+
+// inNamespace marks the second run of the test binary, which may mount without being seen.
+const inNamespace = "AGENT_TEST_IN_NAMESPACE"
+
+// docs/spec/host.md 1.3: what is mounted for the supervisor is meant, also while nothing is in it.
+func TestEmptyMountIsAPartition(t *testing.T) {
+	if os.Getenv(inNamespace) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestEmptyMountIsAPartition$", "-test.v")
+		cmd.Env = append(os.Environ(), inNamespace+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+		if uid := os.Getuid(); uid != 0 {
+			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		}
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestEmptyMountIsAPartition") {
+			t.Fatalf("in the namespace: %v\n%s", err, out)
+		}
+		return
+	}
+	dir := t.TempDir()
+	host, data := filepath.Join(dir, "host"), filepath.Join(dir, "data disk")
+	for _, d := range []string{data, filepath.Join(host, data)} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	where := func() string {
+		env := map[string]string{"ROOT_MOUNTPOINT": host, "DATA_MOUNTPOINT": data}
+		return ReadEnvironment(func(name string) string { return env[name] }).data
+	}
+	if got := where(); got != filepath.Join(host, data) {
+		t.Errorf("an empty folder: %q", got)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", data, "tmpfs", 0, "size=64k"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(data, 0)
+	if got := where(); got != data {
+		t.Errorf("an empty mount: %q", got)
+	}
+}
+
+// docs/spec/host.md 3.2: a command asks the daemon where that answers, which is as the copy says while the file is of
+// no use.
+func TestPortOfTheDaemon(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.json")
+	env := map[string]string{"CONFIG_MOUNT_POINT": config, "SUPERVISOR_STATE_DIR": filepath.Join(dir, "own"), "LISTEN_PORT": "81"}
+	f := func(file string, want int) {
+		t.Helper()
+		os.Remove(config)
+		if file != "" {
+			if err := os.WriteFile(config, []byte(file), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := ReadEnvironment(func(name string) string { return env[name] }).Port(); got != want {
+			t.Errorf("port %d with %q, want %d", got, file, want)
+		}
+	}
+	f("", 81)
+	f(`{"listenPort":82}`, 82)
+	docs, err := store.Open(filepath.Join(dir, "own"), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := docs.Save("identity", 1, map[string]string{"text": `{"uuid":"u1","listenPort":83}`}); err != nil {
+		t.Fatal(err)
+	}
+	for _, useless := range []string{"", "{}", "\x00\x00\x00", `{"uuid":"u1","listenPort":"none"}`} {
+		f(useless, 83)
+	}
+	f(`{"uuid":"u1","listenPort":82}`, 82)
+	f(`{"uuid":"u1"}`, 81)
 }
