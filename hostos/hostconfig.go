@@ -123,7 +123,7 @@ func (h *HostConfig) write(p *redsocks.Proxy, changed bool, c redsocks.Change) e
 	if changed {
 		var err error
 		if p == nil {
-			err = file.Remove(h.confFile())
+			err = removeFile(h.confFile())
 		} else {
 			err = h.put(h.confFile(), p.File())
 		}
@@ -134,7 +134,7 @@ func (h *HostConfig) write(p *redsocks.Proxy, changed bool, c redsocks.Change) e
 	if keep {
 		return nil
 	}
-	return file.Remove(h.noProxyFile())
+	return removeFile(h.noProxyFile())
 }
 
 // put writes a file into the directory, which it makes unless the boot partition itself is missing.
@@ -145,12 +145,32 @@ func (h *HostConfig) put(path, text string) error {
 	if err := file.MakeDir(h.dir(), 0o755); err != nil {
 		return err
 	}
+	if err := freePath(path); err != nil {
+		return err
+	}
 	_, err := file.WriteIfChanged(path, []byte(text), 0o644)
 	return err
 }
 
+func removeFile(path string) error {
+	if err := freePath(path); err != nil {
+		return err
+	}
+	return file.Remove(path)
+}
+
+// freePath sets aside a directory in place of a file, which could be neither replaced nor removed.
+func freePath(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return nil // the file system says more to who uses the file
+	}
+	_, err = file.SetAside(path)
+	return err
+}
+
 // readIfThere reads a file that need not be there. What cannot be one that redsocks reads, such as a
-// FIFO, counts as empty: the next change replaces it.
+// FIFO, counts as empty: the next change replaces it, and sets a directory aside.
 func readIfThere(path string) (text string, there bool, err error) {
 	data, err := file.Read(path, file.Small)
 	if errors.Is(err, fs.ErrNotExist) {

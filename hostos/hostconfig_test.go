@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -195,5 +196,40 @@ func TestHostSweeps(t *testing.T) {
 	}
 	if b.file("redsocks.conf") == "" {
 		t.Error("redsocks.conf is gone")
+	}
+}
+
+// docs/spec/cloud.md 7.5 (8): what is no file in place of redsocks.conf or no_proxy is no proxy that can be used, and the
+// next change takes its place.
+func TestNoFileInPlaceOfTheProxy(t *testing.T) {
+	exceptions := firstProxy
+	exceptions.NoProxy = to([]string{"10.0.0.0/8"})
+	for name, make := range map[string]func(path string) error{
+		"a folder": func(path string) error { return os.MkdirAll(filepath.Join(path, "in"), 0o755) },
+		"a FIFO":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		for change, c := range map[string]redsocks.Change{"set": exceptions, "clear": {Clear: true}} {
+			t.Run(name+", "+change, func(t *testing.T) {
+				b := newHostBed(t)
+				b.set(exceptions)
+				for _, file := range []string{"redsocks.conf", "no_proxy"} {
+					path := filepath.Join(b.boot, "system-proxy", file)
+					if err := errors.Join(os.Remove(path), make(path)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if p, direct, err := b.Proxy(); err != nil || p == nil || *p != (redsocks.Proxy{}) || len(direct) > 0 {
+					t.Errorf("the proxy is %+v, %v, %v", p, direct, err)
+				}
+				b.set(c)
+				p, direct, err := b.Proxy()
+				if set := change == "set"; err != nil || (p != nil) != set || set && (p.IP != "10.9.8.7" || len(direct) != 1) {
+					t.Errorf("the proxy became %+v, %v, %v", p, direct, err)
+				}
+				if _, err := os.Lstat(filepath.Join(b.boot, "system-proxy/redsocks.conf.broken-1/in")); (err == nil) != (name == "a folder") {
+					t.Errorf("set aside: %v", err)
+				}
+			})
+		}
 	}
 }

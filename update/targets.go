@@ -73,7 +73,9 @@ func openTargets(o Options) (*targets, error) {
 		state, problems, err := target.DecodeV3Entry(raw)
 		if err != nil {
 			t.log.Error().Err(err).Str("source", source).Msg("stored target state is not usable")
-			t.refuse(storedTarget, err.Error())
+			if source == o.Endpoint || source == localSource {
+				t.refuse(storedTarget, err.Error())
+			}
 			continue
 		}
 		t.report(problems)

@@ -1,6 +1,7 @@
 package update
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -110,5 +111,25 @@ func TestManagedDeviceTakesOnePreload(t *testing.T) {
 	}
 	if s := openedTargets(t, dir, managed).active(); s == nil || s.Apps["bb"] != nil || s.Apps["aa"] == nil {
 		t.Errorf("target after a second preload: %v", s)
+	}
+}
+
+// A stored target that cannot be read is a problem only when it would apply: one of an earlier cloud says nothing of
+// this device.
+func TestStoredTargetThatCannotBeRead(t *testing.T) {
+	const present = "https://api.example.com"
+	for source, problems := range map[string]int{present: 1, localSource: 1, "https://old.example.com": 0} {
+		dir := t.TempDir()
+		docs, err := store.Open(filepath.Join(dir, "state"), zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := targetDocument{Sources: map[string]json.RawMessage{source: json.RawMessage(`{"apps":5}`)}, Config: map[string]string{}}
+		if err := docs.Save(targetName, targetVersion, stored); err != nil {
+			t.Fatal(err)
+		}
+		if got := openedTargets(t, dir, present); len(got.unusable) != problems {
+			t.Errorf("problems of an unreadable target of %s: %v", source, got.unusable)
+		}
 	}
 }
