@@ -153,8 +153,9 @@ func (d document) replaced(kept document) string {
 	if err != nil || errKept != nil || now.APIKey != "" || now.Managed() && now.APIEndpoint != before.APIEndpoint || !now.otherIdentity(before) {
 		return ""
 	}
-	return "config.json has another uuid or deviceApiKey than before, and the device uses them; the file before is kept in " +
-		formerName + ".json among the supervisor's documents: put it back if the new ones are not meant"
+	return "config.json came with another uuid or deviceApiKey than before; the file before is kept in " + formerName +
+		".json among the supervisor's documents: put it back if the new ones are not meant (an earlier key comes back by itself " +
+		"when the cloud refuses the new one and knows the earlier one)"
 }
 
 // has is 1 for a key with a value, else 0.

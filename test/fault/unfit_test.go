@@ -77,7 +77,7 @@ func TestFilesThatAreNoFiles(t *testing.T) {
 			if lines := s.LogLines("preloaded apps were not taken over"); (len(lines) == 1) != (kind.name != "directory") {
 				t.Errorf("said of apps.json: %v", lines)
 			}
-			proxied(t, s, kind.name == "directory")
+			proxied(t, s)
 			replace(t, s, "root/etc/hostname", kind.make)
 			if got := s.Get("/v1/device/host-config"); got.Status != 503 || !strings.Contains(string(got.Body), "hostname") {
 				t.Errorf("with such a hostname the answer is %d %s", got.Status, got.Body)
@@ -87,20 +87,14 @@ func TestFilesThatAreNoFiles(t *testing.T) {
 	}
 }
 
-// proxied sets a proxy, which replaces what is in place of its files, unless that is a directory.
-func proxied(t *testing.T, s *harness.Supervisor, directory bool) {
+// proxied sets a proxy, which replaces what is in place of its files.
+func proxied(t *testing.T, s *harness.Supervisor) {
 	t.Helper()
 	if got := s.Get("/v1/device/host-config"); got.Status != 200 || !strings.Contains(string(got.Body), `"proxy":{}`) {
 		t.Errorf("what cannot be a proxy's file is shown as %d %s", got.Status, got.Body)
 	}
 	got := s.Call(harness.Request{Method: "PATCH", Path: "/v1/device/host-config", Body: map[string]any{"network": map[string]any{
 		"proxy": map[string]any{"type": "socks5", "ip": "10.0.0.1", "port": 1080, "noProxy": []string{"10.1.1.1"}}}}})
-	if directory {
-		if got.Status != 503 {
-			t.Errorf("a proxy that cannot be written: %d %s", got.Status, got.Body)
-		}
-		return
-	}
 	if got.Status != 200 || !strings.Contains(s.ReadFile("boot/system-proxy/redsocks.conf"), "10.0.0.1") || s.ReadFile("boot/system-proxy/no_proxy") != "10.1.1.1\n" {
 		t.Errorf("a proxy in their place: %d %s", got.Status, got.Body)
 	}
