@@ -8,7 +8,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -233,33 +232,5 @@ func became(d *device, doc map[string]any) {
 	}
 	if !strings.Contains(d.Log(), "config.json makes another device of this one") {
 		d.t.Error("nothing was said of it")
-	}
-}
-
-// Settings that cannot be stored, on a boot partition that cannot be written, hold up no release. The device
-// says that it failed, and stores them once it can.
-func TestSettingsThatCannotBeStored(t *testing.T) {
-	d := managed(t, harness.Setup{})
-	d.Start()
-	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "900000"})
-	d.WaitSettled(soon)
-	boot := d.Path("boot")
-	if err := errors.Join(syscall.Mount(boot, boot, "", syscall.MS_BIND, ""), syscall.Mount("", boot, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(boot, syscall.MNT_DETACH) })
-	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "700000"}, shop(d))
-	harness.Until(t, soon, "the app beside a failure", func() error {
-		if !d.Device().UpdateFailed {
-			return errors.New("no failure is shown")
-		}
-		return d.Matches()
-	})
-	if err := syscall.Unmount(boot, 0); err != nil {
-		t.Fatal(err)
-	}
-	d.WaitSettled(3 * soon)
-	if got := d.config()["appUpdatePollInterval"]; got != float64(700000) {
-		t.Errorf("the poll interval is stored as %v", got)
 	}
 }
