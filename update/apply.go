@@ -167,11 +167,23 @@ func (x *executor) remove(ctx context.Context, c *current.Container, keep bool) 
 		return x.engine.DetachContainer(ctx, c.ID)
 	}
 	err := x.engine.RemoveContainer(ctx, c.ID, false)
-	if err == nil {
+	if err == nil && !x.handedOn(c) {
 		x.log.Warn().Str("container", c.Name).Interface("volumes", c.Anonymous).
 			Msg("anonymous volumes are removed with their container, a volume with a name would stay")
 	}
 	return err
+}
+
+// handedOn tells whether another container has the anonymous volumes of one.
+func (x *executor) handedOn(c *current.Container) bool {
+	for _, other := range x.cell.load().Containers {
+		for name := range c.Anonymous {
+			if _, has := other.Anonymous[name]; has && other.ID != c.ID {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // removeDead removes a container that the engine could not remove before.
@@ -205,18 +217,14 @@ func (x *executor) stopped(ctx context.Context, c *current.Container, removed, u
 		c = now
 	}
 	if c.Running || user {
-		if err := x.book.stopping(c, user); err != nil {
+		if err := x.book.stopping(c, user, removed); err != nil {
 			return err
 		}
 	}
 	status := fasthttp.StatusNotModified
 	if c.Status != "dead" && c.Status != "created" {
 		var err error
-		status, err = x.engine.StopContainer(ctx, c.ID)
-		if err != nil && !engine.IsUnknown(err) {
-			err = errors.Join(err, x.book.starting(c.ID)) // it was refused: this run was not stopped
-		}
-		if err != nil {
+		if status, err = x.engine.StopContainer(ctx, c.ID); err != nil {
 			return err
 		}
 	}
@@ -236,7 +244,11 @@ func (x *executor) stop(ctx context.Context, c *current.Container, user bool) er
 	err := x.say.do(killing, containerObject(c), func() error {
 		return x.change(c.ID, c.Running, func() error { return x.stopped(ctx, c, false, user) })
 	})
-	return errors.Join(err, x.observe(c.ID))
+	err = errors.Join(err, x.observe(c.ID))
+	if now := x.cell.load().Containers[c.ID]; user && err != nil && now != nil && now.Running {
+		err = errors.Join(err, x.book.starting(c.ID)) // the user was told that it goes on
+	}
+	return err
 }
 
 // observe looks at a container after work on it. It has a time of its own: the look matters most
@@ -418,11 +430,14 @@ func (x *executor) removeVolume(ctx context.Context, name string) error {
 	return errors.Join(err, x.watch.look(ctx, object{"volume", name}))
 }
 
-// dropVolume removes a volume that is not wanted. An anonymous one that something foreign uses is its user's
-// from now on.
+// dropVolume removes a volume that is not wanted. An anonymous one that the engine does not remove, since
+// something foreign uses it, is that one's from now on: no release waits for it.
 func (x *executor) dropVolume(ctx context.Context, name string) error {
 	err := x.removeVolume(ctx, name)
-	if _, ours := x.cell.load().Anonymous[name]; ours && (err == nil || engine.IsConflict(err)) {
+	if _, ours := x.cell.load().Anonymous[name]; ours && (err == nil || !engine.IsUnknown(err)) {
+		if err != nil {
+			x.log.Warn().Err(err).Str("volume", name).Msg("an anonymous volume stays with the engine")
+		}
 		return x.book.dropVolume(name)
 	}
 	return err

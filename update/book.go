@@ -208,9 +208,10 @@ func (b *book) releases(change func(map[string]history) error) error {
 	return nil
 }
 
-// stopping notes that a container is about to be stopped, for an update or because a user wants it.
-func (b *book) stopping(c *current.Container, user bool) error {
-	return b.stop(c.ID, current.Stop{Run: c.StartedAt, User: user, Boot: b.boot})
+// stopping notes that a container is about to be stopped, for an update or because a user wants it; replaced
+// says that it is removed next.
+func (b *book) stopping(c *current.Container, user, replaced bool) error {
+	return b.stop(c.ID, current.Stop{Run: c.StartedAt, User: user, Replaced: replaced, Boot: b.boot})
 }
 
 // starting forgets the stop of a container that a user wants to run.

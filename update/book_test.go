@@ -104,8 +104,8 @@ func TestBookOfStops(t *testing.T) {
 	}
 	b := open("boot1")
 	see(b, one, two)
-	must(b.stopping(one, false))
-	must(b.stopping(two, true))
+	must(b.stopping(one, false, false))
+	must(b.stopping(two, true, false))
 	for _, boot := range []string{"boot1", "boot2"} {
 		b = open(boot)
 		see(b, one, two)
@@ -116,7 +116,7 @@ func TestBookOfStops(t *testing.T) {
 	docs := memory{}
 	b.docs = docs
 	see(b, one, two)
-	must(b.stopping(one, false))
+	must(b.stopping(one, false, false))
 	must(b.starting("three"))
 	if len(docs) != 0 {
 		t.Error("a document was written without a change")
@@ -143,7 +143,7 @@ func TestBookOfStops(t *testing.T) {
 		t.Error("a volume that is gone is still known")
 	}
 	see(b, &current.Container{ID: "one", StartedAt: run.Add(time.Second)})
-	must(b.stopping(&current.Container{ID: "three", StartedAt: run}, false))
+	must(b.stopping(&current.Container{ID: "three", StartedAt: run}, false, false))
 	if left := docs[stopsDocument].(map[string]current.Stop); len(left) != 1 {
 		t.Errorf("left are %v", left)
 	}

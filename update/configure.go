@@ -66,9 +66,11 @@ func (l *loop) configure(ctx context.Context, cur *current.State) (next time.Tim
 	l.apply()
 	next = sooner(again, l.begin(ctx, steps))
 	// Settings that cannot be stored are tried again beside the apps, or a boot partition that cannot be
-	// written would keep the device from ever being updated.
+	// written would keep the device from ever being updated. But apps wait for the way into and out of local
+	// mode, where their volumes and images count otherwise.
 	kind := steps[0].Kind
-	l.config.unstored = (kind == plan.Set || kind == plan.RequireReboot) && l.running[steps[0].Key] == nil
+	l.config.unstored = (kind == plan.Set || kind == plan.RequireReboot) && l.running[steps[0].Key] == nil &&
+		l.config.have.LocalMode == l.config.want.LocalMode
 	return next, l.config.unstored
 }
 

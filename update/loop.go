@@ -253,7 +253,7 @@ func (l *loop) options() plan.Options {
 		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: make(map[string]bool), Looked: make(map[string]bool), MaxPulls: maxPulls,
 		CleanUp: !l.config.have.LocalMode, Supervisor: l.image, Deltas: l.deltas(), NoSpace: l.noSpace, FirmwareReady: l.firmware,
 		KeepImages: l.config.have.LocalMode && l.managed, KeepVolumes: l.config.have.LocalMode,
-		Earlier: l.earlier, RebootRequired: l.reboot,
+		Earlier: l.earlier, RebootRequired: l.reboot && !l.config.unstored,
 		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
 	}
 	for _, t := range l.running {

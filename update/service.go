@@ -147,7 +147,7 @@ func (l *loop) order(r *request) (plan.Step, error) {
 	}
 	s.Kind, s.Key, s.AppID, s.Container = r.kind, plan.ServiceKey(s.AppUUID, r.service), r.appID, c
 	s.Reason, s.User = "a client of the API asked for it", true
-	s.Hold = r.kind == plan.Restart && s.Service.RequiresReboot
+	s.Hold = r.kind == plan.Restart && c != nil && plan.AwaitsReboot(s.Service, c, l.earlier)
 	if r.kind == plan.Start && s.Service != nil && s.Service.ImageKnown && !c.Running && cur.Stranded(c) != "" {
 		s.Kind = plan.Restart // the engine cannot start this container any more
 	}

@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/plan"
+	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
 	"resin-supervisor/update/view"
 )
@@ -141,5 +144,57 @@ func TestSameFactsAreNoNews(t *testing.T) {
 	l.setFacts(compose.Facts{UUID: "y"})
 	if !l.backoff.until(s).IsZero() || !l.resolve.stale {
 		t.Error("other facts do not count")
+	}
+}
+
+// unstored is a loop whose settings were not stored.
+func unstored(t *testing.T, change func(*settings.Settings)) *loop {
+	t.Helper()
+	l := shopLoop()
+	l.managed, l.log = true, zerolog.Nop()
+	l.exec = &executor{local: &localMode{}}
+	l.exec.local.noted.Store(&inventory{})
+	have, _ := settings.Parse(nil)
+	want := have
+	change(&want)
+	l.config.have, l.config.want = have, want
+	l.config.changed = func(settings.Settings, bool) {}
+	l.reboot = true // what asks for it succeeded
+	c := plan.Configuration{Have: have, Want: want, Managed: true, Engine: true, Idle: true, RebootRequired: true}
+	l.failed(plan.Configure(c)[0], errors.New("read-only file system"))
+	return l
+}
+
+// Settings that cannot be stored hold up no app, with two exceptions: what is lost in another mode would be
+// lost before it was noted, and a reboot would not bring them into effect.
+func TestSettingsThatAreNotStored(t *testing.T) {
+	l := unstored(t, func(s *settings.Settings) { s.PersistentLogging = !s.PersistentLogging; s.Delta = !s.Delta })
+	if _, settled := l.configure(context.Background(), l.cell.load()); !settled || l.options().RebootRequired {
+		t.Errorf("settled %v, reboot %v: apps go on, and no reboot", settled, l.options().RebootRequired)
+	}
+	if !l.config.have.Delta {
+		t.Error("a setting that need not be stored is not in effect")
+	}
+	l = unstored(t, func(s *settings.Settings) { s.PollInterval += time.Minute; s.LocalMode = true })
+	if _, settled := l.configure(context.Background(), l.cell.load()); settled {
+		t.Error("apps go on before what there is was noted for the end of local mode")
+	}
+}
+
+// The old container of a service that waits for its release begins no trial of that release.
+func TestTrialDoesNotBeginWithTheOldContainer(t *testing.T) {
+	l := shopLoop()
+	l.log, l.trials = zerolog.Nop(), trials{}
+	l.status.apps["u"].Commit = "c2"
+	l.status.apps["u"].Services["web"].RollbackTimeout = time.Minute
+	on := map[string]time.Time{"u": {}}
+	old := plan.Step{Kind: plan.Start, AppUUID: "u", Container: l.cell.load().Containers["c"]}
+	l.trials.begin(l, on, []plan.Step{{Kind: plan.Fetch, AppUUID: "u"}, old})
+	if len(l.trials) != 0 {
+		t.Error("it does")
+	}
+	old.Service = l.status.apps["u"].Services["web"]
+	if l.trials.begin(l, on, []plan.Step{old}); len(l.trials) != 1 {
+		t.Error("nor does it begin with a container of the release")
 	}
 }

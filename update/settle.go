@@ -42,8 +42,9 @@ func (l *loop) settle(steps []plan.Step) {
 			l.note(a)
 		}
 	}
-	busy := moved || len(open) > 0 || len(l.actions) > 0 || l.config.unstored
-	if busy {
+	busy := moved || len(open) > 0 || len(l.actions) > 0
+	l.force = l.force && busy
+	if busy || l.config.unstored {
 		l.apply()
 		l.status.pending = l.status.pending || len(l.actions) == 0
 		return
@@ -57,7 +58,6 @@ func (l *loop) settle(steps []plan.Step) {
 		}
 		l.counts.applied(time.Since(l.status.since))
 	}
-	l.force = false
 	l.backoff.reached(time.Now())
 	l.status.applying, l.status.pending, l.status.failed, l.status.downloaded = false, false, l.config.boot.err != nil, false
 	l.status.problems = slices.DeleteFunc(slices.Clone(l.status.problems), func(p view.Problem) bool {

@@ -75,8 +75,10 @@ func (t trials) begin(l *loop, on map[string]time.Time, steps []plan.Step) (next
 
 func changesContainer(s plan.Step) bool {
 	switch s.Kind {
-	case plan.Kill, plan.Start, plan.HandOver, plan.Rename:
+	case plan.Kill, plan.HandOver, plan.Rename:
 		return true
+	case plan.Start:
+		return s.Service != nil // else the container of the release before
 	}
 	return false
 }

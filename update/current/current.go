@@ -51,7 +51,9 @@ type Anonymous struct {
 type Stop struct {
 	Run  time.Time `json:"run"`            // Container.StartedAt
 	User bool      `json:"user,omitempty"` // a user asked for it, not an update
-	Boot string    `json:"boot"`           // the kernel's name for the boot
+	// Replaced says that the container was to be removed next, for another one.
+	Replaced bool   `json:"replaced,omitempty"`
+	Boot     string `json:"boot"` // the kernel's name for the boot
 }
 
 // Container is one supervised container.

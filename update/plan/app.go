@@ -74,7 +74,7 @@ func (w *work) dead() {
 		for _, c := range w.containers[name] {
 			if c.Status == "dead" {
 				s := w.step(Remove, "service "+name, "the engine reports it dead")
-				s.Container, s.Keep = c, w.want.Services[name] != nil
+				s.Container, s.Keep = c, w.want.Services[name] != nil || w.intermediate()
 				w.add(s)
 			}
 		}
@@ -243,7 +243,8 @@ func (w *work) stuck() bool {
 		return false
 	}
 	for _, s := range w.steps {
-		if s.Kind != Wait && s.Kind != Look && s.Kind != Fetch && s.Kind != Save {
+		reviving := s.Kind == Start && s.Service == nil
+		if s.Kind != Wait && s.Kind != Look && s.Kind != Fetch && s.Kind != Save && !reviving {
 			return false
 		}
 	}

@@ -24,12 +24,14 @@ func (w *work) killFirst(p *pair, reason string) {
 		w.wait(p.name, "stays: "+w.hold)
 	case !unseen:
 		w.locked(w.takeDown(p, reason))
+		return
 	case !w.looking:
 		w.looking = true
 		s := w.step(Look, "look", "service "+p.name+" is to be stopped before the download")
 		s.Images, s.IDs, s.Commit = slices.Sorted(maps.Keys(w.missing)), w.going(), w.want.Commit
 		w.add(s)
 	}
+	w.revive(p)
 }
 
 // going lists the images (by engine id) that the strategy deletes before the download: those of which all

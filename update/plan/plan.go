@@ -167,7 +167,8 @@ func group(cur *current.State, tgt Target, o *Options) map[string]*app {
 		g.volume(cur.Volumes[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(cur.Anonymous)) {
-		a := g.of("", cur.Anonymous[name].AppID)
+		id := cur.Anonymous[name].AppID
+		a := g.of(g.byID[id], id)
 		a.anonymous = append(a.anonymous, name)
 	}
 	for _, a := range g.apps {

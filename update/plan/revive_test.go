@@ -1,10 +1,12 @@
 package plan
 
 import (
+	"strings"
 	"testing"
 
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/engine/doc"
+	"resin-supervisor/update/target"
 )
 
 // engine.md 5.5, 64: the container of the release before runs until every image of the next one is there,
@@ -35,8 +37,12 @@ func TestOldContainerRunsUntilTheReleaseCanStart(t *testing.T) {
 		"save image app shop service web image web:1", "wait app shop service web", "start app shop service web")
 	f("the agent stopped it", func(w *world, c *current.Container) {
 		c.Error = ""
-		w.cur.Stops = map[string]current.Stop{c.ID: {Run: c.StartedAt}}
+		w.cur.Stops = map[string]current.Stop{c.ID: {Run: c.StartedAt, Replaced: true}}
 	}, "fetch app shop service db image db:2", "start app shop service db", "save image app shop service web image web:1", "wait app shop service web")
+	f("the agent stopped it because its release did not want it to run", func(w *world, c *current.Container) {
+		c.Error = ""
+		w.cur.Stops = map[string]current.Stop{c.ID: {Run: c.StartedAt}}
+	}, plain...)
 	f("a user stopped it", func(w *world, c *current.Container) {
 		w.cur.Stops = map[string]current.Stop{c.ID: {Run: c.StartedAt, User: true}}
 	}, plain...)
@@ -52,4 +58,63 @@ func TestOldContainerRunsUntilTheReleaseCanStart(t *testing.T) {
 	f("it is not to run", func(w *world, _ *current.Container) {
 		w.target.Apps["u1"].Release.Services["db"].Running = false
 	}, plain...)
+}
+
+// The same with the strategies that do not wait for the download, and for a release that is there but for an
+// image that is lost.
+func TestOldContainerRunsWhileAnotherStrategyWaits(t *testing.T) {
+	f := func(strategy, commit, environment string, want ...string) {
+		t.Helper()
+		w := newWorld(t)
+		w.present("web:1")
+		w.present("db:1")
+		db := service("db", "db:1", nil)
+		db.Labels = map[string]string{"io.balena.update.strategy": strategy}
+		w.app("u1", 1, "c1", service("web", "web:1", nil), db)
+		w.install("u1")
+		for _, c := range w.cur.Containers {
+			if c.ServiceName == "db" {
+				c.Status, c.Running, c.StartedAt, c.Error = "exited", false, w.born, "no such device"
+			}
+		}
+		next := *db
+		if environment != "" {
+			next.Environment = map[string]string{"A": environment}
+		}
+		w.app("u1", 1, commit, service("web", "web:2", nil), &next)
+		t.Log(strategy, commit, environment)
+		w.want(want...)
+	}
+	f("", "c1", "", "wait app shop service db", "start app shop service db", "fetch app shop service web image web:2")
+	f("hand-over", "c2", "b", "save image app shop service db image db:1", "wait app shop service db", "start app shop service db", "fetch app shop service web image web:2")
+	f("kill-then-download", "c2", "b", "save image app shop service db image db:1", "look app shop release c2", "start app shop service db", "fetch app shop service web image web:2")
+}
+
+// An app that waits for an image gives its lock back, also while the engine cannot start its old container.
+func TestLockOfAnAppWhoseContainerCannotBeStarted(t *testing.T) {
+	w := newWorld(t)
+	w.present("db:1")
+	w.app("u1", 1, "c1", service("db", "db:1", nil))
+	w.install("u1")
+	for _, c := range w.cur.Containers {
+		c.Status, c.Running, c.StartedAt, c.Error = "exited", false, w.born, "no such device"
+	}
+	held(w)
+	w.app("u1", 1, "c2", service("db", "db:2", nil))
+	w.want("fetch app shop service db image db:2", "start app shop service db", "release lock app shop")
+}
+
+// An app may have the id 0.
+func TestAnonymousVolumeOfTheAppZero(t *testing.T) {
+	w := newWorld(t)
+	w.present("db:1")
+	w.app("u1", 0, "c1", service("db", "db:1", target.Map{"volumes": []any{"/x"}}))
+	w.install("u1")
+	clear(w.cur.Containers)
+	w.cur.Anonymous = map[string]current.Anonymous{strings.Repeat("ab", 32): {Service: "db", Path: "/x", Image: "sha256:db:1"}}
+	for _, s := range w.next() {
+		if s.Kind == RemoveVolume {
+			t.Errorf("%v: it is the next container's", s)
+		}
+	}
 }

@@ -305,6 +305,7 @@ func (w *work) keeps(p *pair) bool {
 func (w *work) handOver(p *pair) {
 	if why := w.notReady(p.want); why != "" {
 		w.wait(p.name, why)
+		w.revive(p)
 		return
 	}
 	s := w.towards(HandOver, p, p.differs)
@@ -364,6 +365,9 @@ func (w *work) startAgain(p *pair) {
 	}
 	if why := w.notReady(p.want); why != "" {
 		w.wait(p.name, why)
+		if w.hold != "" {
+			w.revive(p)
+		}
 		return
 	}
 	if network := w.cur.Stranded(p.have); network != "" {
@@ -378,6 +382,7 @@ func (w *work) startAgain(p *pair) {
 func (w *work) revive(p *pair) {
 	c := p.have
 	stopped, byUser := w.cur.Stopped(c)
+	stopped = stopped && w.cur.Stops[c.ID].Replaced // and not because its release did not want it to run
 	failed := c.Error != "" && c.Config.Doc.HostConfig.RestartPolicy.Name != "no"
 	if c.Status != "exited" || byUser || !stopped && !failed || p.want != nil && !p.want.Running || w.cur.Stranded(c) != "" {
 		return
