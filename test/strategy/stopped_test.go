@@ -44,15 +44,16 @@ func exited(t *testing.T, s *harness.Supervisor, id string) harness.Container {
 	return c
 }
 
-// runsAgain waits until a container runs another time than before.
+// runsAgain waits until the service of a container runs another time than before: the container itself, or a
+// new one where a step under way removed it.
 func runsAgain(t *testing.T, s *harness.Supervisor, before harness.Container) {
 	t.Helper()
-	harness.Until(t, soon, "another run of the container", func() error {
-		now, err := s.Engine.Container(before.ID)
-		if err == nil && (!now.State.Running || now.State.StartedAt == before.State.StartedAt) {
-			err = fmt.Errorf("%s, started %s, before %s", now.State.Status, now.State.StartedAt, before.State.StartedAt)
+	harness.Until(t, soon, "another run of "+before.Service(), func() error {
+		now := s.Containers()[before.Service()]
+		if !now.State.Running || now.State.StartedAt == before.State.StartedAt {
+			return fmt.Errorf("%q, started %s, before %s", now.State.Status, now.State.StartedAt, before.State.StartedAt)
 		}
-		return err
+		return nil
 	})
 	s.WaitSettled(soon)
 }
