@@ -182,3 +182,21 @@ func TestAnonymousVolumesThatAreNotHandedOn(t *testing.T) {
 
 // lostVolumes is the log line about volumes that are not handed on.
 const lostVolumes = "anonymous volumes are removed with their container, a volume with a name would stay"
+
+// docs/spec/engine.md 3.1: a volume that the engine does not remove, such as one that a host's program has
+// open, holds up no release.
+func TestAnonymousVolumeThatTheEngineDoesNotRemove(t *testing.T) {
+	s, proxy := tapped(t)
+	one, two := keeperImage(t, "anonymous/app:v1"), keeperImage(t, "anonymous/app:v2")
+	app := shop("aaaa1", 1, keeper(one))
+	app.Volumes = dict{"named": dict{}}
+	s.Apply(target(app))
+	app = app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
+	s.Apply(target(app)) // they are handed on
+	const removal = "DELETE /volumes/{id}"
+	proxy.Spoil(removal, harness.Fail, 0, -1)
+	s.Apply(target(app.Released("cccc3", 3).With(keeper(two))))
+	if len(proxy.Times(removal)) == 0 {
+		t.Error("no volume was to be removed")
+	}
+}
