@@ -79,6 +79,15 @@ func TestServiceFollowsItsTag(t *testing.T) {
 	next(e.ImageID(t, name))
 	next(rebuild(t, e, name, base.Name, "ENV VERSION=four"))
 
+	// A name that somebody gave an image of ours keeps it.
+	e.Must(t, http.MethodPost, "/images/"+name+"/tag?repo=local_image_t&tag=good", nil, nil)
+	onImage(t, s, "web", rebuild(t, e, name, base.Name, "ENV VERSION=beside"))
+	s.PostTarget(target)
+	s.WaitSettled(soon)
+	if good := e.ImageID(t, "local_image_t:good"); good != former {
+		t.Errorf("local_image_t:good names %q, want %s", good, former)
+	}
+
 	// An engine that does not tell of the build: the same target posted again, or the container removed.
 	proxy.Spoil("GET /events", harness.Mute, 0, -1)
 	proxy.Cut()
