@@ -283,6 +283,20 @@ func (s *Supervisor) Overview() string {
 	return strings.Join(strings.Fields(out), " ")
 }
 
+// WaitOverview waits until what the status command prints has all the words.
+func (s *Supervisor) WaitOverview(within time.Duration, words ...string) {
+	s.t.Helper()
+	Until(s.t, within, "the status", func() error {
+		page := s.Overview()
+		for _, text := range words {
+			if !strings.Contains(page, text) {
+				return fmt.Errorf("no %q in %s", text, page)
+			}
+		}
+		return nil
+	})
+}
+
 // Launch starts the process and does not wait for it.
 func (s *Supervisor) Launch() {
 	s.t.Helper()

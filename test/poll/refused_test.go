@@ -2,25 +2,10 @@ package poll_test
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
 )
-
-// said waits for a page of the status command that has all the words.
-func said(t *testing.T, s *harness.Supervisor, words ...string) {
-	t.Helper()
-	harness.Until(t, soon, "the status", func() error {
-		page := s.Overview()
-		for _, word := range words {
-			if !strings.Contains(page, word) {
-				return errors.New("no " + word + " in " + page)
-			}
-		}
-		return nil
-	})
-}
 
 // An app of the cloud that cannot be applied is a problem with app, service and key, and the update has
 // failed; the app beside it is applied all the same (docs/spec/cloud.md 3.7).
@@ -37,24 +22,24 @@ func TestRefusedAppOfTheCloud(t *testing.T) {
 	bad.Apps[0].Services[0] = bad.Apps[0].Services[0].Composed("volumes", []any{"${CONFIG_DIR}/a:/config:rw"})
 	bad.Apps = append(bad.Apps, beside)
 	s.Assign(bad)
-	said(t, s, "update failed", "Problems app shop: rejected", `error: app shop service s0: volumes: "${CONFIG_DIR}/a:/config:rw" is not name:/path`)
+	s.WaitOverview(soon, "update failed", "Problems app shop: rejected", `error: app shop service s0: volumes: "${CONFIG_DIR}/a:/config:rw" is not name:/path`)
 	harness.Until(t, soon, "the app beside it", func() error {
 		if _, runs := s.Containers()["ok"]; !runs {
 			return errors.New("not there")
 		}
 		return nil
 	})
-	said(t, s, "update failed", "Problems app shop: rejected")
+	s.WaitOverview(soon, "update failed", "Problems app shop: rejected")
 	if d := s.Device(); !d.UpdateFailed || s.IDs()["s0"] != before["s0"] {
 		t.Errorf("%+v, containers %v, were %v", d, s.IDs(), before)
 	}
 	s.Restart()
-	said(t, s, "update failed", "Problems app shop: rejected")
+	s.WaitOverview(soon, "update failed", "Problems app shop: rejected")
 	good := app(3, image)
 	good.Apps = append(good.Apps, beside)
 	s.Assign(good)
 	s.WaitSettled(soon)
-	said(t, s, "up to date")
+	s.WaitOverview(soon, "up to date")
 }
 
 // So is a whole document of which nothing can be used: what applied before goes on, and the device does not say
@@ -69,13 +54,13 @@ func TestRefusedDocumentOfTheCloud(t *testing.T) {
 	bad := raw(t, target)
 	bad["name"] = 5
 	cloud.Assign(s.UUID, bad)
-	said(t, s, "update failed", "Problems target state of the cloud: refused", "Expecting string at name but instead got: 5")
+	s.WaitOverview(soon, "update failed", "Problems target state of the cloud: refused", "Expecting string at name but instead got: 5")
 	polls(t, cloud, len(answered(cloud))+2)
 	if d := s.Device(); !d.UpdateFailed || s.IDs()["s0"] != before["s0"] {
 		t.Errorf("%+v, containers %v, were %v", d, s.IDs(), before)
 	}
 	s.Assign(target) // as it was: nothing to store, and nothing is wrong any more
-	said(t, s, "up to date")
+	s.WaitOverview(soon, "up to date")
 	cloud.Assign(s.UUID, bad)
-	said(t, s, "update failed", "Problems target state of the cloud: refused")
+	s.WaitOverview(soon, "update failed", "Problems target state of the cloud: refused")
 }

@@ -2,7 +2,6 @@ package preload_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -21,15 +20,7 @@ func TestRefusedFileIsAProblem(t *testing.T) {
 		s.WriteFile("data/apps.json", c.text)
 		s.Start()
 		refused(t, s, c.why)
-		harness.Until(t, soon, c.name, func() error {
-			page := s.Overview()
-			for _, text := range []string{"update failed", "Problems apps.json: refused", "error: ", c.why} {
-				if !strings.Contains(page, text) {
-					return fmt.Errorf("no %s in %s", text, page)
-				}
-			}
-			return nil
-		})
+		s.WaitOverview(soon, "update failed", "Problems apps.json: refused", "error: ", c.why)
 		if !s.Device().UpdateFailed {
 			t.Errorf("%s: update_failed is false", c.name)
 		}

@@ -2,9 +2,7 @@ package strategy_test
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
-	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -20,20 +18,8 @@ func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
 		service("late", 3, image).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}}),
 		service("after", 4, image).Composed("depends_on", dict{"sick": dict{"condition": "service_healthy"}}))
 	s.PostTarget(target(app))
-	says := func(words ...string) {
-		t.Helper()
-		harness.Until(t, soon, "the status", func() error {
-			page := s.Overview()
-			for _, word := range words {
-				if !strings.Contains(page, word) {
-					return errors.New("no " + word + " in " + page)
-				}
-			}
-			return nil
-		})
-	}
 	const lateWaits, afterWaits = "waits for job: it exited with 3", "waits for sick: it is unhealthy"
-	says("update incomplete, after waits, late waits", lateWaits, afterWaits)
+	s.WaitOverview(soon, "update incomplete, after waits, late waits", lateWaits, afterWaits)
 	if waits := waiting(t, s); waits["late"] != lateWaits || waits["after"] != afterWaits || waits["sick"] != "" {
 		t.Errorf("status --json says %v", waits)
 	}
@@ -48,15 +34,15 @@ func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
 	before := len(s.LogLines("waiting"))
 	for range 3 { // further passes
 		s.Post("/v1/update", nil).Want(t, http.StatusNoContent, "")
-		says(lateWaits)
+		s.WaitOverview(soon, lateWaits)
 	}
 	if logged("late", lateWaits) != 1 || logged("after", afterWaits) != 1 || len(s.LogLines("waiting")) != before {
 		t.Errorf("logged: %v", s.LogLines("waiting"))
 	}
 	harness.MustAsk(t, s.Containers()["sick"], http.MethodPut, "/file?path=/tmp/ready", "")
-	says("update incomplete, late waits")
+	s.WaitOverview(soon, "update incomplete, late waits")
 	s.Apply(target(app.Released("bbbb2", 2).With(job.Setting("EXIT_CODE", "0"), app.Services[1], app.Services[2], app.Services[3])))
-	says("up to date")
+	s.WaitOverview(soon, "up to date")
 	if waits := waiting(t, s); len(waits) != 0 {
 		t.Errorf("status --json still says %v", waits)
 	}
