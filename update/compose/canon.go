@@ -237,7 +237,7 @@ func canonicalPrefix(text string) string {
 	return text
 }
 
-// canonicalAddress does the same to one address: fd00:0:0:51::1 is fd00:0:0:51::1.
+// canonicalAddress does the same to one address: FD00:0:0:0::1 is fd00::1.
 func canonicalAddress(text string) string {
 	if a, err := netip.ParseAddr(text); err == nil {
 		return a.String()
