@@ -28,10 +28,14 @@ var ordinary = tempo{half: 200 * time.Millisecond, pause: time.Second, identify:
 // lostBlinks is how often the light blinks before the pause while the connection is lost.
 const lostBlinks = 4
 
+// lights are the folders that the kernels of boards have for the LED that a person looks at: Raspberry Pi from
+// Linux 6.1 on, older ones, BeagleBone (docs/spec/host.md 5).
+var lights = [...]string{"ACT", "led0", "beaglebone:green:usr3"}
+
 // LED is a light. While it is dark there is neither a goroutine nor a timer. Its methods may be called
 // from any goroutine.
 type LED struct {
-	path  string
+	files []string // the brightness of the light is the first that is there
 	tempo tempo
 	log   zerolog.Logger
 	wake  chan struct{} // a token: what is to be shown has changed
@@ -44,10 +48,15 @@ type LED struct {
 	told    bool          // that there is no light
 }
 
-// New is the light whose brightness is set by the file at path, such as that of a kernel's LED. A
-// board without one has an empty path, a file that does not exist, or /dev/null.
-func New(path string, log zerolog.Logger) *LED {
-	return &LED{path: path, tempo: ordinary, log: log, wake: make(chan struct{}, 1)}
+// New is the light whose brightness is set by the file at path, such as that of a kernel's LED. While
+// there is no such file, or path is empty, it is the first of the usual ones below root, where the root of the
+// host is mounted. /dev/null is a board without a light (docs/spec/host.md 9).
+func New(path, root string, log zerolog.Logger) *LED {
+	l := &LED{files: []string{path}, tempo: ordinary, log: log, wake: make(chan struct{}, 1)}
+	for _, name := range lights {
+		l.files = append(l.files, filepath.Join(root, "sys/class/leds", name, "brightness"))
+	}
+	return l
 }
 
 // Identify makes the light blink for 15 s from now, also when it blinks already. After that it shows
@@ -84,26 +93,34 @@ func (l *LED) change(edit func()) {
 	if l.running != nil || l.shows() == dark {
 		return
 	}
-	if fd := l.open(); fd >= 0 {
+	if fd, path := l.open(); fd >= 0 {
 		l.running = make(chan struct{})
-		go l.run(fd)
+		go l.run(fd, brightness(path))
 	}
 }
 
-// open gives the file of the light, or -1 where there is none.
-func (l *LED) open() int {
-	fd, err := -1, error(unix.ENOENT)
-	if info, statErr := os.Stat(l.path); statErr == nil && info.Mode().IsRegular() {
-		fd, err = unix.Open(l.path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+// open gives the file of the light and where it is, or -1 where there is none, which it says once.
+func (l *LED) open() (fd int, path string) {
+	err := error(unix.ENOENT)
+	for _, path = range l.files {
+		info, statErr := os.Stat(path)
+		if statErr != nil {
+			continue
+		}
+		err = file.ErrUnfit
+		if info.Mode().IsRegular() {
+			fd, err = unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		}
+		break
 	}
-	if err != nil && !l.told {
+	if err == nil {
+		return fd, path
+	}
+	if !l.told {
 		l.told = true
-		l.log.Info().Str("file", l.path).AnErr("reason", err).Msg("there is no LED to blink")
+		l.log.Info().Strs("files", l.files).AnErr("reason", err).Msg("there is no LED to blink, LED_FILE may name one")
 	}
-	if err != nil {
-		return -1
-	}
-	return fd
+	return -1, ""
 }
 
 // pattern is what the light shows.
@@ -129,10 +146,9 @@ func (l *LED) shows() pattern {
 }
 
 // run blinks until there is nothing to show.
-func (l *LED) run(fd int) {
+func (l *LED) run(fd int, on string) {
 	timer := time.NewTimer(l.tempo.half)
 	defer timer.Stop()
-	on := l.brightness()
 	for {
 		shown := l.next(fd)
 		if shown == dark {
@@ -187,9 +203,9 @@ func (l *LED) still(shown pattern) bool {
 // set writes a brightness. A light that does not take it stays as it is: there is nobody to tell.
 func (l *LED) set(fd int, brightness string) { _, _ = unix.Pwrite(fd, []byte(brightness), 0) }
 
-// brightness is the greatest that the light knows, 1 where it does not say.
-func (l *LED) brightness() string {
-	greatest, err := file.Read(filepath.Join(filepath.Dir(l.path), "max_brightness"), file.Small)
+// brightness is the greatest that the light at path knows, 1 where it does not say.
+func brightness(path string) string {
+	greatest, err := file.Read(filepath.Join(filepath.Dir(path), "max_brightness"), file.Small)
 	if text := strings.TrimSpace(string(greatest)); err == nil && text != "" {
 		return text
 	}

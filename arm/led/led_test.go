@@ -2,6 +2,7 @@ package led
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 )
 
 // light is an LED whose brightness file the test reads, in a hurry.
@@ -26,7 +28,7 @@ func newLight(t *testing.T, greatest string) *light {
 	if greatest != "" {
 		l.write(filepath.Join(filepath.Dir(l.path), "max_brightness"), greatest+"\n")
 	}
-	l.LED = New(l.path, zerolog.New(&l.log))
+	l.LED = New(l.path, t.TempDir(), zerolog.New(&l.log))
 	l.tempo = tempo{half: 4 * time.Millisecond, pause: 20 * time.Millisecond, identify: 60 * time.Millisecond}
 	t.Cleanup(l.Close)
 	return l
@@ -152,7 +154,7 @@ func TestClose(t *testing.T) {
 func TestWithoutALight(t *testing.T) {
 	for _, path := range []string{"", filepath.Join(t.TempDir(), "none"), "/dev/null"} {
 		var log bytes.Buffer
-		l := New(path, zerolog.New(&log))
+		l := New(path, t.TempDir(), zerolog.New(&log))
 		l.Identify()
 		l.Lost(true)
 		if l.running != nil {
@@ -162,4 +164,43 @@ func TestWithoutALight(t *testing.T) {
 			t.Errorf("%q: logged %q", path, log.String())
 		}
 	}
+}
+
+// docs/spec/host.md 9, 11: while the named file is not there the usual lights are tried in turn, each time anew: a
+// driver may come late. /dev/null is there, and is no light.
+func TestUsualLights(t *testing.T) {
+	root := t.TempDir()
+	path := func(name string) string { return filepath.Join(root, "sys/class/leds", name, "brightness") }
+	var log bytes.Buffer
+	named := filepath.Join(t.TempDir(), "named")
+	l := New(named, root, zerolog.New(&log))
+	null := New("/dev/null", root, zerolog.New(&bytes.Buffer{}))
+	finds := func(want string) {
+		t.Helper()
+		fd, got := l.open()
+		if got != want || (fd >= 0) != (want != "") {
+			t.Errorf("opened %q (%d), want %q", got, fd, want)
+		}
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		if fd, got := null.open(); fd >= 0 {
+			t.Errorf("/dev/null became %q", got)
+		}
+	}
+	finds("")
+	finds("")
+	if strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("logged %q", log.String())
+	}
+	for _, name := range []string{"beaglebone:green:usr3", "led0", "ACT"} { // from the last to the first
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path(name)), 0o755), os.WriteFile(path(name), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		finds(path(name))
+	}
+	if err := os.WriteFile(named, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	finds(named)
 }

@@ -284,14 +284,38 @@ func TestMissingPieces(t *testing.T) {
 	}
 	h.set(`{"hostname":"h1"}`) // config.json is elsewhere
 	h.Post("/v1/blink", nil).Want(t, 200, "OK")
-	h.logged("there is no LED to blink", 1)
+	h.logged("there is no LED to blink, LED_FILE may name one", 1)
 	h.Post("/v1/blink", nil).Want(t, 200, "OK")
-	h.logged("there is no LED to blink", 1)
+	h.logged("there is no LED to blink, LED_FILE may name one", 1)
 	var device struct {
 		OSVersion *string `json:"os_version"`
 	}
 	h.Get("/v1/device").JSON(t, &device)
 	if device.OSVersion != nil {
 		t.Errorf("os_version is %s", *device.OSVersion)
+	}
+}
+
+// docs/spec/host.md 9: 11. A kernel names the light otherwise than the host says: the usual ones are tried.
+func TestLightUnderAnotherName(t *testing.T) {
+	h := newHost(t, harness.Setup{Env: map[string]string{"LED_FILE": "/sys/class/leds/no-such-led/brightness"}})
+	for _, name := range []string{"beaglebone:green:usr3", "led0", "ACT"} { // the later is the better one
+		dir := "root/sys/class/leds/" + name
+		if err := os.MkdirAll(h.Path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		h.WriteFile(dir+"/brightness", "0")
+		h.WriteFile(dir+"/max_brightness", "255\n")
+		h.Restart()
+		h.Post("/v1/blink", nil).Want(t, 200, "OK")
+		harness.Until(t, soon, name+" to blink", func() error {
+			if h.ReadFile(dir+"/brightness") != "255" {
+				return errNotYet
+			}
+			return nil
+		})
+	}
+	if lines := h.LogLines("there is no LED to blink, LED_FILE may name one"); len(lines) != 0 {
+		t.Errorf("said %v", lines)
 	}
 }

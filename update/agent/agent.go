@@ -61,7 +61,7 @@ func Run(e Environment) error {
 	containers := engine.New(e.socket)
 	pipe := d.openLog(containers, docs)
 	d.firewall.set = d.filter(pipe.Say)
-	d.light = led.New(e.led, log)
+	d.light = led.New(e.led, e.root, log)
 	d.HostConfig = hostos.NewHostConfig(config, e.root, e.boot, d.restartProxy, log)
 	d.bootConfig = boot.New(boot.Options{Dir: d.Environment.boot, Slug: d.board.Slug, Release: d.release.Meta(), Power: config})
 	manager, err := update.New(update.Options{

@@ -71,7 +71,7 @@ func ReadEnvironment(get func(string) string) Environment {
 		container:  value("SUPERVISOR_CONTAINER_ID", ""),
 		extraCerts: value("NODE_EXTRA_CA_CERTS", ""),
 		ownCert:    value("BALENA_ROOT_CA", ""),
-		led:        value("LED_FILE", "/sys/class/leds/led0/brightness"),
+		led:        value("LED_FILE", ""),
 		hostGives:  release.IsBalenaOS(),
 	}
 }
