@@ -64,3 +64,21 @@ func TestRefusedDocumentOfTheCloud(t *testing.T) {
 	cloud.Assign(s.UUID, bad)
 	s.WaitOverview(soon, "update failed", "Problems target state of the cloud: refused")
 }
+
+// A volume and a network of which the cloud's document says null, as YAML does of a key without a value, are ones
+// without options, and a name of a variable may have a dot (docs/spec/cloud.md 3.5).
+func TestKeysWithoutValueInTheCloudsTarget(t *testing.T) {
+	s, _ := joined(t, often)
+	target := app(1, local(t, "v1"))
+	target.Apps[0].Services[0] = target.Apps[0].Services[0].Setting("node.name", "a").Composed("volumes", []any{"data:/data"})
+	target.Apps[0].Volumes, target.Apps[0].Networks = map[string]any{"data": nil}, map[string]any{"back": nil}
+	s.Assign(target)
+	s.Start()
+	s.WaitSettled(soon)
+	if got := s.Containers()["s0"].Env("node.name"); got != "a" {
+		t.Errorf("node.name is %q", got)
+	}
+	if _, made := s.Engine.Volumes(t)["31_data"]; !made {
+		t.Error("there is no volume")
+	}
+}

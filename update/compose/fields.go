@@ -49,11 +49,11 @@ func readSecurity(sec *section, h *doc.HostConfig) {
 	h.CapAdd = sec.list("cap_add")
 	h.CapDrop = sec.list("cap_drop")
 	h.GroupAdd = sec.list("group_add")
-	h.IpcMode = sec.text("ipc", "")
-	h.PidMode = sec.text("pid", "")
+	h.IpcMode = sec.mode("ipc")
+	h.PidMode = sec.mode("pid")
 	h.Privileged = sec.flag("privileged", false)
 	h.ReadonlyRootfs = sec.flag("read_only", false)
-	h.UsernsMode = sec.text("userns_mode", "")
+	h.UsernsMode = sec.mode("userns_mode")
 	h.Sysctls = sec.pairs("sysctls", false)
 	h.SecurityOpt = sec.list("security_opt")
 	for _, option := range h.SecurityOpt {
@@ -95,7 +95,7 @@ func readInit(sec *section) *bool {
 // readRestart reads the restart policy; anything unknown means always. YAML turns a bare no into
 // false.
 func readRestart(sec *section) doc.RestartPolicy {
-	text := strings.ToLower(strings.TrimSpace(sec.text("restart", "always")))
+	text := strings.ToLower(firstOf(sec.mode("restart"), "always"))
 	name, count, counted := strings.Cut(text, ":")
 	switch {
 	case text == "no", text == "false":

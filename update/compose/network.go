@@ -61,7 +61,9 @@ func readIPAM(sec *section) doc.IPAM {
 	for _, item := range pools {
 		m, ok := item.(map[string]any)
 		if !ok {
-			sec.warn("an entry of ipam.config is not a mapping and is ignored")
+			if item != nil {
+				sec.warn("an entry of ipam.config is not a mapping and is ignored")
+			}
 			continue
 		}
 		pool := newSection("ipam.config.", m, sec.notes)
@@ -92,17 +94,15 @@ func (a *attachment) isolated() bool { return a.mode == "host" || a.mode == "non
 
 // UsesHostNetwork tells whether the composition of a service puts it on the host's network.
 func UsesHostNetwork(composition target.Map) bool {
-	return networkMode(newSection("", composition, &notes{})) == "host"
+	return newSection("", composition, &notes{}).mode("network_mode") == "host"
 }
-
-func networkMode(sec *section) string { return strings.TrimSpace(sec.text("network_mode", "")) }
 
 // attach reads networks and network_mode (docs/spec/engine.md 2.8). A service that uses the device API
 // also joins supervisor0, unless it has no network of its own (docs/spec/engine.md D25).
 func (r *resolver) attach(sec *section, service string, api bool) attachment {
 	a := attachment{networks: map[string]doc.Endpoint{}}
 	first := r.listed(sec, service, a.networks)
-	mode := networkMode(sec)
+	mode := sec.mode("network_mode")
 	if strings.HasPrefix(mode, "container:") {
 		sec.warn("network_mode " + mode + " is not possible and is ignored")
 		mode = ""

@@ -103,6 +103,15 @@ func (s *section) text(key, fallback string) string {
 	return text
 }
 
+// mode reads a text such as service:web, with white space around its parts or without.
+func (s *section) mode(key string) string {
+	kind, name, named := strings.Cut(s.text(key, ""), ":")
+	if kind = strings.TrimSpace(kind); named {
+		kind += ":" + strings.TrimSpace(name)
+	}
+	return kind
+}
+
 func (s *section) flag(key string, fallback bool) bool {
 	v := s.take(key)
 	if v == nil {
@@ -229,8 +238,8 @@ func (s *section) command(key string) (words []string, given bool) {
 	return splitWords(line), true
 }
 
-// pairs reads a mapping of text to text, or a list of key=value. A list entry without = is dropped
-// unless bare is set, then its value is empty.
+// pairs reads a mapping of text to text, or a list of key=value. What has no value, null in a mapping and an
+// entry without = in a list, is dropped unless bare is set, then its value is empty.
 func (s *section) pairs(key string, bare bool) map[string]string {
 	v := s.take(key)
 	out := map[string]string{}
@@ -238,7 +247,7 @@ func (s *section) pairs(key string, bare bool) map[string]string {
 	case nil:
 	case map[string]any:
 		for _, name := range sortedKeys(v) {
-			if text, ok := scalar(v[name]); ok {
+			if text, ok := scalar(v[name]); ok || bare && v[name] == nil {
 				out[name] = text
 			} else if v[name] != nil {
 				s.warn(s.path + key + " " + name + " is not a text and is ignored")

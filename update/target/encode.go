@@ -119,8 +119,8 @@ func encodeServiceV2(s *Service) Map {
 	out := inlined(s.Composition)
 	maps.Copy(out, Map{
 		"serviceId": s.ID, "imageId": s.ImageID, "serviceName": s.Name, "image": s.Image, "running": s.Running,
-		"environment": overlay(s.Composition["environment"], variableKey(), s.Environment),
-		"labels":      overlay(s.Composition["labels"], labelKey(), s.Labels),
+		"environment": overlay(s.Composition["environment"], variableKey(), false, s.Environment),
+		"labels":      overlay(s.Composition["labels"], labelKey(), true, s.Labels),
 	})
 	if s.Contract != nil {
 		out["contract"] = s.Contract

@@ -23,7 +23,7 @@ func isName(s string) bool {
 	return isDocumentKey(s) && isAlnum(s[0]) && allOf(s, isNameByte)
 }
 
-// isVariable is ^[a-zA-Z_][a-zA-Z0-9_]*$.
+// isVariable is ^[a-zA-Z_][a-zA-Z0-9_.]*$.
 func isVariable(s string) bool {
 	return isDocumentKey(s) && (isLetter(s[0]) || s[0] == '_') && allOf(s, isVariableByte)
 }
@@ -36,9 +36,9 @@ func isConfigKey(s string) bool {
 // isLabel is 1 to 255 printable ASCII characters without space, quotes and backtick.
 func isLabel(s string) bool { return isDocumentKey(s) && allOf(s, isLabelByte) }
 
-func isVariableByte(c byte) bool { return isAlnum(c) || c == '_' }
+func isVariableByte(c byte) bool { return isAlnum(c) || c == '_' || c == '.' }
 
-func isConfigByte(c byte) bool { return isVariableByte(c) || c == ':' }
+func isConfigByte(c byte) bool { return isAlnum(c) || c == '_' || c == ':' }
 
 func isLabelByte(c byte) bool {
 	return c > ' ' && c < 0x7f && c != '"' && c != '\'' && c != '`'

@@ -50,7 +50,10 @@ func (n node) optionalTexts(form keyForm) map[string]string {
 
 // legacyService is the one service of the app, with all that every app could do in those days.
 func (n node) legacyService(config map[string]string) *Service {
-	environment := n.get("env").optionalTexts(variableKey())
+	environment := map[string]string{}
+	if env := n.get("env"); !env.empty() {
+		environment = env.environment()
+	}
 	maps.DeleteFunc(environment, func(name, _ string) bool { return strings.HasPrefix(name, "RESIN_") })
 	return &Service{
 		Name: "main", ID: 1, ImageID: 1, Image: n.get("imageId").image(), Running: true,

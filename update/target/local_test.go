@@ -121,7 +121,7 @@ func TestLocalRefuses(t *testing.T) {
 	f(app+"services/31", nil, got("object", "local.apps.7.services.31", "null"))
 	f(app+"services/x", Map{}, got("numeric id", "key of local.apps.7.services", `"x"`))
 	f(app+"services/031", Map{}, got("numeric id", "key of local.apps.7.services", `"031"`))
-	f(app+"volumes/data", nil, got("object", "local.apps.7.volumes.data", "null"))
+	f(app+"volumes/data", 5, got("object", "local.apps.7.volumes.data", "5"))
 	f(app+"networks/b d", Map{}, got("name of letters, digits, '_', '.' and '-'", "key of local.apps.7.networks", `"b d"`))
 	f(web+"serviceName", "b d", got("name of letters, digits, '_', '.' and '-'", "local.apps.7.services.31.serviceName", `"b d"`))
 	f(web+"serviceName", gone{}, got("string", "local.apps.7.services.31.serviceName", "undefined"))
@@ -131,7 +131,7 @@ func TestLocalRefuses(t *testing.T) {
 	f(web+"running", "yes", got("boolean", "local.apps.7.services.31.running", `"yes"`))
 	f(web+"environment", gone{}, got("object", "local.apps.7.services.31.environment", "undefined"))
 	f(web+"environment/A", 1, got("string", "local.apps.7.services.31.environment.A", "1"))
-	f(web+"labels/l", nil, got("string", "local.apps.7.services.31.labels.l", "null"))
+	f(web+"labels/l", 1, got("string", "local.apps.7.services.31.labels.l", "1"))
 	f(web+"contract", Map{"requires": "x"},
 		"The contract for service web failed validation, with error: "+got("list", "contract.requires", `"x"`))
 	web32 := tree(t, `{"serviceName":"web","imageId":1,"image":"a","environment":{},"labels":{}}`)
@@ -192,7 +192,7 @@ func TestEncodeLocalMerges(t *testing.T) {
 	want := s.Apps[shop].Release.Services["pump"]
 	want.Composition = Map{"restart": "no"}
 	want.Environment["B"] = "2"
-	want.Labels["a"], want.Labels["n"], want.Labels["t"] = "b", "1.5", "true"
+	want.Labels["a"], want.Labels["n"], want.Labels["t"], want.Labels["z"] = "b", "1.5", "true", ""
 	wantEqual(t, got, want)
 }
 

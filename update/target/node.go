@@ -178,11 +178,38 @@ func (n node) texts(form keyForm) map[string]string {
 	return out
 }
 
-// objects is an optional object of objects, none of them null.
+// environment is the texts of a service's variables. null is what YAML makes of a key without a value: of all
+// of them it means none, of one that it is not set.
+func (n node) environment() map[string]string {
+	fields, _ := n.value.(map[string]any)
+	maps.DeleteFunc(fields, func(_ string, value any) bool { return value == nil })
+	return n.orEmpty().texts(variableKey())
+}
+
+// labels is the texts of a service's labels. null means no labels, or an empty label.
+func (n node) labels() map[string]string {
+	fields, _ := n.value.(map[string]any)
+	for key, value := range fields {
+		if value == nil {
+			fields[key] = ""
+		}
+	}
+	return n.orEmpty().texts(labelKey())
+}
+
+// orEmpty takes null for an empty object.
+func (n node) orEmpty() node {
+	if n.present && n.value == nil {
+		n.value = map[string]any{}
+	}
+	return n
+}
+
+// objects is an optional object of objects; null is an empty one.
 func (n node) objects(form keyForm) map[string]Map {
 	out := map[string]Map{}
 	n.each(form, func(key string, member node) {
-		if member.isObject() {
+		if member = member.orEmpty(); member.isObject() {
 			out[key] = member.value.(map[string]any)
 		}
 	})

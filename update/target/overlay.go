@@ -7,12 +7,12 @@ import (
 )
 
 // overlay merges the environment or labels of a composition, a map or a list of KEY=value, with
-// those of the service, which win (docs/spec/engine.md 2.2). What has no valid name or no value is left
-// out.
-func overlay(composed any, form keyForm, own map[string]string) map[string]string {
+// those of the service, which win (docs/spec/engine.md 2.2). What has no valid name is left out, and what
+// has no value unless bare is set: then its value is empty.
+func overlay(composed any, form keyForm, bare bool, own map[string]string) map[string]string {
 	out := map[string]string{}
 	set := func(key string, value any) {
-		if text, ok := scalar(value); ok && form.fits(key) {
+		if text, ok := scalar(value); form.fits(key) && (ok || bare && value == nil) {
 			out[key] = text
 		}
 	}
@@ -23,8 +23,8 @@ func overlay(composed any, form keyForm, own map[string]string) map[string]strin
 		}
 	case []any:
 		for _, element := range c {
-			if text, ok := element.(string); ok && strings.Contains(text, "=") {
-				key, value, _ := strings.Cut(text, "=")
+			text, _ := scalar(element)
+			if key, value, found := strings.Cut(text, "="); found || bare {
 				set(key, value)
 			}
 		}

@@ -62,8 +62,8 @@ func addServiceV2(r *Release, key string, n node) {
 		ImageID:     n.get("imageId").id(),
 		Image:       n.get("image").image(),
 		Running:     n.get("running").boolean(true),
-		Environment: n.get("environment").texts(variableKey()),
-		Labels:      n.get("labels").texts(labelKey()),
+		Environment: n.get("environment").environment(),
+		Labels:      n.get("labels").labels(),
 		Composition: inlined(n.object()),
 		Contract:    n.get("contract").contract(name),
 	}

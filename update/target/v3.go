@@ -112,8 +112,8 @@ func serviceV3(name string, n node) *Service {
 		ImageID:     n.get("image_id").id(),
 		Image:       n.get("image").image(),
 		Running:     n.get("running").boolean(true),
-		Environment: n.get("environment").texts(variableKey()),
-		Labels:      n.get("labels").texts(labelKey()),
+		Environment: n.get("environment").environment(),
+		Labels:      n.get("labels").labels(),
 		Composition: n.get("composition").composition(),
 		Contract:    n.get("contract").contract(name),
 	}

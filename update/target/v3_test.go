@@ -87,15 +87,15 @@ func TestRulesAccept(t *testing.T) {
 	}
 	for _, name := range []string{"a", "9", "A_b.c-d", long} {
 		f(inRelease+"services/"+name, service)
-		f(inRelease+"volumes/"+name, Map{}, Map{"driver": 1})
-		f(inRelease+"networks/"+name, Map{})
+		f(inRelease+"volumes/"+name, Map{}, nil, Map{"driver": 1})
+		f(inRelease+"networks/"+name, Map{}, nil)
 	}
 	f(inService+"id", ids...)
 	f(inService+"image_id", ids...)
 	f(inService+"image", "a", long, "busybox:1")
 	f(inService+"running", true, false, nil, gone{})
-	f(inService+"environment", Map{}, Map{"_": "", "a_B9": "x\ny", long: ""})
-	f(inService+"labels", Map{}, Map{"!#$%&()*+,-./:;<=>?@[\\]^_{|}~": "", long: "é"})
+	f(inService+"environment", Map{}, nil, Map{"_": "", "a_B9": "x\ny", long: ""}, Map{"discovery.type": "single-node", "n": nil})
+	f(inService+"labels", Map{}, nil, Map{"n": nil, "!#$%&()*+,-./:;<=>?@[\\]^_{|}~": "", long: "é"})
 	f(inService+"composition", Map{}, nil, gone{}, Map{"anything": []any{1, nil}})
 	f(inService+"contract", Map{}, nil, gone{}, Map{"requires": []any{}})
 }
@@ -136,22 +136,23 @@ func TestRulesRejectApp(t *testing.T) {
 		for _, name := range []string{"", "_a", ".a", "-a", "a b", "a:b", "é", tooLong} {
 			f(inRelease+part+"/"+name, Map{})
 		}
-		f(inRelease+part+"/x", nil, 1, "", []any{})
+		f(inRelease+part+"/x", 1, "", []any{})
 	}
+	f(inRelease+"services/x", nil)
 	f(inService+"id", badIDs...)
 	f(inService+"image_id", badIDs...)
 	f(inService+"image", append(texts, "", "not a name", "a@sha256:12")...)
 	f(inService+"running", "true", 1, Map{})
-	f(inService+"environment", append(objects, nil, gone{})...)
-	for _, name := range []string{"", "9a", "a-b", "a.b", "a b", "é", tooLong} {
+	f(inService+"environment", append(objects, gone{})...)
+	for _, name := range []string{"", "9a", ".a", "a-b", "a b", "é", tooLong} {
 		f(inService+"environment/"+name, "x")
 	}
-	f(inService+"environment/A", 1, true, nil, Map{}, []any{})
-	f(inService+"labels", append(objects, nil, gone{})...)
+	f(inService+"environment/A", 1, true, Map{}, []any{})
+	f(inService+"labels", append(objects, gone{})...)
 	for _, name := range []string{"", "a b", `a"b`, "a'b", "a`b", "a\x7f", "a\tb", "é", tooLong} {
 		f(inService+"labels/"+name, "x")
 	}
-	f(inService+"labels/a", 1, true, nil, Map{}, []any{})
+	f(inService+"labels/a", 1, true, Map{}, []any{})
 	f(inService+"composition", objects...)
 	f(inService+"contract", objects...)
 }
