@@ -18,3 +18,22 @@ func TestL4T(t *testing.T) {
 	f("4.9.140-l4t-r32", "")
 	f("", "")
 }
+
+// host.md 8: what a vendor puts behind the version is no part of it.
+func TestKernelVersion(t *testing.T) {
+	f := func(release, want string) {
+		t.Helper()
+		if got := KernelVersion(release); got != want {
+			t.Errorf("KernelVersion(%q) = %q, want %q", release, got, want)
+		}
+	}
+	f("6.18.44-v8", "6.18.44")
+	f("6.1.0-v8+", "6.1.0")
+	f("6.1.21.3-custom", "6.1.21")
+	f("5.10.168-ti-r72", "5.10.168")
+	f("6.6-rt", "6.6.0")
+	f("6.12.25", "6.12.25")
+	f("6-next", "")
+	f("next", "")
+	f("", "")
+}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
@@ -116,15 +118,25 @@ func TestUnmetContract(t *testing.T) {
 	if now := h.Containers()["web"]; now.ID != id || !now.State.Running {
 		t.Error("the running release was touched after a restart")
 	}
+	kernel, _, _ := strings.Cut(runningKernel(t), "-") // host.md 8: what follows is no part of its version
 	met := requires(dict{"type": "sw.supervisor", "version": ">=2"}, dict{"type": "hw.device-type", "slug": "raspberrypi3"},
 		dict{"type": "arch.sw", "slug": "armv7hf"}, dict{"type": "sw.os", "slug": "balena-os", "version": "6.4.*"},
-		dict{"type": "sw.kernel", "slug": "linux", "version": ">=3"},
+		dict{"type": "sw.kernel", "slug": "linux", "version": ">=" + kernel},
 		dict{"or": []any{dict{"type": "sw.l4t", "version": ">=32"}, dict{"type": "hw.device-type", "slug": "raspberrypi3"}}})
 	h.deliver(next, contract("web", met))
 	h.Expect(harness.Target{Apps: []harness.App{next}})
 	h.WaitSettled(soon)
 	h.deliver(next.Released("cccc3", 3), contract("web", requires(dict{"type": "sw.l4t"})))
 	h.reported("cccc3", "rejected")
+}
+
+func runningKernel(t *testing.T) string {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	return unix.ByteSliceToString(u.Release[:])
 }
 
 // cloud.md 44: an optional service that cannot run here is left out, the rest runs.

@@ -170,7 +170,7 @@ func (d *device) contractFacts() target.ContractFacts {
 		{Type: "hw.device-type", Slug: d.board.Slug},
 		{Type: "arch.sw", Slug: d.board.Arch},
 		{Type: "sw.os", Slug: d.release["ID"], Version: d.release["VERSION"]},
-		{Type: "sw.kernel", Slug: kernel, Version: release},
+		{Type: "sw.kernel", Slug: kernel, Version: hostos.KernelVersion(release)},
 		{Type: "sw.l4t", Version: hostos.L4T(release)},
 	}
 	return slices.DeleteFunc(facts, func(f target.Fact) bool { return f.Slug == "" && f.Version == "" })
