@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"resin-supervisor/hostos/file"
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
 	"resin-supervisor/update/plan"
@@ -88,6 +90,23 @@ func (l *loop) configured(s settings.Settings) {
 	l.config.have = s
 	l.backoff.limit = max(s.PollInterval, time.Second)
 	l.config.changed(s, l.config.hostNetwork)
+}
+
+// tellHost writes the configuration of the accepted target, from wherever it came, to where the host looks
+// before it reboots the device (docs/spec/host.md 2, docs/spec/cloud.md 3.6).
+func (l *loop) tellHost() {
+	if !l.targets.configured() {
+		return
+	}
+	_, config, _ := l.targets.settings()
+	path := filepath.Join(filepath.Dir(l.exec.reboot.breadcrumb), "target-state-config")
+	err := file.MakeDir(filepath.Dir(path), 0o755)
+	if err == nil {
+		_, err = file.WriteIfChanged(path, []byte(jsonText(settings.ForHost(config))), 0o644)
+	}
+	if err != nil {
+		l.log.Error().Err(err).Msg("the host does not get to know the configuration")
+	}
 }
 
 // onHostNetwork tells whether a service of a target uses the host's network.

@@ -111,6 +111,7 @@ const (
 func (l *loop) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	l.tellHost() // the device may have booted since
 	for {
 		timer.Stop()
 		if next := sooner(l.pass(ctx), l.serve(ctx)); !next.IsZero() {

@@ -4,14 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"maps"
-	"path/filepath"
 	"strings"
 
-	"resin-supervisor/hostos/file"
-	"resin-supervisor/update/settings"
 	"resin-supervisor/update/target"
 	"resin-supervisor/update/view"
 )
@@ -73,9 +69,6 @@ func (m *Manager) SetCloudTarget(body []byte, etag string, force bool) (changed 
 	t.refused = ""
 	t.usable(cloudTarget)
 	t.keep(state, problems)
-	if err := m.dumpConfig(state.Config); err != nil {
-		m.log.Error().Err(err).Msg("the host does not get to know the configuration")
-	}
 	if changed, err = t.receive(state, now); err != nil {
 		return false, err
 	}
@@ -113,32 +106,6 @@ func (m *Manager) notMoved(lines []string) {
 	for _, line := range rest {
 		m.exec.say(line, true)
 	}
-}
-
-// dumpConfig writes the configuration as it came for the host, which asks it whether update locks are
-// overridden and knows one name of that alone (docs/spec/cloud.md 3.6, Q5).
-func (m *Manager) dumpConfig(config map[string]string) error {
-	raw := maps.Clone(config)
-	if raw == nil {
-		raw = make(map[string]string)
-	}
-	const lock = "SUPERVISOR_OVERRIDE_LOCK"
-	raw[lock] = "false"
-	if s, _ := settings.Parse(settings.Fold(config)); s.OverrideLock {
-		raw[lock] = "true"
-	}
-	text, err := json.Marshal(raw)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(filepath.Dir(m.exec.reboot.breadcrumb), "target-state-config")
-	if err := file.MakeDir(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	if _, err := file.WriteIfChanged(path, text, 0o644); err != nil {
-		return err
-	}
-	return nil
 }
 
 // keep takes over what is stored of apps of which not even id and name could be read, as rejected: what

@@ -123,6 +123,7 @@ func (m *Manager) adopt(force bool) error {
 }
 
 func (l *loop) adopt(force bool) {
+	l.tellHost()
 	for _, w := range l.config.set(l.targets) {
 		l.exec.say(w.Text, false)
 	}

@@ -324,32 +324,18 @@ func TestOneBadApp(t *testing.T) {
 	logged(t, cloud, "Could not move to new release: ")
 }
 
-// cloud.md 46, Q5: the host is told of the configuration.
+// cloud.md 46, Q5, host.md 10: the host is told of the configuration.
 func TestConfigurationForTheHost(t *testing.T) {
 	s, cloud := beside(t, often)
 	target := app(1)
 	target.Config = map[string]string{"BALENA_HOST_EXTLINUX_fdt": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1"}
 	s.Assign(target)
 	s.Start()
-	dump := func(want map[string]any) {
-		t.Helper()
-		harness.Until(t, soon, "target-state-config", func() error {
-			doc := map[string]any{}
-			text := s.ReadFile("root/tmp/balena-supervisor/target-state-config")
-			_ = json.Unmarshal([]byte(text), &doc)
-			for name, value := range want {
-				if doc[name] != value {
-					return fmt.Errorf("%s is %v in %s", name, doc[name], text)
-				}
-			}
-			return nil
-		})
-	}
-	dump(map[string]any{"BALENA_HOST_EXTLINUX_fdt": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1", "SUPERVISOR_OVERRIDE_LOCK": "true",
-		"RESIN_SUPERVISOR_POLL_INTERVAL": "1000"})
+	s.WaitHostConfig(map[string]any{"BALENA_HOST_EXTLINUX_fdt": "32", "RESIN_HOST_EXTLINUX_fdt": "32", "BALENA_SUPERVISOR_OVERRIDE_LOCK": "1",
+		"RESIN_SUPERVISOR_OVERRIDE_LOCK": "1", "SUPERVISOR_OVERRIDE_LOCK": "true", "RESIN_OVERRIDE_LOCK": "true", "RESIN_SUPERVISOR_POLL_INTERVAL": "1000"})
 	target.Config = nil
 	cloud.Assign(s.UUID, target.V3())
-	dump(map[string]any{"SUPERVISOR_OVERRIDE_LOCK": "false", "BALENA_HOST_EXTLINUX_fdt": nil})
+	s.WaitHostConfig(map[string]any{"SUPERVISOR_OVERRIDE_LOCK": "false", "RESIN_OVERRIDE_LOCK": "false", "BALENA_HOST_EXTLINUX_fdt": nil})
 }
 
 // cloud.md 47: a target that came and was not stored is fetched and applied again.

@@ -99,6 +99,7 @@ func TestFirstBootOffline(t *testing.T) {
 	if config["SUPERVISOR_DELTA_RETRY_COUNT"] != "5" || config["SUPERVISOR_POLL_INTERVAL"] != "2000" {
 		t.Errorf("configuration: %v", config)
 	}
+	s.WaitHostConfig(map[string]any{"RESIN_SUPERVISOR_LOG_CONTROL": "0", "BALENA_SUPERVISOR_LOG_CONTROL": "0", "SUPERVISOR_OVERRIDE_LOCK": "false"})
 	before := s.IDs()
 	s.WriteFile("data/apps.json", string(text))
 	s.Restart()

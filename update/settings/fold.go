@@ -1,6 +1,9 @@
 package settings
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Fold strips the prefixes of configuration variables; of one name the BALENA_ form wins, then the
 // RESIN_ form, then the bare one. Names that nothing on any device has a use for are dropped
@@ -23,6 +26,19 @@ func Fold(config map[string]string) map[string]string {
 		}
 	}
 	return folded
+}
+
+// ForHost is a configuration that Fold made with both prefixes to each name, as the host reads it. Of the
+// override of update locks the host knows two names, and no text but true (docs/spec/host.md 2).
+func ForHost(folded map[string]string) map[string]string {
+	all := make(map[string]string, 2*len(folded)+2)
+	for name, text := range folded {
+		all["BALENA_"+name], all["RESIN_"+name] = text, text
+	}
+	s, _ := Parse(folded)
+	lock := strconv.FormatBool(s.OverrideLock)
+	all[overrideLock], all["RESIN_"+formerLock] = lock, lock
+	return all
 }
 
 // known tells whether a name is that of a variable here, of the update strategy, or of the boot
