@@ -121,12 +121,16 @@ func (h *handlers) update(c *call) Answer {
 	return Answer{Status: fasthttp.StatusNoContent}
 }
 
-// regenerate replaces the key that made the call (docs/spec/device-api.md 2.10).
+// regenerate replaces the key that made the call (docs/spec/device-api.md 2.10). Of several calls with one
+// key at the same time the first replaces it, and the others come with a key that is not valid any more.
 func (h *handlers) regenerate(c *call) Answer {
 	if c.caller.key == "" {
 		return fail(fasthttp.StatusBadRequest, textNoKeyToRenew)
 	}
 	key, err := h.keys.Regenerate(c.caller.key)
+	if errors.Is(err, ErrUnknownKey) {
+		return deniedText(0)
+	}
 	if err != nil {
 		return problem(err)
 	}

@@ -310,6 +310,9 @@ func (m *memory) Lookup(key string) (int, bool, bool) {
 func (m *memory) Regenerate(key string) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if _, ok := m.keys[key]; !ok {
+		return "", ErrUnknownKey
+	}
 	m.made++
 	fresh := fmt.Sprintf("fresh%d", m.made)
 	m.keys[fresh] = m.keys[key]

@@ -121,6 +121,23 @@ func TestRegenerate(t *testing.T) {
 	wantReply(t, r.do("fresh2", "POST", "/v1/regenerate-api-key", ""), 200, "fresh3")
 }
 
+// outrun is a keyring on which somebody else replaces every key after it was looked up.
+type outrun struct{ Keys }
+
+func (outrun) Regenerate(string) (string, error) { return "", ErrUnknownKey }
+
+func TestRegenerateThatComesSecond(t *testing.T) {
+	r := start(t)
+	r.server.handlers.keys = outrun{r.memory}
+	for _, key := range []string{globalTestKey, keyOfA} {
+		got := r.do(key, "POST", "/v1/regenerate-api-key", "")
+		wantReply(t, got, 401, "Unauthorized")
+		if got.kind != typeText {
+			t.Errorf("content type %s", got.kind)
+		}
+	}
+}
+
 func FuzzKeys(f *testing.F) {
 	f.Add("apikey=a&apikey=b", "Bearer abc_1")
 	f.Add("apikey[]=a", "ApiKey  x")

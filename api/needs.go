@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -47,9 +48,13 @@ type Apps interface {
 // Keys is what the API asks of the keyring. Lookup compares in constant time.
 type Keys interface {
 	Lookup(key string) (appID int, global, ok bool)
-	// Regenerate replaces key and returns the new one.
+	// Regenerate replaces key and returns the new one. The error is ErrUnknownKey when key is not valid, or
+	// not any more.
 	Regenerate(key string) (string, error)
 }
+
+// ErrUnknownKey says that somebody else replaced a key first.
+var ErrUnknownKey = errors.New("unknown API key")
 
 // Device is what the API asks about the device itself.
 type Device interface {

@@ -158,6 +158,46 @@ func TestRegenerateKey(t *testing.T) {
 	}
 }
 
+// docs/spec/device-api.md 2.10. Of many calls at the same time with one key, one gets the new key; for the
+// others the key is not valid any more.
+func TestRegenerateKeyAtTheSameTime(t *testing.T) {
+	f := newFleet(t)
+	for _, key := range []string{f.Key(), f.keyOf(t, "web")} {
+		for range 5 {
+			const callers = 16
+			answers := make(chan harness.Answer, callers)
+			ready := make(chan struct{})
+			for range callers {
+				go func() {
+					<-ready
+					answer, err := f.TryCall(harness.Request{Method: "POST", Path: "/v1/regenerate-api-key?apikey=" + key, NoKey: true})
+					if err != nil {
+						answer.Body = err.Error()
+					}
+					answers <- answer
+				}()
+			}
+			close(ready)
+			fresh := ""
+			for range callers {
+				switch answer := <-answers; {
+				case answer.Status == 200 && fresh == "":
+					fresh = answer.Body
+				case answer.Status != 401 || answer.Body != "Unauthorized":
+					t.Errorf("a call beside others: %d %s", answer.Status, answer.Body)
+				}
+			}
+			if fresh == "" {
+				t.Fatal("no call got a new key")
+			}
+			key = fresh
+		}
+		if got := f.as(key, "GET", "/v1/device", nil).Status; got != 200 {
+			t.Errorf("the last key: %d", got)
+		}
+	}
+}
+
 // docs/spec/device-api.md 4: 22.
 func TestLogsHoldNoKeys(t *testing.T) {
 	f := newFleet(t)

@@ -302,6 +302,8 @@ func (k keys) Lookup(word string) (appID int, global, ok bool) {
 func (k keys) Regenerate(word string) (string, error) {
 	fresh, scope, err := k.ring.Regenerate(word)
 	switch {
+	case errors.Is(err, key.ErrUnknown):
+		err = api.ErrUnknownKey
 	case err != nil:
 	case scope.Global:
 		k.changed()
