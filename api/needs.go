@@ -70,8 +70,9 @@ type Device interface {
 	VPN(ctx context.Context) (enabled, connected bool)
 	Tags
 	Host
-	// Listen returns a new listener to the device's log.
-	Listen() Lines
+	// Listen returns a new listener to the device's log: what the supervisor says, and the output of the
+	// apps that inScope allows.
+	Listen(inScope func(appID int) bool) Lines
 	// Journal begins to read the journal of the host. Close may be called at any time.
 	Journal(JournalQuery) (io.ReadCloser, error)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -113,6 +114,70 @@ func TestScopesOfKeys(t *testing.T) {
 	}
 	if got := r.do(keyOfB, "GET", "/v2/state/status", ""); !strings.Contains(got.body, `"release":"c13"`) {
 		t.Errorf("app 13 is not shown to its own key: %v", got)
+	}
+}
+
+// documentedKeys is the table of docs/API.md that says what a service's key may do, by endpoint.
+func documentedKeys(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/API.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if endpoint, ok := strings.CutPrefix(line, "| `"); ok && len(cells) == 5 {
+			endpoint, _, _ = strings.Cut(endpoint, "`")
+			table[endpoint] = strings.TrimSpace(cells[2])
+		}
+	}
+	return table
+}
+
+// Every row of the route table, asked with the key of app 12, does to app 13 what docs/API.md says.
+func TestEveryRouteKeepsTheScope(t *testing.T) {
+	r := start(t)
+	r.facts.Registered = true
+	table := documentedKeys(t)
+	ask := func(row route, app string) reply {
+		r.take()
+		path := strings.Replace(row.path, ":appId", app, 1)
+		got := r.do(keyOfA, row.method, path, `{"appId":`+app+`,"serviceName":"ui","network":{}}`)
+		r.keys[keyOfA] = 12 // one row renews it
+		return got
+	}
+	for _, row := range routes {
+		endpoint := row.method + " " + row.path
+		got := ask(row, "13")
+		done := r.take()
+		bad := true
+		switch table[endpoint] {
+		case "no key":
+			bad = !row.scope.open
+		case "device", "own key":
+			bad = row.scope.open || got.status == 401
+		case "own app":
+			own := ask(row, "12")
+			bad = got.status != 401 && got.status != 409 || done != "" || own.status/100 != 2
+		case "shows own app":
+			bad = got.status != 200 || strings.Contains(done, "true true")
+			for _, other := range []string{`"tool"`, `"ui"`, `"db"`, "c13", `"13":true`} {
+				bad = bad || strings.Contains(got.body, other)
+			}
+		case "refused":
+			bad = got.status != 401 || done != "" || r.do(globalTestKey, row.method, row.path, "").status != 200
+		default:
+			t.Errorf("docs/API.md says %q of %s", table[endpoint], endpoint)
+			continue
+		}
+		if bad {
+			t.Errorf("%s is documented as %q, a key of another app gets %v, and %q was done", endpoint, table[endpoint], got, done)
+		}
+		delete(table, endpoint)
+	}
+	for endpoint := range table {
+		t.Errorf("docs/API.md has a row for %s, which is not a route", endpoint)
 	}
 }
 

@@ -58,7 +58,7 @@ var routes = []route{
 	{"POST", "/v2/journal-logs", anyKey, parsed, (*handlers).journalLogs},
 	{"GET", "/v2/local/logs", anyKey, parsed, (*handlers).localLogs},
 	{"GET", "/v2/local/target-state", anyKey, parsed, (*handlers).localTarget},
-	{"POST", "/v2/local/target-state", anyKey, parsed, (*handlers).setLocalTarget},
+	{"POST", "/v2/local/target-state", globalKey, parsed, (*handlers).setLocalTarget},
 	{"GET", "/v2/local/device-info", anyKey, parsed, (*handlers).deviceInfo},
 
 	{"GET", "/metrics", anyKey, parsed, (*handlers).metrics},

@@ -22,7 +22,7 @@ var (
 	open = scope{open: true}
 	// anyKey passes every key, also that of a service.
 	anyKey = scope{}
-	// globalKey passes only the key of the cloud.
+	// globalKey passes only the key for everything.
 	globalKey = scope{global: true}
 
 	// The rest pass a key that covers the app named in the body or in the path.

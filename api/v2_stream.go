@@ -9,11 +9,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// localLogs sends the lines of the device's log as they come (docs/spec/device-api.md 2.33).
-func (h *handlers) localLogs(*call) Answer {
+// localLogs sends the lines of the device's log as they come (docs/spec/device-api.md 2.33), of containers
+// those of the apps in scope.
+func (h *handlers) localLogs(c *call) Answer {
+	covers := c.caller.covers
 	return h.stream("application/x-ndjson", h.streams, func() (io.ReadCloser, error) {
 		ctx, cancel := context.WithCancel(context.Background())
-		return &lineReader{lines: h.known.Listen(), ctx: ctx, cancel: cancel}, nil
+		return &lineReader{lines: h.known.Listen(covers), ctx: ctx, cancel: cancel}, nil
 	})
 }
 

@@ -250,7 +250,7 @@ func TestDeviceFacts(t *testing.T) {
 func TestLocalTarget(t *testing.T) {
 	r := start(t)
 	post := func(kind, body string) reply {
-		return r.send("POST", "/v2/local/target-state", body, kind, "Authorization: Bearer "+keyOfA)
+		return r.send("POST", "/v2/local/target-state", body, kind, "Authorization: Bearer "+globalTestKey)
 	}
 	stored := func(want string) {
 		t.Helper()

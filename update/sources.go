@@ -28,7 +28,7 @@ func (a *attacher) show(cur *current.State) {
 			continue
 		}
 		now = append(now, view.LogSource{
-			ID: id, ServiceID: c.ServiceID, ServiceName: c.ServiceName, Level: envValue(c.Env, "BALENA_LOGS_LEVEL"),
+			ID: id, AppID: c.AppID, ServiceID: c.ServiceID, ServiceName: c.ServiceName, Level: envValue(c.Env, "BALENA_LOGS_LEVEL"),
 			StartedAt: c.StartedAt, Running: c.Running, Tty: c.Tty,
 		})
 	}

@@ -112,7 +112,7 @@ func (d *device) VPN(ctx context.Context) (enabled, connected bool) {
 }
 
 // Listen and Journal are the logs that the API hands on.
-func (d *device) Listen() api.Lines { return d.pipe.Listen() }
+func (d *device) Listen(inScope func(appID int) bool) api.Lines { return d.pipe.Listen(inScope) }
 
 func (d *device) Journal(q api.JournalQuery) (io.ReadCloser, error) {
 	return hostos.ReadJournal(d.root, hostos.JournalQuery(q))

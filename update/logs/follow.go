@@ -335,7 +335,7 @@ func (f *follower) line(ctx context.Context, t *track, src *view.LogSource, o Ou
 	}
 	roomy := f.emit(ctx, &view.LogLine{
 		Message: string(o.Text), Timestamp: at.UnixMilli(), IsStdErr: o.Stderr, IsSystem: src.ID == hostID,
-		ServiceID: src.ServiceID, ServiceName: src.ServiceName,
+		AppID: src.AppID, ServiceID: src.ServiceID, ServiceName: src.ServiceName,
 	}, mark{t, k == 1, t.read[k]})
 	t.behind = t.behind && !(roomy && age < near)
 }

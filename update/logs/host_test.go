@@ -117,7 +117,7 @@ func TestHostUnitsOfLocalMode(t *testing.T) {
 		if len(u.from) != 0 {
 			t.Error("read for nobody")
 		}
-		l := p.Listen()
+		l := p.Listen(everything)
 		for _, want := range []string{`{"message":"Streaming logs","isSystem":true}`, fmt.Sprintf(`{"message":"one","isSystem":true,"timestamp":%d}`, time.Now().UnixMilli())} {
 			if got, err := l.Next(ctx); err != nil || string(got) != want+"\n" {
 				t.Errorf("got %s %v, want %s", got, err, want)

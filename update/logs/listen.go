@@ -10,17 +10,19 @@ const maxListener = 64 << 10
 
 // Listener gets the lines of local mode (docs/spec/cloud.md 5.7, docs/spec/device-api.md 2.33).
 type Listener struct {
-	pipe *Pipe
-	some chan struct{} // holds a token: lines came
+	pipe    *Pipe
+	inScope func(appID int) bool // whose containers' lines it gets
+	some    chan struct{}        // holds a token: lines came
 
 	mu    sync.Mutex
 	lines [][]byte
 	size  int
 }
 
-// Listen returns a new listener, whose first line says that it listens. It must be closed.
-func (p *Pipe) Listen() *Listener {
-	l := &Listener{pipe: p, some: make(chan struct{}, 1)}
+// Listen returns a new listener, whose first line says that it listens. It gets what the agent says, and the
+// lines of the containers of the apps that inScope allows. It must be closed.
+func (p *Pipe) Listen(inScope func(appID int) bool) *Listener {
+	l := &Listener{pipe: p, inScope: inScope, some: make(chan struct{}, 1)}
 	l.add([]byte(`{"message":"Streaming logs","isSystem":true}` + "\n"))
 	p.mu.Lock()
 	p.listeners[l] = true

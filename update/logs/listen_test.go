@@ -15,6 +15,8 @@ func localPipe() *Pipe {
 	return New(Options{Mode: ToListeners, Docs: &documents{text: []byte("{}")}, Log: zerolog.Nop()})
 }
 
+func everything(int) bool { return true }
+
 func next(t *testing.T, l *Listener) string {
 	t.Helper()
 	line, err := l.Next(t.Context())
@@ -28,7 +30,7 @@ func next(t *testing.T, l *Listener) string {
 func TestListener(t *testing.T) {
 	p := localPipe()
 	p.Say("before", false)
-	a, b := p.Listen(), p.Listen()
+	a, b := p.Listen(everything), p.Listen(everything)
 	p.Put(view.LogLine{Message: "hi", Timestamp: 5, ServiceID: 31, ServiceName: "web"})
 	p.Put(view.LogLine{Message: "uh", Timestamp: 6, IsSystem: true, IsStdErr: true})
 	for _, l := range []*Listener{a, b} {
@@ -52,11 +54,26 @@ func TestListener(t *testing.T) {
 	}
 }
 
+// A listener of one app gets what its containers write and what the agent says.
+func TestListenerOfAnApp(t *testing.T) {
+	p := localPipe()
+	l := p.Listen(func(appID int) bool { return appID == 7 })
+	for _, app := range []int{8, 7, 0} {
+		p.Put(view.LogLine{Message: fmt.Sprint(app), AppID: app, ServiceID: 31, ServiceName: "web"})
+	}
+	p.Say("stopped", false)
+	for _, want := range []string{"Streaming logs", `"7"`, "stopped"} {
+		if got := next(t, l); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // Outside local mode only the first line comes (docs/spec/device-api.md 2.33).
 func TestListenerOutsideLocalMode(t *testing.T) {
 	p := localPipe()
 	p.SetMode(ToCloud)
-	l := p.Listen()
+	l := p.Listen(everything)
 	p.Say("for the cloud", false)
 	if len(l.lines) != 1 {
 		t.Errorf("got %q", l.lines)
@@ -66,7 +83,7 @@ func TestListenerOutsideLocalMode(t *testing.T) {
 // device-api.md A20: a listener that does not read costs no more than its buffer; the oldest lines go.
 func TestListenerThatDoesNotRead(t *testing.T) {
 	p := localPipe()
-	l := p.Listen()
+	l := p.Listen(everything)
 	for i := range 10000 {
 		p.Say(fmt.Sprintf("%0100d", i), false)
 	}

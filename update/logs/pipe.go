@@ -116,7 +116,9 @@ func (p *Pipe) put(l *view.LogLine, m mark, patience context.Context) (roomy boo
 	if mode == ToListeners && len(p.listeners) > 0 {
 		text := appendLine(nil, l, true)
 		for listener := range p.listeners {
-			listener.add(text)
+			if l.IsSystem || listener.inScope(l.AppID) {
+				listener.add(text)
+			}
 		}
 	}
 	p.mu.Unlock()

@@ -11,6 +11,7 @@ type LogLine struct {
 	Timestamp   int64 // milliseconds since 1970
 	IsSystem    bool  // said by the agent
 	IsStdErr    bool
+	AppID       int    // of a container's line; to tell which local listeners get it
 	ServiceID   int    // of a container's line
 	ServiceName string // of a container's line; for local listeners only
 }
@@ -18,6 +19,7 @@ type LogLine struct {
 // LogSource is a supervised container whose output belongs to the device's log.
 type LogSource struct {
 	ID          string
+	AppID       int
 	ServiceID   int
 	ServiceName string
 	Level       string    // BALENA_LOGS_LEVEL of the service (docs/spec/cloud.md 5.6)
