@@ -9,7 +9,8 @@ import (
 var powerParts = [...][3]string{{"power_mode", "power", "mode"}, {"fan_profile", "fan", "profile"}}
 
 // Power is what the file says to the host of an Orin under os.power.mode and os.fan.profile, as
-// power_mode and fan_profile (docs/spec/cloud.md 1.2); what it says nothing of is not there.
+// power_mode and fan_profile (docs/spec/cloud.md 1.2); what it says nothing of is not there. A profile may
+// be empty, a mode not.
 func (c *Config) Power() (map[string]string, error) {
 	c.editing.Lock()
 	defer c.editing.Unlock()
@@ -20,13 +21,13 @@ func (c *Config) Power() (map[string]string, error) {
 	if doc.members("os") == nil {
 		return nil, fmt.Errorf("read %s: os is not an object", c.path)
 	}
-	var host map[string]map[string]string
+	var host map[string]map[string]*string
 	_ = json.Unmarshal(doc["os"], &host) // what is no text is none of ours
 	have := make(map[string]string)
 	for i := range powerParts {
 		p := &powerParts[i]
-		if text := host[p[1]][p[2]]; text != "" {
-			have[p[0]] = text
+		if text := host[p[1]][p[2]]; text != nil && (*text != "" || p[1] == "fan") {
+			have[p[0]] = *text
 		}
 	}
 	return have, nil
@@ -44,7 +45,7 @@ func (c *Config) SetPower(want map[string]string) error {
 		for i := range powerParts {
 			p := &powerParts[i]
 			delete(members, p[1])
-			if text := want[p[0]]; text != "" {
+			if text, set := want[p[0]]; set {
 				members[p[1]], _ = json.Marshal(map[string]string{p[2]: text}) // texts always encode
 			}
 		}

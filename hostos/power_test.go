@@ -34,6 +34,7 @@ func TestPower(t *testing.T) {
 	f(`{"uuid":"u"}`, vars{"power_mode": "low", "fan_profile": "cool"}, `{"os":{"fan":{"profile":"cool"},"power":{"mode":"low"}},"uuid":"u"}`)
 	f(`{"os":{"power":{"mode":"low"},"fan":{"profile":"cool"},"kernel":{"a":1}}}`, vars{"fan_profile": "quiet"}, `{"os":{"fan":{"profile":"quiet"},"kernel":{"a":1}}}`)
 	f(`{"os":{"fan":{"profile":"cool"},"sshKeys":["k"]},"x":12345678901234567890}`, vars{}, `{"os":{"sshKeys":["k"]},"x":12345678901234567890}`)
+	f(`{"os":{"power":{"mode":"high"}}}`, vars{"power_mode": "my mode \"<é>", "fan_profile": ""}, `{"os":{"fan":{"profile":""},"power":{"mode":"my mode \"\u003cé\u003e"}}}`)
 	f(`{"os":{"fan":7}}`, vars{"fan_profile": "cool"}, `{"os":{"fan":{"profile":"cool"}}}`)
 	f(`{"os":"x"}`, vars{"power_mode": "low"}, `{"os":"x"}`)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,19 +17,20 @@ import (
 
 // bootBoard is a board whose boot configuration a test decides about.
 type bootBoard struct {
-	looks  int
-	change *settings.Boot
-	err    error
+	looks   int
+	change  *settings.Boot
+	refused map[string]error
+	err     error
 }
 
 func (b *bootBoard) Current() map[string]string { return nil }
-func (b *bootBoard) Differs(map[string]string) (*settings.Boot, error) {
+func (b *bootBoard) Differs(map[string]string) (*settings.Boot, map[string]error, error) {
 	b.looks++
-	return b.change, b.err
+	return b.change, b.refused, b.err
 }
 
-// The boot configuration is looked at when it may differ, not on every pass; one that cannot be had is
-// looked at again after 1, 2, 4 ... seconds, and users are told once.
+// The boot configuration is looked at when it may differ, not on every pass; one that cannot be read is
+// looked at again after 1, 2, 4 ... seconds, and users are told once. What of it can be read is changed.
 func TestLooksAtBootConfiguration(t *testing.T) {
 	var said []string
 	b := &bootBoard{}
@@ -50,7 +52,7 @@ func TestLooksAtBootConfiguration(t *testing.T) {
 	l.finish(result{step: plan.Step{Kind: plan.SetBoot, Boot: b.change}})
 	look(3, b.change)
 
-	b.err = &view.FixedBootError{Key: "kernel"}
+	b.change, b.err = nil, errors.New("no such disk")
 	l.config.boot.looked = false
 	for i, wait := range []time.Duration{1, 2, 4, 8, 10, 10} {
 		look(4+i, nil)
@@ -64,7 +66,8 @@ func TestLooksAtBootConfiguration(t *testing.T) {
 		l.config.boot.again = time.Now()
 	}
 	b.err = errors.New("no such thing")
-	look(10, nil)
+	b.change = &settings.Boot{Why: "the rest"}
+	look(10, b.change)
 	b.err, b.change = nil, nil
 	l.config.boot.again = time.Now()
 	look(11, nil)
@@ -72,11 +75,54 @@ func TestLooksAtBootConfiguration(t *testing.T) {
 	b.err = errors.New("no such thing")
 	l.config.boot.looked = false
 	look(12, nil)
-	if want := []string{"Attempt to change blacklisted config value kernel", "Error setting boot config: no such thing", "Error setting boot config: no such thing"}; !slices.Equal(said, want) {
+	if want := []string{"Error setting boot config: no such disk", "Error setting boot config: no such thing", "Error setting boot config: no such thing"}; !slices.Equal(said, want) {
 		t.Errorf("said %q", said)
 	}
 	if !l.config.boot.again.Before(time.Now().Add(2 * time.Second)) {
 		t.Error("the waits did not begin anew")
+	}
+}
+
+// host.md 9, 14: users are told once of each value that is refused, and see it for as long as it is; the
+// others are written, and nothing is tried again.
+func TestRefusedVariables(t *testing.T) {
+	var said []string
+	b := &bootBoard{change: &settings.Boot{Why: "a", Reboot: true}}
+	x := &executor{say: func(text string, _ bool) { said = append(said, text) }, book: &book{docs: documents{}}}
+	l := &loop{exec: x, log: zerolog.Nop(), backoff: newBackoff(10 * time.Second), targets: &targets{}, config: configuration{boot: boot{board: b}}}
+	look := func(refused map[string]error, want ...string) {
+		t.Helper()
+		b.refused, l.config.boot.looked, said = refused, false, nil
+		change, next := l.bootChange()
+		if change != b.change || !next.IsZero() || !slices.Equal(said, want) {
+			t.Errorf("change %v, next %v, said %q", change, next, said)
+		}
+		var subjects []string
+		for _, p := range l.refusals() {
+			subjects = append(subjects, p.Subject)
+			if why := refused[strings.TrimPrefix(p.Subject, "variable ")]; why == nil || p.Error != why.Error() || p.At.IsZero() || !p.Retry.IsZero() {
+				t.Errorf("shown: %+v", p)
+			}
+		}
+		if len(subjects) != len(refused) || !slices.IsSorted(subjects) {
+			t.Errorf("shown: %q", subjects)
+		}
+	}
+	const fixed, list = "HOST_CONFIG_kernel", "HOST_CONFIG_dtparam"
+	kernel, odd := &view.FixedBootError{Key: "kernel"}, errors.New("not a list")
+	const saidKernel = "Attempt to change blacklisted config value kernel"
+	const saidList = "Error setting boot config: HOST_CONFIG_dtparam: not a list. It stays as it is, the other variables are set"
+	look(map[string]error{fixed: kernel}, saidKernel)
+	look(map[string]error{fixed: kernel})
+	look(map[string]error{fixed: kernel, list: odd}, saidList)
+	b.change = nil
+	look(map[string]error{fixed: kernel, list: odd})
+	look(map[string]error{list: odd})
+	look(map[string]error{list: errors.New("too long")}, strings.Replace(saidList, "not a list", "too long", 1))
+	look(nil)
+	look(map[string]error{list: odd, fixed: kernel}, saidList, saidKernel)
+	if len(l.status.problems) > 0 || l.config.boot.err != nil {
+		t.Errorf("tried again: %v, %v", l.status.problems, l.config.boot.err)
 	}
 }
 
@@ -145,7 +191,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 }
 
 // What cannot be written leads to no reboot, and holds up nothing; a reboot that others need stays, as
-// does that for what was written in part.
+// does that for what was written in part, which counts as written in this boot.
 func TestBootConfigurationThatCannotBeWritten(t *testing.T) {
 	f := func(when string, before, alone bool, after string, stays bool) {
 		t.Helper()
@@ -170,9 +216,11 @@ func TestBootConfigurationThatCannotBeWritten(t *testing.T) {
 			if change, next := l.bootChange(); change != nil || next.IsZero() || l.reboot != stays || x.reboot.required() != stays || !l.status.failed || len(l.status.problems) != 1 {
 				t.Errorf("%s: %v %v, reboot %v, %v", when, change, next, l.reboot, x.reboot.required())
 			}
-			b.change = change
+			if noted := len(x.written()) > 0; noted != (after != "a") {
+				t.Errorf("%s: noted that something was written: %v", when, noted)
+			}
 			l.config.boot.again = time.Now()
-			if stays {
+			if !alone {
 				return
 			}
 		}

@@ -96,6 +96,7 @@ func (l *loop) refusals() []view.Problem {
 	l.targets.unusableMu.Lock()
 	list := slices.Clone(l.targets.unusable)
 	l.targets.unusableMu.Unlock()
+	list = append(list, l.config.boot.refused...)
 	for _, uuid := range slices.Sorted(maps.Keys(l.status.apps)) {
 		if a := l.status.apps[uuid]; a.Rejected != "" {
 			list = append(list, view.Problem{At: l.resolve.since[uuid], Subject: "app " + firstText(a.Name, uuid), Step: "rejected", Error: a.Rejected})

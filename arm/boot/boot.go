@@ -4,6 +4,7 @@
 package boot
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -43,8 +44,18 @@ type place interface {
 	own(key string) string
 	// read tells what is in effect.
 	read() (values, error)
-	// change tells what it takes to have the wanted values, and no others: nil when nothing does.
-	change(want values) (write func() error, reboot bool, err error)
+	// change tells what it takes to have the wanted values, and no others. An error, which names operation
+	// and path, says that nothing can be told of the place now.
+	change(want values) (change, error)
+}
+
+// change is what it takes to have wanted values.
+type change struct {
+	write  func() error // nil when there is nothing to write
+	reboot bool         // it has its effect after a reboot only
+	// refused are the keys whose values cannot be had, with the reason. What the place has of them stays,
+	// and write does the rest.
+	refused map[string]error
 }
 
 // New finds out what the board has. It reads nothing but the names of files, and removes what a crash left
@@ -113,43 +124,45 @@ func (c *Config) Current() map[string]string {
 }
 
 // Differs tells what of the boot configuration is to become otherwise, so that it is what a
-// configuration (by canonical variable) says, nil when nothing is. An error says that it cannot be had,
-// and that nothing of it should be written; it is a *view.FixedBootError for a key that may not be
-// changed.
-func (c *Config) Differs(config map[string]string) (*settings.Boot, error) {
-	all := &settings.Boot{Values: make(map[string]string)}
+// configuration (by canonical variable) says, nil when nothing is. Refused are the variables whose values
+// cannot be had, with the reason, a *view.FixedBootError for a key that may not be changed: what the board
+// has of them stays, and the change does without them. The error is of the places that cannot be read
+// now, and the change does without these too (docs/spec/host.md 9, 14).
+func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused map[string]error, err error) {
+	all, refused = &settings.Boot{Values: make(map[string]string)}, make(map[string]error)
 	var writes []func() error
 	for i := range c.places {
 		p := &c.places[i]
 		want := p.wanted(config)
-		write, reboot, err := p.change(want)
-		if err != nil {
-			return nil, err
+		change, unread := p.change(want)
+		err = errors.Join(err, unread)
+		have, _ := p.read()
+		for key, why := range change.refused {
+			refused[p.prefix+key] = why
+			delete(have, key)
+			delete(want, key)
 		}
-		if write == nil {
+		if change.write == nil {
 			continue
 		}
-		writes = append(writes, write)
-		all.Reboot = all.Reboot || reboot
-		have, _ := p.read()
+		writes = append(writes, change.write)
+		all.Reboot = all.Reboot || change.reboot
 		all.Why += p.reason(have, want)
 		for key, text := range want {
 			all.Values[key] = short(text)
 		}
 	}
 	if writes == nil {
-		return nil, nil
+		return nil, refused, err
 	}
 	all.Why = "boot configuration" + all.Why
-	all.Write = func() error {
+	all.Write = func() (err error) {
 		for _, write := range writes {
-			if err := write(); err != nil {
-				return err // names operation and path
-			}
+			err = errors.Join(err, write()) // names operation and path
 		}
-		return nil
+		return err
 	}
-	return all, nil
+	return all, refused, err
 }
 
 // wanted is what a configuration says of a place. Of two names that mean the same the first counts.
@@ -171,16 +184,18 @@ func (p *named) wanted(config map[string]string) values {
 }
 
 // reason lists what becomes otherwise, with old and new values.
-func (p *named) reason(have, want values) (text string) {
+func (p *named) reason(have, want values) (why string) {
 	f, _ := p.place.(*textFile)
 	all := maps.Clone(map[string]string(want))
 	maps.Copy(all, have)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if have[key] != want[key] && (f == nil || !f.fixed(key)) {
-			text += ", " + key + ": " + short(have[key]) + " -> " + short(want[key])
+		old, had := have[key]
+		text, wanted := want[key]
+		if (old != text || had != wanted) && (f == nil || !f.fixed(key)) {
+			why += ", " + key + ": " + short(old) + " -> " + short(text)
 		}
 	}
-	return text
+	return why
 }
 
 // short is a value cut to what people read.

@@ -186,11 +186,11 @@ func (k keys) variable(key string) string {
 func (f *textFile) renderConfig(text string, want keys) string {
 	list, sectioned, end := scan(text)
 	have := parseConfig(text)
-	tree := sectioned && same(parameters, have, want) && same(overlays, have, want) // they share their lines
+	tree := sectioned && f.same(parameters, have, want) && f.same(overlays, have, want) // they share their lines
 	out := ""
 	for i := range list[:end] {
 		r := &list[i]
-		stays := sectioned && same(r.key, have, want) || f.fixed(r.key) || f.own(r.key) == ""
+		stays := sectioned && f.same(r.key, have, want) || f.fixed(r.key) || f.own(r.key) == ""
 		switch {
 		case r.key == parameters || r.key == overlays:
 			stays = tree

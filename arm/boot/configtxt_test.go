@@ -1,13 +1,16 @@
 package boot
 
 import (
+	"encoding/base64"
 	"errors"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"resin-supervisor/update/settings"
 	"resin-supervisor/update/view"
 )
 
@@ -40,11 +43,21 @@ func board(t *testing.T, slug string, files vars) (*Config, string) {
 
 // apply makes the boot configuration what a configuration says.
 func apply(c *Config, config map[string]string) error {
-	change, err := c.Differs(config)
+	change, _, err := c.Differs(config)
 	if err != nil || change == nil {
 		return err
 	}
 	return change.Write()
+}
+
+// differs is what is to become otherwise where nothing is refused.
+func differs(t *testing.T, c *Config, config map[string]string) *settings.Boot {
+	t.Helper()
+	change, refused, err := c.Differs(config)
+	if len(refused) > 0 || err != nil {
+		t.Errorf("%v is refused: %v, %v", config, refused, err)
+	}
+	return change
 }
 
 func content(t *testing.T, dir, name string) string {
@@ -91,9 +104,9 @@ func TestWriteConfigTxt(t *testing.T) {
 	f := func(old string, set vars, want string) {
 		t.Helper()
 		c, dir := board(t, "raspberrypi3", vars{"config.txt": old})
-		changes, err := c.Differs(host(set))
-		if (changes != nil) != (old != want) || (changes != nil && changes.Reboot) != (old != want) || err != nil {
-			t.Errorf("%q: changes %v, %v", old, changes, err)
+		changes := differs(t, c, host(set))
+		if (changes != nil) != (old != want) || (changes != nil && changes.Reboot) != (old != want) {
+			t.Errorf("%q: changes %v", old, changes)
 		}
 		if err := apply(c, host(set)); err != nil {
 			t.Fatal(err)
@@ -101,11 +114,11 @@ func TestWriteConfigTxt(t *testing.T) {
 		if got := content(t, dir, "config.txt"); got != want {
 			t.Errorf("%q becomes\n%s\nwant\n%s", old, got, want)
 		}
-		if changes, err := c.Differs(host(set)); changes != nil || err != nil {
-			t.Errorf("%q is not read back: %v, %v", want, changes, err)
+		if changes := differs(t, c, host(set)); changes != nil {
+			t.Errorf("%q is not read back: %v", want, changes)
 		}
-		if changes, err := c.Differs(c.Current()); changes != nil || err != nil {
-			t.Errorf("%q: what it says differs from it: %v, %v", want, changes, err)
+		if changes := differs(t, c, c.Current()); changes != nil {
+			t.Errorf("%q: what it says differs from it: %v", want, changes)
 		}
 	}
 	f("", nil, "")
@@ -145,57 +158,119 @@ func TestWriteConfigTxt(t *testing.T) {
 	f("[pi4]\nb=1\n", nil, "[pi4]\nb=1\n")
 }
 
-// cloud.md 85: keys that may not be changed, and values that would not come back, are refused, and the
-// file stays.
+// cloud.md 85, host.md 9, 14: keys that may not be changed, and values that would not come back, are
+// refused and stay as the file has them; the others are written.
 func TestRefused(t *testing.T) {
 	const old = "# x\ngpu_mem=16\nkernel=k.img\ninitramfs a b\n"
-	f := func(set vars, fixed string) {
+	f := func(key, text string) {
 		t.Helper()
 		c, dir := board(t, "raspberrypi3", vars{"config.txt": old})
-		changes, err := c.Differs(host(set))
-		refusal := (*view.FixedBootError)(nil)
-		if err == nil || changes != nil || errors.As(err, &refusal) != (fixed != "") {
-			t.Errorf("%v: changes %v, %v", set, changes, err)
+		set := host(vars{key: text, "other": "1", "gpio": "4=op"})
+		if key != "gpu_mem" {
+			set["HOST_CONFIG_gpu_mem"] = "16"
 		}
-		if fixed != "" && err.Error() != "Attempt to change blacklisted config value "+fixed {
-			t.Errorf("%v: %v", set, err)
+		for _, first := range []bool{true, false} {
+			change, refused, err := c.Differs(set)
+			fixed := (*view.FixedBootError)(nil)
+			if why := refused["HOST_CONFIG_"+key]; (change != nil) != first || len(refused) != 1 || why == nil || err != nil || errors.As(why, &fixed) != slices.Contains(fixedKeys, key) {
+				t.Fatalf("%s=%q: change %v, refused %v, %v", key, text, change, refused, err)
+			} else if fixed != nil && why.Error() != "Attempt to change blacklisted config value "+key {
+				t.Errorf("%s=%q: %v", key, text, why)
+			}
+			if !first {
+				break
+			}
+			if change.Why != "boot configuration, gpio:  -> 4=op, other:  -> 1" || len(change.Values[key]) > 0 || !change.Reboot {
+				t.Errorf("%s=%q: %+v", key, text, change)
+			}
+			if err := change.Write(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if apply(c, host(set)) == nil || content(t, dir, "config.txt") != old {
-			t.Errorf("%v was written:\n%s", set, content(t, dir, "config.txt"))
+		if got := content(t, dir, "config.txt"); got != old+"gpio=4=op\nother=1\n" {
+			t.Errorf("%s=%q: written is\n%s", key, text, got)
 		}
 	}
-	for _, key := range []string{"disable_commandline_tags", "cmdline", "kernel", "kernel_address", "kernel_old", "ramfsfile", "ramfsaddr",
-		"initramfs", "device_tree_address", "init_emmc_clock", "avoid_safe_mode"} {
-		f(vars{key: "other", "gpu_mem": "32"}, key)
-		f(vars{key: "", "gpu_mem": "16"}, key)
+	for _, key := range fixedKeys {
+		f(key, "other")
+		f(key, "")
 	}
-	f(vars{"gpu_mem": "1\nkernel=evil"}, "")
-	f(vars{"x": "1\r" + "\n#"}, "")
-	f(vars{"x": "1]", "[y": "]"}, "")
-	f(vars{"#x": "1"}, "")
-	f(vars{"x=y": "1"}, "")
-	f(vars{" x": "1"}, "")
-	f(vars{"dtoverlay": `"a`}, "")
-	f(vars{"dtoverlay": "\"a\\nkernel=b\""}, "")
-	f(vars{"dtparam": `"a",1`}, "")
+	f("gpu_mem", "1\nkernel=evil")
+	f("gpu_mem", "1\nother=evil")
+	f("x", "1\r"+"\n#")
+	f("x", "1\ngpu_mem=32")
+	f("[y", "]")
+	f("#x", "1")
+	f("x=y", "1")
+	f(" x", "1")
+	f("dtoverlay", `"a`)
+	f("dtoverlay", "\"a\\nkernel=b\"")
+	f("dtparam", `"a",1`)
 }
 
-// The board has an overlay of its own, which is nobody's to set or to remove.
+// host.md 9, 14: a file that cannot be read keeps no other from being written, nor does one that cannot be
+// written.
+func TestOtherPlaces(t *testing.T) {
+	own, mine := picture(t, 1), picture(t, 2)
+	set := vars{"HOST_CONFIG_gpu_mem": "16", "HOST_SPLASH_image": base64.StdEncoding.EncodeToString(mine)}
+	c, dir := board(t, "raspberrypi3", vars{"config.txt/x": "", "splash/balena-logo.png": string(own)})
+	change, refused, err := c.Differs(set)
+	if change == nil || len(refused) > 0 || err == nil || change.Write() != nil || content(t, dir, "splash/balena-logo.png") != string(mine) {
+		t.Errorf("%v, %v, %v", change, refused, err)
+	}
+	if change, _, err := c.Differs(set); change != nil || err == nil {
+		t.Errorf("after it was written: %v, %v", change, err)
+	}
+	c, dir = board(t, "raspberrypi3", vars{"splash/balena-logo.png": string(own)})
+	change = differs(t, c, set)
+	if err := os.Mkdir(filepath.Join(dir, "config.txt"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := change.Write(); err == nil || content(t, dir, "splash/balena-logo.png") != string(mine) {
+		t.Errorf("written beside a failure: %v", err)
+	}
+}
+
+// The board has an overlay of its own, which is nobody's to remove. Wherever it is among the others, it is
+// there (docs/spec/host.md 5).
 func TestFin(t *testing.T) {
-	c, dir := board(t, "fincm3", vars{"config.txt": "gpu_mem=16\n"})
-	set := host(vars{"gpu_mem": "16"})
-	if changes, err := c.Differs(set); changes == nil || !changes.Reboot || err != nil {
-		t.Errorf("%v %v", changes, err)
+	f := func(old string, set vars, want string) {
+		t.Helper()
+		c, dir := board(t, "fincm3", vars{"config.txt": old})
+		change := differs(t, c, host(set))
+		if (change != nil) != (old != want) {
+			t.Errorf("%q with %v: %v", old, set, change)
+		}
+		if err := apply(c, host(set)); err != nil || content(t, dir, "config.txt") != want {
+			t.Errorf("%q with %v becomes %q (%v), want %q", old, set, content(t, dir, "config.txt"), err, want)
+		}
+		for _, set := range []map[string]string{host(set), c.Current()} {
+			if change := differs(t, c, set); change != nil {
+				t.Errorf("%q with %v: %v", want, set, change)
+			}
+		}
+		if got := c.Current()["HOST_CONFIG_dtoverlay"]; got == `"balena-fin"` {
+			t.Errorf("%q says %s", want, got)
+		}
 	}
-	if err := apply(c, set); err != nil || content(t, dir, "config.txt") != "gpu_mem=16\ndtoverlay=balena-fin\n" {
-		t.Errorf("%v: %s", err, content(t, dir, "config.txt"))
+	const both, reverse = "dtoverlay=test\ndtoverlay=balena-fin\n", "dtoverlay=balena-fin\ndtoverlay=test\n"
+	test := vars{"dtoverlay": "test"}
+	f("gpu_mem=16\n", vars{"gpu_mem": "16"}, "gpu_mem=16\ndtoverlay=balena-fin\n")
+	for _, set := range []vars{test, {"dtoverlay": `"test","balena-fin"`}, {"dtoverlay": `"balena-fin","test"`}} {
+		f(both, set, both)
+		f(reverse, set, reverse)
 	}
-	if changes, err := c.Differs(set); changes != nil || err != nil || !maps.Equal(c.Current(), set) {
-		t.Errorf("%v %v %v", changes, err, c.Current())
-	}
-	set["HOST_CONFIG_dtoverlay"] = `"balena-fin,x=1","b"`
-	if err := apply(c, set); err != nil || content(t, dir, "config.txt") != "gpu_mem=16\ndtoverlay=balena-fin\ndtparam=x=1\ndtoverlay=b\n" {
-		t.Errorf("%v: %s", err, content(t, dir, "config.txt"))
+	f("", test, both)
+	f("dtoverlay=test\n", test, both)
+	f("dtoverlay=balena-fin\n", nil, "dtoverlay=balena-fin\n")
+	f(both, nil, "dtoverlay=balena-fin\n")
+	f("dtoverlay=a\n"+both, vars{"dtoverlay": `"test","a"`}, "dtoverlay=test\ndtoverlay=a\ndtoverlay=balena-fin\n")
+	f(both, vars{"dtoverlay": `"balena-fin,x=1","test"`}, "dtoverlay=balena-fin\ndtparam=x=1\ndtoverlay=test\n")
+	f("dtoverlay=balena-fin\ndtparam=x=1\ndtoverlay=test\n", test, both)
+	f("[pi3]\nx=1\n[all]\n"+reverse, test, "[pi3]\nx=1\n[all]\n"+reverse)
+	c, dir := board(t, "fincm3", vars{"config.txt": reverse})
+	if change, refused, err := c.Differs(host(vars{"dtoverlay": `"a`, "gpu_mem": "16"})); change == nil || len(refused) != 1 || err != nil || change.Write() != nil || content(t, dir, "config.txt") != "gpu_mem=16\n"+reverse {
+		t.Errorf("%v %v %v: %s", change, refused, err, content(t, dir, "config.txt"))
 	}
 }
 
@@ -210,7 +285,7 @@ func TestNoWrite(t *testing.T) {
 		t.Error("the file was written")
 	}
 	c, dir = board(t, "raspberrypi3", vars{"config.txt/x": ""})
-	if _, err := c.Differs(nil); err == nil || len(c.Current()) > 0 {
+	if _, _, err := c.Differs(nil); err == nil || len(c.Current()) > 0 {
 		t.Errorf("a directory is no file: %v", err)
 	}
 	if apply(c, nil) == nil {
@@ -235,8 +310,8 @@ func FuzzConfigTxt(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if write, _, err := file.change(said); err != nil || write != nil && !fin {
-				t.Fatalf("%q differs from what it says, %q: %v", text, said, err)
+			if c, err := file.change(said); err != nil || len(c.refused) > 0 || c.write != nil && !fin {
+				t.Fatalf("%q differs from what it says, %q: %v %v", text, said, c.refused, err)
 			}
 			all := parseConfig(text)
 			written := file.renderConfig(text, all)
@@ -250,16 +325,25 @@ func FuzzConfigTxt(f *testing.F) {
 			delete(want, "")
 			delete(want, powerMode)
 			delete(want, fanProfile)
-			write, _, err := file.change(want)
-			if err != nil || write == nil {
+			c, err := file.change(want)
+			if err != nil {
+				t.Fatalf("%q with %q: %v", text, want, err)
+			}
+			if c.write == nil {
 				continue
 			}
-			if err := write(); err != nil {
+			if err := c.write(); err != nil {
 				t.Fatal(err)
 			}
 			after, _ := file.text()
-			if again, _, err := file.change(want); again != nil || err != nil {
-				t.Fatalf("%q with %q becomes %q, which differs: %v", text, want, after, err)
+			again, err := file.change(want)
+			if again.write != nil || err != nil || len(again.refused) != len(c.refused) {
+				t.Fatalf("%q with %q becomes %q, which differs: %v %v %v", text, want, after, err, c.refused, again.refused)
+			}
+			for key := range want {
+				if alone, _ := file.change(values{key: want[key]}); (c.refused[key] == nil) != (alone.refused[key] == nil) {
+					t.Fatalf("%q with %q: %v; alone %v", text, want, c.refused, alone.refused)
+				}
 			}
 			if a, b := unmanaged(text), unmanaged(after); a != b {
 				t.Fatalf("%q with %q becomes %q:\n%s\nbecame\n%s", text, want, after, a, b)

@@ -77,12 +77,12 @@ func rewrite(t *testing.T, slug, name, old string, set vars) (string, error) {
 	c, dir := board(t, slug, vars{name: old})
 	err := apply(c, set)
 	if err == nil {
-		if changes, err := c.Differs(set); changes != nil || err != nil {
+		if changes, _, err := c.Differs(set); changes != nil || err != nil {
 			t.Errorf("%q is not read back: %v, %v", content(t, dir, name), changes, err)
 		}
 	}
-	if changes, err := c.Differs(c.Current()); changes != nil || err != nil {
-		t.Errorf("what %q says differs from it: %v, %v", content(t, dir, name), changes, err)
+	if changes := differs(t, c, c.Current()); changes != nil {
+		t.Errorf("what %q says differs from it: %v", content(t, dir, name), changes)
 	}
 	return content(t, dir, name), err
 }
@@ -106,17 +106,28 @@ func TestExtraUEnv(t *testing.T) {
 	f("boot=1\nextra_os_cmdline=quiet  debug\n", vars{fdt: "a"}, "boot=1\nextra_os_cmdline=quiet  debug\ncustom_fdt_file=a\n")
 	f("custom_fdt_file=a\ncustom_fdt_file=b\n", vars{fdt: "c"}, "custom_fdt_file=c\n")
 
-	if got, err := rewrite(t, "jetson-nano", "extra_uEnv.txt", "extra_os_cmdline=a\nextra_os_cmdline=b\n", vars{cpus: "1"}); err == nil {
-		t.Errorf("a line that comes twice: %q", got)
-	}
-	for _, set := range []vars{{"HOST_EXTLINUX_root": "x"}, {cpus: "1 init=/bin/sh"}, {fdt: "a\nb=1"}} {
-		const old = "custom_fdt_file=a\n"
-		got, err := rewrite(t, "jetson-nano", "extra_uEnv.txt", old, set)
+	// host.md 9, 14: what is refused stays, the rest is written.
+	refused := func(old, name, text, want string) {
+		t.Helper()
+		set := vars{fdt: "b", cpus: "1"}
+		set[name] = text
+		c, dir := board(t, "jetson-nano", vars{"extra_uEnv.txt": old})
+		change, refused, err := c.Differs(set)
 		fixed := (*view.FixedBootError)(nil)
-		if err == nil || got != old || errors.As(err, &fixed) != (set["HOST_EXTLINUX_root"] != "") {
-			t.Errorf("%v: %q, %v", set, got, err)
+		if why := refused[name]; change == nil || len(refused) != 1 || why == nil || err != nil || errors.As(why, &fixed) != (name != fdt && name != cpus) {
+			t.Fatalf("%s=%q: %v, refused %v, %v", name, text, change, refused, err)
+		}
+		if err := change.Write(); err != nil || content(t, dir, "extra_uEnv.txt") != want {
+			t.Errorf("%s=%q becomes %q (%v), want %q", name, text, content(t, dir, "extra_uEnv.txt"), err, want)
+		}
+		if change, _, err := c.Differs(set); change != nil || err != nil {
+			t.Errorf("%s=%q is not read back: %v %v", name, text, change, err)
 		}
 	}
+	refused("extra_os_cmdline=a\nextra_os_cmdline=b\n", cpus, "1", "extra_os_cmdline=a\nextra_os_cmdline=b\ncustom_fdt_file=b\n")
+	refused("custom_fdt_file=a\n", "HOST_EXTLINUX_root", "x", "custom_fdt_file=b\nextra_os_cmdline=isolcpus=1\n")
+	refused("custom_fdt_file=a\n", cpus, "1 init=/bin/sh", "custom_fdt_file=b\n")
+	refused("custom_fdt_file=a\n", fdt, "a\nextra_os_cmdline=isolcpus=2", "custom_fdt_file=a\nextra_os_cmdline=isolcpus=1\n")
 	if got, err := rewrite(t, "jetson-nano", "extra_uEnv.txt", "x=1\n", vars{"HOST_CONFIG_gpu_mem": "1", "HOST_ODMDATA_configuration": "2", "HOST_CONFIGFS_ssdt": "a"}); err != nil || got != "x=1\n" {
 		t.Errorf("variables of other boards: %q, %v", got, err)
 	}
@@ -138,8 +149,9 @@ func TestExtlinux(t *testing.T) {
 	f(set, vars{fdt: "/b.dtb", cpus: "3"}, strings.NewReplacer("a.dtb", "b.dtb", "isolcpus=1,2", "isolcpus=3").Replace(set))
 	f(set, nil, strings.Replace(old, "  ro", " ro", 1))
 	f("label a\n\tkernel /k\n\nlabel b\n", vars{cpus: "1"}, "label a\n\tAPPEND isolcpus=1\n\tkernel /k\n\nlabel b\n")
-	if got, err := rewrite(t, "jetson-xavier", name, "DEFAULT x\n", vars{fdt: "a"}); err == nil || got != "DEFAULT x\n" {
-		t.Errorf("without a label: %q, %v", got, err)
+	c, _ := board(t, "jetson-xavier", vars{name: "DEFAULT x\n"})
+	if change, refused, err := c.Differs(vars{fdt: "a"}); change != nil || refused[fdt] == nil || err != nil {
+		t.Errorf("without a label: %v, %v, %v", change, refused, err)
 	}
 	if _, err := rewrite(t, "jetson-xavier", "x", "", nil); err != nil {
 		t.Errorf("without a file: %v", err)
@@ -168,23 +180,26 @@ func FuzzKernelKeys(f *testing.F) {
 				t.Fatal(err)
 			}
 			said, err := file.read()
-			if write, _, errs := file.change(said); err != nil || errs != nil || write != nil {
-				t.Fatalf("%q differs from what it says, %q: %v %v", text, said, err, errs)
+			if c, errs := file.change(said); err != nil || errs != nil || c.write != nil || len(c.refused) > 0 {
+				t.Fatalf("%q differs from what it says, %q: %v %v %v", text, said, err, errs, c.refused)
 			}
 			all := words.parse(text)
 			if again := words.parse(words.render(text, all)); !maps.Equal(again, all) {
 				t.Fatalf("%q says %q; written again it says %q", text, all, again)
 			}
 			want := values{deviceTree: fdt, isolated: cpus}
-			write, _, err := file.change(want)
-			if err != nil || write == nil {
+			c, err := file.change(want)
+			if err != nil {
+				t.Fatalf("%q with %q: %v", text, want, err)
+			}
+			if c.write == nil {
 				continue
 			}
-			if err := write(); err != nil {
+			if err := c.write(); err != nil {
 				t.Fatal(err)
 			}
-			if again, _, err := file.change(want); again != nil || err != nil {
-				t.Fatalf("%q with %q does not come back: %v", text, want, err)
+			if again, err := file.change(want); again.write != nil || err != nil {
+				t.Fatalf("%q with %q does not come back: %v, refused %v, then %v", text, want, err, c.refused, again.refused)
 			}
 		}
 	})
@@ -197,9 +212,9 @@ func TestOrin(t *testing.T) {
 	const mode, fan = "HOST_CONFIG_power_mode", "HOST_CONFIG_fan_profile"
 	f := func(set vars, changes, reboot bool) {
 		t.Helper()
-		change, err := c.Differs(set)
-		if err != nil || (change != nil) != changes || changes && change.Reboot != reboot {
-			t.Errorf("%v: %+v %v", set, change, err)
+		change := differs(t, c, set)
+		if (change != nil) != changes || changes && change.Reboot != reboot {
+			t.Errorf("%v: %+v", set, change)
 		}
 		if err := apply(c, set); err != nil || p.says["power_mode"] != set[mode] || p.says["fan_profile"] != set[fan] {
 			t.Errorf("%v: %v, %v", set, p.says, err)
@@ -215,10 +230,13 @@ func TestOrin(t *testing.T) {
 	f(vars{mode: "low", fan: "quiet"}, false, false)
 	f(vars{fan: "default"}, true, true)
 	f(vars{}, true, false)
-	for _, odd := range []vars{{mode: "turbo"}, {fan: "high"}, {mode: "low", fan: "x"}} {
-		if _, err := c.Differs(odd); err == nil || len(p.says) > 0 {
-			t.Errorf("%v was taken: %v", odd, p.says)
-		}
+	// Any text is one, and an empty profile is one too (docs/spec/host.md 4).
+	f(vars{mode: "custom", fan: ""}, true, true)
+	f(vars{mode: "custom", fan: ""}, false, false)
+	f(vars{mode: "2", fan: " \"a\n\u00e9<"}, true, true)
+	f(vars{mode: "2"}, true, false)
+	if change := differs(t, c, vars{mode: ""}); change == nil || !change.Reboot || change.Write() != nil || len(p.says) > 0 {
+		t.Errorf("an empty mode: %v, %v", change, p.says)
 	}
 }
 
@@ -242,18 +260,23 @@ func TestSplash(t *testing.T) {
 		c, dir := board(t, "beaglebone-black", vars{name: string(own)})
 		f := func(set vars, changes bool, want []byte, current string) {
 			t.Helper()
-			got, err := c.Differs(set)
-			if err != nil || (got != nil) != changes || changes && !got.Reboot {
-				t.Errorf("%v: %v %v %v", set, got, changes, err)
+			got := differs(t, c, set)
+			if (got != nil) != changes || changes && !got.Reboot {
+				t.Errorf("%v: %v %v", set, got, changes)
 			}
 			if err := apply(c, set); err != nil || content(t, dir, name) != string(want) {
 				t.Errorf("%v: %v", set, err)
 			}
+			if current != "" {
+				current = "data:image/png;base64," + current
+			}
 			if got := c.Current()[variable]; got != current {
 				t.Errorf("%v is %q, want %q", set, got, current)
 			}
-			if got, err := c.Differs(set); got != nil || err != nil {
-				t.Errorf("%v is not read back: %v %v", set, got, err)
+			for _, set := range []map[string]string{set, c.Current()} {
+				if got := differs(t, c, set); got != nil {
+					t.Errorf("%v is not read back: %v", set, got)
+				}
 			}
 		}
 		f(nil, false, own, "")
@@ -268,8 +291,15 @@ func TestSplash(t *testing.T) {
 		}
 		f(vars{"HOST_SPLASH_IMAGE": "data:image/png;base64," + coded(other)}, true, other, coded(other))
 		f(vars{"host_splash_image": strings.TrimRight(coded(mine), "=") + "\n"}, true, mine, coded(mine))
-		for _, odd := range []string{"x", "!!", coded([]byte("GIF89a")), coded(mine[:30]), coded(append(slices.Clone(mine[:16]), make([]byte, 40)...)), "data:image/gif;base64," + coded(mine)} {
-			f(vars{variable: odd}, false, mine, coded(mine))
+		for _, same := range []string{coded(mine), "data:image/png;charset=x;base64,", "Data:image/PNG;Base64,", "data:image/png;a=b; c=d;base64,"} {
+			f(vars{variable: strings.TrimSuffix(same, coded(mine)) + coded(mine)}, false, mine, coded(mine))
+		}
+		f(vars{variable: "data:image/png;charset=x;base64," + coded(other)}, true, other, coded(other))
+		for _, odd := range []string{"x", "!!", coded([]byte("GIF89a")), coded(mine[:30]), coded(append(slices.Clone(mine[:16]), make([]byte, 40)...)),
+			"data:image/gif;base64," + coded(mine), "data:image/png," + coded(mine), "data:image/png;base64;x=y," + coded(mine), "data:image/pngs;base64," + coded(mine), ";base64," + coded(mine)} {
+			if change, refused, err := c.Differs(vars{variable: odd}); change != nil || refused[variable] == nil || err != nil || content(t, dir, name) != string(other) {
+				t.Errorf("%s: %v, %v, %v", odd, change, refused, err)
+			}
 		}
 		f(nil, true, own, "")
 	}
@@ -279,7 +309,7 @@ func TestSplash(t *testing.T) {
 	}
 	// The newer name counts.
 	c, dir = board(t, "x", vars{"splash/balena-logo.png": string(own), "splash/resin-logo.png": string(own), "splash/balena-logo-default.png": string(other)})
-	if c.Current()[variable] != coded(own) {
+	if c.Current()[variable] != "data:image/png;base64,"+coded(own) {
 		t.Errorf("current: %v", c.Current())
 	}
 	if err := apply(c, nil); err != nil || content(t, dir, "splash/balena-logo.png") != string(other) || content(t, dir, "splash/resin-logo.png") != string(own) {

@@ -13,7 +13,7 @@ import (
 
 // splash is the image that is shown while the device starts (docs/spec/cloud.md 6.9). The system's own is
 // copied before it is replaced for the first time. A board that has no image shows none, and the
-// variable has no effect there; nor has a value that is no PNG image: what is shown stays.
+// variable has no effect there.
 type splash struct{ dir string }
 
 const (
@@ -59,36 +59,45 @@ func (s *splash) read() (values, error) {
 	if err != nil || bytes.Equal(shown, own) {
 		return nil, err
 	}
-	return values{splashKey: base64.StdEncoding.EncodeToString(shown)}, nil
+	return values{splashKey: "data:image/png;base64," + base64.StdEncoding.EncodeToString(shown)}, nil
 }
 
-func (s *splash) change(want values) (write func() error, reboot bool, err error) {
+func (s *splash) change(want values) (c change, err error) {
 	shown, own, err := s.images()
 	if err != nil || shown == nil {
-		return nil, false, err
+		return c, err
 	}
 	image := own
 	if text := strings.TrimSpace(want[splashKey]); text != "" {
 		if image = decodeImage(text); image == nil {
-			return nil, false, nil
+			c.refused = map[string]error{splashKey: errNoImage}
+			return c, nil
 		}
 	}
 	if bytes.Equal(image, shown) {
-		return nil, false, nil
+		return c, nil
 	}
-	return func() error {
+	c.write, c.reboot = func() error {
 		file.Sweep(s.dir) // what an earlier crash left
 		if _, err := file.WriteIfChanged(s.dir+"/"+splashDefault, own, 0o644); err != nil {
 			return err
 		}
 		_, err := file.WriteIfChanged(s.path(), image, 0o644)
 		return err
-	}, true, nil
+	}, true
+	return c, nil
 }
 
-// decodeImage reads a PNG image in base64, or in a data: URL. What is none is nil.
+var errNoImage = errors.New("not a PNG image in base64")
+
+// decodeImage reads a PNG image in base64, or in a data: URL, whose parameters of the media type mean
+// nothing. What is none is nil.
 func decodeImage(text string) []byte {
-	if head, body, found := strings.Cut(text, ","); found && strings.EqualFold(head, "data:image/png;base64") {
+	if of, body, found := strings.Cut(text, ","); found {
+		of = strings.ToLower(of)
+		if head(of, ";") != "data:image/png" || !strings.HasSuffix(of, ";base64") {
+			return nil
+		}
 		text = body
 	}
 	image, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))

@@ -67,64 +67,103 @@ func (f *textFile) read() (values, error) {
 	return have, err
 }
 
-// want reads the texts of variables.
-func (f *textFile) want(given values) (keys, error) {
-	want := make(keys)
+// want reads the texts of variables. A key whose value is refused stays as the file has it.
+func (f *textFile) want(given values, have keys) (want keys, refused map[string]error) {
+	want, refused = make(keys), make(map[string]error)
 	for key, text := range given {
-		if err := want.set(key, text); err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+		one, err := f.one(key, text, have)
+		if err != nil {
+			refused[key], one = err, have
 		}
-		if f.kernel != nil && want[key] == "" {
-			delete(want, key)
-		}
+		want.take(key, one)
 	}
 	missing := f.fin
 	for _, overlay := range rows(want[overlays]) {
 		missing = missing && head(overlay, ",") != finOverlay
 	}
 	if missing {
-		want[overlays] = finOverlay + "\n" + want[overlays]
+		want[overlays] += finOverlay + "\n"
 	}
-	return want, nil
+	return want, refused
 }
 
-// change works out the new text and reads it back: what would not come back as it is wanted, such as a
-// value of two lines, is refused, since it would be written again at every start.
-func (f *textFile) change(given values) (write func() error, reboot bool, err error) {
+var errUnwritable = errors.New("the file cannot hold this value")
+
+// one reads the text of a variable. It is refused when a file that says nothing else would not give it back,
+// such as a value of two lines.
+func (f *textFile) one(key, text string, have keys) (one keys, err error) {
+	one = make(keys)
+	if err := one.set(key, text); err != nil {
+		return nil, err
+	}
+	if f.kernel != nil && one[key] == "" {
+		delete(one, key)
+	}
+	switch {
+	case f.fixed(key):
+		if !f.same(key, have, one) {
+			return nil, &view.FixedBootError{Key: key}
+		}
+	case f.differing(f.parse(f.render(f.blank(), one)), one) != "":
+		return nil, errUnwritable
+	}
+	return one, nil
+}
+
+// take takes a key over, or its absence.
+func (k keys) take(key string, from keys) {
+	delete(k, key)
+	if entries, there := from[key]; there {
+		k[key] = entries
+	}
+}
+
+// change works out the new text and reads it back: what would not come back in this file is refused too,
+// since it would be written again at every start.
+func (f *textFile) change(given values) (c change, err error) {
 	text, err := f.text()
 	if err != nil {
-		return nil, false, err
-	}
-	want, err := f.want(given)
-	if err != nil {
-		return nil, false, err
+		return c, err
 	}
 	have := f.parse(text)
-	for key := range given {
-		if f.fixed(key) && !same(key, have, want) {
-			return nil, false, &view.FixedBootError{Key: key}
+	want, refused := f.want(given, have)
+	c.refused = refused
+	for f.differing(have, want) != "" {
+		next := f.render(text, want)
+		key := f.differing(f.parse(next), want)
+		if key == "" {
+			c.write, c.reboot = func() error { return file.Write(f.path, []byte(next), 0o644) }, true
+			break
 		}
+		if f.same(key, have, want) {
+			return c, fmt.Errorf("change %s: %s cannot stay as it is", f.path, key)
+		}
+		refused[key] = errUnwritable
+		want.take(key, have)
 	}
-	if f.differing(have, want) == "" {
-		return nil, false, nil
+	return c, nil
+}
+
+// blank is a file that says nothing.
+func (f *textFile) blank() string {
+	if f.kernel == extlinuxWords {
+		return "LABEL x\n"
 	}
-	next := ""
+	return ""
+}
+
+func (f *textFile) render(text string, want keys) string {
 	if f.kernel != nil {
-		next = f.kernel.render(text, want)
-	} else {
-		next = f.renderConfig(text, want)
+		return f.kernel.render(text, want)
 	}
-	if key := f.differing(f.parse(next), want); key != "" {
-		return nil, false, fmt.Errorf("%s: the value cannot be written to %s", key, f.path)
-	}
-	return func() error { return file.Write(f.path, []byte(next), 0o644) }, true, nil
+	return f.renderConfig(text, want)
 }
 
 // differing is a key of which have says something else than want, empty when there is none. Fixed keys
 // that nobody names, and keys of others, do not count.
 func (f *textFile) differing(have, want keys) string {
 	for key := range want {
-		if !same(key, have, want) {
+		if !f.same(key, have, want) {
 			return key
 		}
 	}
@@ -136,10 +175,14 @@ func (f *textFile) differing(have, want keys) string {
 	return ""
 }
 
-// same compares what is said of a key. The order of parameters of the base has no meaning.
-func same(key string, a, b keys) bool {
+// same compares what is said of a key. The order of parameters of the base has no meaning, nor has the
+// place of the overlay that the board always has.
+func (f *textFile) same(key string, a, b keys) bool {
 	x, inX := a[key]
 	y, inY := b[key]
+	if key == overlays && f.fin {
+		x, y = finLast(x), finLast(y)
+	}
 	if key == parameters && x != y && len(x) == len(y) {
 		s, t := rows(x), rows(y)
 		slices.Sort(s)
@@ -147,6 +190,19 @@ func same(key string, a, b keys) bool {
 		return slices.Equal(s, t)
 	}
 	return x == y && inX == inY
+}
+
+// finLast puts the overlay of finOverlay behind the others.
+func finLast(entries string) (list string) {
+	last := ""
+	for _, overlay := range rows(entries) {
+		if head(overlay, ",") == finOverlay {
+			last += overlay + "\n"
+		} else {
+			list += overlay + "\n"
+		}
+	}
+	return list + last
 }
 
 // head is what comes before the first separator.

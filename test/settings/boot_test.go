@@ -141,15 +141,21 @@ func TestBootConfigurationReboots(t *testing.T) {
 	d.Hear(rebootPlanned, 2)
 }
 
-// cloud.md 85: a key that may not be changed, and a value that the file cannot hold, are refused, and
-// nothing is written; apps do not wait for better ones.
+// cloud.md 85, host.md 9, 14: a key that may not be changed, and a value that the file cannot hold, are
+// refused and said once; the others are written and have their reboot, and apps do not wait for better ones.
 func TestRefusedBootConfiguration(t *testing.T) {
 	d, bus := booting(t, false, "raspberrypi3", vars{"config.txt": makers})
 	d.Start()
 	app := shop(d)
-	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_kernel": "other.img"}, app)
-	d.Hear("Attempt to change blacklisted config value kernel", 1)
-	refused := func() {
+	d.set(nil)
+	fixed := "Attempt to change blacklisted config value kernel"
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_kernel": "other.img", "RESIN_HOST_CONFIG_enable_uart": "1"}, app)
+	changed := strings.Replace(makers, "=16", "=64", 1)
+	d.holds("config.txt", changed)
+	d.Hear(fixed, 1)
+	d.Hear(rebootPlanned, 1)
+	d.reboots(bus, 1)
+	refused := func(told int, variables ...string) {
 		t.Helper()
 		harness.Until(t, soon, "the app beside a failure", func() error {
 			if !d.Device().UpdateFailed {
@@ -157,36 +163,91 @@ func TestRefusedBootConfiguration(t *testing.T) {
 			}
 			return d.Matches()
 		})
-		if got := d.ReadFile("boot/config.txt"); got != makers {
-			t.Errorf("config.txt was written: %s", got)
+		for _, name := range variables {
+			d.WaitOverview(soon, "variable "+name)
+		}
+		d.holds("config.txt", changed)
+		if n := len(d.LogLines("boot variable refused, it stays as it is")); n != told {
+			t.Errorf("%d refusals in the log, want %d", n, told)
+		}
+		if n := len(d.LogLines("boot configuration stays as it is")); n != 0 {
+			t.Errorf("tried again %d times", n)
 		}
 	}
-	refused()
-	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64\nkernel=other.img"}, app)
-	harness.Until(t, soon, "the error to be told of", func() error {
-		for _, text := range d.Said() {
-			if strings.HasPrefix(text, "Error setting boot config: gpu_mem: ") {
-				return nil
-			}
-		}
-		return errors.New("not told")
-	})
-	refused()
-	harness.Until(t, soon, "another attempt", func() error {
-		if n := len(d.LogLines("boot configuration stays as it is")); n < 4 {
-			return fmt.Errorf("%d in all", n)
-		}
-		return nil
-	})
-	d.Hear("Attempt to change blacklisted config value kernel", 1)
-	d.Hear(rebootPlanned, 0)
-	if bus.Asked("Reboot") != 0 {
-		t.Error("the device reboots")
+	refused(2, "HOST_CONFIG_kernel")
+	d.Hear(fixed, 2) // after each start
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64\nkernel=other.img", "RESIN_HOST_CONFIG_kernel": "other.img", "RESIN_HOST_CONFIG_enable_uart": "1", "RESIN_SUPERVISOR_DELTA": "1"}, app)
+	d.Hear("Error setting boot config: HOST_CONFIG_gpu_mem: the file cannot hold this value. It stays as it is, the other variables are set", 1)
+	d.PollNow()
+	refused(3, "HOST_CONFIG_gpu_mem", "HOST_CONFIG_kernel")
+	d.Hear(fixed, 2)
+	d.Hear(rebootPlanned, 1)
+	if bus.Asked("Reboot") != 1 {
+		t.Error("the device reboots for what is refused")
 	}
-	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_kernel": "k.img"}, app)
-	d.holds("config.txt", strings.Replace(makers, "=16", "=64", 1))
-	d.reboots(bus, 1)
+	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_CONFIG_kernel": "k.img", "RESIN_HOST_CONFIG_enable_uart": "1"}, app)
+	d.holds("config.txt", strings.Replace(makers, "=16", "=32", 1))
+	d.reboots(bus, 2)
 	d.WaitSettled(soon)
+	if page := d.Overview(); strings.Contains(page, "refused") {
+		t.Errorf("status still tells of a refusal: %s", page)
+	}
+}
+
+// host.md 9, 14: on an Orin one refused value keeps neither the file of the kernel nor power and fan from
+// being written, whose texts are the host's to know.
+func TestOneRefusedVariable(t *testing.T) {
+	own, mine := drawn(t, 3), drawn(t, 4)
+	d, bus := booting(t, true, "jetson-agx-orin-devkit", vars{"extra_uEnv.txt": "boot=1\n", "splash/balena-logo.png": own})
+	d.Start()
+	d.set(nil)
+	all := vars{"RESIN_HOST_CONFIG_power_mode": "custom", "RESIN_HOST_CONFIG_fan_profile": "", "RESIN_HOST_EXTLINUX_fdt": "a.dtb",
+		"RESIN_HOST_EXTLINUX_isolcpus": "1 2", "RESIN_HOST_SPLASH_image": "R0lGODlh"}
+	d.set(all)
+	d.holds("extra_uEnv.txt", "boot=1\ncustom_fdt_file=a.dtb\n")
+	d.Hear("Error setting boot config: HOST_EXTLINUX_isolcpus: the file cannot hold this value. It stays as it is, the other variables are set", 1)
+	d.Hear("Error setting boot config: HOST_SPLASH_image: not a PNG image in base64. It stays as it is, the other variables are set", 1)
+	d.Hear(rebootPlanned, 1)
+	d.reboots(bus, 1)
+	if got := fmt.Sprint(d.config()["os"]); got != "map[fan:map[profile:] power:map[mode:custom]]" {
+		t.Errorf("config.json says %s", got)
+	}
+	d.PollNow()
+	d.holds("splash/balena-logo.png", own)
+	all["RESIN_HOST_SPLASH_image"] = base64.StdEncoding.EncodeToString([]byte(mine))
+	d.set(all)
+	d.holds("splash/balena-logo.png", mine)
+	d.Hear(rebootPlanned, 2)
+	d.reboots(bus, 2)
+	d.PollNow()
+	d.Hear(rebootPlanned, 2)
+	if bus.Asked("Reboot") != 2 {
+		t.Errorf("%d reboots", bus.Asked("Reboot"))
+	}
+}
+
+// host.md 5: the overlay that a board of a kind always has is nobody's to remove, and its place is no
+// difference.
+func TestBootConfigurationOfFin(t *testing.T) {
+	const file = "dtoverlay=test\ndtoverlay=balena-fin\n"
+	d, bus := booting(t, true, "fincm3", vars{"config.txt": file})
+	d.Start()
+	d.set(nil)
+	if posted := d.cloud.Device(t, d.UUID).Config; posted["RESIN_HOST_CONFIG_dtoverlay"] != `"test"` {
+		t.Errorf("the cloud was told %v", posted)
+	}
+	for _, want := range []string{"test", `"test","balena-fin"`, `"balena-fin","test"`} {
+		d.set(vars{"RESIN_HOST_CONFIG_dtoverlay": want})
+		d.PollNow()
+		d.Hear(rebootPlanned, 0)
+		d.holds("config.txt", file)
+	}
+	d.set(vars{"RESIN_HOST_CONFIG_dtoverlay": "other"})
+	d.holds("config.txt", "dtoverlay=other\ndtoverlay=balena-fin\n")
+	d.Hear(rebootPlanned, 1)
+	d.reboots(bus, 1)
+	d.PollNow()
+	d.Hear(rebootPlanned, 1)
 }
 
 // cloud.md 6.8; 6.2: extra_uEnv.txt of a board that has one, and the power and fan of an Orin, of which
@@ -207,7 +268,8 @@ func TestBootConfigurationOfOrin(t *testing.T) {
 	if got := fmt.Sprint(d.config()["os"]); got != "map[fan:map[profile:cool] power:map[mode:low]]" {
 		t.Errorf("config.json says %s", got)
 	}
-	d.set(vars{"RESIN_HOST_EXTLINUX_root": "/dev/sda"})
+	all["RESIN_HOST_EXTLINUX_root"] = "/dev/sda"
+	d.set(all)
 	d.Hear("Attempt to change blacklisted config value root", 1)
 	d.Hear(rebootPlanned, 1)
 	if d.ReadFile("boot/config.txt") != "" || bus.Asked("Reboot") != 1 {
