@@ -84,6 +84,12 @@ test-board: linux-armv6 linux-armv7 ## the programs on emulated ARM boards whose
 	cd test && $(WITHGO) RESIN_BOARD_DIR="$(CURDIR)/$(BOARDS)" RESIN_SUPERVISOR_BIN_ARMV7="$(CURDIR)/dist/resin-supervisor-linux-armv7" \
 		$(PROGRAMS) $(GO) test -count=1 -v -timeout 40m ./board
 
+BROWSER = /usr/bin/chromium-headless-shell
+test-browser: need-test build ## what pages of strangers can do from a real Chromium (root; Debian; fetches 60 MB of it)
+	@build/host/need.sh chromium-headless-shell
+	cd test && $(GO) mod download
+	cd test && $(WITHGO) RESIN_BROWSER="$(BROWSER)" $(PROGRAMS) $(GO) test $(BED) -v -timeout 40m ./browser
+
 check: linux-armv6 ## formatting, vet, who may import whom, banned imports, sizes
 	@build/host/need.sh xz
 	@cd test && $(GO) mod download
@@ -133,4 +139,4 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build arm run unit test need-test test-board check imports size bench fuzz fuzz-host image release clean help $(ARCHS:%=linux-%)
+.PHONY: build arm run unit test need-test test-board test-browser check imports size bench fuzz fuzz-host image release clean help $(ARCHS:%=linux-%)

@@ -78,8 +78,10 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) Answer {
 	if !keyless && c.caller.key == "" {
 		return deniedText(0)
 	}
-	if keyless && foreign(ctx) {
-		return fail(fasthttp.StatusForbidden, textForeignOrigin)
+	if keyless {
+		if reason := s.handlers.fromStranger(ctx, r != nil && r.scope.changes); reason != "" {
+			return fail(fasthttp.StatusForbidden, reason)
+		}
 	}
 	if r == nil || r.body == parsed {
 		var err error

@@ -140,6 +140,8 @@ func (m *memory) Counts() view.Counts {
 	}
 }
 
+func (m *memory) GoesBy(name string) bool { return name == "kiosk-3.lan" }
+
 func (m *memory) Healthy() bool { return !m.sick }
 
 func (m *memory) note(ctx context.Context, format string, args ...any) error {

@@ -26,10 +26,17 @@ const (
 // Messages of our own.
 const (
 	textForeignOrigin = "Requests from other origins are refused"
-	textNoKeyToRenew  = "An API key is needed to regenerate it"
-	textBusy          = "Too many operations are running, try again later"
-	textUnknownError  = "Unknown error"
+	textUnknownPage   = "This request changes something, and the browser does not say which page made it: it is refused. " +
+		"Make it with another program, such as curl"
+	textNoKeyToRenew = "An API key is needed to regenerate it"
+	textBusy         = "Too many operations are running, try again later"
+	textUnknownError = "Unknown error"
 )
+
+func textForeignHost(host string) string {
+	return "Requests of browsers to " + host + " are refused, since that name may belong to somebody else. " +
+		"Use the address of the device, its host name, or a name that ends in .local"
+}
 
 func textNotInCurrent(id int) string { // S10
 	return "Application with ID " + strconv.Itoa(id) + " is not in the current state"

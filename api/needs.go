@@ -112,6 +112,9 @@ type JournalQuery struct {
 type Host interface {
 	// Hostname is the name the host goes by now.
 	Hostname() (string, error)
+	// GoesBy tells whether a name in small letters is one of the host: a host name of it, alone or with its
+	// domain.
+	GoesBy(name string) bool
 	// Proxy is the proxy that is set up and what is reached without it; nil when there is none,
 	// and an empty one when what is set up cannot be used.
 	Proxy() (p *redsocks.Proxy, noProxy []string, err error)

@@ -54,7 +54,7 @@ var routes = []route{
 	{"GET", "/v2/device/vpn", anyKey, parsed, (*handlers).vpn},
 	{"GET", "/v2/device/tags", anyKey, parsed, (*handlers).tags},
 	{"PATCH", "/v2/device/tags", anyKey, parsed, (*handlers).setTags},
-	{"GET", "/v2/cleanup-volumes", anyKey, parsed, (*handlers).cleanUpVolumes},
+	{"GET", "/v2/cleanup-volumes", changingGet, parsed, (*handlers).cleanUpVolumes},
 	{"POST", "/v2/journal-logs", anyKey, parsed, (*handlers).journalLogs},
 	{"GET", "/v2/local/logs", anyKey, parsed, (*handlers).localLogs},
 	{"GET", "/v2/local/target-state", anyKey, parsed, (*handlers).localTarget},

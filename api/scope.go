@@ -1,19 +1,16 @@
 package api
 
-import (
-	"strings"
-
-	"github.com/valyala/fasthttp"
-)
+import "github.com/valyala/fasthttp"
 
 // scope says who may call a route and, where the route addresses an app, how the app is found and
 // what is answered when its id is bad or the key does not cover it (docs/spec/device-api.md 1.8).
 type scope struct {
-	open   bool // no key, ever
-	global bool // only a key for everything
-	app    func(*call) (id int, ok bool)
-	badID  func(*call) Answer
-	denied func(id int) Answer
+	open    bool // no key, ever
+	global  bool // only a key for everything
+	changes bool // a GET that changes something all the same
+	app     func(*call) (id int, ok bool)
+	badID   func(*call) Answer
+	denied  func(id int) Answer
 }
 
 // The scopes of the table.
@@ -22,6 +19,8 @@ var (
 	open = scope{open: true}
 	// anyKey passes every key, also that of a service.
 	anyKey = scope{}
+	// changingGet is anyKey of a GET that an image of a web page must not be able to make.
+	changingGet = scope{changes: true}
 	// globalKey passes only the key for everything.
 	globalKey = scope{global: true}
 
@@ -114,15 +113,4 @@ func (h *handlers) keyless() bool {
 		return facts.DevelopmentMode
 	}
 	return h.apps.View().LocalMode
-}
-
-// foreign tells whether a web page of another origin makes the request: where no key is asked
-// for, nothing else would keep any page a user of the network opens from commanding the device.
-func foreign(ctx *fasthttp.RequestCtx) bool {
-	origin := string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
-	if origin == "" {
-		return false
-	}
-	_, host, _ := strings.Cut(origin, "://")
-	return !strings.EqualFold(host, string(ctx.Request.Header.Host()))
 }

@@ -2,7 +2,9 @@ package hostos
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +18,33 @@ import (
 func ReadHostname(root string) (string, error) {
 	data, err := file.Read(filepath.Join(root, "etc/hostname"), file.Small)
 	return strings.TrimSpace(string(data)), err
+}
+
+// GoesBy tells whether a name in small letters is one of the host below root: the host name of config.json, the
+// one applied or the kernel's, alone or with a domain in which the host looks names up.
+func GoesBy(root, configured, name string) bool {
+	applied, _ := ReadHostname(root)
+	kernel, _ := os.Hostname()
+	// A container in the network of its host has this file from there.
+	domains := searchDomains("/etc/resolv.conf")
+	return slices.ContainsFunc([]string{configured, applied, kernel}, func(own string) bool { return isNameOf(own, domains, name) })
+}
+
+func isNameOf(own string, domains []string, name string) bool {
+	own = strings.ToLower(own)
+	domain, isLonger := strings.CutPrefix(name, own+".")
+	return own != "" && (name == own || isLonger && slices.Contains(domains, domain))
+}
+
+// searchDomains are the domains, in small letters, that a resolv.conf names.
+func searchDomains(path string) (domains []string) {
+	text, _ := file.Read(path, file.Small)
+	for line := range strings.Lines(strings.ToLower(string(text))) {
+		if f := strings.Fields(line); len(f) > 1 && (f[0] == "search" || f[0] == "domain") {
+			domains = append(domains, f[1:]...)
+		}
+	}
+	return domains
 }
 
 // WatchHostname calls changed whenever the host's /etc/hostname was written or replaced, until ctx ends. An

@@ -38,6 +38,7 @@ type Request struct {
 	Path   string
 	Body   any
 	Header map[string]string
+	Host   string // the name that the device is called by, its address when empty
 	NoKey  bool
 }
 
@@ -103,6 +104,7 @@ func (s *Supervisor) TryCall(r Request) (Answer, error) {
 	for name, value := range r.Header {
 		req.Header.Set(name, value)
 	}
+	req.Host = r.Host
 	res, err := s.client.Do(req)
 	if err != nil {
 		return Answer{}, err

@@ -81,6 +81,11 @@ func (d *device) heartbeat(ctx context.Context) *ping.Heartbeat {
 	return ping.New(o)
 }
 
+// GoesBy lets the API tell a name of the host from one of somebody else.
+func (d *device) GoesBy(name string) bool {
+	return hostos.GoesBy(d.root, d.config.Get().Hostname, name)
+}
+
 // Blink and EnablePing are asked for by the API.
 func (d *device) Blink()             { d.light.Identify() }
 func (d *device) EnablePing(on bool) { d.cloud.Enable(on) }
