@@ -171,6 +171,9 @@ func (d *drawing) containerStatus(c *current.Container) string {
 
 func (d *drawing) pull(p current.Pull) {
 	for _, r := range p.For {
+		if here, is := d.cur.Records[r.Key()]; is && d.cur.Images[here.EngineID] != nil {
+			continue // it is done but for its end
+		}
 		percent := p.Percent
 		d.image(r, "Downloading", &percent)
 	}

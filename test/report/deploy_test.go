@@ -50,6 +50,8 @@ func TestDeploy(t *testing.T) {
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
 	lock(t, s, false)
 	told(t, s, cloud, "commit2", "done", "web Running", "commit2")
+	finished(t, reports(t, s, cloud), "commit1") // its image was there already
+	finished(t, reports(t, s, cloud), "commit2")
 	reached := ""
 	for _, r := range reports(t, s, cloud) {
 		known(t, r)
@@ -63,6 +65,28 @@ func TestDeploy(t *testing.T) {
 	s.Assign(shop(3, service("web", 1, local(t, "v3")).Labelled("io.balena.update.strategy", "hand-over").Labelled("io.balena.update.handover-timeout", "3600000")))
 	told(t, s, cloud, "commit2", "applying changes", "web Awaiting handover", "commit3")
 	told(t, s, cloud, "commit2", "done", "web Handing over", "commit2")
+}
+
+// finished fails the test unless the download progress of web ends at 100: the cloud keeps what it was told last.
+// That comes once, with the first report that says that the image is there.
+func finished(t *testing.T, all []report, commit string) {
+	t.Helper()
+	var kept any
+	var said []string
+	for _, r := range all {
+		web, _ := dig(r.fields, "apps", shopUUID, "releases", commit, "services", "web").(map[string]any)
+		if progress, has := web["download_progress"]; has {
+			kept = progress
+			if web["status"] != "Downloading" {
+				said = append(said, fmt.Sprint(web["status"], " ", progress))
+			}
+		} else if web != nil && len(said) == 0 {
+			t.Errorf("%s is reported as %v, with progress %v before", commit, web, kept)
+		}
+	}
+	if kept != 100.0 || len(said) != 1 {
+		t.Errorf("the cloud has progress %v for %s, said with %q", kept, commit, said)
+	}
 }
 
 // Q17, issue point 4: a release that was deleted in the cloud keeps nothing else from being reported.

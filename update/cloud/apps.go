@@ -1,6 +1,11 @@
 package cloud
 
-import "resin-supervisor/update/view"
+import (
+	"encoding/json"
+	"maps"
+
+	"resin-supervisor/update/view"
+)
 
 // The report's form of apps (docs/spec/cloud.md 4.5). What is empty is left out.
 type reportApp struct {
@@ -70,6 +75,38 @@ func appOf(a *view.App, lean bool) *reportApp {
 		r.Releases[a.TargetCommit] = &reportRelease{UpdateStatus: "rejected"}
 	}
 	return r
+}
+
+// withFinished is a part of a report in which the download progress of an image ends at 100, once: when it is
+// on the device and was not at the last report. The cloud keeps the last value that it was told, whatever
+// the service does since (docs/spec/cloud.md 4.5).
+func withFinished(part, taken fields) fields {
+	var apps, before map[string]*reportApp
+	if json.Unmarshal(part["apps"], &apps) != nil {
+		return part
+	}
+	_ = json.Unmarshal(taken["apps"], &before) // what cannot be read was not reported
+	all := 100
+	for uuid, app := range apps {
+		for commit, release := range app.Releases {
+			for name, s := range release.Services {
+				if old := before[uuid].service(commit, name); s.Progress == nil && (old == nil || old.Progress != nil || old.Image != s.Image) {
+					s.Progress = &all
+				}
+			}
+		}
+	}
+	part = maps.Clone(part)
+	part["apps"], _ = json.Marshal(apps) // it was JSON before
+	return part
+}
+
+// service is what a report says of a service, nil when it says nothing.
+func (a *reportApp) service(commit, name string) *reportService {
+	if a == nil || a.Releases[commit] == nil {
+		return nil
+	}
+	return a.Releases[commit].Services[name]
 }
 
 // updateStatus is the status of a release with such services (docs/spec/cloud.md 4.6).

@@ -223,6 +223,7 @@ func onlyMetrics(news fields) bool {
 
 // patch sends a part of a report.
 func (r *reporter) patch(ctx context.Context, part fields) error {
+	part = withFinished(part, r.taken)
 	return r.d.call(ctx, call{method: "PATCH", path: "/device/v3/state", body: map[string]fields{r.d.o.Identity().UUID: part}}, nil)
 }
 

@@ -327,6 +327,48 @@ func TestUpdateStatus(t *testing.T) {
 	f("done", reportService{Status: downloading, Progress: percent(100)})
 }
 
+// 4.5: the cloud keeps the progress that it was told last, so the download of what is on the device now ends at
+// 100 in one report, whichever status that has.
+func TestFinishedDownloads(t *testing.T) {
+	percent := func(n int) *int { return &n }
+	apps := func(s *reportService) fields {
+		raw, err := json.Marshal(map[string]*reportApp{"a": {Releases: map[string]*reportRelease{"c": {Services: map[string]*reportService{"s": s}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fields{"apps": raw}
+	}
+	f := func(before fields, now *reportService, want *int) {
+		t.Helper()
+		wanted := *now
+		wanted.Progress = want
+		part := apps(now)
+		sent := string(part["apps"])
+		if got := withFinished(part, before)["apps"]; string(got) != string(apps(&wanted)["apps"]) {
+			t.Errorf("after %s the report of %s is %s", before["apps"], sent, got)
+		}
+		if string(part["apps"]) != sent {
+			t.Error("what is compared with the next report changed")
+		}
+	}
+	running, downloaded := &reportService{Image: "i", Status: "Running"}, &reportService{Image: "i", Status: "Downloaded"}
+	begun := apps(&reportService{Image: "i", Status: downloading, Progress: percent(13)})
+	f(begun, downloaded, percent(100))
+	f(begun, running, percent(100))
+	f(apps(downloaded), running, nil)
+	f(apps(running), downloaded, nil)
+	f(fields{}, running, percent(100))
+	f(fields{"apps": json.RawMessage(`{"a":null}`)}, running, percent(100))
+	f(fields{"apps": json.RawMessage(`{"a":{"releases":{"c":null}}}`)}, running, percent(100))
+	f(fields{"apps": json.RawMessage(`{"a":{"releases":{"c":{"services":{"s":null}}}}}`)}, running, percent(100))
+	f(fields{"apps": json.RawMessage(`7`)}, running, percent(100))
+	f(apps(&reportService{Image: "other", Status: "Running"}), running, percent(100))
+	f(begun, &reportService{Image: "i", Status: downloading, Progress: percent(50)}, percent(50))
+	if got := withFinished(fields{"status": json.RawMessage(`"Idle"`)}, begun); len(got) != 1 {
+		t.Errorf("a report without apps: %s", got)
+	}
+}
+
 // 4.5, 4.6: what is in a report of apps.
 func TestReportApps(t *testing.T) {
 	zero := 0
