@@ -39,6 +39,8 @@ type loop struct {
 	config   configuration
 	leaving  *departure // nil unless the device is about to go down: no step begins then
 	managed  bool
+	// development tells whether people build images on the engine, nil means no.
+	development func() bool
 	// backupRetry is how long to wait after the backup could not be restored.
 	backupRetry time.Duration
 	backupSaid  string           // what was said of that last
@@ -253,7 +255,7 @@ func (l *loop) options() plan.Options {
 	o := plan.Options{
 		Now: time.Now(), Held: l.held, Leftover: l.leftover, Kept: make(map[string]bool), Looked: make(map[string]bool), MaxPulls: maxPulls,
 		CleanUp: !l.config.have.LocalMode, Supervisor: l.image, Deltas: l.deltas(), NoSpace: l.noSpace, FirmwareReady: l.firmware,
-		KeepImages: l.config.have.LocalMode && l.managed, KeepVolumes: l.config.have.LocalMode,
+		KeepImages: l.keepsImages(), KeepVolumes: l.config.have.LocalMode,
 		Earlier: l.earlier, RebootRequired: l.reboot && !l.config.unstored,
 		Busy: make(map[string]bool), Intermediate: make(map[string]string), Purge: make(map[string]bool),
 	}
@@ -280,6 +282,13 @@ func (l *loop) options() plan.Options {
 		o.Purge[uuid] = a.purge
 	}
 	return o
+}
+
+// keepsImages tells whether images stay that nothing uses any more: the layers of the last builds are what the
+// next one begins with. On a device without a cloud, which is always in local mode, that is so only where
+// people develop (docs/spec/engine.md 8.6).
+func (l *loop) keepsImages() bool {
+	return l.config.have.LocalMode && (l.managed || l.development != nil && l.development())
 }
 
 // begin starts the steps whose subject is free and whose time has come.

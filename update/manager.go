@@ -45,6 +45,7 @@ type Options struct {
 	// Changed is told that View may have changed. It must not wait; nil means that nobody asks.
 	Changed     func()
 	UUID        func() string // of the device
+	Development func() bool   // developmentMode of config.json: people build images on the engine; nil means no
 	Endpoint    string        // cloud API origin; empty means unmanaged, which implies local mode
 	PreloadPath string        // apps.json
 	// BackupPath is backup.tgz, which a migration leaves, and BackupRetry how long to wait after it
@@ -138,7 +139,7 @@ func New(o Options) (*Manager, error) {
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
 		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time),
 		looked: make(map[string]time.Time),
-		image:  o.Image, managed: o.Endpoint != "", backup: isFile(o.BackupPath), backupRetry: o.BackupRetry,
+		development: o.Development, image: o.Image, managed: o.Endpoint != "", backup: isFile(o.BackupPath), backupRetry: o.BackupRetry,
 		status: status{touched: make(map[string]string)},
 		show: func(s status) {
 			m.status.Store(&s)

@@ -48,6 +48,9 @@ func TestUnusedImages(t *testing.T) {
 	w.opts.Kept = nil
 	w.opts.KeepImages = true
 	w.want()
+	w.opts.NoSpace = true
+	w.want("remove image app u1 image web:0")
+	w.opts.NoSpace = false
 	w.opts.KeepImages = false
 	w.opts.Busy["u1"] = true
 	w.want()

@@ -59,7 +59,7 @@ type Options struct {
 	FirmwareReady bool
 	// MaxPulls bounds the downloads that run at once.
 	MaxPulls    int
-	KeepImages  bool // local mode of a managed device
+	KeepImages  bool // unused images stay, as long as there is room
 	KeepVolumes bool // local mode
 }
 
@@ -94,7 +94,7 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 	}
 	var removals []Step
 	restores := o.Restore != "" && o.Busy[o.Restore] // with an image of its own
-	if !o.KeepImages && !restores {
+	if (!o.KeepImages || o.NoSpace) && !restores {
 		removals = append(unusedImages(cur, apps, &o, steps), cleanUp(cur, &o)...)
 	}
 	room, full := o.MaxPulls-len(cur.Pulls), "enough downloads run"

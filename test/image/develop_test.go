@@ -1,0 +1,63 @@
+package image_test
+
+import (
+	"testing"
+
+	"resin-supervisor/test/harness"
+	"resin-supervisor/test/harness/fakecloud"
+)
+
+// engine.md 8.6: without a cloud, images that nothing uses any more stay where people develop, for the layers
+// are the cache of the next build, and go elsewhere.
+func TestUnusedImagesStayInDevelopmentMode(t *testing.T) {
+	e := harness.SharedEngine(t)
+	const name = "local_image_web:latest"
+	base, extra := harness.ServerImage("develop/base:v1").LoadInto(t, e), harness.ServerImage("develop/extra:v1").LoadInto(t, e)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Config: map[string]any{"developmentMode": true}})
+	s.Start()
+	first := rebuild(t, e, name, base.Name, "ENV MODE=one")
+	web := service("web", 1, harness.Image{Name: name})
+	s.Apply(shop(1, web, service("extra", 2, extra)))
+	onImage(t, s, "web", first)
+	second := rebuild(t, e, name, base.Name, "ENV MODE=two")
+	s.PostTarget(shop(2, web))
+	onImage(t, s, "web", second)
+	s.Restart()
+	s.WaitSettled(soon)
+	present(t, e, first, extra.Name)
+
+	s.WriteJSON("boot/config.json", map[string]any{"uuid": s.UUID, "deviceType": "raspberrypi3", "developmentMode": false})
+	s.PostTarget(shop(3, web))
+	s.WaitSettled(soon)
+	awaitGone(t, e, first, extra.Name)
+	present(t, e, second)
+}
+
+// engine.md 8.6: on a device of a cloud they go while its target applies, in development mode too, and stay in
+// local mode.
+func TestUnusedImagesStayInLocalMode(t *testing.T) {
+	e := harness.SharedEngine(t)
+	var images []harness.Image
+	for _, name := range []string{"develop/a:v1", "develop/b:v1", "develop/c:v1", "develop/d:v1"} {
+		images = append(images, harness.ServerImage(name).LoadInto(t, e))
+	}
+	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: &fakecloud.Cloud{}, Config: map[string]any{"developmentMode": true}})
+	s.Assign(shop(1, service("web", 1, images[0])))
+	s.Start()
+	s.WaitSettled(soon)
+	cloud := shop(2, service("web", 1, images[1]))
+	retarget(t, s, cloud)
+	s.WaitSettled(soon)
+	awaitGone(t, e, images[0].Name)
+
+	cloud.Config = map[string]string{"RESIN_SUPERVISOR_LOCAL_MODE": "1"}
+	retarget(t, s, cloud)
+	s.Expect(harness.Target{})
+	s.WaitSettled(soon)
+	for release := 2; release < 4; release++ {
+		local := shop(release, service("web", 1, images[release]))
+		local.Config = cloud.Config
+		s.Apply(local)
+	}
+	present(t, e, images[1].Name, images[2].Name, images[3].Name)
+}
