@@ -104,6 +104,7 @@ func (l *loop) enter(appID int, a *action) error {
 	}
 	l.actions[was.UUID] = a
 	l.backoff.forget(was.UUID)
+	l.exec.causes.forget(was.UUID)
 	return nil
 }
 

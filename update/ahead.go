@@ -30,11 +30,7 @@ var errNoRoom = errors.New("not enough room for the download")
 // registry here. Where the registry cannot be reached from here, but by the engine, the size stays unknown
 // and holds nothing up.
 func (x *executor) lookAhead(ctx context.Context, s plan.Step) error {
-	err := x.foresee(ctx, s)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		x.say.tell("Update does not begin", s.AppName, err)
-	}
-	return err
+	return x.do(lookingAhead, s.AppUUID, s.AppName, func() error { return x.foresee(ctx, s) })
 }
 
 // closerLook bounds how long registries are asked for the sizes of layers. All other calls have bounds of

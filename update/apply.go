@@ -48,6 +48,7 @@ type executor struct {
 	// noteFirmware tells the host of the volume of extra firmware.
 	noteFirmware func(volume string) error
 	say          voice
+	causes       causes
 	log          zerolog.Logger
 }
 
@@ -144,7 +145,7 @@ func recordOf(c *current.Container) current.Record {
 func (x *executor) kill(ctx context.Context, c *current.Container, keep bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
-	err := x.say.do(killing, containerObject(c), func() error {
+	err := x.do(killing, serviceOf(recordOf(c))+c.ID, containerObject(c), func() error {
 		return x.change(c.ID, true, func() error {
 			if err := x.stopped(ctx, c, true, false); err != nil {
 				return err
@@ -190,7 +191,7 @@ func (x *executor) handedOn(c *current.Container) bool {
 func (x *executor) removeDead(ctx context.Context, c *current.Container, keep bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
-	err := x.say.do(removingDead, containerObject(c), func() error {
+	err := x.do(removingDead, serviceOf(recordOf(c))+c.ID, containerObject(c), func() error {
 		return x.change(c.ID, true, func() error { return x.remove(ctx, c, keep) })
 	})
 	return x.observeGone(c.ID, err)
@@ -241,7 +242,7 @@ func (x *executor) stopped(ctx context.Context, c *current.Container, removed, u
 func (x *executor) stop(ctx context.Context, c *current.Container, user bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
-	err := x.say.do(killing, containerObject(c), func() error {
+	err := x.do(killing, serviceOf(recordOf(c))+c.ID, containerObject(c), func() error {
 		return x.change(c.ID, c.Running, func() error { return x.stopped(ctx, c, false, user) })
 	})
 	err = errors.Join(err, x.observe(c.ID))
@@ -275,7 +276,10 @@ const lookTimeout = time.Minute
 func (x *executor) rename(ctx context.Context, s plan.Step) error {
 	name := compose.ContainerName(s.Service.Name, s.Service.ImageID, s.ReleaseID, s.Commit)
 	defer x.hold(s.Container.ID)()
-	err := x.change(s.Container.ID, true, func() error { return x.engine.RenameContainer(ctx, s.Container.ID, name) })
+	err := x.do(updating, serviceOf(s.Records[0]), targetObject(s.Service), func() error {
+		err := x.change(s.Container.ID, true, func() error { return x.engine.RenameContainer(ctx, s.Container.ID, name) })
+		return x.nameTaken(err, name, s)
+	})
 	return errors.Join(err, x.observe(s.Container.ID))
 }
 
@@ -290,7 +294,11 @@ func (x *executor) start(ctx context.Context, s plan.Step) error {
 		return x.launch(ctx, s.Container.ID, recordOf(s.Container), s.Container.EngineImage)
 	}
 	var id string
-	err := x.say.do(installing, targetObject(s.Service), func() (err error) {
+	d, of := installing, serviceOf(s.Records[0])
+	if x.causes.known(starting, of) {
+		d.begin, d.done = "", "" // a container beside the old one is made anew for each try
+	}
+	err := x.do(d, of, targetObject(s.Service), func() (err error) {
 		id, err = x.create(ctx, s)
 		return err
 	})
@@ -331,10 +339,10 @@ func (x *executor) create(ctx context.Context, s plan.Step) (id string, err erro
 	made, err := x.engine.CreateContainer(ctx, name, body)
 	x.watch.pulse.end(since, made.Id, err == nil)
 	if err != nil {
-		if engine.IsUnknown(err) || engine.IsConflict(err) {
+		if engine.IsUnknown(err) {
 			err = errors.Join(err, x.observe(name))
 		}
-		return "", err
+		return "", x.nameTaken(err, name, s)
 	}
 	err = x.join(ctx, made.Id, s.Service)
 	if err = errors.Join(err, x.observe(made.Id)); err != nil {
@@ -345,6 +353,26 @@ func (x *executor) create(ctx context.Context, s plan.Step) (id string, err erro
 		x.accept("service", s.Service.Name, made.Id, diff, made.Warnings)
 	}
 	return made.Id, nil
+}
+
+// nameTaken says whose the container is that has the name for another one, should that be what err is about. It
+// looks at that container, so that the next plan knows of it.
+func (x *executor) nameTaken(err error, name string, s plan.Step) error {
+	if !engine.IsConflict(err) {
+		return err
+	}
+	err = errors.Join(err, x.observe(name))
+	for _, c := range x.cell.load().Containers {
+		switch {
+		case c.Name != name:
+		case c.AppID == s.AppID && c.ServiceName == s.Service.Name:
+			return err // an answer of the engine was lost
+		default:
+			return fmt.Errorf("service %s of app %d has the container %s too: give one of the apps another release id, image id or commit: %w",
+				c.ServiceName, c.AppID, name, err)
+		}
+	}
+	return fmt.Errorf("the container %s is not the supervisor's: remove or rename it, as with docker rename %s other: %w", name, name, err)
 }
 
 // accept takes an object as the engine made it. What it made otherwise than it was asked to is said, noted, and
@@ -383,12 +411,13 @@ func (x *executor) launch(ctx context.Context, id string, r current.Record, imag
 	defer x.doing(id, "Starting", r)()
 	defer x.hold(id)()
 	c := x.cell.load().Containers[id]
-	err := x.say.do(starting, serviceObject(r.ServiceName, image), func() error {
-		return x.change(id, c != nil && !c.Running, func() error { return x.engine.StartContainer(ctx, id) })
+	err := x.do(starting, serviceOf(r), serviceObject(r.ServiceName, image), func() error {
+		err := x.change(id, c != nil && !c.Running, func() error { return x.engine.StartContainer(ctx, id) })
+		if c != nil {
+			err = foreign(err, envValue(c.Env, "BALENA_DEVICE_TYPE"))
+		}
+		return err
 	})
-	if c != nil {
-		err = foreign(err, envValue(c.Env, "BALENA_DEVICE_TYPE"))
-	}
 	return errors.Join(err, x.observe(id))
 }
 
@@ -401,7 +430,7 @@ func foreign(err error, deviceType string) error {
 }
 
 func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {
-	err := x.say.do(creatingVolume, shortName(v.Name), func() error {
+	err := x.do(creatingVolume, v.Name, shortName(v.Name), func() error {
 		_, err := x.engine.CreateVolume(ctx, &v.Doc)
 		return err
 	})
@@ -415,18 +444,20 @@ func (x *executor) createVolume(ctx context.Context, v *compose.Volume) error {
 // prepareVolume makes a volume of the device itself, without labels, and tells the host of it, which
 // looks for firmware there (docs/spec/engine.md 3.1). One that exists stays as it is.
 func (x *executor) prepareVolume(ctx context.Context, name string) error {
-	_, err := x.engine.Volume(ctx, name)
-	if engine.IsNotFound(err) {
-		_, err = x.engine.CreateVolume(ctx, &doc.VolumeCreate{Name: name})
-	}
-	if err != nil {
-		return err
-	}
-	return x.noteFirmware(name)
+	return x.do(preparingVolume, name, name, func() error {
+		_, err := x.engine.Volume(ctx, name)
+		if engine.IsNotFound(err) {
+			_, err = x.engine.CreateVolume(ctx, &doc.VolumeCreate{Name: name})
+		}
+		if err != nil {
+			return err
+		}
+		return x.noteFirmware(name)
+	})
 }
 
 func (x *executor) removeVolume(ctx context.Context, name string) error {
-	err := x.say.do(removingVolume, shortName(name), func() error { return x.engine.RemoveVolume(ctx, name) })
+	err := x.do(removingVolume, name, shortName(name), func() error { return x.engine.RemoveVolume(ctx, name) })
 	return errors.Join(err, x.watch.look(ctx, object{"volume", name}))
 }
 
@@ -445,7 +476,7 @@ func (x *executor) dropVolume(ctx context.Context, name string) error {
 
 func (x *executor) createNetwork(ctx context.Context, n *compose.Network) error {
 	id, warning := n.Name, ""
-	err := x.say.do(creatingNetwork, shortName(n.Name), func() error {
+	err := x.do(creatingNetwork, n.Name, shortName(n.Name), func() error {
 		made, err := x.engine.CreateNetwork(ctx, &n.Doc)
 		if err == nil {
 			id, warning = made.Id, made.Warning
@@ -462,7 +493,7 @@ func (x *executor) createNetwork(ctx context.Context, n *compose.Network) error 
 func (x *executor) removeNetwork(ctx context.Context, name string, ids []string) error {
 	var errs error
 	for _, id := range ids {
-		err := x.say.do(removingNetwork, shortName(name), func() error { return x.engine.RemoveNetwork(ctx, id) })
+		err := x.do(removingNetwork, name, shortName(name), func() error { return x.engine.RemoveNetwork(ctx, id) })
 		errs = errors.Join(errs, err, x.watch.look(ctx, object{"network", id}))
 	}
 	return errs

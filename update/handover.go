@@ -19,7 +19,10 @@ import (
 // says that it took over, or when the time for it is up (docs/spec/engine.md 6, D1, D3).
 func (x *executor) handOver(ctx context.Context, s plan.Step) error {
 	old := s.Container
-	if err := x.rearrange(ctx, old, doc.RestartPolicy{Name: "no"}, oldPrefix+strings.TrimPrefix(old.Name, oldPrefix)); err != nil {
+	err := x.do(updating, serviceOf(s.Records[0]), targetObject(s.Service), func() error {
+		return x.rearrange(ctx, old, doc.RestartPolicy{Name: "no"}, oldPrefix+strings.TrimPrefix(old.Name, oldPrefix))
+	})
+	if err != nil {
 		return errors.Join(err, x.observe(old.ID))
 	}
 	if s.Keep {
@@ -35,7 +38,7 @@ func (x *executor) handOver(ctx context.Context, s plan.Step) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, s.Service.HandoverTimeout)
 	defer cancel()
-	err := x.locks.handedOver(wait, s.AppID, s.Service.Name)
+	err = x.locks.handedOver(wait, s.AppID, s.Service.Name)
 	if err != nil && wait.Err() == nil {
 		x.log.Warn().Err(err).Str("service", s.Service.Name).Msg("the sign of the new container cannot be seen, its time is waited for")
 		<-wait.Done()

@@ -29,7 +29,7 @@ func (x *executor) removeImage(ctx context.Context, s plan.Step) error {
 		if image := x.cell.load().Images[id]; s.Records[0].Former && image != nil && len(image.Tags) > 0 {
 			return x.book.drop(s.Records)
 		}
-		if err := x.say.do(deleting, s.Image, func() error { return x.untag(ctx, id, ref.Name()) }); err != nil {
+		if err := x.do(deleting, s.Image, s.Image, func() error { return x.untag(ctx, id, ref.Name()) }); err != nil {
 			return err
 		}
 	}
@@ -115,7 +115,7 @@ func (x *executor) fetch(ctx context.Context, s plan.Step) error {
 		what = patching
 	}
 	var id string
-	err := x.say.do(what, s.Image, func() (err error) {
+	err := x.do(what, s.Image, s.Image, func() (err error) {
 		id, err = x.download(ctx, s, percent)
 		return err
 	})
@@ -131,7 +131,9 @@ func (x *executor) download(ctx context.Context, s plan.Step, percent func(int))
 		if id, err = x.pullDelta(ctx, s, percent); id != "" || err != nil {
 			return id, err
 		}
-		x.say.tell(downloading.begin, s.Image, nil)
+		if !x.causes.known(downloading, s.Image) {
+			x.say.tell(downloading.begin, s.Image, nil)
+		}
 	}
 	ref, err := target.ParseReference(s.Image)
 	if err != nil {

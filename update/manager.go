@@ -133,7 +133,7 @@ func New(o Options) (*Manager, error) {
 	}
 	m.loop = &loop{
 		exec: m.exec, targets: t, watch: m.watch, cell: b.cell, log: o.Log,
-		resolve: &resolver{log: o.Log, book: b, facts: o.Facts, keys: o.Keys, told: make(map[string]string), since: make(map[string]time.Time), stale: true},
+		resolve: &resolver{log: o.Log, say: say, book: b, facts: o.Facts, keys: o.Keys, told: make(map[string]string), since: make(map[string]time.Time), stale: true},
 		calls:   make(chan func()), results: make(chan result),
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),

@@ -1,6 +1,7 @@
 package update
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -27,6 +28,7 @@ func (l *loop) fault(s plan.Step) {
 		}
 	}
 	l.logStep(l.log.Error(), s).Msg("target cannot be reached")
+	l.exec.say.tell(notBegun, s.AppName, errors.New(s.Reason))
 	l.problem(s, s.Reason)
 }
 

@@ -2,8 +2,10 @@ package update
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,6 +21,7 @@ import (
 // the target, the device's facts, the keys or the images changed.
 type resolver struct {
 	log    zerolog.Logger
+	say    voice
 	target *target.State
 	facts  compose.Facts
 	keys   Keys
@@ -75,18 +78,20 @@ func (r *resolver) apps(cur *current.State) plan.Target {
 	r.rolledBack = make(map[string]string)
 	r.stale, r.images = false, cur.ImageRevision
 	r.result = make(plan.Target, len(r.target.Apps))
+	clash := clashes(r.target)
 	for uuid, a := range r.target.Apps {
 		applied, why := r.instead(a)
 		if why != "" {
 			r.rolledBack[uuid] = why
 		}
-		r.result[uuid] = r.app(applied, cur)
+		r.result[uuid] = r.app(applied, cur, clash[uuid])
 	}
 	return r.result
 }
 
-// app resolves one app. One that cannot be is rejected: what runs of it stays as it is.
-func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
+// app resolves one app. One that cannot be, or that clashes with another one, is rejected: what runs of it stays
+// as it is.
+func (r *resolver) app(a *target.App, cur *current.State, clash error) *compose.App {
 	var keyErr error
 	facts := r.facts
 	facts.DeviceName = deviceName(r.target)
@@ -103,9 +108,12 @@ func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 		}
 		return nil
 	})
-	if err = errors.Join(err, keyErr); err != nil {
+	if err = errors.Join(err, keyErr, clash); err != nil {
 		resolved = &compose.App{ID: a.ID, UUID: a.UUID, Name: a.Name, Class: a.Class, IsHost: a.IsHost, Rejected: err.Error()}
 		r.stale = r.stale || keyErr != nil // a key that could not be stored may be storable later
+		if !slices.Contains(slices.Collect(maps.Values(r.told)), resolved.Rejected) { // of a clash both apps have it
+			r.say(notMoved+strings.ReplaceAll(resolved.Rejected, "\n", "; "), true)
+		}
 	}
 	r.tell(resolved)
 	return resolved
@@ -113,12 +121,50 @@ func (r *resolver) app(a *target.App, cur *current.State) *compose.App {
 
 // uncomposable says which apps of a target ask for what cannot be honoured, whatever their images are.
 func (r *resolver) uncomposable(s *target.State) (lines []string) {
+	for _, err := range clashes(s) {
+		lines = append(lines, err.Error())
+	}
+	slices.Sort(lines)
+	lines = slices.Compact(lines) // both apps have it
 	for _, uuid := range slices.Sorted(maps.Keys(s.Apps)) {
 		if _, err := compose.Resolve(s.Apps[uuid], &r.facts, func(string) *doc.Image { return nil }); err != nil {
 			lines = append(lines, err.Error())
 		}
 	}
 	return lines
+}
+
+// clashes says of apps (by uuid) why two of them cannot be on the device together: an id is of one app, and the
+// engine gives a name to one container (docs/spec/engine.md 2.5). Apps that were made from one template may have
+// both in common.
+func clashes(s *target.State) map[string]error {
+	found, ids, names := make(map[string]error), make(map[int]*target.App), make(map[string]*target.App)
+	clash := func(a, b *target.App, format string, args ...any) {
+		err := fmt.Errorf("apps %s (uuid %s) and %s (uuid %s) "+format, append([]any{a.Name, a.UUID, b.Name, b.UUID}, args...)...)
+		found[a.UUID], found[b.UUID] = err, err
+	}
+	for _, uuid := range slices.Sorted(maps.Keys(s.Apps)) {
+		a := s.Apps[uuid]
+		if other := ids[a.ID]; other == nil || a.ID == target.UnknownID {
+			ids[a.ID] = a
+		} else {
+			clash(other, a, "have the same id %d: give one of them another id", a.ID)
+			continue
+		}
+		if a.Release == nil {
+			continue
+		}
+		for _, service := range slices.Sorted(maps.Keys(a.Release.Services)) {
+			name := compose.ContainerName(service, a.Release.Services[service].ImageID, a.Release.ID, a.Release.Commit)
+			if other := names[name]; other == nil {
+				names[name] = a
+			} else if other != a {
+				clash(other, a, "both have the container %s, which is named after service, image id, release id and commit: "+
+					"give the release of one of them another id or commit", name)
+			}
+		}
+	}
+	return found
 }
 
 // deviceName is the name of the device; one that was never told has the name local.

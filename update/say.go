@@ -26,9 +26,12 @@ var (
 	downloading     = deed{"Downloading image", "Downloaded image", "Failed to download image"}
 	patching        = deed{"Downloading delta for image", "Downloaded image", "Failed to download image"}
 	installing      = deed{"Installing service", "Installed service", "Failed to install service"}
-	starting        = deed{"Starting service", "Started service", ""}
+	starting        = deed{"Starting service", "Started service", "Failed to start service"}
+	updating        = deed{"", "", "Failed to update service"}
+	lookingAhead    = deed{"", "", notBegun}
 	deleting        = deed{"Deleting image", "Deleted image", "Failed to delete image"}
 	creatingVolume  = deed{"Creating volume", "", "Error creating volume"}
+	preparingVolume = deed{"", "", "Error creating volume"}
 	removingVolume  = deed{"Removing volume", "", "Error removing volume"}
 	creatingNetwork = deed{"Creating network", "", "Error creating network"}
 	removingNetwork = deed{"Removing network", "", "Error removing network"}
@@ -42,6 +45,7 @@ const (
 	restarting      = "Restarting service"
 	takingLocks     = "Taking update locks"
 	releasingLocks  = "Releasing update locks"
+	notBegun        = "Update does not begin"
 	deltaProcessing = "Delta still processing remotely. Will retry..."
 )
 
@@ -77,19 +81,74 @@ func cause(err error) string {
 	return "Unknown cause"
 }
 
-// do carries out a deed and says how it went. One that was broken off has no outcome to tell.
-func (v voice) do(d deed, object string, f func() error) error {
-	v.tell(d.begin, object, nil)
+// do carries out a deed and says how it went. One that was broken off has no outcome to tell. One that is tried
+// again and again says each cause once. of names the object among all, beginning with its app.
+func (x *executor) do(d deed, of, object string, f func() error) error {
+	if !x.causes.known(d, of) {
+		x.say.tell(d.begin, object, nil)
+	}
 	err := f()
 	switch {
 	case err == nil:
-		v.tell(d.done, object, nil)
+		x.causes.ended(d, of)
+		x.say.tell(d.done, object, nil)
 	case errors.Is(err, cloud.ErrProcessing):
-		v.tell(deltaProcessing, "", nil)
+		x.say.tell(deltaProcessing, "", nil)
 	case !errors.Is(err, context.Canceled):
-		v.tell(d.failed, object, err)
+		if x.causes.isNew(d, of, gist(cause(err))) {
+			x.say.tell(d.failed, object, err)
+		}
 	}
 	return err
+}
+
+// causes are why deeds fail, as users were told last.
+type causes struct {
+	mu   sync.Mutex
+	told map[string]string // gist by object and deed
+}
+
+func (c *causes) known(d deed, of string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, known := c.told[of+d.failed]
+	return known
+}
+
+func (c *causes) isNew(d deed, of, gist string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, known := c.told[of+d.failed]
+	if c.told == nil {
+		c.told = make(map[string]string)
+	}
+	c.told[of+d.failed] = gist
+	return !known || old != gist
+}
+
+func (c *causes) ended(d deed, of string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.told, of+d.failed)
+}
+
+// forget lets the causes of all objects that begin so be told again: somebody wants something new of them.
+func (c *causes) forget(prefix string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.told, func(of, _ string) bool { return strings.HasPrefix(of, prefix) })
+}
+
+// gist is a cause without what differs each time: engine ids, times and pairs of addresses, which are long words
+// with a digit in them.
+func gist(cause string) string {
+	words := strings.Fields(cause)
+	for i, w := range words {
+		if len(w) >= 20 && strings.ContainsAny(w, "0123456789") {
+			words[i] = ""
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // locked says that an app waits for an update lock.
@@ -130,6 +189,11 @@ func (v voice) contracts(s *target.State, problems []target.Problem) {
 func serviceObject(service, image string) string { return service + " " + image }
 
 func containerObject(c *current.Container) string { return serviceObject(c.ServiceName, c.EngineImage) }
+
+// serviceOf names a service among those of all apps.
+func serviceOf(r current.Record) string {
+	return current.Slot(current.AppKey(r.AppUUID, r.AppID), r.ServiceName)
+}
 
 func targetObject(s *compose.Service) string { return serviceObject(s.Name, s.Container.Doc.Image) }
 

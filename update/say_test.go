@@ -32,9 +32,10 @@ func recorded() (voice, func() []string) {
 
 func TestDeedIsTold(t *testing.T) {
 	say, said := recorded()
+	x := &executor{say: say}
 	f := func(d deed, object string, err error, want ...string) {
 		t.Helper()
-		if got := say.do(d, object, func() error { return err }); got != err {
+		if got := x.do(d, "app/"+object, object, func() error { return err }); got != err {
 			t.Errorf("error %v became %v", err, got)
 		}
 		if got := said(); !slices.Equal(got, want) {
@@ -45,10 +46,24 @@ func TestDeedIsTold(t *testing.T) {
 	f(killing, "web i", errors.New("no way"), "Killing service 'web i'", "! Failed to kill service 'web i' due to 'no way'")
 	f(creatingVolume, "data", nil, "Creating volume 'data'")
 	f(creatingVolume, "data", errors.New(""), "Creating volume 'data'", "! Error creating volume 'data' due to 'Unknown cause'")
-	f(starting, "web i", errors.New("x"), "Starting service 'web i'")
 	f(downloading, "a/b:1", context.Canceled, "Downloading image 'a/b:1'")
 	f(patching, "a/b:1", fmt.Errorf("delta: %w", cloud.ErrProcessing),
 		"Downloading delta for image 'a/b:1'", "Delta still processing remotely. Will retry...")
+
+	// Retries of what fails say each cause once, however the engine spells it, and what becomes of it.
+	inUse := "driver failed on endpoint web_1 (%064d): Bind for 0.0.0.0:%d failed: port is already allocated"
+	f(starting, "web i", fmt.Errorf(inUse, 1, 80), "Starting service 'web i'", "! Failed to start service 'web i' due to '"+fmt.Sprintf(inUse, 1, 80)+"'")
+	f(starting, "web i", fmt.Errorf(inUse, 2, 80))
+	f(starting, "web i", context.Canceled)
+	f(starting, "web i", fmt.Errorf(inUse, 3, 80))
+	f(killing, "web i", errors.New("no way"))
+	f(starting, "web i", fmt.Errorf(inUse, 4, 81), "! Failed to start service 'web i' due to '"+fmt.Sprintf(inUse, 4, 81)+"'")
+	f(starting, "web i", nil, "Started service 'web i'")
+	f(starting, "web i", fmt.Errorf(inUse, 5, 81), "Starting service 'web i'", "! Failed to start service 'web i' due to '"+fmt.Sprintf(inUse, 5, 81)+"'")
+	x.causes.forget("other")
+	f(starting, "web i", fmt.Errorf(inUse, 6, 81))
+	x.causes.forget("app")
+	f(starting, "web i", fmt.Errorf(inUse, 7, 81), "Starting service 'web i'", "! Failed to start service 'web i' due to '"+fmt.Sprintf(inUse, 7, 81)+"'")
 }
 
 func TestLockedIsTold(t *testing.T) {

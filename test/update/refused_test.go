@@ -45,6 +45,13 @@ func TestTargetThatCannotBeMeant(t *testing.T) {
 	refused("services without commit", `{"local":{"apps":{"31":{"name":"shop","services":{"1":{"image":5}}}}}}`, "local.apps.31.commit")
 	refused("a number for an image", `{"local":{"apps":{"31":{"name":"shop","commit":"bbbb2","releaseId":2,"services":{"1":{"serviceName":"web","imageId":1,"image":5,"environment":{},"labels":{}}}}}}}`,
 		"local.apps.31.services.1.image")
+	twin := other("bbbb2", 2, service("web", 1, image))
+	text, err := json.Marshal(target(shop("bbbb2", 2, service("web", 1, image)), twin).V2())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused("two apps of one template", string(text), "apps shop (uuid ", " and "+twin.Name+" (uuid ", "both have the container web_1001_2_bbbb2",
+		"give the release of one of them another id or commit")
 	if after := s.Get("/v2/local/target-state").Body; after != stored {
 		t.Errorf("the stored target was %s, is %s", stored, after)
 	}
