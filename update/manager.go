@@ -138,7 +138,7 @@ func New(o Options) (*Manager, error) {
 		running: make(map[string]*task), held: make(map[string]int), leftover: make(map[int]bool),
 		freed: make(map[int]context.CancelFunc), actions: make(map[string]*action),
 		backoff: newBackoff(o.PollInterval), trials: make(trials), noted: make(map[string]*target.App), kept: make(map[string]time.Time),
-		looked: make(map[string]time.Time),
+		looked:      make(map[string]time.Time),
 		development: o.Development, image: o.Image, managed: o.Endpoint != "", backup: isFile(o.BackupPath), backupRetry: o.BackupRetry,
 		status: status{touched: make(map[string]string)},
 		show: func(s status) {

@@ -110,7 +110,7 @@ func (r *resolver) app(a *target.App, cur *current.State, clash error) *compose.
 	})
 	if err = errors.Join(err, keyErr, clash); err != nil {
 		resolved = &compose.App{ID: a.ID, UUID: a.UUID, Name: a.Name, Class: a.Class, IsHost: a.IsHost, Rejected: err.Error()}
-		r.stale = r.stale || keyErr != nil // a key that could not be stored may be storable later
+		r.stale = r.stale || keyErr != nil                                            // a key that could not be stored may be storable later
 		if !slices.Contains(slices.Collect(maps.Values(r.told)), resolved.Rejected) { // of a clash both apps have it
 			r.say(notMoved+strings.ReplaceAll(resolved.Rejected, "\n", "; "), true)
 		}

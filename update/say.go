@@ -82,7 +82,7 @@ func cause(err error) string {
 }
 
 // do carries out a deed and says how it went. One that was broken off has no outcome to tell. One that is tried
-// again and again says each cause once. of names the object among all, beginning with its app.
+// again and again says each cause once. of names the object among all; that of a container begins with its app.
 func (x *executor) do(d deed, of, object string, f func() error) error {
 	if !x.causes.known(d, of) {
 		x.say.tell(d.begin, object, nil)
@@ -95,7 +95,7 @@ func (x *executor) do(d deed, of, object string, f func() error) error {
 	case errors.Is(err, cloud.ErrProcessing):
 		x.say.tell(deltaProcessing, "", nil)
 	case !errors.Is(err, context.Canceled):
-		if x.causes.isNew(d, of, gist(cause(err))) {
+		if x.causes.isNew(d, of, gist(err)) {
 			x.say.tell(d.failed, object, err)
 		}
 	}
@@ -140,9 +140,12 @@ func (c *causes) forget(prefix string) {
 }
 
 // gist is a cause without what differs each time: engine ids, times and pairs of addresses, which are long words
-// with a digit in them.
-func gist(cause string) string {
-	words := strings.Fields(cause)
+// with a digit in them, and how much room there is.
+func gist(err error) string {
+	if errors.Is(err, errNoRoom) {
+		err = errNoRoom
+	}
+	words := strings.Fields(cause(err))
 	for i, w := range words {
 		if len(w) >= 20 && strings.ContainsAny(w, "0123456789") {
 			words[i] = ""
