@@ -48,26 +48,25 @@ func (f Firewall) apply(root, program, rules string) error {
 	return err
 }
 
-// rules are those of the chain in the language of iptables-restore. In the texts @ stands for adding a rule.
+// rules are those of the chain in the language of iptables-restore, in the order of docs/spec/host.md 6. In
+// the texts @ stands for adding a rule.
 func (f Firewall) rules(v6 bool) string {
-	text := beginRules
+	text, control, leases := beginRules, "icmp", leasesV4
+	if v6 {
+		control, leases = "ipv6-icmp", leasesV6
+	}
 	if f.Open {
 		text += "@ -p tcp --dport PORT -j ACCEPT\n"
 	} else {
 		text += closedRules
 	}
-	text += hostRules
-	if v6 {
-		text += rulesV6
-	} else {
-		text += rulesV4
-	}
+	text += hostRules + leases
 	if f.Strict {
 		text += "@ -j REJECT\n"
 	} else {
 		text += "@ -j RETURN\n"
 	}
-	return strings.ReplaceAll(strings.ReplaceAll(text, "@", "-A BALENA-FIREWALL"), "PORT", strconv.Itoa(f.Port))
+	return strings.NewReplacer("@", "-A BALENA-FIREWALL", "PORT", strconv.Itoa(f.Port), "CONTROL", control).Replace(text)
 }
 
 const (
@@ -85,26 +84,23 @@ const (
 @ -i supervisor0 -p tcp --dport PORT -j ACCEPT
 @ -p tcp --dport PORT -j REJECT
 `
-	// SSH, multicast DNS, and containers that ask the host for names. A plus stands for any ending.
+	// SSH, the engine of a development image, all of multicast, control messages (in IPv6 the discovery of
+	// neighbours and routers is among them), and containers that ask the host for names. A plus stands for any
+	// ending.
 	hostRules = `@ -p tcp --dport 22222 -j ACCEPT
-@ -p udp --dport 5353 -j ACCEPT
-@ -i docker0 -p udp --dport 53 -j ACCEPT
-@ -i docker0 -p tcp --dport 53 -j ACCEPT
+@ -p tcp --dport 2375 -j ACCEPT
+@ -m addrtype --dst-type MULTICAST -j ACCEPT
+@ -p CONTROL -j ACCEPT
 @ -i balena0 -p udp --dport 53 -j ACCEPT
 @ -i balena0 -p tcp --dport 53 -j ACCEPT
+@ -i br+ -p udp --dport 53 -j ACCEPT
+@ -i br+ -p tcp --dport 53 -j ACCEPT
+@ -i docker0 -p udp --dport 53 -j ACCEPT
+@ -i docker0 -p tcp --dport 53 -j ACCEPT
 @ -i supervisor0 -p udp --dport 53 -j ACCEPT
 @ -i supervisor0 -p tcp --dport 53 -j ACCEPT
-@ -i br-+ -p udp --dport 53 -j ACCEPT
-@ -i br-+ -p tcp --dport 53 -j ACCEPT
 `
-	// What keeps the host on the network: control messages, in IPv6 the discovery of neighbours and
-	// routers among them; groups of multicast (IGMP, a name that not every host knows); leases, whose
-	// offers do not look like answers.
-	rulesV4 = `@ -p icmp -j ACCEPT
-@ -p 2 -j ACCEPT
-@ -p udp --sport 67 --dport 68 -j ACCEPT
-`
-	rulesV6 = `@ -p ipv6-icmp -j ACCEPT
-@ -s fe80::/10 -p udp --dport 546 -j ACCEPT
-`
+	// Leases of addresses, whose offers do not look like answers.
+	leasesV4 = "@ -p udp --sport 67 --dport 68 -j ACCEPT\n"
+	leasesV6 = "@ -s fe80::/10 -p udp --dport 546 -j ACCEPT\n"
 )

@@ -9,6 +9,7 @@ import (
 	"testing"
 )
 
+// docs/spec/host.md 6: the rules, in their order.
 func TestFirewallRules(t *testing.T) {
 	const (
 		begin = "*filter\n:BALENA-FIREWALL - [0:0]\n-F BALENA-FIREWALL\n" +
@@ -22,19 +23,19 @@ func TestFirewallRules(t *testing.T) {
 			"-A BALENA-FIREWALL -p tcp --dport PORT -j REJECT\n"
 		open  = "-A BALENA-FIREWALL -p tcp --dport PORT -j ACCEPT\n"
 		hosts = "-A BALENA-FIREWALL -p tcp --dport 22222 -j ACCEPT\n" +
-			"-A BALENA-FIREWALL -p udp --dport 5353 -j ACCEPT\n" +
+			"-A BALENA-FIREWALL -p tcp --dport 2375 -j ACCEPT\n" +
+			"-A BALENA-FIREWALL -m addrtype --dst-type MULTICAST -j ACCEPT\n"
+		names = "-A BALENA-FIREWALL -i balena0 -p udp --dport 53 -j ACCEPT\n" +
+			"-A BALENA-FIREWALL -i balena0 -p tcp --dport 53 -j ACCEPT\n" +
+			"-A BALENA-FIREWALL -i br+ -p udp --dport 53 -j ACCEPT\n" +
+			"-A BALENA-FIREWALL -i br+ -p tcp --dport 53 -j ACCEPT\n" +
 			"-A BALENA-FIREWALL -i docker0 -p udp --dport 53 -j ACCEPT\n" +
 			"-A BALENA-FIREWALL -i docker0 -p tcp --dport 53 -j ACCEPT\n" +
-			"-A BALENA-FIREWALL -i balena0 -p udp --dport 53 -j ACCEPT\n" +
-			"-A BALENA-FIREWALL -i balena0 -p tcp --dport 53 -j ACCEPT\n" +
 			"-A BALENA-FIREWALL -i supervisor0 -p udp --dport 53 -j ACCEPT\n" +
-			"-A BALENA-FIREWALL -i supervisor0 -p tcp --dport 53 -j ACCEPT\n" +
-			"-A BALENA-FIREWALL -i br-+ -p udp --dport 53 -j ACCEPT\n" +
-			"-A BALENA-FIREWALL -i br-+ -p tcp --dport 53 -j ACCEPT\n"
-		four = "-A BALENA-FIREWALL -p icmp -j ACCEPT\n" +
-			"-A BALENA-FIREWALL -p 2 -j ACCEPT\n" +
+			"-A BALENA-FIREWALL -i supervisor0 -p tcp --dport 53 -j ACCEPT\n"
+		four = "-A BALENA-FIREWALL -p icmp -j ACCEPT\n" + names +
 			"-A BALENA-FIREWALL -p udp --sport 67 --dport 68 -j ACCEPT\n"
-		six = "-A BALENA-FIREWALL -p ipv6-icmp -j ACCEPT\n" +
+		six = "-A BALENA-FIREWALL -p ipv6-icmp -j ACCEPT\n" + names +
 			"-A BALENA-FIREWALL -s fe80::/10 -p udp --dport 546 -j ACCEPT\n"
 		off = "-A BALENA-FIREWALL -j RETURN\n"
 		on  = "-A BALENA-FIREWALL -j REJECT\n"

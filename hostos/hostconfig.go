@@ -46,13 +46,13 @@ func (h *HostConfig) noProxyFile() string {
 func (h *HostConfig) Hostname() (string, error) { return ReadHostname(h.root) }
 
 // Proxy is the proxy that is set up and what is reached without it; nil when none is, and an empty
-// one when redsocks could not use its file. The error wraps the system error.
+// one when its file does not say what a proxy needs. The error wraps the system error.
 func (h *HostConfig) Proxy() (p *redsocks.Proxy, noProxy []string, err error) {
 	conf, there, err := readIfThere(h.confFile())
 	if err != nil || !there {
 		return nil, nil, err
 	}
-	if p = redsocks.Parse(conf); p == nil {
+	if p, _ = redsocks.Parse(conf); p == nil {
 		p = &redsocks.Proxy{}
 	}
 	direct, _, err := readIfThere(h.noProxyFile())
@@ -91,7 +91,7 @@ func (h *HostConfig) SetHost(hostname *string, proxy redsocks.Change) error {
 	return err
 }
 
-// plan finds what redsocks.conf becomes; changed is false when it stays.
+// plan finds what redsocks.conf becomes; changed is false when it stays. One that redsocks refuses is mended.
 func (h *HostConfig) plan(hostname *string, proxy redsocks.Change) (result *redsocks.Proxy, changed bool, err error) {
 	if hostname != nil && *hostname != "" && !isHostname(*hostname) {
 		return nil, false, redsocks.Refused("network.hostname is not a host name")
@@ -103,7 +103,9 @@ func (h *HostConfig) plan(hostname *string, proxy redsocks.Change) (result *reds
 	if err != nil {
 		return nil, false, err
 	}
-	return proxy.Over(redsocks.Parse(conf))
+	present, sound := redsocks.Parse(conf)
+	result, changed, err = proxy.Over(present)
+	return result, changed || err == nil && result != nil && !sound, err
 }
 
 // write puts the exceptions in place before a proxy that has them, and takes them away after it. Both

@@ -139,7 +139,30 @@ func TestProxyFiles(t *testing.T) {
 	}
 }
 
-// A file that redsocks could not use is no proxy to build on, and is shown as one without settings.
+// docs/spec/host.md 8: a file that redsocks stumbles over is shown, and the next change of whatever mends it.
+func TestProxyFileIsMended(t *testing.T) {
+	const odd = "redsocks {\n\ttype = socks5;\n\tip = 10.9.8.7;\n\tport = 1080;\n\tfoo = bar\n}\n"
+	for name, c := range map[string]redsocks.Change{"a field": {Port: to(1080)}, "exceptions": {NoProxy: &[]string{"10.0.0.1"}}} {
+		b := newHostBed(t)
+		b.set(firstProxy)
+		sound := b.file("redsocks.conf")
+		if err := os.WriteFile(filepath.Join(b.boot, "system-proxy/redsocks.conf"), []byte(odd), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if p, _, err := b.Proxy(); err != nil || p == nil || *p != (redsocks.Proxy{Type: "socks5", IP: "10.9.8.7", Port: 1080}) {
+			t.Errorf("%s: shown is %+v, %v", name, p, err)
+		}
+		if err := b.SetHost(nil, redsocks.Change{Port: to(0)}); err == nil || b.file("redsocks.conf") != odd {
+			t.Errorf("%s: %v changed %s", name, err, b.file("redsocks.conf"))
+		}
+		b.set(c)
+		if b.file("redsocks.conf") != sound {
+			t.Errorf("%s makes it %s", name, b.file("redsocks.conf"))
+		}
+	}
+}
+
+// A file that says less than a proxy needs is no proxy to build on, and is shown as one without settings.
 func TestProxyFileThatIsNone(t *testing.T) {
 	b := newHostBed(t)
 	b.set(firstProxy)

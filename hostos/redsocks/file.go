@@ -80,61 +80,93 @@ func quote(s string) string {
 	return string(append(out, '"'))
 }
 
-// Parse reads redsocks.conf as redsocks does. It returns nil when redsocks could not use the file,
-// or when it sets up no proxy.
-func Parse(text string) *Proxy {
-	sections, ok := parse(text)
+// Parse reads redsocks.conf as redsocks does, and passes over lines that redsocks stumbles over, such as an
+// unknown one without its semicolon: the file is not sound then, and redsocks refuses it
+// (docs/spec/host.md 8). The proxy is nil when the file sets up none, or has a login or a password that
+// cannot be read.
+func Parse(text string) (p *Proxy, sound bool) {
+	sections := map[string]map[string]string{}
+	t := tokens{text: text}
+	t.sections(sections)
 	s := sections["redsocks"]
-	if !ok || s == nil {
-		return nil
-	}
-	p := &Proxy{Type: s["type"], IP: s["ip"], Port: number(s["port"]), Login: s["login"], Password: s["password"]}
-	if !isType(p.Type) || !isHost(p.IP) || !isPort(p.Port) {
-		return nil
+	p = &Proxy{Type: s["type"], IP: s["ip"], Port: number(s["port"]), Login: s["login"], Password: s["password"]}
+	if t.lost || !isType(p.Type) || !isHost(p.IP) || !isPort(p.Port) {
+		return nil, false
 	}
 	if dns := sections["dnsu2t"]; dns != nil {
 		if s := dns["remote_ip"] + ":" + dns["remote_port"]; IsDNS(s) {
 			p.DNS = s
 		}
 	}
-	return p
+	return p, !t.unsound
 }
 
-// parse reads sections of assignments. Of a section or key that is there twice the last one counts.
-func parse(text string) (map[string]map[string]string, bool) {
-	sections := map[string]map[string]string{}
-	t := tokens{text: text}
+// sections reads sections of assignments. Of a section or key that is there twice the last one counts.
+func (t *tokens) sections(into map[string]map[string]string) {
 	for {
-		name, _, ok := t.next()
-		if !ok {
-			return nil, false
+		from := t.text
+		name, quoted, ok := t.next()
+		if ok && name == "" && !quoted {
+			return
 		}
-		if name == "" {
-			return sections, true
+		if !ok || name == "" || isMark(name) || !t.expect("{") {
+			t.pass(from, name)
+			continue
 		}
-		section := map[string]string{}
-		if isMark(name) || !t.expect("{") || !t.assignments(section) {
-			return nil, false
-		}
-		sections[name] = section
+		into[name] = map[string]string{}
+		t.assignments(into[name])
 	}
 }
 
 // assignments reads up to the end of a section.
-func (t *tokens) assignments(into map[string]string) bool {
+func (t *tokens) assignments(into map[string]string) {
 	for {
+		from := t.text
 		key, quoted, ok := t.next()
-		if key == "}" && !quoted {
-			return true
+		if ok && key == "}" && !quoted {
+			return
 		}
-		if !ok || key == "" || isMark(key) || !t.expect("=") {
-			return false
+		if ok && key == "" && !quoted {
+			t.unsound = true // the section has no end
+			return
 		}
-		value, quoted, ok := t.next()
-		if !ok || !quoted && (value == "" || isMark(value)) || !t.expect(";") {
-			return false
+		value, read := "", false
+		if ok && key != "" && !isMark(key) && t.expect("=") {
+			value, quoted, ok = t.next()
+			read = ok && (quoted || value != "" && !isMark(value))
 		}
-		into[key] = value
+		rest := t.text
+		switch {
+		case read && t.expect(";"):
+			into[key] = value
+		case read && endsLine(rest):
+			into[key], t.text, t.unsound = value, rest, true
+		default:
+			t.pass(from, key)
+		}
+	}
+}
+
+// endsLine tells whether nothing more is said in a line or a section.
+func endsLine(rest string) bool {
+	rest = strings.TrimLeft(rest, " \t\r")
+	return rest == "" || rest[0] == '\n' || rest[0] == '}'
+}
+
+// pass passes over a line that redsocks refuses, from where it begins, or over what of it comes before the
+// end of its section.
+func (t *tokens) pass(from, key string) {
+	t.unsound = true
+	t.lost = t.lost || key == "login" || key == "password"
+	t.text = from
+	t.skip()
+	if t.text == "" {
+		return
+	}
+	if at := strings.IndexAny(t.text[1:], "\n}"); at >= 0 {
+		t.text = t.text[1+at:]
+	} else {
+		t.text = ""
 	}
 }
 
@@ -145,7 +177,11 @@ func (t *tokens) expect(mark string) bool {
 }
 
 // tokens splits a file into words, quoted texts and the marks { } = ; as redsocks does.
-type tokens struct{ text string }
+type tokens struct {
+	text    string
+	unsound bool // redsocks refuses what was read so far
+	lost    bool // a login or a password among it could not be read
+}
 
 // next is the next token, empty and unquoted at the end; ok is false for what redsocks refuses.
 func (t *tokens) next() (token string, quoted, ok bool) {

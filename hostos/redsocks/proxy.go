@@ -84,6 +84,12 @@ func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
 	if c.Port != nil {
 		p.Port = *c.Port
 	}
+	if c.Login != nil {
+		p.Login = bare(p.Login)
+	}
+	if c.Password != nil {
+		p.Password = bare(p.Password)
+	}
 	if p.Type == "" || p.IP == "" || p.Port == 0 {
 		return present, false, ErrIncomplete
 	}
@@ -106,15 +112,24 @@ func (c Change) check(p Proxy) error {
 	case c.DNS != nil && p.DNS != "" && !IsDNS(p.DNS):
 		return Refused("dns is not ADDRESS:PORT")
 	}
-	for _, text := range [...]*string{c.Login, c.Password} {
-		if text != nil && !isText(*text) {
-			return Refused("login or password is a text that redsocks.conf cannot carry")
-		}
+	if c.Login != nil && !isText(p.Login) || c.Password != nil && !isText(p.Password) {
+		return Refused("login or password is a text that redsocks.conf cannot carry")
 	}
 	if p.Type == "socks5" && max(len(p.Login), len(p.Password)) > 255 {
 		return Refused("login and password of a socks5 proxy have at most 255 bytes")
 	}
 	return nil
+}
+
+// bare is a login or a password without the quotes that a client put at its ends, since it knows them from
+// redsocks.conf (docs/spec/host.md 8). A quote at one end belongs to the text when there is another one in it.
+func bare(s string) string {
+	const mark = `"`
+	first, last := strings.HasPrefix(s, mark), strings.HasSuffix(s, mark)
+	if len(s) > 1 && (first && last || (first || last) && strings.Count(s, mark) == 1) {
+		return strings.TrimSuffix(strings.TrimPrefix(s, mark), mark)
+	}
+	return s
 }
 
 func isType(s string) bool {

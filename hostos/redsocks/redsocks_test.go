@@ -40,16 +40,16 @@ func TestFile(t *testing.T) {
 	if got := fullProxy.File(); got != full {
 		t.Errorf("got %s", got)
 	}
-	if got := Parse(full); got == nil || *got != fullProxy {
-		t.Errorf("got %+v", got)
+	if got, sound := Parse(full); got == nil || *got != fullProxy || !sound {
+		t.Errorf("got %+v, sound %v", got, sound)
 	}
 	small := Proxy{Type: "http-connect", IP: "3proxy.example.com", Port: 3128}
 	file := small.File()
 	if !strings.Contains(file, `ip = "3proxy.example.com";`) || strings.Contains(file, "login") || strings.Contains(file, "dnsu2t") {
 		t.Errorf("got %s", file)
 	}
-	if got := Parse(file); got == nil || *got != small {
-		t.Errorf("got %+v", got)
+	if got, sound := Parse(file); got == nil || *got != small || !sound {
+		t.Errorf("got %+v, sound %v", got, sound)
 	}
 }
 
@@ -63,10 +63,7 @@ func TestParse(t *testing.T) {
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; login = \"a\\nb\"; }":               {Type: "socks5", IP: "1.2.3.4", Port: 80, Login: "a\nb"},
 		"":       nil,
 		"base{}": nil,
-		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; ":                     nil,
-		"redsocks {type = socks5; ip = 1.2.3.4; port = 80 }":                     nil,
 		"redsocks {type = socks5; ip = 1.2.3.4; port 80; }":                      nil,
-		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; # c\n }":              nil,
 		"redsocks {type = socks9; ip = 1.2.3.4; port = 80; }":                    nil,
 		"redsocks {type = socks5; ip = 1.2.3; port = 80; }":                      nil,
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 0; }":                     nil,
@@ -78,12 +75,35 @@ func TestParse(t *testing.T) {
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; login = \"a\x00\"; }": nil,
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; login = \"a":          nil,
 		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; login = \"a\\":        nil,
-		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; } /* ":                nil,
-		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; } }":                  nil,
-		"redsocks {type = socks5; ip = 1.2.3.4; port = 80; } stray":              nil,
 	} {
-		if got := Parse(text); !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: got %+v, want %+v", text, got, want)
+		if got, sound := Parse(text); !reflect.DeepEqual(got, want) || sound != (want != nil) {
+			t.Errorf("%q: got %+v, sound %v, want %+v", text, got, sound, want)
+		}
+	}
+}
+
+// docs/spec/host.md 8: lines that redsocks stumbles over are passed over, those of a login or a password not.
+func TestParseUnsound(t *testing.T) {
+	const head, most = "redsocks {\n\ttype = socks5;\n\tip = 1.2.3.4;\n", "\tport = 80;\n\tlogin = \"u\";\n"
+	want := Proxy{Type: "socks5", IP: "1.2.3.4", Port: 80, Login: "u"}
+	for _, text := range []string{
+		head + "\tfoo = bar\n" + most + "}\n", head + "foo bar\n" + most + "}", head + most + "\tfoo = bar\n}\n", head + most + "\tfoo = bar }\n",
+		head + "\tfoo = \n" + most + "}", head + "\tfoo\n" + most + "}", head + "\t= ;\n" + most + "}", head + "# c\n" + most + "}", head + "foo = \"a\\x\";\n" + most + "}",
+		head + "\tport = 80\n\tlogin = \"u\"\n}", head + most, head + most + "} /* ", head + most + "} }", head + most + "} stray", "stray\n" + head + most + "}",
+		"stray {\n" + strings.Repeat("x\n", 3) + "}\n" + head + most + "}", head + most + "}\ndnsu2t {\n\tremote_ip = 1.1.1.1\n", "\"\" {\n" + head + most + "}",
+	} {
+		got, sound := Parse(text)
+		if got == nil || *got != want || sound {
+			t.Errorf("%q: got %+v, sound %v", text, got, sound)
+			continue
+		}
+		if again, sound := Parse(got.File()); *again != want || !sound {
+			t.Errorf("%q is mended to %+v, sound %v", text, again, sound)
+		}
+	}
+	for _, line := range []string{"login = \"a\\x\";", "password = \"p", "password = a b;", "login \"u\";"} {
+		if got, _ := Parse(head + most + line + "\n}\n"); got != nil {
+			t.Errorf("%s: got %+v", line, got)
 		}
 	}
 }
@@ -114,6 +134,25 @@ func TestOver(t *testing.T) {
 		if err != nil || changed != c.changed || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v %v %v", name, got, changed, err)
 		}
+	}
+}
+
+// docs/spec/host.md 8: clients may send a login and a password with the quotes of the file.
+func TestQuotes(t *testing.T) {
+	for given, want := range map[string]string{
+		`"foo"`: `foo`, `foo`: `foo`, `"foo`: `foo`, `foo"`: `foo`, `""`: ``, `"`: `"`, ``: ``, `a"b`: `a"b`, `dev "ice"`: `dev "ice"`, `"a"b"`: `a"b`, `""x""`: `"x"`, `"` + "\\" + `"`: "\\",
+	} {
+		got, _, err := (Change{Login: &given}).Over(&fullProxy)
+		if err != nil || got.Login != want || got.Password != fullProxy.Password {
+			t.Errorf("login %s: %+v %v, want %s", given, got, err, want)
+		}
+		got, _, err = (Change{Password: &given}).Over(&Proxy{Type: "socks5", IP: "x", Port: 1, Login: `"own"`})
+		if err != nil || got.Password != want || got.Login != `"own"` {
+			t.Errorf("password %s: %+v %v, want %s", given, got, err, want)
+		}
+	}
+	if _, _, err := (Change{Login: p(`"{"`)}).Over(&fullProxy); err == nil {
+		t.Error("a mark in quotes was taken")
 	}
 }
 
@@ -205,8 +244,8 @@ func FuzzChange(f *testing.F) {
 					continue
 				}
 				file := got.File()
-				if read := Parse(file); read == nil || *read != *got {
-					t.Fatalf("%+v reads as %+v from\n%s", got, read, file)
+				if read, sound := Parse(file); read == nil || *read != *got || !sound {
+					t.Fatalf("%+v reads as %+v, sound %v, from\n%s", got, read, sound, file)
 				}
 				if c.NoProxy != nil && !slices.Equal(ParseNoProxy(NoProxyFile(*c.NoProxy)), *c.NoProxy) {
 					t.Fatalf("noProxy %q", *c.NoProxy)
@@ -221,13 +260,14 @@ func FuzzParse(f *testing.F) {
 	f.Add(full)
 	f.Add("redsocks{type=socks5;ip=\"1.2.3.4\";port=80;login=\"a\\n\\t\\\"\";}")
 	f.Add("/* */ redsocks // \n{")
+	f.Add("redsocks{\ntype=socks5\nip=\"1.2.3.4\"\nport=80;foo\n login = \"a\" }")
 	f.Fuzz(func(t *testing.T, text string) {
-		read := Parse(text)
+		read, _ := Parse(text)
 		if read == nil {
 			return
 		}
-		if again := Parse(read.File()); again == nil || *again != *read {
-			t.Fatalf("%+v was %+v", again, read)
+		if again, sound := Parse(read.File()); again == nil || *again != *read || !sound {
+			t.Fatalf("%+v was %+v, sound %v", again, read, sound)
 		}
 	})
 }

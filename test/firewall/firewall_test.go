@@ -95,7 +95,6 @@ func TestModes(t *testing.T) {
 	serve(t, 22222)
 	serve(t, 53)
 	echo(t, other)
-	echo(t, 5353)
 	d := managed(t)
 	// As on balenaOS, where the host's own resolver has this address.
 	run(t, "ip", "addr", "add", "10.114.102.1/32", "dev", "lo")
@@ -108,7 +107,6 @@ func TestModes(t *testing.T) {
 		t.Helper()
 		lan.reaches(other, "udp", !want)
 		lan.reaches(22222, "tcp", true) // SSH
-		lan.reaches(5353, "udp", true)  // multicast DNS
 		lan.pinged()
 	}
 	strict(false)
@@ -153,6 +151,59 @@ func TestModes(t *testing.T) {
 	d.set(nil, app(web))
 	strict(false)
 	d.Hear(`Applied configuration change {"HOST_FIREWALL_MODE":"off"}`, 1)
+}
+
+// host.md 9, 16: the list of core services of section 6 in its order, and what each line lets in or not, as a
+// neighbour on a network finds it.
+func TestCoreServices(t *testing.T) {
+	const other = 9999
+	lan := newNeighbour(t, "lan0", 1)
+	for _, port := range []int{22222, 2375, 53, other} {
+		serve(t, port)
+	}
+	for _, port := range []int{53, 2375, 5353, other} {
+		echo(t, port)
+	}
+	d := managed(t)
+	api := d.Port
+	d.set(vars{modeName: "on"})
+	d.strict(true)
+	for i, family := range families {
+		want := []string{"-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-m addrtype --src-type LOCAL -j ACCEPT"}
+		for _, link := range []string{"resin-vpn", "tun0", "docker0", "lo", "supervisor0"} {
+			want = append(want, fmt.Sprintf("-i %s -p tcp -m tcp --dport %d -j ACCEPT", link, api))
+		}
+		refused, control, lease := "REJECT --reject-with icmp-port-unreachable", "icmp", "-p udp -m udp --sport 67 --dport 68 -j ACCEPT"
+		if i == 1 {
+			refused, control, lease = "REJECT --reject-with icmp6-port-unreachable", "ipv6-icmp", "-s fe80::/10 -p udp -m udp --dport 546 -j ACCEPT"
+		}
+		want = append(want, fmt.Sprintf("-p tcp -m tcp --dport %d -j %s", api, refused), "-p tcp -m tcp --dport 22222 -j ACCEPT",
+			"-p tcp -m tcp --dport 2375 -j ACCEPT", "-m addrtype --dst-type MULTICAST -j ACCEPT", "-p "+control+" -j ACCEPT")
+		for _, link := range []string{"balena0", "br+", "docker0", "supervisor0"} {
+			for _, protocol := range []string{"udp", "tcp"} {
+				want = append(want, fmt.Sprintf("-i %s -p %s -m %s --dport 53 -j ACCEPT", link, protocol, protocol))
+			}
+		}
+		want = append(want, lease, "-j "+refused)
+		if got := chain(t, family, "BALENA-FIREWALL"); !slices.Equal(got, want) {
+			t.Errorf("%s has\n%s\nwant\n%s", family, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	for port, want := range map[int]bool{22222: true, 2375: true, api: false, 53: false, other: false} {
+		lan.reaches(port, "tcp", want)
+	}
+	for _, port := range []int{53, 2375, 5353, other} { // also those of services that are reached by multicast
+		lan.reaches(port, "udp", false)
+	}
+	lan.pinged()
+	lan.discovered()
+	lan.heard(1900) // of discovery of services, for one
+	lan.heard(7777)
+	d.set(nil)
+	d.strict(false)
+	lan.reaches(other, "udp", true)
+	lan.heard(7777)
+	lan.reaches(api, "tcp", false)
 }
 
 // gateway is the address of the host in the network of a service.

@@ -107,10 +107,16 @@ func rules(t *testing.T, family string) string {
 }
 
 // input are the rules of the chain INPUT.
-func input(t *testing.T, family string) (list []string) {
+func input(t *testing.T, family string) []string {
+	t.Helper()
+	return chain(t, family, "INPUT")
+}
+
+// chain are the rules of a chain.
+func chain(t *testing.T, family, name string) (list []string) {
 	t.Helper()
 	for line := range strings.Lines(rules(t, family)) {
-		if rule, ok := strings.CutPrefix(strings.TrimSpace(line), "-A INPUT "); ok {
+		if rule, ok := strings.CutPrefix(strings.TrimSpace(line), "-A "+name+" "); ok {
 			list = append(list, rule)
 		}
 	}
@@ -222,6 +228,62 @@ func (n *neighbour) pinged() {
 	n.t.Helper()
 	for i, ping := range []string{"ping", "ping6"} {
 		run(n.t, "ip", "netns", "exec", n.space, "busybox", ping, "-c", "1", "-W", "5", n.addrs[i])
+	}
+}
+
+// discovered fails the test unless both sides find one another anew: with IPv6 the neighbour asks by
+// multicast who has the device's address, and answers the device, which asks for its own, at that address.
+func (n *neighbour) discovered() {
+	n.t.Helper()
+	link, _, _ := strings.Cut(n.space, "-")
+	for i, ping := range []string{"ping", "ping6"} {
+		run(n.t, "ip", "neigh", "flush", "dev", link)
+		run(n.t, "ip", "-n", n.space, "neigh", "flush", "dev", "net0")
+		run(n.t, "busybox", ping, "-c", "1", "-W", "5", strings.TrimSuffix(n.addrs[i], "1")+"2")
+		run(n.t, "ip", "neigh", "flush", "dev", link)
+		run(n.t, "ip", "-n", n.space, "neigh", "flush", "dev", "net0")
+	}
+	n.pinged()
+}
+
+// heard fails the test unless what the neighbour sends to groups of multicast comes in, by UDP to a port and
+// by a protocol that has none (253, for experiments).
+func (n *neighbour) heard(port int) {
+	n.t.Helper()
+	name, _, _ := strings.Cut(n.space, "-")
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	tryRun(n.t, "ip", "-n", n.space, "route", "add", "224.0.0.0/4", "dev", "net0")
+	for i, group := range []string{"239.88.0.1", "ff05::8801"} {
+		version := []string{"4", "6"}[i]
+		member, errMember := net.ListenMulticastUDP("udp"+version, link, &net.UDPAddr{IP: net.ParseIP(group), Port: port})
+		raw, errRaw := net.ListenPacket("ip"+version+":253", []string{"0.0.0.0", "::"}[i])
+		if err := errors.Join(errMember, errRaw); err != nil {
+			n.t.Fatal(err)
+		}
+		for network, at := range map[string]net.PacketConn{"udp" + version: member, "ip" + version + ":253": raw} {
+			address := group
+			if at == member {
+				address = net.JoinHostPort(group, strconv.Itoa(port))
+			}
+			harness.Until(n.t, soon, fmt.Sprintf("%s from %s to %s to come in", network, n.space, address), func() error {
+				conn, err := n.dial(network, address)
+				if err != nil {
+					return err
+				}
+				defer conn.Close()
+				if _, err := io.WriteString(conn, "hello"); err != nil {
+					return err
+				}
+				at.SetReadDeadline(time.Now().Add(time.Second))
+				_, _, err = at.ReadFrom(make([]byte, 100))
+				return err
+			})
+		}
+		member.Close() // not before: it is what keeps the link in the group
+		raw.Close()
 	}
 }
 

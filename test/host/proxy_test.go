@@ -73,7 +73,7 @@ func (h *proxyHost) set(network string) {
 // goes through the proxy, an exception goes direct, and clearing brings direct traffic back.
 func TestSOCKS5ProxyCarriesTheTraffic(t *testing.T) {
 	o := newOutside(t)
-	const login, password = `dev "ice"`, `p w\#;{}'x"`
+	const login, password = `dev "ice"`, `p w\#;{}'"x`
 	o.start("microsocks", "-i", proxyAddr, "-p", "1080", "-u", login, "-P", password)
 	throughProxy(t, o, fmt.Sprintf(`{"type":"socks5","ip":%q,"port":1080,"login":%q,"password":%q`, proxyAddr, login, password))
 }

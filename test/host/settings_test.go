@@ -113,6 +113,36 @@ func TestProxySettings(t *testing.T) {
 	h.is(`{"hostname":"testhost","proxy":{"noProxy":["10.0.0.0/8"]}}`)
 }
 
+// host.md 8: a login and a password may come with the quotes of the file, and have one pair of them there. A
+// file with an unknown line without its semicolon, which redsocks refuses, is shown, and a part of a proxy
+// mends it, whichever.
+func TestProxyOfOthers(t *testing.T) {
+	h := newHost(t, harness.Setup{})
+	h.set(`{"proxy":{"type":"socks5","ip":"10.9.8.7","port":1080,"login":"\"foo\"","password":"\"p w"}}`)
+	const shown = `{"hostname":"testhost","proxy":{"type":"socks5","ip":"10.9.8.7","port":1080,"login":"foo","password":"p w"`
+	h.is(shown + "}}")
+	good := h.conf()
+	if !strings.Contains(good, "\tlogin = \"foo\";\n\tpassword = \"p w\";\n") {
+		t.Errorf("redsocks.conf is\n%s", good)
+	}
+	accepted(t, good)
+	for _, line := range []string{"\tfoo = bar\n", "\tfoo = \"bar\"\n", "\tfoo\n"} {
+		for _, change := range []string{`"port":1080`, `"dns":false`, `"login":"foo"`, `"noProxy":["10.0.0.0/8"]`} {
+			odd := strings.Replace(good, "\tlocal_ip", line+"\tlocal_ip", 1)
+			h.WriteFile("boot/system-proxy/redsocks.conf", odd)
+			if _, err := judge(t, odd); err == nil {
+				t.Fatalf("redsocks takes\n%s", odd)
+			}
+			h.is(shown + "}}")
+			h.set(`{"proxy":{` + change + `}}`)
+			if h.conf() != good {
+				t.Errorf("%q and %s: redsocks.conf is\n%s", line, change, h.conf())
+			}
+			h.set(`{"proxy":{"noProxy":[]}}`)
+		}
+	}
+}
+
 // docs/spec/device-api.md 4: 126, 130, 131, 134 and A12, A13: what is refused changes nothing.
 func TestHostConfigRefuses(t *testing.T) {
 	h := newHost(t, harness.Setup{})
