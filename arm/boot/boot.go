@@ -136,15 +136,15 @@ func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused 
 		want := p.wanted(config)
 		change, unread := p.change(want)
 		err = errors.Join(err, unread)
-		have, _ := p.read()
 		for key, why := range change.refused {
 			refused[p.prefix+key] = why
-			delete(have, key)
 			delete(want, key)
 		}
 		if change.write == nil {
 			continue
 		}
+		have, _ := p.read()
+		maps.DeleteFunc(have, func(key, _ string) bool { return change.refused[key] != nil })
 		writes = append(writes, change.write)
 		all.Reboot = all.Reboot || change.reboot
 		all.Why += p.reason(have, want)

@@ -159,15 +159,13 @@ func (t *tokens) pass(from, key string) {
 	t.unsound = true
 	t.lost = t.lost || key == "login" || key == "password"
 	t.text = from
-	t.skip()
-	if t.text == "" {
-		return
+	rest := "" // after a comment without an end
+	if t.skip() && t.text != "" {
+		if at := strings.IndexAny(t.text[1:], "\n}"); at >= 0 {
+			rest = t.text[1+at:]
+		}
 	}
-	if at := strings.IndexAny(t.text[1:], "\n}"); at >= 0 {
-		t.text = t.text[1+at:]
-	} else {
-		t.text = ""
-	}
+	t.text = rest
 }
 
 // expect reads one mark.

@@ -316,7 +316,7 @@ func TestSplashImage(t *testing.T) {
 	d, bus := booting(t, true, "beaglebone-black", vars{"splash/balena-logo.png": own, "config.txt": makers})
 	d.Start()
 	d.set(nil)
-	d.set(vars{"BALENA_HOST_SPLASH_IMAGE": "data:image/png;base64," + base64.StdEncoding.EncodeToString([]byte(mine)), "RESIN_HOST_CONFIG_gpu_mem": "64"})
+	d.set(vars{"BALENA_HOST_SPLASH_IMAGE": "data:image/png;charset=x;base64," + base64.StdEncoding.EncodeToString([]byte(mine)), "RESIN_HOST_CONFIG_gpu_mem": "64"})
 	d.holds("splash/balena-logo.png", mine)
 	d.holds("splash/balena-logo-default.png", own)
 	d.Hear(rebootPlanned, 1)
