@@ -104,7 +104,7 @@ func (l *loop) enter(appID int, a *action) error {
 	}
 	l.actions[was.UUID] = a
 	l.backoff.forget(was.UUID)
-	l.exec.causes.forget(was.UUID)
+	l.exec.forgetCauses(was.UUID)
 	return nil
 }
 

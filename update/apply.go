@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -48,7 +50,7 @@ type executor struct {
 	// noteFirmware tells the host of the volume of extra firmware.
 	noteFirmware func(volume string) error
 	say          voice
-	causes       causes
+	causes       sync.Map // why deeds fail, as users were told last: gist by object and deed, empty since it succeeded
 	log          zerolog.Logger
 }
 
@@ -145,7 +147,7 @@ func recordOf(c *current.Container) current.Record {
 func (x *executor) kill(ctx context.Context, c *current.Container, keep bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
-	err := x.do(killing, serviceOf(recordOf(c))+c.ID, containerObject(c), func() error {
+	err := x.do(killing, containerOf(c), containerObject(c), func() error {
 		return x.change(c.ID, true, func() error {
 			if err := x.stopped(ctx, c, true, false); err != nil {
 				return err
@@ -191,7 +193,7 @@ func (x *executor) handedOn(c *current.Container) bool {
 func (x *executor) removeDead(ctx context.Context, c *current.Container, keep bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
-	err := x.do(removingDead, serviceOf(recordOf(c))+c.ID, containerObject(c), func() error {
+	err := x.do(removingDead, containerOf(c), containerObject(c), func() error {
 		return x.change(c.ID, true, func() error { return x.remove(ctx, c, keep) })
 	})
 	return x.observeGone(c.ID, err)
@@ -242,7 +244,7 @@ func (x *executor) stopped(ctx context.Context, c *current.Container, removed, u
 func (x *executor) stop(ctx context.Context, c *current.Container, user bool) error {
 	defer x.doing(c.ID, "Stopping", recordOf(c))()
 	defer x.hold(c.ID)()
-	err := x.do(killing, serviceOf(recordOf(c))+c.ID, containerObject(c), func() error {
+	err := x.do(killing, containerOf(c), containerObject(c), func() error {
 		return x.change(c.ID, c.Running, func() error { return x.stopped(ctx, c, false, user) })
 	})
 	err = errors.Join(err, x.observe(c.ID))
@@ -276,7 +278,7 @@ const lookTimeout = time.Minute
 func (x *executor) rename(ctx context.Context, s plan.Step) error {
 	name := compose.ContainerName(s.Service.Name, s.Service.ImageID, s.ReleaseID, s.Commit)
 	defer x.hold(s.Container.ID)()
-	err := x.do(updating, serviceOf(s.Records[0]), targetObject(s.Service), func() error {
+	err := x.do(updating, current.Slot(s.AppUUID, s.Service.Name), targetObject(s.Service), func() error {
 		err := x.change(s.Container.ID, true, func() error { return x.engine.RenameContainer(ctx, s.Container.ID, name) })
 		return x.nameTaken(err, name, s)
 	})
@@ -294,8 +296,8 @@ func (x *executor) start(ctx context.Context, s plan.Step) error {
 		return x.launch(ctx, s.Container.ID, recordOf(s.Container), s.Container.EngineImage)
 	}
 	var id string
-	d, of := installing, serviceOf(s.Records[0])
-	if x.causes.known(starting, of) {
+	d, of := installing, current.Slot(s.AppUUID, s.Service.Name)
+	if x.failing(starting, of) {
 		d.begin, d.done = "", "" // a container beside the old one is made anew for each try
 	}
 	err := x.do(d, of, targetObject(s.Service), func() (err error) {
@@ -362,17 +364,17 @@ func (x *executor) nameTaken(err error, name string, s plan.Step) error {
 		return err
 	}
 	err = errors.Join(err, x.observe(name))
+	why := " is not the supervisor's: remove or rename it"
 	for _, c := range x.cell.load().Containers {
-		switch {
-		case c.Name != name:
-		case c.AppID == s.AppID && c.ServiceName == s.Service.Name:
-			return err // an answer of the engine was lost
-		default:
-			return fmt.Errorf("service %s of app %d has the container %s too: give one of the apps another release id, image id or commit: %w",
-				c.ServiceName, c.AppID, name, err)
+		if c.Name != name {
+			continue
 		}
+		if c.AppID == s.AppID && c.ServiceName == s.Service.Name {
+			return err // an answer of the engine was lost
+		}
+		why = " is one of app " + strconv.Itoa(c.AppID) + ": give the release of one of the two apps another id or commit"
 	}
-	return fmt.Errorf("the container %s is not the supervisor's: remove or rename it, as with docker rename %s other: %w", name, name, err)
+	return fmt.Errorf("the container %s%s: %w", name, why, err)
 }
 
 // accept takes an object as the engine made it. What it made otherwise than it was asked to is said, noted, and
@@ -411,7 +413,7 @@ func (x *executor) launch(ctx context.Context, id string, r current.Record, imag
 	defer x.doing(id, "Starting", r)()
 	defer x.hold(id)()
 	c := x.cell.load().Containers[id]
-	err := x.do(starting, serviceOf(r), serviceObject(r.ServiceName, image), func() error {
+	err := x.do(starting, current.Slot(r.AppUUID, r.ServiceName), serviceObject(r.ServiceName, image), func() error {
 		err := x.change(id, c != nil && !c.Running, func() error { return x.engine.StartContainer(ctx, id) })
 		if c != nil {
 			err = foreign(err, envValue(c.Env, "BALENA_DEVICE_TYPE"))

@@ -38,7 +38,7 @@ func TestClashes(t *testing.T) {
 	}
 	f("")
 	f("the container web_5_1_c", app("a", 1, "c", 1, "db", "web"), app("b", 2, "c", 1, "web", "x"))
-	f("the same id 1", app("a", 1, "c", 1, "web"), app("b", 1, "d", 2))
+	f("the id 1: give one of them another id", app("a", 1, "c", 1, "web"), app("b", 1, "d", 2))
 	f("", app("a", 1, "c", 1, "web"), app("b", 2, "c", 2, "web"))
 	f("", app("a", 1, "c", 1, "web"), app("b", 2, "d", 1, "web"))
 	f("", app("a", 1, "c", 1, "web"), app("b", 2, "c", 1, "db"))

@@ -171,7 +171,7 @@ func (d *drawing) containerStatus(c *current.Container) string {
 
 func (d *drawing) pull(p current.Pull) {
 	for _, r := range p.For {
-		if here, is := d.cur.Records[r.Key()]; is && d.cur.Images[here.EngineID] != nil {
+		if d.cur.Images[d.cur.Records[r.Key()].EngineID] != nil {
 			continue // it is done but for its end
 		}
 		percent := p.Percent

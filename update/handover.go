@@ -19,7 +19,7 @@ import (
 // says that it took over, or when the time for it is up (docs/spec/engine.md 6, D1, D3).
 func (x *executor) handOver(ctx context.Context, s plan.Step) error {
 	old := s.Container
-	err := x.do(updating, serviceOf(s.Records[0]), targetObject(s.Service), func() error {
+	err := x.do(updating, current.Slot(s.AppUUID, s.Service.Name), targetObject(s.Service), func() error {
 		return x.rearrange(ctx, old, doc.RestartPolicy{Name: "no"}, oldPrefix+strings.TrimPrefix(old.Name, oldPrefix))
 	})
 	if err != nil {

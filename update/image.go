@@ -131,7 +131,7 @@ func (x *executor) download(ctx context.Context, s plan.Step, percent func(int))
 		if id, err = x.pullDelta(ctx, s, percent); id != "" || err != nil {
 			return id, err
 		}
-		if !x.causes.known(downloading, s.Image) {
+		if !x.failing(downloading, s.Image) {
 			x.say.tell(downloading.begin, s.Image, nil)
 		}
 	}

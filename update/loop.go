@@ -354,7 +354,7 @@ func (l *loop) setTarget(t *target.State, force bool) {
 	}
 	l.force = force
 	l.backoff.reset()
-	l.exec.causes.forget("")
+	l.exec.causes.Clear()
 	clear(l.kept)
 	clear(l.looked)
 	l.forget(t)

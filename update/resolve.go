@@ -2,9 +2,9 @@ package update
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,8 +110,8 @@ func (r *resolver) app(a *target.App, cur *current.State, clash error) *compose.
 	})
 	if err = errors.Join(err, keyErr, clash); err != nil {
 		resolved = &compose.App{ID: a.ID, UUID: a.UUID, Name: a.Name, Class: a.Class, IsHost: a.IsHost, Rejected: err.Error()}
-		r.stale = r.stale || keyErr != nil                                            // a key that could not be stored may be storable later
-		if !slices.Contains(slices.Collect(maps.Values(r.told)), resolved.Rejected) { // of a clash both apps have it
+		r.stale = r.stale || keyErr != nil // a key that could not be stored may be storable later
+		if !r.isTold(resolved.Rejected) {  // of a clash both apps have it
 			r.say(notMoved+strings.ReplaceAll(resolved.Rejected, "\n", "; "), true)
 		}
 	}
@@ -138,33 +138,32 @@ func (r *resolver) uncomposable(s *target.State) (lines []string) {
 // engine gives a name to one container (docs/spec/engine.md 2.5). Apps that were made from one template may have
 // both in common.
 func clashes(s *target.State) map[string]error {
-	found, ids, names := make(map[string]error), make(map[int]*target.App), make(map[string]*target.App)
-	clash := func(a, b *target.App, format string, args ...any) {
-		err := fmt.Errorf("apps %s (uuid %s) and %s (uuid %s) "+format, append([]any{a.Name, a.UUID, b.Name, b.UUID}, args...)...)
-		found[a.UUID], found[b.UUID] = err, err
-	}
+	found, owners := make(map[string]error), make(map[string]*target.App)
 	for _, uuid := range slices.Sorted(maps.Keys(s.Apps)) {
 		a := s.Apps[uuid]
-		if other := ids[a.ID]; other == nil || a.ID == target.UnknownID {
-			ids[a.ID] = a
-		} else {
-			clash(other, a, "have the same id %d: give one of them another id", a.ID)
-			continue
+		if a.ID != target.UnknownID {
+			own(found, owners, a, "id "+strconv.Itoa(a.ID))
 		}
 		if a.Release == nil {
 			continue
 		}
-		for _, service := range slices.Sorted(maps.Keys(a.Release.Services)) {
-			name := compose.ContainerName(service, a.Release.Services[service].ImageID, a.Release.ID, a.Release.Commit)
-			if other := names[name]; other == nil {
-				names[name] = a
-			} else if other != a {
-				clash(other, a, "both have the container %s, which is named after service, image id, release id and commit: "+
-					"give the release of one of them another id or commit", name)
-			}
+		for _, name := range slices.Sorted(maps.Keys(a.Release.Services)) {
+			own(found, owners, a, "container "+compose.ContainerName(name, a.Release.Services[name].ImageID, a.Release.ID, a.Release.Commit))
 		}
 	}
 	return found
+}
+
+// own gives an app what can be of one app only, or notes that another one has it.
+func own(found map[string]error, owners map[string]*target.App, a *target.App, thing string) {
+	other := owners[thing]
+	if other == nil {
+		owners[thing] = a
+	} else if found[a.UUID] == nil {
+		found[a.UUID] = errors.New("apps " + other.Name + " (uuid " + other.UUID + ") and " + a.Name + " (uuid " + a.UUID + ") both have the " + thing +
+			": give one of them another id, and its release another id or commit")
+		found[other.UUID] = found[a.UUID]
+	}
 }
 
 // deviceName is the name of the device; one that was never told has the name local.
@@ -173,6 +172,15 @@ func deviceName(t *target.State) string {
 		return "local"
 	}
 	return t.Name
+}
+
+func (r *resolver) isTold(text string) bool {
+	for _, told := range r.told {
+		if told == text {
+			return true
+		}
+	}
+	return false
 }
 
 // tell logs what is wrong with an app, once for as long as it stays the same.

@@ -84,59 +84,40 @@ func cause(err error) string {
 // do carries out a deed and says how it went. One that was broken off has no outcome to tell. One that is tried
 // again and again says each cause once. of names the object among all; that of a container begins with its app.
 func (x *executor) do(d deed, of, object string, f func() error) error {
-	if !x.causes.known(d, of) {
+	key := of + d.failed
+	if !x.failing(d, of) {
 		x.say.tell(d.begin, object, nil)
 	}
 	err := f()
 	switch {
 	case err == nil:
-		x.causes.ended(d, of)
+		x.causes.Swap(key, "")
 		x.say.tell(d.done, object, nil)
 	case errors.Is(err, cloud.ErrProcessing):
 		x.say.tell(deltaProcessing, "", nil)
 	case !errors.Is(err, context.Canceled):
-		if x.causes.isNew(d, of, gist(err)) {
+		now := gist(err)
+		if told, _ := x.causes.Swap(key, now); told != any(now) {
 			x.say.tell(d.failed, object, err)
 		}
 	}
 	return err
 }
 
-// causes are why deeds fail, as users were told last.
-type causes struct {
-	mu   sync.Mutex
-	told map[string]string // gist by object and deed
+// failing tells whether users were told why a deed fails, and nothing since.
+func (x *executor) failing(d deed, of string) bool {
+	told, _ := x.causes.Load(of + d.failed)
+	return told != nil && told != any("")
 }
 
-func (c *causes) known(d deed, of string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, known := c.told[of+d.failed]
-	return known
-}
-
-func (c *causes) isNew(d deed, of, gist string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old, known := c.told[of+d.failed]
-	if c.told == nil {
-		c.told = make(map[string]string)
-	}
-	c.told[of+d.failed] = gist
-	return !known || old != gist
-}
-
-func (c *causes) ended(d deed, of string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.told, of+d.failed)
-}
-
-// forget lets the causes of all objects that begin so be told again: somebody wants something new of them.
-func (c *causes) forget(prefix string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	maps.DeleteFunc(c.told, func(of, _ string) bool { return strings.HasPrefix(of, prefix) })
+// forgetCauses lets the causes of all objects that begin so be told again: somebody wants something new of them.
+func (x *executor) forgetCauses(prefix string) {
+	x.causes.Range(func(key, _ any) bool {
+		if strings.HasPrefix(key.(string), prefix) {
+			x.causes.Swap(key, "")
+		}
+		return true
+	})
 }
 
 // gist is a cause without what differs each time: engine ids, times and pairs of addresses, which are long words
@@ -193,9 +174,9 @@ func serviceObject(service, image string) string { return service + " " + image 
 
 func containerObject(c *current.Container) string { return serviceObject(c.ServiceName, c.EngineImage) }
 
-// serviceOf names a service among those of all apps.
-func serviceOf(r current.Record) string {
-	return current.Slot(current.AppKey(r.AppUUID, r.AppID), r.ServiceName)
+// containerOf names a container among those of all apps.
+func containerOf(c *current.Container) string {
+	return current.Slot(current.AppKey(c.AppUUID, c.AppID), c.ServiceName+c.ID)
 }
 
 func targetObject(s *compose.Service) string { return serviceObject(s.Name, s.Container.Doc.Image) }

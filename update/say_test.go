@@ -62,9 +62,9 @@ func TestDeedIsTold(t *testing.T) {
 	f(starting, "web i", fmt.Errorf(inUse, 5, 81), "Starting service 'web i'", "! Failed to start service 'web i' due to '"+fmt.Sprintf(inUse, 5, 81)+"'")
 	f(lookingAhead, "shop", fmt.Errorf("%w: it takes 512 MB and 20 MB are free", errNoRoom), "! Update does not begin 'shop' due to 'not enough room for the download: it takes 512 MB and 20 MB are free'")
 	f(lookingAhead, "shop", fmt.Errorf("%w: it takes 512 MB and 21 MB are free", errNoRoom))
-	x.causes.forget("other")
+	x.forgetCauses("other")
 	f(starting, "web i", fmt.Errorf(inUse, 6, 81))
-	x.causes.forget("app")
+	x.forgetCauses("app")
 	f(starting, "web i", fmt.Errorf(inUse, 7, 81), "Starting service 'web i'", "! Failed to start service 'web i' due to '"+fmt.Sprintf(inUse, 7, 81)+"'")
 }
 

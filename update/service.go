@@ -93,7 +93,7 @@ func (l *loop) serve(ctx context.Context) (next time.Time) {
 			l.answer(r, err)
 		case l.running[s.Key] == nil:
 			r.begun = true
-			l.exec.causes.forget(s.AppUUID)
+			l.exec.forgetCauses(s.AppUUID)
 			l.launch(ctx, s)
 			l.running[s.Key].request = r
 		}

@@ -184,8 +184,7 @@ func TestTwoAppsOfOneTemplate(t *testing.T) {
 	s.Assign(harness.Target{Apps: []harness.App{one, two}})
 	s.PollNow()
 	const text = "Could not move to new release: apps shop (uuid 5aa0c0ffee5aa0c0ffee5aa0c0ffee51) and copy (uuid 6bb0c0ffee6bb0c0ffee6bb0c0ffee62) " +
-		"both have the container web_1001_88_c0ffee01, which is named after service, image id, release id and commit: " +
-		"give the release of one of them another id or commit"
+		"both have the container web_1001_88_c0ffee01: give one of them another id, and its release another id or commit"
 	s.Hear(text, 1)
 	s.WaitOverview(soon, "both have the container web_1001_88_c0ffee01")
 	s.Restart()

@@ -51,7 +51,7 @@ func TestTargetThatCannotBeMeant(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("two apps of one template", string(text), "apps shop (uuid ", " and "+twin.Name+" (uuid ", "both have the container web_1001_2_bbbb2",
-		"give the release of one of them another id or commit")
+		"give one of them another id, and its release another id or commit")
 	if after := s.Get("/v2/local/target-state").Body; after != stored {
 		t.Errorf("the stored target was %s, is %s", stored, after)
 	}
