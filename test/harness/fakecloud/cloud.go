@@ -6,6 +6,8 @@ package fakecloud
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,6 +37,10 @@ type Cloud struct {
 	Names []string
 	// NotBefore is when the certificate becomes valid, an hour ago when zero.
 	NotBefore time.Time
+	// FirstID is the id of the first device, 4711 when zero.
+	FirstID int
+	// StreamLife is how long a log stream may last before the cloud ends it with 408, five minutes when zero.
+	StreamLife time.Duration
 
 	// Origin is where the cloud is, CA the PEM of the certificate that proves it.
 	Origin string
@@ -67,7 +73,9 @@ type Request struct {
 	Agent          string
 	Header         http.Header
 	Body           []byte // none of a log stream
+	target         string // path and query as they were sent
 	Status         int    // of the answer, 0 while there is none or when the connection was cut
+	Connection     string // the address it came from: calls with the same one came over one connection
 }
 
 // JSON decodes the body; a body that is none fails the test.
@@ -183,7 +191,7 @@ func (c *Cloud) Forget() {
 func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at := endpointOf(r)
 	note := &Request{At: time.Now(), Endpoint: at, Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(),
-		Agent: r.UserAgent(), Header: r.Header.Clone()}
+		Agent: r.UserAgent(), Header: r.Header.Clone(), Connection: r.RemoteAddr, target: r.RequestURI}
 	if note.User, note.Password, _ = r.BasicAuth(); note.User == "" {
 		note.Bearer = r.Header.Get("Authorization")
 	}
@@ -274,7 +282,7 @@ func (c *Cloud) answer(at Endpoint, w http.ResponseWriter, r *http.Request, note
 			token = func(Request) (int, string) { return http.StatusOK, "token" }
 		}
 		status, text := token(note)
-		answer(w, status, map[string]string{"token": text})
+		c.word(w, status, "token", text)
 	case Deltas:
 		c.mu.Lock()
 		delta := c.Delta
@@ -283,34 +291,64 @@ func (c *Cloud) answer(at Endpoint, w http.ResponseWriter, r *http.Request, note
 			delta = func(Request) (int, string) { return http.StatusNotFound, "" }
 		}
 		status, name := delta(note)
-		answer(w, status, map[string]string{"name": name})
+		c.word(w, status, "name", name)
 	default:
 		http.Error(w, "Not Found", http.StatusNotFound)
 	}
 }
 
-// answer writes a document, or an empty body with another status than 200 and 201.
-func answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	if status == http.StatusOK || status == http.StatusCreated {
-		json.NewEncoder(w).Encode(body)
+// word answers with one word, or with a status alone.
+func (c *Cloud) word(w http.ResponseWriter, status int, name, value string) {
+	if status != http.StatusOK {
+		empty(w, status)
+		return
 	}
+	answer(w, status, map[string]string{name: value})
+}
+
+// encode is JSON as the real server writes it: on one line, with nothing escaped that need not be.
+func encode(body any) []byte {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil {
+		panic(err) // a test gave the cloud something that is no JSON
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}
+
+// etag is the validator that the real server gives a body.
+func etag(body []byte) string {
+	sum := sha1.Sum(body)
+	return fmt.Sprintf(`W/"%x-%s"`, len(body), base64.RawStdEncoding.EncodeToString(sum[:]))
+}
+
+// answer writes a document.
+func answer(w http.ResponseWriter, status int, body any) {
+	write(w, status, "application/json; charset=utf-8", encode(body))
 }
 
 // deny writes a plain text refusal.
 func deny(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	write(w, status, "text/html; charset=utf-8", []byte(text))
+}
+
+func write(w http.ResponseWriter, status int, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("ETag", etag(body))
+	w.Header().Set("Vary", "Accept-Encoding")
 	w.WriteHeader(status)
-	io.WriteString(w, text)
+	w.Write(body)
+}
+
+// empty answers without a body, which comes in chunks all the same.
+func empty(w http.ResponseWriter, status int) {
+	w.WriteHeader(status)
+	http.NewResponseController(w).Flush()
 }
 
 // unauthorized is the answer to a call without a key that is good for it.
-func unauthorized(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(http.StatusUnauthorized)
-	io.WriteString(w, `{"error":"API key required"}`)
-}
+func unauthorized(w http.ResponseWriter) { empty(w, http.StatusUnauthorized) }
 
 // key is the API key of a call: a bearer or the query parameter.
 func (r Request) key() string {

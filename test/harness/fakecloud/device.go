@@ -1,8 +1,10 @@
 package fakecloud
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -24,9 +26,10 @@ type Device struct {
 	Config      map[string]string // variables it posted
 	Tags        map[string]string
 	Pinned      int  // release id, 0 for none
-	Gone        bool // deleted or frozen
+	Gone        bool // frozen
 
 	target map[string]any
+	text   json.RawMessage // the target word for word, nil when it is of no importance
 }
 
 type release struct {
@@ -54,7 +57,7 @@ func (c *Cloud) Add(uuid, key string, application int) Device {
 // join gives a device its id. The caller holds mu.
 func (c *Cloud) join(d *Device) {
 	c.lastID++
-	d.ID = 4710 + c.lastID
+	d.ID = cmp.Or(c.FirstID, 4711) + c.lastID - 1
 	d.State, d.Config, d.Tags = map[string]any{}, map[string]string{}, map[string]string{}
 	if d.target = c.waiting[d.UUID]; d.target == nil {
 		d.target = map[string]any{"name": "device-" + d.UUID[:min(7, len(d.UUID))], "config": map[string]any{}, "apps": map[string]any{}}
@@ -115,13 +118,34 @@ func (c *Cloud) Assign(uuid string, entry map[string]any) {
 		}
 		c.learn(target)
 		if d := c.byUUID(uuid); d != nil {
-			d.target = target
+			d.target, d.text = target, nil
 			return
 		}
 		if c.waiting == nil {
 			c.waiting = make(map[string]map[string]any)
 		}
 		c.waiting[uuid] = target
+	})
+}
+
+// AssignText is Assign with the target of a known device word for word.
+func (c *Cloud) AssignText(t testing.TB, uuid string, entry json.RawMessage) {
+	t.Helper()
+	var target map[string]any
+	if err := json.Unmarshal(entry, &target); err != nil {
+		t.Fatal(err)
+	}
+	c.Assign(uuid, target)
+	c.Change(uuid, func(d *Device) { d.text = entry })
+}
+
+// Learn makes the cloud know the releases and images of a target that no device has.
+func (c *Cloud) Learn(target map[string]any) { c.Set(func(c *Cloud) { c.learn(target) }) }
+
+// Delete makes the cloud forget a device and the key that belongs to it.
+func (c *Cloud) Delete(uuid string) {
+	c.Set(func(c *Cloud) {
+		c.devices = slices.DeleteFunc(c.devices, func(d *Device) bool { return d.UUID == uuid })
 	})
 }
 
@@ -202,7 +226,9 @@ func (c *Cloud) register(w http.ResponseWriter, r Request) {
 	defer c.mu.Unlock()
 	fleet, ok := c.fleetOf(r.key())
 	if !ok {
-		unauthorized(w)
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"error":"API key required"}`)
 		return
 	}
 	body, err := r.object()
@@ -228,7 +254,11 @@ func (c *Cloud) register(w http.ResponseWriter, r Request) {
 	}
 	d := &Device{UUID: uuid, Key: key, Application: fleet, Registered: body}
 	c.join(d)
-	answer(w, http.StatusCreated, map[string]any{"id": d.ID, "uuid": uuid, "api_key": key})
+	answer(w, http.StatusCreated, struct {
+		ID   int    `json:"id"`
+		UUID string `json:"uuid"`
+		Key  string `json:"api_key"`
+	}{d.ID, uuid, key})
 }
 
 // registrable holds a body against the schema of the register endpoint.

@@ -2,6 +2,7 @@ package fakecloud
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -18,14 +19,15 @@ type Stream struct {
 	Header http.Header
 	UUID   string
 
-	mu    sync.Mutex
-	lines []LogLine
-	bytes int
-	first time.Time
-	ended bool
-	err   error
-	quit  chan struct{}
-	once  sync.Once
+	mu     sync.Mutex
+	lines  []LogLine
+	bytes  int
+	first  time.Time
+	ended  bool
+	err    error
+	broken bool // the body came to no end
+	quit   chan struct{}
+	once   sync.Once
 }
 
 // LogLine is one line of a stream with the time it came.
@@ -81,8 +83,9 @@ func (c *Cloud) Logs() []LogLine {
 	return all
 }
 
-// logStream reads a log stream until it ends (docs/spec/cloud.md 5.1, 5.4). The refusal of a key comes at
-// once here, not after 55 s.
+// logStream reads a log stream until it ends (docs/spec/cloud.md 5.1, 5.4). A body that breaks off before its last
+// chunk, and a request that takes too long, end with the bare answers of the server's HTTP parser. The refusal of a
+// key comes at once here, not after 55 s.
 func (c *Cloud) logStream(w http.ResponseWriter, r *http.Request, note Request) {
 	if r.Header.Get("Content-Type") != "application/x-ndjson" {
 		w.WriteHeader(http.StatusUnsupportedMediaType)
@@ -99,17 +102,25 @@ func (c *Cloud) logStream(w http.ResponseWriter, r *http.Request, note Request) 
 	}
 	c.streams = append(c.streams, s)
 	done := c.done
+	late := time.NewTimer(cmp.Or(c.StreamLife, 5*time.Minute))
+	defer late.Stop()
 	c.mu.Unlock()
 	over := make(chan error, 1)
 	go func() { over <- s.read(r) }()
 	select {
 	case err := <-over:
 		s.end(err)
-		if err != nil {
+		switch {
+		case s.brokenOff():
+			bare(w, r, http.StatusBadRequest)
+		case err != nil:
 			w.WriteHeader(http.StatusBadRequest)
-			return
+		default:
+			empty(w, http.StatusCreated)
 		}
-		w.WriteHeader(http.StatusCreated)
+	case <-late.C:
+		s.end(errors.New("it took too long"))
+		bare(w, r, http.StatusRequestTimeout)
 	case <-s.quit:
 		s.end(errors.New("cut"))
 		hangUp(r)
@@ -122,6 +133,12 @@ func (s *Stream) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended, s.err = true, err
+}
+
+func (s *Stream) brokenOff() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
 }
 
 func (s *Stream) read(r *http.Request) error {
@@ -166,6 +183,11 @@ type counting struct {
 
 func (c counting) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		c.s.mu.Lock()
+		c.s.broken = true
+		c.s.mu.Unlock()
+	}
 	if n > 0 {
 		c.s.mu.Lock()
 		if c.s.bytes == 0 {

@@ -2,9 +2,11 @@ package fakecloud
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -13,6 +15,11 @@ import (
 func (c *Cloud) odata(at Endpoint, w http.ResponseWriter, r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	w.Header().Set("Cache-Control", "no-cache")
+	if !wellFormed(r.target) {
+		answer(w, http.StatusBadRequest, "Malformed url: '"+r.target+"'")
+		return
+	}
 	self := c.byKey(r.key())
 	fleet, provisioning := c.fleetOf(r.key())
 	if self == nil && !provisioning {
@@ -70,6 +77,34 @@ func (c *Cloud) odata(at Endpoint, w http.ResponseWriter, r Request) {
 	answer(w, http.StatusOK, map[string]any{"d": result})
 }
 
+// What the real server's parser takes as a URL, as far as devices use it. It reads the URL as it was sent: "$", a
+// blank and an apostrophe may be escaped, and "(", ")" and "," may not.
+var (
+	oDataPath   = regexp.MustCompile(`^/v7/` + oDataName + `(\(([0-9]+|` + oDataText + `)\))?$`)
+	oDataSelect = regexp.MustCompile(`^(\$|%24)select=(\*|` + oDataName + `(,` + oDataName + `)*)$`)
+	oDataFilter = regexp.MustCompile(`^(\$|%24)filter=` + oDataEqual + `(` + oDataBlank + `and` + oDataBlank + oDataEqual + `)*$`)
+)
+
+const (
+	oDataName  = `[^:/?#\[\]@!$*&()+,;= %]+`
+	oDataText  = `('|%27)([^'&%]|%[013-9A-Fa-f][0-9A-Fa-f]|%2[0-689A-Fa-f])*('|%27)`
+	oDataBlank = `( |%20|\+)+`
+	oDataEqual = oDataName + oDataBlank + `eq` + oDataBlank + `([0-9]+|` + oDataText + `)`
+)
+
+func wellFormed(target string) bool {
+	path, query, asked := strings.Cut(target, "?")
+	if !oDataPath.MatchString(path) {
+		return false
+	}
+	for option := range strings.SplitSeq(query, "&") {
+		if asked && !oDataSelect.MatchString(option) && !oDataFilter.MatchString(option) {
+			return false
+		}
+	}
+	return true
+}
+
 // quoted is the text in quotes after a prefix.
 func quoted(filter, prefix string) (string, bool) {
 	rest, ok := strings.CutPrefix(filter, prefix+"'")
@@ -125,7 +160,19 @@ func (c *Cloud) configVar(w http.ResponseWriter, r Request, may func(*Device) bo
 		return
 	}
 	d.Config[name] = value
-	answer(w, http.StatusCreated, map[string]any{"id": 900 + len(d.Config)})
+	now := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	var made struct {
+		Created  string `json:"created_at"`
+		Modified string `json:"modified_at"`
+		Device   struct {
+			ID int `json:"__id"`
+		} `json:"device"`
+		Name  string `json:"name"`
+		ID    int    `json:"id"`
+		Value string `json:"value"`
+	}
+	made.Created, made.Modified, made.Device.ID, made.Name, made.ID, made.Value = now, now, d.ID, name, 900+len(d.Config), value
+	answer(w, http.StatusCreated, made)
 }
 
 // tags sets tags of a device (docs/spec/cloud.md A.2): all of a body, or none.
@@ -152,5 +199,5 @@ func (c *Cloud) tags(w http.ResponseWriter, r Request) {
 	for key, value := range object(body[d.UUID]) {
 		d.Tags[key] = value.(string)
 	}
-	w.WriteHeader(http.StatusOK)
+	empty(w, http.StatusOK)
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -87,6 +88,17 @@ func hangUp(r *http.Request) {
 		conn.Close()
 	}
 	panic(http.ErrAbortHandler)
+}
+
+// bare answers as the HTTP parser of a server does when no handler is to be bothered, and hangs up.
+func bare(w http.ResponseWriter, r *http.Request, status int) {
+	if w, ok := w.(*watched); ok {
+		w.note(status)
+	}
+	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+		fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nConnection: close\r\n\r\n", status, http.StatusText(status))
+	}
+	hangUp(r)
 }
 
 // Down closes all connections and refuses new ones.

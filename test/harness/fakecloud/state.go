@@ -3,9 +3,6 @@ package fakecloud
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha1"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,7 +10,8 @@ import (
 	"strings"
 )
 
-// state serves the target (docs/spec/cloud.md 3.1). A device that is gone gets 304, whatever it holds.
+// state serves the target (docs/spec/cloud.md 3.1). A device that is frozen gets 304, whatever it holds; one that is
+// deleted has no key any more.
 func (c *Cloud) state(w http.ResponseWriter, r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,36 +25,38 @@ func (c *Cloud) state(w http.ResponseWriter, r Request) {
 		unauthorized(w)
 		return
 	}
-	body, err := json.Marshal(map[string]any{uuid: c.served(d)})
-	if err != nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	sum := sha1.Sum(body)
-	tag := fmt.Sprintf(`W/"%x-%s"`, len(body), base64.RawStdEncoding.EncodeToString(sum[:]))
-	if !c.NoETag {
+	body := encode(map[string]any{uuid: c.served(d)})
+	if tag := etag(body); !c.NoETag {
 		w.Header().Set("ETag", tag)
 		if r.Header.Get("If-None-Match") == tag {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 	}
-	if !c.NoGzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Vary", "Accept-Encoding")
+	if !c.NoGzip && len(body) >= worthPacking && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		var packed bytes.Buffer
 		z := gzip.NewWriter(&packed)
 		z.Write(body)
 		z.Close()
 		w.Header().Set("Content-Encoding", "gzip")
-		w.Header().Set("Vary", "Accept-Encoding")
+		w.WriteHeader(http.StatusOK)
+		http.NewResponseController(w).Flush() // it comes in chunks
 		body = packed.Bytes()
 	}
 	w.Write(body)
 }
 
+// worthPacking is from how many bytes on the server compresses an answer.
+const worthPacking = 1024
+
 // served is the target of a device with the variables that it posted, and the poll interval that the
 // server puts into it.
-func (c *Cloud) served(d *Device) map[string]any {
+func (c *Cloud) served(d *Device) any {
+	if d.text != nil {
+		return d.text
+	}
 	config, ok := d.target["config"].(map[string]any)
 	if !ok {
 		return d.target
@@ -146,7 +146,7 @@ func (c *Cloud) report(w http.ResponseWriter, r Request) {
 		}
 	}
 	d.store(object(body[d.UUID]))
-	w.WriteHeader(http.StatusOK)
+	empty(w, http.StatusOK)
 }
 
 // invalid says what of a report breaks the schema, nothing when it keeps it.
