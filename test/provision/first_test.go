@@ -1,11 +1,16 @@
 package provision_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
@@ -55,7 +60,7 @@ func TestFirstConfiguration(t *testing.T) {
 
 // cloud.md 22: until the cloud took the configuration nothing of its target is applied or reported.
 func TestFirstConfigurationFails(t *testing.T) {
-	s, cloud := fresh(t, map[string]any{"persistentLogging": true})
+	s, cloud := fresh(t, map[string]any{"persistentLogging": true, "bootstrapRetryDelay": 2000})
 	cloud.Break(fakecloud.ConfigVar, fakecloud.Status(500))
 	s.Start()
 	calls(t, cloud, fakecloud.ConfigVar, 3)
@@ -70,6 +75,62 @@ func TestFirstConfigurationFails(t *testing.T) {
 	if got := cloud.Device(t, s.UUID).Config; got["RESIN_SUPERVISOR_PERSISTENT_LOGGING"] != "true" {
 		t.Errorf("the cloud has %v", got)
 	}
+}
+
+// cloud.md 22: a variable that the cloud will never take is left out: it keeps the device neither from its target
+// nor from telling the others.
+func TestFirstConfigurationIsRefused(t *testing.T) {
+	s, cloud := fresh(t, map[string]any{"persistentLogging": true})
+	s.WriteFile("boot/config.txt", "gpu_mem=32\n")
+	cloud.Break(fakecloud.ConfigVar, func(_ *fakecloud.Cloud, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter)) {
+		body, _ := io.ReadAll(r.Body)
+		if r.Body = io.NopCloser(bytes.NewReader(body)); bytes.Contains(body, []byte("gpu_mem")) {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		next(w)
+	})
+	s.Start()
+	reporting(t, cloud)
+	calls(t, cloud, fakecloud.State, 2)
+	if got := cloud.Device(t, s.UUID).Config; len(got) != 1 || got["RESIN_SUPERVISOR_PERSISTENT_LOGGING"] != "true" {
+		t.Errorf("the cloud has %v", got)
+	}
+	if n := len(cloud.Calls(fakecloud.ConfigVar)); n != 2 {
+		t.Errorf("variables were posted %d times", n)
+	}
+	if !strings.Contains(s.Log(), "it is left out") {
+		t.Error("the log does not say that a variable is left out")
+	}
+}
+
+// cloud.md 22: a cloud that gives targets and goes on failing to take the configuration does not keep the device from
+// its target for ever.
+func TestFirstConfigurationIsNeverTaken(t *testing.T) {
+	s, cloud := fresh(t, map[string]any{"persistentLogging": true})
+	cloud.Break(fakecloud.ConfigVar, fakecloud.Status(500))
+	s.Start()
+	harness.Until(t, time.Minute, "a report", func() error {
+		if len(cloud.Calls(fakecloud.Report)) == 0 {
+			return errors.New("none")
+		}
+		return nil
+	})
+	if n := len(cloud.Calls(fakecloud.ConfigVar)); n != 20 {
+		t.Errorf("the configuration was posted %d times", n)
+	}
+}
+
+// cloud.md 18: a registered device whose look-up the cloud refuses gets its target all the same, and its id later.
+func TestLookUpIsRefused(t *testing.T) {
+	s, cloud := fresh(t, map[string]any{"deviceApiKey": harness.DeviceKey, "registered_at": 1700000000000, "apiKey": nil})
+	cloud.Add(s.UUID, harness.DeviceKey, harness.Fleet)
+	cloud.Break(fakecloud.LookUp, fakecloud.Status(400))
+	s.Start()
+	reporting(t, cloud)
+	calls(t, cloud, fakecloud.State, 2)
+	cloud.Mend(fakecloud.LookUp)
+	registered(t, s)
 }
 
 // cloud.md 23: the first name of the device is set once.
@@ -97,11 +158,12 @@ func TestFirstNameIsRefused(t *testing.T) {
 
 // cloud.md 91: a preload may pin the device to its release.
 func TestPin(t *testing.T) {
-	image := harness.ServerImage("provision/web:v1").LoadInto(t, harness.SharedEngine(t)).Name
+	image := "provision/web:v1"
 	target := harness.Target{Apps: []harness.App{{ID: harness.Fleet, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "commit1", Release: 77,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
+			harness.ServerImage(image).LoadInto(t, harness.SharedEngine(t)) // the cloud's target, without apps, removes it
 			s, cloud := unprovisioned(t, harness.Setup{})
 			apps := target.V3()
 			delete(apps, "name")
@@ -128,4 +190,35 @@ func TestPin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cloud.md 91: a cloud that does not pin the device keeps it neither from polling nor from reporting, and is asked
+// again.
+func TestPinIsRefused(t *testing.T) {
+	image := harness.ServerImage("provision/web:v1").LoadInto(t, harness.SharedEngine(t)).Name
+	target := harness.Target{Apps: []harness.App{{ID: harness.Fleet, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "shop", Commit: "commit1", Release: 78,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
+	s, cloud := unprovisioned(t, harness.Setup{})
+	apps := target.V3()
+	delete(apps, "name")
+	apps["pinDevice"] = true
+	s.WriteJSON("data/apps.json", apps)
+	cloud.Add("another", "anotherkey", harness.Fleet)
+	cloud.Assign("another", target.V3())
+	cloud.Break(fakecloud.PatchDevice, fakecloud.Status(400))
+	s.Start()
+	registered(t, s)
+	polls := calls(t, cloud, fakecloud.State, 3)
+	reporting(t, cloud)
+	patches := calls(t, cloud, fakecloud.PatchDevice, 2)
+	if patches[0].Path != fmt.Sprintf("/v7/device(%d)", cloud.Device(t, s.UUID).ID) || !patches[0].At.Before(polls[1].At) {
+		t.Errorf("the first try was %+v", patches[0])
+	}
+	cloud.Mend(fakecloud.PatchDevice)
+	harness.Until(t, soon, "the pin", func() error {
+		if d := cloud.Device(t, s.UUID); d.Pinned != 78 {
+			return fmt.Errorf("pinned to %d", d.Pinned)
+		}
+		return nil
+	})
 }

@@ -155,6 +155,10 @@ func (c *Client) do(ctx context.Context, r call) (a answer, err error) {
 
 const maxRedirects = 5
 
+// asTheyAre undoes the escapes of the bytes that the cloud API takes only as they are. They need none anywhere
+// in a URL (docs/spec/host.md 8).
+var asTheyAre = strings.NewReplacer("%28", "(", "%29", ")", "%2C", ",")
+
 func (c *Client) request(r *call) (*fasthttp.Request, error) {
 	u := url.URL{Path: strings.TrimRight(c.base.Path, "/") + r.path, RawQuery: strings.ReplaceAll(r.query.Encode(), "+", "%20")}
 	req := &fasthttp.Request{}
@@ -171,7 +175,7 @@ func (c *Client) request(r *call) (*fasthttp.Request, error) {
 	req.Header.Set("Accept", cmp.Or(r.accept, "application/json"))
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.SetConnectionClose()
-	req.SetRequestURI(u.RequestURI())
+	req.SetRequestURI(asTheyAre.Replace(u.RequestURI()))
 	if r.body != nil {
 		raw, err := json.Marshal(r.body)
 		if err != nil {

@@ -22,8 +22,10 @@ type poller struct {
 	mu            sync.Mutex
 	asked         bool
 	force, cancel bool
-	known         string // etag of a target that is of no use and was refused
-	failures      int    // scheduled polls in a row; belongs to the goroutine of poll
+	known         string           // etag of a target that is of no use and was refused
+	failures      int              // scheduled polls in a row; belongs to the goroutine of poll, as what follows does
+	unfinished    int              // attempts in a row to complete the provisioning
+	again         <-chan time.Time // when it is tried again, nil when it is complete
 }
 
 // hopeless is after how many failures in a row a poll is given the time that is usual, whatever the
@@ -68,11 +70,14 @@ func (d *Device) poll(ctx context.Context) {
 	defer due.Stop()
 	if !d.o.Terms().Instant {
 		due.Reset(d.interval() + spread(d.interval()))
+		d.finish(ctx)
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-p.again:
+			d.finish(ctx)
 		case <-d.poller.wake:
 			if asked, force, cancel := d.poller.take(); asked {
 				if err := d.turn(ctx, true, force, cancel); err != nil {
@@ -102,6 +107,7 @@ func pollDelay(failures int, interval time.Duration, spread func(time.Duration) 
 
 // turn makes one poll and hands on what came (docs/spec/cloud.md 3.4).
 func (d *Device) turn(ctx context.Context, asked, force, cancel bool) error {
+	d.finish(ctx)
 	f, err := d.get(ctx, d.heldETag())
 	if err != nil {
 		return err

@@ -13,17 +13,25 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// settleIn registers the device and tells the cloud once how it is configured; both are tried until
-// they succeed (docs/spec/cloud.md 2.3, 2.6, 2.7). It returns false when ctx ended first.
+// settleIn does what has to come before the first poll: it registers the device and tells the cloud once how
+// it is configured. Both are tried until they succeed, or until it is clear that the cloud will not have them
+// (docs/spec/cloud.md 2.3, 2.6, 2.7). It returns false when ctx ended first.
 func (d *Device) settleIn(ctx context.Context) bool {
 	last := ""
-	for {
+	for answers := 0; ; {
 		err := d.provision(ctx)
 		if err == nil {
+			d.awaitPreload(ctx)
 			err = d.introduce(ctx)
 		}
-		if err == nil {
-			return true
+		if refused(err) != 0 {
+			answers++
+		}
+		if err == nil || d.o.Identity().RegisteredAt != 0 && isLasting(err, answers) {
+			if err != nil {
+				d.o.Log.Error().Err(err).Msg("the cloud refuses a step of provisioning, going on without it")
+			}
+			return ctx.Err() == nil
 		}
 		if text := err.Error(); text != last && ctx.Err() == nil {
 			last = text
@@ -34,6 +42,46 @@ func (d *Device) settleIn(ctx context.Context) bool {
 		}
 	}
 }
+
+// lastingAnswers is after how many refusals in a row there is no sense in waiting for another answer.
+const lastingAnswers = 20
+
+// isLasting tells whether the cloud will go on refusing the step that failed. It does not say so of a key or
+// device that it does not know: without those a poll is in vain too.
+func isLasting(err error, answers int) bool {
+	return refused(err) != 0 && !isUnknown(err) && (isFinal(refused(err)) || answers >= lastingAnswers)
+}
+
+// isFinal tells whether the answer to the same call will be the same whenever it is made.
+func isFinal(status int) bool {
+	return status >= 400 && status < 500 && status != fasthttp.StatusRequestTimeout && status != fasthttp.StatusTooManyRequests
+}
+
+// finish carries out what of provisioning may follow the first poll. It goes before polls as long as it is not
+// done, so that a device that is to be pinned does not run another release in between, but no poll waits for
+// its success (docs/spec/cloud.md 2.7, 8.2).
+func (d *Device) finish(ctx context.Context) {
+	p := &d.poller
+	if _, _, pin := d.o.Targets.PinRequest(); !pin && d.o.Identity().provisioned() {
+		p.again, p.unfinished = nil, 0
+		return
+	}
+	err := d.provision(ctx)
+	if err == nil {
+		err = d.pin(ctx)
+	}
+	if err == nil {
+		p.again, p.unfinished = nil, 0
+		return
+	}
+	if p.unfinished++; p.unfinished == 1 && ctx.Err() == nil {
+		d.o.Log.Warn().Err(err).Msg("provisioning is not complete, will retry beside polls")
+	}
+	p.again = time.After(backoff(p.unfinished, d.interval()))
+}
+
+// provisioned tells whether nothing of registration is left to be done.
+func (i Identity) provisioned() bool { return i.RegisteredAt != 0 && i.DeviceID != 0 && i.APIKey == "" }
 
 // provision makes one attempt. Where the device stands is in config.json alone, so that a crash at
 // any point repeats the step with the same identity:
@@ -47,15 +95,15 @@ func (d *Device) provision(ctx context.Context) error {
 	id, at := i.DeviceID, i.RegisteredAt
 	var err error
 	switch {
+	case i.provisioned():
+		return nil
 	case at == 0:
 		id, err = d.register(ctx, i)
 		at = time.Now().UnixMilli()
 	case id == 0:
 		id, err = d.exchange(ctx, i, true)
-	case i.APIKey != "":
-		id, err = d.exchange(ctx, i, false)
 	default:
-		return d.pin(ctx, i)
+		id, err = d.exchange(ctx, i, false)
 	}
 	if err != nil {
 		return err
@@ -64,7 +112,7 @@ func (d *Device) provision(ctx context.Context) error {
 		return err
 	}
 	d.o.Log.Info().Int64("device", id).Msg("device is registered")
-	return d.pin(ctx, d.o.Identity())
+	return nil
 }
 
 // register makes the device known to the cloud (docs/spec/cloud.md 2.4).
@@ -179,18 +227,22 @@ func newID() string {
 // all the same.
 const preloadPatience = time.Minute
 
-// pin carries out the wish of a preload to stay at its release (docs/spec/cloud.md 8.2).
-func (d *Device) pin(ctx context.Context, i Identity) error {
+// awaitPreload waits for what came with the image, which comes before what the cloud says.
+func (d *Device) awaitPreload(ctx context.Context) {
 	waiting, cancel := context.WithTimeout(ctx, preloadPatience)
+	defer cancel()
 	d.o.Targets.AwaitPreload(waiting)
-	cancel()
+}
+
+// pin carries out the wish of a preload to stay at its release (docs/spec/cloud.md 8.2).
+func (d *Device) pin(ctx context.Context) error {
 	app, commit, wanted := d.o.Targets.PinRequest()
 	if !wanted {
 		return nil
 	}
 	if app == 0 || commit == "" {
-		d.o.Log.Warn().Int("app", app).Str("commit", commit).Msg("request to pin the device is not complete, it is passed over")
-		return nil
+		d.o.Log.Warn().Int("app", app).Str("commit", commit).Msg("request to pin the device is not complete, it is dropped")
+		return d.o.Targets.PinDone()
 	}
 	var list found
 	filter := "belongs_to__application eq " + strconv.Itoa(app) + " and commit eq '" + commit + "' and status eq 'success'"
@@ -201,10 +253,7 @@ func (d *Device) pin(ctx context.Context, i Identity) error {
 		d.o.Log.Warn().Str("commit", commit).Msg("the cloud has no release to pin the device to, the request is dropped")
 		return d.o.Targets.PinDone()
 	}
-	if _, err := d.fetch(ctx); err != nil {
-		return err
-	}
-	err := d.call(ctx, call{method: "PATCH", path: d.path("device", i.DeviceID), body: map[string]int64{"is_pinned_on__release": list.D[0].ID}}, nil)
+	err := d.call(ctx, call{method: "PATCH", path: d.path("device", d.o.Identity().DeviceID), body: map[string]int64{"is_pinned_on__release": list.D[0].ID}}, nil)
 	if err != nil {
 		return err
 	}
@@ -240,10 +289,15 @@ func (d *Device) introduce(ctx context.Context) error {
 			Device int64  `json:"device"`
 			Name   string `json:"name"`
 		}{value, i.DeviceID, "RESIN_" + name}}, nil)
-		if err != nil && refused(err) != fasthttp.StatusConflict { // an earlier attempt got so far
+		switch status := refused(err); {
+		case err == nil, status == fasthttp.StatusConflict: // an earlier attempt got so far
+			d.first = nil // it says nothing of what was just told, and would reset it
+		case isFinal(status): // one that the cloud will not have must not keep the device from its target
+			d.o.Log.Error().Err(err).Str("variable", name).Msg("the cloud refuses a variable of the initial configuration, it is left out")
+			d.o.Say("Unable to report initial configuration variable "+name+" to API", true)
+		default:
 			return err
 		}
-		d.first = nil // it says nothing of what was just told, and would reset it
 	}
 	if i.Name != "" && done.Endpoint != i.Endpoint {
 		err := d.call(ctx, call{method: "PATCH", path: d.path("device", i.DeviceID), body: map[string]string{"device_name": i.Name}}, nil)
