@@ -178,6 +178,12 @@ func TestPin(t *testing.T) {
 			registered(t, s)
 			calls(t, cloud, fakecloud.FindRelease, 2) // the first one failed
 			reporting(t, cloud)
+			harness.Until(t, soon, "the wish to be settled", func() error {
+				if strings.Contains(s.ReadFile("documents/target.json"), `"pin"`) {
+					return errors.New("still stored")
+				}
+				return nil
+			})
 			d := cloud.Device(t, s.UUID)
 			if known && d.Pinned != 77 || !known && len(cloud.Calls(fakecloud.PatchDevice)) != 0 {
 				t.Errorf("pinned to %d by %+v", d.Pinned, cloud.Calls(fakecloud.PatchDevice))

@@ -208,20 +208,20 @@ func (c *Client) exchange(ctx context.Context, r *call) (a answer, to *url.URL, 
 	if _, err := req.WriteTo(conn); err != nil {
 		return a, nil, err
 	}
-	return c.receive(conn, r)
+	return c.receive(&source{Reader: conn}, r)
 }
 
 // receive reads the answer to a call.
-func (c *Client) receive(from io.Reader, r *call) (a answer, to *url.URL, err error) {
+func (c *Client) receive(from *source, r *call) (a answer, to *url.URL, err error) {
 	resp := fasthttp.Response{StreamBody: true}
-	if err := resp.Read(bufio.NewReader(from)); err != nil {
-		return a, nil, err
+	if err := resp.Read(bufio.NewReaderSize(from, maxHead)); err != nil {
+		return a, nil, from.cause(err)
 	}
 	a.status, a.etag, a.after = resp.StatusCode(), string(resp.Header.Peek("ETag")), string(resp.Header.Peek("Retry-After"))
 	if r.follow && a.status >= 301 && a.status <= 308 && a.status != fasthttp.StatusNotModified {
 		to, err = c.base.Parse(string(resp.Header.Peek("Location")))
-		if err == nil && (to.Scheme != "https" && c.base.Scheme == "https" || to.Host == "") {
-			err = errors.New("redirected to " + to.Scheme + " " + to.Host)
+		if err != nil || to.Scheme != "https" && c.base.Scheme == "https" || to.Host == "" {
+			err = errors.New("redirected to where it is not followed: to no server, or from https to http")
 		}
 		return a, to, err
 	}
@@ -230,9 +230,57 @@ func (c *Client) receive(from io.Reader, r *call) (a answer, to *url.URL, err er
 		return a, nil, nil // all of it is too much
 	}
 	if stream := resp.BodyStream(); stream != nil {
-		a.body, err = readAnswer(stream, string(resp.Header.Peek("Content-Encoding")))
+		a.body, err = readAnswer(bodySource{stream, from}, string(resp.Header.Peek("Content-Encoding")))
 	}
 	return a, nil, err
+}
+
+// maxHead is how many bytes the head of an answer may have: proxies add cookies and policies of their own.
+const maxHead = 16 << 10
+
+// source is a connection that remembers why no more came from it.
+type source struct {
+	io.Reader
+	err error
+}
+
+// Read reads from the connection.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// cause says why an answer cannot be read. The error of who parsed it is not for a log: it quotes the head of the
+// answer, which has cookies in it.
+func (s *source) cause(err error) error {
+	long := (*fasthttp.ErrSmallBuffer)(nil)
+	switch {
+	case errors.As(err, &long):
+		return errors.New("the head of the answer is longer than 16 kB")
+	case s.err == nil:
+		return errors.New("the answer is no HTTP")
+	case s.err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return s.err
+}
+
+// bodySource is the body of an answer.
+type bodySource struct {
+	io.Reader
+	from *source
+}
+
+// Read reads from the body.
+func (b bodySource) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.from.cause(err)
+	}
+	return n, err
 }
 
 // readAnswer reads a body that may be compressed.

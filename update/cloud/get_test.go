@@ -60,8 +60,8 @@ func TestGetGoesOn(t *testing.T) {
 	}
 	secure := &Client{base: &url.URL{Scheme: "https", Host: "a.example"}}
 	answer := "HTTP/1.1 307 x\r\nLocation: http://b.example/x?signature=secret\r\nContent-Length: 0\r\n\r\n"
-	_, _, err = secure.receive(strings.NewReader(answer), &call{follow: true})
-	if err == nil || !strings.Contains(err.Error(), "b.example") || strings.Contains(err.Error(), "secret") {
+	_, _, err = secure.receive(&source{Reader: strings.NewReader(answer)}, &call{follow: true})
+	if err == nil || !strings.Contains(err.Error(), "from https to http") || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "b.example") {
 		t.Errorf("from TLS to none: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -51,11 +50,11 @@ func (c *Client) LogStream(ctx context.Context, uuid, key string) (*LogStream, e
 // watch waits for an answer or the end of the connection.
 func (s *LogStream) watch() {
 	defer close(s.ended)
-	answer := make([]byte, 128)
-	n, err := io.ReadAtLeast(s.conn, answer, 1)
-	if n > 0 {
-		line, _, _ := bytes.Cut(answer[:n], []byte("\r\n"))
-		err = fmt.Errorf("the cloud answered %q", line)
+	begin := make([]byte, len("HTTP/1.1 200"))
+	_, err := io.ReadFull(s.conn, begin)
+	if err == nil {
+		status, _ := strconv.Atoi(string(begin[len("HTTP/1.1 "):])) // 0 when it is no HTTP
+		err = fmt.Errorf("the cloud answered %d", status)
 	}
 	s.err = fmt.Errorf("log stream: %w", err)
 }

@@ -226,10 +226,7 @@ func (s *session) authorize(ctx context.Context, challenge string) (string, erro
 		return login, nil
 	}
 	to, err := url.Parse(parameter(challenge, "realm"))
-	if err != nil {
-		return "", err
-	}
-	if to.Host == "" || to.Scheme != s.base.Scheme && to.Scheme != "https" {
+	if err != nil || to.Host == "" || to.Scheme != s.base.Scheme && to.Scheme != "https" {
 		return "", errors.New("the registry sends for a token to no server with TLS")
 	}
 	to.RawQuery = "account=" + s.Name + "&scope=repository:" + s.base.Path[len(root):] + ":pull&service=" +

@@ -158,7 +158,7 @@ func TestLogin(t *testing.T) {
 	f(`Bearer realm="https://tokens.example/t",service="reg \"x\"",scope="repository:shop/web:pull"`, token, "<nil>")
 	f(`Bearer realm="https://tokens.example/t",service="registry.example"`, "Bearer other", "denies access")
 	f(`Bearer realm="http://tokens.example/t",service="registry.example"`, token, "with TLS")
-	f(`Bearer realm="%"`, token, "parse")
+	f(`Bearer realm="%"`, token, "with TLS")
 	f(``, token, "denies access")
 }
 
