@@ -43,7 +43,9 @@ type Options struct {
 	// network: at start and whenever that changes. It must not wait.
 	Configured func(s settings.Settings, hostNetwork bool)
 	// Changed is told that View may have changed. It must not wait; nil means that nobody asks.
-	Changed     func()
+	Changed func()
+	// HangUp closes connections that other parts of the agent keep for a next call; nil when there are none.
+	HangUp      func()
 	UUID        func() string // of the device
 	Development func() bool   // developmentMode of config.json: people build images on the engine; nil means no
 	Endpoint    string        // cloud API origin; empty means unmanaged, which implies local mode
@@ -120,7 +122,7 @@ func New(o Options) (*Manager, error) {
 	}
 	say, sources := voiceOf(o.Say), &attacher{attach: o.Attach}
 	m := &Manager{engine: o.Engine, power: o.Power, cell: b.cell, targets: t, log: o.Log}
-	m.rest = newRest()
+	m.rest = newRest(o.HangUp)
 	m.watch = newWatch(o.Engine, b.cell, say, o.Log)
 	m.exec = &executor{
 		engine: o.Engine, watch: m.watch, cell: b.cell, locks: newLocks(o.Locks), book: b, auth: o.Auth, log: o.Log,
@@ -206,8 +208,8 @@ func (m *Manager) UserLock(appID int) string {
 	return service
 }
 
-// ConversationEnded says that another part of the agent needs less than before: memory is given back once
-// it is quiet.
+// ConversationEnded says that a call of another part of the agent is over: once it was quiet for a few seconds,
+// HangUp is called and memory given back.
 func (m *Manager) ConversationEnded() { m.rest.ended() }
 
 // View is the newest picture of the apps. It never blocks and makes no engine call.

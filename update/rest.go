@@ -13,13 +13,15 @@ import (
 type rest struct {
 	_ [0]func() // nobody compares it: no code for that
 
-	timer *time.Timer
-	began time.Time
-	last  atomic.Int64 // when work was done last, in nanoseconds since began
-	armed atomic.Bool
-	over  atomic.Bool   // a conversation is over, and what it needed is garbage whatever was allocated since
-	freed uint64        // bytes allocated in all when memory was given back last; belongs to the timer
-	next  time.Duration // since began: not given back before; belongs to the timer
+	timer  *time.Timer
+	began  time.Time
+	hangUp func()
+	last   atomic.Int64 // when work was done last, in nanoseconds since began
+	spoke  atomic.Int64 // when a conversation ended last, likewise
+	armed  atomic.Bool
+	over   atomic.Bool   // a conversation is over, and what it needed is garbage whatever was allocated since
+	freed  uint64        // bytes allocated in all when memory was given back last; belongs to the timer
+	next   time.Duration // since began: not given back before; belongs to the timer
 }
 
 const (
@@ -32,8 +34,10 @@ const (
 	restWorth = 16 << 10
 )
 
-func newRest() *rest {
-	r := &rest{began: time.Now()}
+// newRest returns one at rest. It calls hangUp, which may be nil, when no conversation followed the last one for a
+// few seconds.
+func newRest(hangUp func()) *rest {
+	r := &rest{began: time.Now(), hangUp: hangUp}
 	r.timer = time.AfterFunc(time.Hour, r.look)
 	r.timer.Stop()
 	return r
@@ -47,16 +51,23 @@ func (r *rest) worked() {
 	}
 }
 
-// ended notes that a conversation is over.
+// ended notes that a conversation is over. Its connection does not wait for the end of a pause between collections.
 func (r *rest) ended() {
 	r.over.Store(true)
-	r.worked()
+	now := int64(time.Since(r.began))
+	r.spoke.Store(now)
+	r.last.Store(now)
+	r.armed.Store(true)
+	r.timer.Reset(restAfter)
 }
 
 // look gives memory back, or waits on when there was work meanwhile. It rests itself when there is
 // nothing to give back any more.
 func (r *rest) look() {
 	now := time.Since(r.began)
+	if r.hangUp != nil && now-time.Duration(r.spoke.Load()) >= restAfter {
+		r.hangUp()
+	}
 	if left := max(restAfter+time.Duration(r.last.Load()), r.next) - now; left > 0 {
 		r.timer.Reset(left)
 		return

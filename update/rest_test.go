@@ -10,7 +10,7 @@ import (
 // however much was allocated.
 func TestRestPausesBetweenCollections(t *testing.T) {
 	collections := 0
-	r := newRest()
+	r := newRest(nil)
 	var kept [][]byte
 	for range 5 {
 		for range 100 {
@@ -31,7 +31,7 @@ func TestRestPausesBetweenCollections(t *testing.T) {
 // What a conversation needed is garbage at its end, however little was allocated since the last collection.
 func TestRestAfterAConversation(t *testing.T) {
 	look := func(ended bool) (collected bool) {
-		r := newRest()
+		r := newRest(nil)
 		if ended {
 			r.ended()
 		}
@@ -45,5 +45,31 @@ func TestRestAfterAConversation(t *testing.T) {
 	}
 	if look(false) || !look(true) {
 		t.Error("the end of a conversation makes no difference")
+	}
+}
+
+// A connection that is kept for a next conversation is let go of a few seconds after the last one, whatever else the
+// agent does meanwhile, and also in the pause between two collections.
+func TestRestHangsUp(t *testing.T) {
+	hangUps := 0
+	r := newRest(func() { hangUps++ })
+	look := func(work, spoke, next time.Duration, want int) {
+		t.Helper()
+		now := time.Since(r.began)
+		r.last.Store(int64(now - work))
+		r.spoke.Store(int64(now - spoke))
+		r.next = now + next
+		hangUps = 0
+		if r.look(); hangUps != want {
+			t.Errorf("work %v, conversation %v ago: %d times, want %d", work, spoke, hangUps, want)
+		}
+	}
+	look(restAfter, restAfter, 0, 1)
+	look(restAfter, restAfter, restAgain, 1)
+	look(0, restAfter, 0, 1)
+	look(0, -time.Hour, 0, 0)
+	r.ended()
+	if left := r.timer.Stop(); !left || !r.armed.Load() {
+		t.Error("nothing follows the end of a conversation")
 	}
 }

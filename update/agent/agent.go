@@ -57,6 +57,7 @@ func Run(e Environment) error {
 	d.trust = cloud.NewTrust(func() *x509.CertPool {
 		return cloud.Roots([]string{"/", d.root}, d.extraCerts, d.ownCert, config.Get().RootCA)
 	})
+	d.keepAlive = &cloud.KeepAlive{Ended: func() { d.manager.ConversationEnded() }}
 	d.readHost()
 	containers := engine.New(e.socket)
 	pipe := d.openLog(containers, docs)
@@ -72,7 +73,7 @@ func Run(e Environment) error {
 		BackupPath: filepath.Join(e.data, "backup.tgz"), BackupRetry: config.Get().BootstrapRetryDelay,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
 		Booted: hostos.Booted(), BootID: hostos.BootID(), Breadcrumb: filepath.Join(e.root, "tmp/balena-supervisor/reboot-after-apply"), Log: log,
-		Image: d.ownImage(), Registry: d.askRegistry, Free: d.free, Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
+		HangUp: d.keepAlive.Close, Image: d.ownImage(), Registry: d.askRegistry, Free: d.free, Deltas: d.deltas(), Power: d.power(), NoteFirmware: config.NoteFirmwareVolume,
 	})
 	if err != nil {
 		return err

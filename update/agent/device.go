@@ -34,19 +34,20 @@ import (
 type device struct {
 	Environment
 	*hostos.HostConfig
-	config  *hostos.Config
-	port    int
-	log     zerolog.Logger
-	release hostos.OSRelease
-	board   board.Type
-	network *hostos.Network
-	cloud   *ping.Heartbeat
-	remote  *cloud.Device   // nil on a device without a cloud
-	queue   *cloud.TagQueue // nil on a device with one
-	trust   *cloud.Trust
-	manager *update.Manager
-	gauge   hostos.Gauge
-	light   *led.LED
+	config    *hostos.Config
+	port      int
+	log       zerolog.Logger
+	release   hostos.OSRelease
+	board     board.Type
+	network   *hostos.Network
+	cloud     *ping.Heartbeat
+	remote    *cloud.Device   // nil on a device without a cloud
+	queue     *cloud.TagQueue // nil on a device with one
+	trust     *cloud.Trust
+	keepAlive *cloud.KeepAlive
+	manager   *update.Manager
+	gauge     hostos.Gauge
+	light     *led.LED
 	// bootConfig is the boot configuration of the board.
 	bootConfig *boot.Config
 	pipe       *logs.Pipe
@@ -192,7 +193,7 @@ func (d *device) registryAuth(registry string) *doc.AuthConfig {
 
 // askRegistry asks a registry as the cloud is asked.
 func (d *device) askRegistry(ctx context.Context, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
-	return cloud.Get(ctx, d.userAgent(), d.trust, u, auth, accept, part)
+	return cloud.Get(ctx, d.userAgent(), d.trust, d.keepAlive, u, auth, accept, part)
 }
 
 // free is how many bytes there is room for where the engine keeps its images: its directory, seen below
@@ -223,11 +224,7 @@ func (d *device) deltas() update.Deltas {
 }
 
 func (d *device) client(base string) (*cloud.Client, error) {
-	c, err := cloud.New(base, d.userAgent(), d.trust)
-	if err == nil {
-		c.Ended = func() { d.manager.ConversationEnded() }
-	}
-	return c, err
+	return cloud.New(base, d.userAgent(), d.trust, d.keepAlive)
 }
 
 // userAgent is what the cloud knows the agent by (docs/spec/cloud.md 0.2).

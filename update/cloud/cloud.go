@@ -2,8 +2,8 @@
 // report of the current state, tags, the log stream, deltas and registry tokens (docs/spec/cloud.md 0 to 4,
 // A; docs/spec/engine.md 8.5).
 //
-// Each call has a connection of its own, which is closed with it: calls are rare, so a connection
-// kept alive would only cost memory, a goroutine and timers.
+// Calls come in bursts, such as a poll and its report, and then there is none for minutes. So a connection is kept
+// for the next call, and closed after a few seconds (KeepAlive): until the next burst it would only cost memory.
 package cloud
 
 import (
@@ -32,23 +32,15 @@ const maxAnswer = 4 << 20
 
 // Client calls one origin. It is safe for use by several goroutines.
 type Client struct {
-	base  *url.URL
-	agent string
-	trust *Trust
-	// Ended is called when a conversation is over, unless nil. It must not wait.
-	Ended func()
-}
-
-func (c *Client) end(conn net.Conn) {
-	conn.Close()
-	if c.Ended != nil {
-		c.Ended()
-	}
+	base      *url.URL
+	agent     string
+	trust     *Trust
+	keepAlive *KeepAlive
 }
 
 // New returns a client of the server at base, an http or https URL whose path, if any, goes before
-// that of every call. agent is the User-Agent; trust is for https.
-func New(base, agent string, trust *Trust) (*Client, error) {
+// that of every call. agent is the User-Agent; trust is for https; keepAlive, which clients may share, may be nil.
+func New(base, agent string, trust *Trust, keepAlive *KeepAlive) (*Client, error) {
 	u, err := url.Parse(base)
 	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
 		err = errors.New("not an http or https URL")
@@ -56,7 +48,7 @@ func New(base, agent string, trust *Trust) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloud server %q: %w", base, err)
 	}
-	return &Client{base: u, agent: agent, trust: trust}, nil
+	return &Client{u, agent, trust, keepAlive}, nil
 }
 
 // call is a request. Without a method it is a GET.
@@ -78,8 +70,8 @@ type call struct {
 // Get asks the server of an http or https URL for what the URL names, or only for a part of it (Range).
 // challenge is what the server wants to know of who asks (WWW-Authenticate). It is no error that the
 // server refuses. Redirects are followed; another host is not shown auth.
-func Get(ctx context.Context, agent string, trust *Trust, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
-	c := &Client{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, agent: agent, trust: trust}
+func Get(ctx context.Context, agent string, trust *Trust, keepAlive *KeepAlive, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error) {
+	c := &Client{&url.URL{Scheme: u.Scheme, Host: u.Host}, agent, trust, keepAlive}
 	a, err := c.do(ctx, call{path: u.Path, query: u.Query(), auth: auth, accept: accept, part: part, patience: usualPatience, follow: true})
 	return a.status, a.body, a.challenge, err
 }
@@ -139,7 +131,7 @@ func (c *Client) do(ctx context.Context, r call) (a answer, err error) {
 			r.auth = "" // it is not for others to see
 		}
 		r.path, r.query = to.Path, to.Query()
-		from = &Client{base: &url.URL{Scheme: to.Scheme, Host: to.Host}, agent: c.agent, trust: c.trust, Ended: c.Ended}
+		from = &Client{&url.URL{Scheme: to.Scheme, Host: to.Host}, c.agent, c.trust, c.keepAlive}
 	}
 	if err == nil {
 		return a, nil
@@ -174,7 +166,6 @@ func (c *Client) request(r *call) (*fasthttp.Request, error) {
 	}
 	req.Header.Set("Accept", cmp.Or(r.accept, "application/json"))
 	req.Header.Set("Accept-Encoding", "gzip")
-	req.Header.SetConnectionClose()
 	req.SetRequestURI(asTheyAre.Replace(u.RequestURI()))
 	if r.body != nil {
 		raw, err := json.Marshal(r.body)
@@ -187,12 +178,23 @@ func (c *Client) request(r *call) (*fasthttp.Request, error) {
 	return req, nil
 }
 
-// exchange sends a request on a new connection, which the end of ctx closes, and reads the answer. to
-// is where it is to be asked again instead.
+// exchange sends a request and reads the answer. to is where it is to be asked again instead. A connection of an
+// earlier call may have been closed by the server in the very moment: without a byte of an answer the request is
+// sent again on a new one. That is safe whatever it was, since every call may come twice: reports, tags and
+// names say how things are, and an agent that loses power in the middle repeats each step of provisioning, which
+// the cloud then answers with 409 or 200.
 func (c *Client) exchange(ctx context.Context, r *call) (a answer, to *url.URL, err error) {
 	req, err := c.request(r)
 	if err != nil {
 		return a, nil, err
+	}
+	defer c.keepAlive.ended()
+	if conn := c.keepAlive.take(c.origin()); conn != nil {
+		in := &source{}
+		a, to, err = c.converse(ctx, conn, in, req, r)
+		if err == nil || in.began || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return a, to, err
+		}
 	}
 	dialing, cancel := context.WithTimeout(ctx, r.patience)
 	conn, err := c.dial(dialing)
@@ -200,22 +202,38 @@ func (c *Client) exchange(ctx context.Context, r *call) (a answer, to *url.URL, 
 	if err != nil {
 		return a, nil, err
 	}
-	defer c.end(conn)
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if r.steady {
-		conn = impatient{conn, r.patience}
-	}
-	if _, err := req.WriteTo(conn); err != nil {
-		return a, nil, err
-	}
-	return c.receive(&source{Reader: conn}, r)
+	return c.converse(ctx, conn, &source{}, req, r)
 }
 
-// receive reads the answer to a call.
-func (c *Client) receive(from *source, r *call) (a answer, to *url.URL, err error) {
-	resp := fasthttp.Response{StreamBody: true}
-	if err := resp.Read(bufio.NewReaderSize(from, maxHead)); err != nil {
-		return a, nil, from.cause(err)
+// origin tells connections apart.
+func (c *Client) origin() string { return c.base.Scheme + "://" + c.base.Host }
+
+// converse makes a call over a connection, which the end of ctx closes. Afterwards the connection is kept for the
+// next call, or closed when it cannot be used again.
+func (c *Client) converse(ctx context.Context, conn net.Conn, in *source, req *fasthttp.Request, r *call) (a answer, to *url.URL, err error) {
+	goOn := context.AfterFunc(ctx, func() { conn.Close() })
+	timed := conn
+	if r.steady {
+		timed = impatient{conn, r.patience}
+	}
+	in.Reader = timed
+	whole := false
+	if _, err = req.WriteTo(timed); err == nil {
+		a, to, whole, err = c.receive(in, r)
+	}
+	if goOn() && whole && conn.SetDeadline(time.Time{}) == nil {
+		c.keepAlive.keep(c.origin(), conn)
+	} else {
+		conn.Close()
+	}
+	return a, to, err
+}
+
+// receive reads the answer to a call. whole tells whether another call may follow on the connection.
+func (c *Client) receive(from *source, r *call) (a answer, to *url.URL, whole bool, err error) {
+	resp, in := fasthttp.Response{StreamBody: true}, bufio.NewReaderSize(from, maxHead)
+	if err := resp.Read(in); err != nil {
+		return a, nil, false, from.cause(err)
 	}
 	a.status, a.etag, a.after = resp.StatusCode(), string(resp.Header.Peek("ETag")), string(resp.Header.Peek("Retry-After"))
 	if r.follow && a.status >= 301 && a.status <= 308 && a.status != fasthttp.StatusNotModified {
@@ -223,16 +241,20 @@ func (c *Client) receive(from *source, r *call) (a answer, to *url.URL, err erro
 		if err != nil || to.Scheme != "https" && c.base.Scheme == "https" || to.Host == "" {
 			err = errors.New("redirected to where it is not followed: to no server, or from https to http")
 		}
-		return a, to, err
+		return a, to, false, err
 	}
 	a.challenge = string(resp.Header.Peek("WWW-Authenticate"))
 	if r.part != "" && a.status == fasthttp.StatusOK {
-		return a, nil, nil // all of it is too much
+		return a, nil, false, nil // all of it is too much
 	}
+	end := error(io.EOF)
 	if stream := resp.BodyStream(); stream != nil {
 		a.body, err = readAnswer(bodySource{stream, from}, string(resp.Header.Peek("Content-Encoding")))
+		if err == nil {
+			_, end = stream.Read(make([]byte, 1))
+		}
 	}
-	return a, nil, err
+	return a, nil, err == nil && end == io.EOF && !resp.ConnectionClose() && in.Buffered() == 0, err
 }
 
 // maxHead is how many bytes the head of an answer may have: proxies add cookies and policies of their own.
@@ -241,12 +263,14 @@ const maxHead = 16 << 10
 // source is a connection that remembers why no more came from it.
 type source struct {
 	io.Reader
-	err error
+	began bool // something came
+	err   error
 }
 
 // Read reads from the connection.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
+	s.began = s.began || n > 0
 	if err != nil {
 		s.err = err
 	}

@@ -80,7 +80,7 @@ func TestTokensAreKeptForTenMinutes(t *testing.T) {
 
 func TestBaseMustBeAWebAddress(t *testing.T) {
 	for _, base := range []string{"", "ftp://a", "api.example.com", "http://", "https:///x", "http://[::1"} {
-		if _, err := New(base, "x", nil); err == nil {
+		if _, err := New(base, "x", nil, nil); err == nil {
 			t.Errorf("%q was accepted", base)
 		}
 	}
@@ -114,7 +114,7 @@ func serveOnce(t *testing.T, answer string) (base string, asked <-chan string) {
 // cloud.md 0.2: User-Agent, authorization, a path of the base stays, no redirect is followed.
 func TestGet(t *testing.T) {
 	base, asked := serveOnce(t, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\n\r\nhi")
-	c, err := New(base+"/below/", "Supervisor/1.2.3", nil)
+	c, err := New(base+"/below/", "Supervisor/1.2.3", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestGet(t *testing.T) {
 
 func TestGetIsBounded(t *testing.T) {
 	base, _ := serveOnce(t, "HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat("x", maxAnswer+1))
-	c, err := New(base, "x", nil)
+	c, err := New(base, "x", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestGetIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if c, err = New("http://"+l.Addr().String(), "x", nil); err != nil {
+	if c, err = New("http://"+l.Addr().String(), "x", nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.do(context.Background(), call{path: "/", patience: 50 * time.Millisecond}); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {

@@ -20,7 +20,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		c := &Client{base: base}
 		for _, follow := range []bool{false, true} {
-			a, to, err := c.receive(&source{Reader: bytes.NewReader(said)}, &call{follow: follow})
+			a, to, _, err := c.receive(&source{Reader: bytes.NewReader(said)}, &call{follow: follow})
 			if to != nil && err == nil && (!follow || to.Scheme != "https" || to.Host == "") {
 				t.Fatalf("%q leads to %s", said, to)
 			}

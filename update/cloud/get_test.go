@@ -42,7 +42,7 @@ func TestGetGoesOn(t *testing.T) {
 	get := func(path, part string) string {
 		t.Helper()
 		u := &url.URL{Scheme: "http", Host: "127.0.0.1:" + port, Path: path}
-		status, body, _, err := Get(context.Background(), "agent", nil, u, "Basic x", "*/*", part)
+		status, body, _, err := Get(context.Background(), "agent", nil, nil, u, "Basic x", "*/*", part)
 		if err != nil || status != 200 {
 			t.Errorf("%s: %d %v", path, status, err)
 		}
@@ -60,7 +60,7 @@ func TestGetGoesOn(t *testing.T) {
 	}
 	secure := &Client{base: &url.URL{Scheme: "https", Host: "a.example"}}
 	answer := "HTTP/1.1 307 x\r\nLocation: http://b.example/x?signature=secret\r\nContent-Length: 0\r\n\r\n"
-	_, _, err = secure.receive(&source{Reader: strings.NewReader(answer)}, &call{follow: true})
+	_, _, _, err = secure.receive(&source{Reader: strings.NewReader(answer)}, &call{follow: true})
 	if err == nil || !strings.Contains(err.Error(), "from https to http") || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "b.example") {
 		t.Errorf("from TLS to none: %v", err)
 	}

@@ -13,7 +13,7 @@ func TestHeads(t *testing.T) {
 	f := func(name, answer, want string) {
 		t.Helper()
 		base, _ := serveOnce(t, answer)
-		c, err := New(base, "x", nil)
+		c, err := New(base, "x", nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

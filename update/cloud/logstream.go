@@ -89,6 +89,6 @@ func (s *LogStream) Err() error { return s.err }
 
 // Close breaks the stream off; its body has no end.
 func (s *LogStream) Close() error {
-	s.from.end(s.conn)
-	return nil
+	defer s.from.keepAlive.ended()
+	return s.conn.Close()
 }

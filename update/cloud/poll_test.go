@@ -18,7 +18,7 @@ func TestPollWithoutPatience(t *testing.T) {
 	}
 	defer l.Close()
 	go fasthttp.Serve(l, func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("{}") })
-	client, err := New("http://"+l.Addr().String(), "test", nil)
+	client, err := New("http://"+l.Addr().String(), "test", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestIdentityIsKept(t *testing.T) {
 			ctx.SetStatusCode(r.status)
 			ctx.SetBodyString(r.body)
 		})
-		client, err := New("http://"+l.Addr().String(), "test", nil)
+		client, err := New("http://"+l.Addr().String(), "test", nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestEarlierKeyComesBack(t *testing.T) {
 			}
 			ctx.SetBodyString(`{"d":[{"id":7}]}`)
 		})
-		client, err := New("http://"+l.Addr().String(), "test", nil)
+		client, err := New("http://"+l.Addr().String(), "test", nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

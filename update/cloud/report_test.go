@@ -107,7 +107,7 @@ func newRig(t *testing.T) *rig {
 	}
 	go fasthttp.Serve(l, g.server.serve)
 	t.Cleanup(func() { l.Close() })
-	client, err := New("http://"+l.Addr().String(), "test", nil)
+	client, err := New("http://"+l.Addr().String(), "test", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

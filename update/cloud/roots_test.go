@@ -71,7 +71,7 @@ func TestTrustKeepsWhatIsUsed(t *testing.T) {
 		pool.AddCert(second)
 		return pool
 	})
-	c, err := New("https://"+listener.Addr().String(), "x", trust)
+	c, err := New("https://"+listener.Addr().String(), "x", trust, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

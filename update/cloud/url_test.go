@@ -10,7 +10,7 @@ import (
 func TestBytesOfURLs(t *testing.T) {
 	f := func(path string, query url.Values, want string) {
 		t.Helper()
-		c, err := New("https://cloud/base", "test", nil)
+		c, err := New("https://cloud/base", "test", nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

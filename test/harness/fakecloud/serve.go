@@ -76,7 +76,22 @@ func (c *Cloud) Up(t testing.TB) {
 	s.server = &http.Server{Handler: c, ErrorLog: log.New(io.Discard, "", 0), ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, conn)
 	}}
+	s.server.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			c.Set(func(c *Cloud) { c.accepted++; c.open++ })
+		case http.StateClosed:
+			c.Set(func(c *Cloud) { c.open-- })
+		}
+	}
 	go s.server.Serve(l)
+}
+
+// Connections are how many connections there were so far, and how many of them are open.
+func (c *Cloud) Connections() (accepted, open int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.accepted, c.open
 }
 
 type connKey struct{}
