@@ -16,7 +16,7 @@ import (
 	"resin-supervisor/test/harness/fakecloud"
 )
 
-// cloud.md 77.
+// cloud.md 77: the cloud gets the lines of the change itself, a whole body, and nothing after it.
 func TestLogControl(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	s := managed(t, cloud, nil, service("web", 11, serverImage(t, "logs/web:v1")))
@@ -28,11 +28,17 @@ func TestLogControl(t *testing.T) {
 	}
 	control("false")
 	harness.Until(t, soon, "the end of the stream", func() error {
-		if ended, _ := cloud.Streams()[0].Ended(); !ended {
+		if call := cloud.Calls(fakecloud.LogStream)[0]; call.Status == 0 {
 			return errors.New("it is open")
 		}
 		return nil
 	})
+	if call := cloud.Calls(fakecloud.LogStream)[0]; call.Status != http.StatusCreated {
+		t.Errorf("the stream was answered with %d", call.Status)
+	}
+	for _, word := range []string{"Applying", "Applied"} {
+		await(t, cloud, word+` configuration change {"SUPERVISOR_LOG_CONTROL":"false"}`)
+	}
 	print(t, s, "web", "n=5&text=meanwhile")
 	s.Restart() // what was written meanwhile does not come when it starts anew either
 	s.WaitSettled(soon)

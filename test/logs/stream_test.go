@@ -204,3 +204,28 @@ func TestLogsEndpoint(t *testing.T) {
 		t.Errorf("%d streams at the API", n)
 	}
 }
+
+// host.md 8: the cloud ends every stream with 408 after some minutes. That is no failure: the agent's log says nothing,
+// and the next line opens another stream at once.
+func TestCloudEndsEveryStream(t *testing.T) {
+	cloud := &fakecloud.Cloud{StreamLife: 20 * time.Second}
+	s := managed(t, cloud, nil, service("web", 11, serverImage(t, "logs/web:v1")))
+	await(t, cloud, "app started")
+	for n := range 2 {
+		harness.Until(t, soon, "the end of the stream", func() error {
+			calls := cloud.Calls(fakecloud.LogStream)
+			if len(calls) <= n || calls[n].Status == 0 {
+				return errors.New("it is open")
+			}
+			return nil
+		})
+		if call := cloud.Calls(fakecloud.LogStream)[n]; call.Status != http.StatusRequestTimeout {
+			t.Fatalf("stream %d was answered with %d", n, call.Status)
+		}
+		print(t, s, "web", fmt.Sprintf("n=1&text=after-%d", n))
+		await(t, cloud, fmt.Sprintf("after-%d 0", n))
+	}
+	if strings.Contains(s.Log(), "log stream") {
+		t.Errorf("the log says: %v", s.LogLines("log stream broke off"))
+	}
+}

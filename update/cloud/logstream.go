@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // LogStream is an open request whose body is the device's log (docs/spec/cloud.md 5.1). The cloud answers
@@ -23,7 +25,7 @@ type LogStream struct {
 
 const (
 	sendPatience = 2 * time.Minute // for the cloud to take what was written
-	lastPatience = 2 * time.Second // the same, once the stream's context is over
+	lastPatience = 2 * time.Second // the same, once the stream's context is over, and for the answer to a whole body
 )
 
 // LogStream opens the log stream of a device with its key, and returns once the head of the request
@@ -54,6 +56,9 @@ func (s *LogStream) watch() {
 	_, err := io.ReadFull(s.conn, begin)
 	if err == nil {
 		status, _ := strconv.Atoi(string(begin[len("HTTP/1.1 "):])) // 0 when it is no HTTP
+		if status == fasthttp.StatusRequestTimeout {
+			return
+		}
 		err = fmt.Errorf("the cloud answered %d", status)
 	}
 	s.err = fmt.Errorf("log stream: %w", err)
@@ -84,10 +89,24 @@ func (s *LogStream) write(p []byte) error {
 // Ended is closed when the cloud answered or the connection broke off.
 func (s *LogStream) Ended() <-chan struct{} { return s.ended }
 
-// Err tells why the stream ended, once Ended is closed.
+// Err tells why the stream ended, once Ended is closed; nil when the cloud timed it out, as it does with every
+// stream after about 5 minutes (docs/spec/host.md 8).
 func (s *LogStream) Err() error { return s.err }
 
-// Close breaks the stream off; its body has no end.
+// Finish ends the body and waits a moment for the answer: a proxy may drop a request whose answer nobody waits for.
+func (s *LogStream) Finish() {
+	if s.write([]byte("0\r\n\r\n")) != nil {
+		return
+	}
+	late := time.NewTimer(lastPatience)
+	defer late.Stop()
+	select {
+	case <-s.ended:
+	case <-late.C:
+	}
+}
+
+// Close closes the connection. Without Finish the body has no end, and the cloud refuses it.
 func (s *LogStream) Close() error {
 	defer s.from.keepAlive.ended()
 	return s.conn.Close()

@@ -2,10 +2,11 @@ package logs
 
 import (
 	"encoding/binary"
+	"hash/crc32"
 	"math/bits"
 )
 
-// deflater compresses into one endless gzip stream (RFC 1951, 1952). It knows the fixed codes and
+// deflater compresses into one gzip stream (RFC 1951, 1952). It knows the fixed codes and
 // looks for repetitions in the last few kilobytes only: lines of a log repeat one another, and this
 // takes 28 KB of memory, where a general compressor takes 650.
 type deflater struct {
@@ -13,6 +14,8 @@ type deflater struct {
 	acc  uint64 // bits that do not fill a byte yet, the first one lowest
 	have uint   // how many
 	open bool   // a block was begun
+	sum  uint32 // CRC-32 of all that was written
+	size uint32 // its length, modulo 4 GiB
 
 	data []byte // the window and behind it the input at work
 	base uint32 // position of data[0] in the stream
@@ -38,6 +41,8 @@ func newDeflater() *deflater {
 
 // write compresses p. What a reader needs of it to see its end comes with flush.
 func (d *deflater) write(p []byte) {
+	d.sum = crc32.Update(d.sum, crc32.IEEETable, p)
+	d.size += uint32(len(p))
 	if !d.open && len(p) > 0 {
 		d.open = true
 		d.bits(0b010, 3) // not the last block, fixed codes
@@ -91,13 +96,27 @@ func (d *deflater) match(i int) (length, distance int) {
 
 // flush lets a reader see all that was written: an empty block ends on a byte.
 func (d *deflater) flush() {
+	d.endBlock()
+	d.bits(0, 3)
+	d.bits(0, (8-d.have)%8)
+	d.out = append(d.out, 0, 0, 0xff, 0xff)
+}
+
+// finish ends the stream: the last block is empty, then come the checksum and the length of the whole.
+func (d *deflater) finish() {
+	d.endBlock()
+	d.bits(0b011, 3) // the last block, fixed codes
+	d.symbol(endBlock)
+	d.bits(0, (8-d.have)%8)
+	d.out = binary.LittleEndian.AppendUint32(d.out, d.sum)
+	d.out = binary.LittleEndian.AppendUint32(d.out, d.size)
+}
+
+func (d *deflater) endBlock() {
 	if d.open {
 		d.symbol(endBlock)
 		d.open = false
 	}
-	d.bits(0, 3)
-	d.bits(0, (8-d.have)%8)
-	d.out = append(d.out, 0, 0, 0xff, 0xff)
 }
 
 // take hands out the bytes that are complete; they are valid until the next call of another method.

@@ -49,6 +49,14 @@ func TestDeflate(t *testing.T) {
 				t.Fatalf("%s, part %d: %d bytes of %d, or other ones", name, i, len(got), len(want))
 			}
 		}
+		d.finish()
+		z, err := gzip.NewReader(bytes.NewReader(append(stream, d.take()...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(z); err != nil || !bytes.Equal(got, want) { // it checks sum and length
+			t.Fatalf("%s, finished: %d bytes of %d: %v", name, len(got), len(want), err)
+		}
 	}
 	f("nothing", "")
 	f("one byte", "x")

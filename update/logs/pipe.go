@@ -62,9 +62,11 @@ type Options struct {
 // Stream is an open request to the cloud, which is answered only when something is wrong.
 type Stream interface {
 	Write(p []byte) (int, error)
+	// Finish ends the body. Nothing may be written after it.
+	Finish()
 	Close() error
-	// Ended is closed when the cloud answered or the connection broke off, for the reason that Err
-	// tells then.
+	// Ended is closed when the cloud answered or the connection broke off, for the reason that Err tells then.
+	// It is nil when the cloud ended the stream as it does with every one after some minutes.
 	Ended() <-chan struct{}
 	Err() error
 }
@@ -125,8 +127,8 @@ func (p *Pipe) put(l *view.LogLine, m mark, patience context.Context) (roomy boo
 	return mode != ToCloud || p.queue.add(l, m, patience)
 }
 
-// SetMode changes where lines go. What waits is dropped: whom it was for gets no more, or gets only
-// what is new.
+// SetMode changes where lines go. What waits for the cloud is still sent when the log is switched off, so that the
+// cloud is told of that change too; in local mode it is dropped.
 func (p *Pipe) SetMode(m Mode) {
 	p.mu.Lock()
 	changed := p.mode != m
@@ -136,7 +138,9 @@ func (p *Pipe) SetMode(m Mode) {
 		return
 	}
 	p.follower.review()
-	p.queue.clear()
+	if m == ToListeners {
+		p.queue.clear()
+	}
 	p.Check()
 }
 

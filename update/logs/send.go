@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 )
 
@@ -77,7 +79,7 @@ func (p *Pipe) identity() string {
 	p.mu.Lock()
 	mode := p.mode
 	p.mu.Unlock()
-	if mode != ToCloud {
+	if mode == ToListeners || mode == Nowhere && p.queue.empty() {
 		return ""
 	}
 	return p.o.Identity()
@@ -93,13 +95,27 @@ func (s *sender) session(ctx context.Context) error {
 		return err
 	}
 	defer stream.Close()
-	if ok, err := s.linger(ctx, stream, grace); !ok {
-		return err
-	}
-	s.failures = 0
 	f := &flow{sender: s, stream: stream, z: newDeflater()}
-	return f.run(ctx)
+	ok, err := s.linger(ctx, stream, grace)
+	if ok {
+		s.failures = 0
+		err = f.run(ctx)
+	}
+	select {
+	case <-stream.Ended():
+		if ok { // the answer says more than a write that failed meanwhile
+			err = stream.Err()
+		}
+	default:
+		if err == nil {
+			f.finish()
+		}
+	}
+	return err
 }
+
+// errEarly says that a stream ended, for whatever reason, before it could be of use.
+var errEarly = errors.New("the cloud ended the log stream at once")
 
 // linger waits. It returns false when the stream ended meanwhile or is not the right one any more.
 func (s *sender) linger(ctx context.Context, stream Stream, d time.Duration) (bool, error) {
@@ -112,7 +128,7 @@ func (s *sender) linger(ctx context.Context, stream Stream, d time.Duration) (bo
 		case <-ctx.Done():
 			return false, nil
 		case <-stream.Ended():
-			return false, stream.Err()
+			return false, cmp.Or(stream.Err(), errEarly)
 		case <-s.pipe.wake:
 			if !s.stays() {
 				return false, nil
@@ -139,7 +155,7 @@ func (f *flow) run(ctx context.Context) error {
 			if err := f.burst(ctx); err != nil {
 				return err
 			}
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || !f.stays() {
 				return nil
 			}
 			idle.Reset(silence)
@@ -159,6 +175,14 @@ func (f *flow) run(ctx context.Context) error {
 		if ctx.Err() != nil && f.queue.empty() || !f.stays() {
 			return nil
 		}
+	}
+}
+
+// finish ends the body as a whole one: a server refuses a body that breaks off.
+func (f *flow) finish() {
+	f.z.finish()
+	if _, err := f.stream.Write(f.z.take()); err == nil {
+		f.stream.Finish()
 	}
 }
 

@@ -85,15 +85,16 @@ func (c *cloud) become(identity string) {
 
 // memory is a stream into memory.
 type memory struct {
-	as     string
-	mu     sync.Mutex
-	body   bytes.Buffer
-	writes int
-	closed bool
-	ended  chan struct{}
-	err    error
-	gate   chan struct{} // writes wait until it is closed
-	slow   time.Duration // that a write takes
+	as       string
+	mu       sync.Mutex
+	body     bytes.Buffer
+	writes   int
+	closed   bool
+	finished bool
+	ended    chan struct{}
+	err      error
+	gate     chan struct{} // writes wait until it is closed
+	slow     time.Duration // that a write takes
 }
 
 func (m *memory) Write(p []byte) (int, error) {
@@ -111,6 +112,23 @@ func (m *memory) Write(p []byte) (int, error) {
 		m.writes++
 	}
 	return m.body.Write(p)
+}
+
+func (m *memory) Finish() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.finished = true
+}
+
+// whole tells whether the body came to its end, and so did the gzip stream in it.
+func (m *memory) whole() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	z, err := gzip.NewReader(bytes.NewReader(m.body.Bytes()))
+	if err == nil {
+		_, err = io.Copy(io.Discard, z)
+	}
+	return m.finished && err == nil
 }
 
 func (m *memory) Close() error {
@@ -151,6 +169,9 @@ func (m *memory) end() {
 	close(m.ended)
 }
 
+// timeOut has the cloud end the stream as it does with every one.
+func (m *memory) timeOut() { close(m.ended) }
+
 // messages are the lines that came, as their messages.
 func (m *memory) messages(t *testing.T) (got []string) {
 	t.Helper()
@@ -174,7 +195,7 @@ func (m *memory) lines(t *testing.T) (got []map[string]any) {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(r)
-	if err != io.ErrUnexpectedEOF {
+	if err != nil && err != io.ErrUnexpectedEOF {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
@@ -356,8 +377,8 @@ func TestSilenceClosesTheStream(t *testing.T) {
 		}
 		time.Sleep(2 * flushEach)
 		synctest.Wait()
-		if !c.stream(0).isClosed() || c.count() != 1 {
-			t.Fatalf("closed %v, %d streams", c.stream(0).isClosed(), c.count())
+		if !c.stream(0).isClosed() || !c.stream(0).whole() || c.count() != 1 {
+			t.Fatalf("closed %v, whole %v, %d streams", c.stream(0).isClosed(), c.stream(0).whole(), c.count())
 		}
 		p.Say("three", false)
 		time.Sleep(grace + flushEach)
@@ -438,25 +459,85 @@ func TestIdentity(t *testing.T) {
 	})
 }
 
-// cloud.md 77: a cloud that is not to get lines gets none, also not those of meanwhile.
-func TestModes(t *testing.T) {
-	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+// host.md 8: that the cloud ends each stream after some minutes is no failure: the next line opens another at once,
+// and nothing of it is in the agent's log. A cloud that does so before a line could be sent is backed off from.
+func TestCloudEndsTheStream(t *testing.T) {
+	var log bytes.Buffer
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{identity: "me", start: time.Now()}
+		p := New(Options{Mode: ToCloud, Identity: c.who, Open: c.open, Docs: &documents{text: []byte("{}")}, Log: zerolog.New(&log)})
+		ctx, stop := context.WithCancel(t.Context())
+		go p.Run(ctx)
 		p.Say("one", false)
-		time.Sleep(grace + flushEach)
+		time.Sleep(grace + time.Second)
+		c.stream(0).timeOut()
 		synctest.Wait()
-		p.Say("dropped", false)
-		p.SetMode(Nowhere)
-		p.Say("dropped", false)
-		time.Sleep(time.Minute)
-		p.SetMode(ToCloud)
-		p.Say("two", false)
-		time.Sleep(grace + flushEach)
-		wantMessages(t, c.stream(0), "one")
-		wantMessages(t, c.stream(1), "two")
 		if !c.stream(0).isClosed() {
 			t.Error("the stream stays open")
 		}
+		p.Say("two", false)
+		time.Sleep(grace + flushEach)
+		wantMessages(t, c.stream(1), "two")
+		if gap := c.attempts()[1] - c.attempts()[0]; gap != grace+time.Second || log.Len() > 0 {
+			t.Errorf("opened again after %v, log %q", gap, log.String())
+		}
+		gate := c.stream(1).block() // while a line is written
+		p.Say("three", false)
+		time.Sleep(time.Second)
+		c.stream(1).timeOut()
+		c.stream(1).mu.Lock()
+		c.stream(1).closed = true
+		c.stream(1).mu.Unlock()
+		close(gate)
+		time.Sleep(grace + time.Second)
+		wantMessages(t, c.stream(2), "three")
+		if log.Len() > 0 {
+			t.Errorf("log %q", log.String())
+		}
+		c.stream(2).timeOut()
+		synctest.Wait()
+		before := c.count()
+		p.Say("four", false)
+		synctest.Wait()
+		c.stream(before).timeOut()
+		time.Sleep(4 * time.Second)
+		if n := c.count(); n != before+1 || log.Len() == 0 {
+			t.Errorf("%d streams at once, log %q", n-before, log.String())
+		}
+		time.Sleep(time.Second + grace + flushEach)
+		wantMessages(t, c.stream(before+1), "four")
+		stop()
 	})
+}
+
+// cloud.md 77, 5.3: a cloud that is not to get lines gets what was said before, the switch itself with it, and then
+// none, also not those of meanwhile.
+func TestModes(t *testing.T) {
+	for _, open := range []bool{true, false} {
+		piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+			if open {
+				p.Say("one", false)
+				time.Sleep(grace + flushEach)
+				synctest.Wait()
+			}
+			p.Say("switch", false)
+			p.SetMode(Nowhere)
+			p.Say("dropped", false)
+			time.Sleep(time.Minute)
+			p.SetMode(ToCloud)
+			p.Say("two", false)
+			time.Sleep(grace + flushEach)
+			if open {
+				wantMessages(t, c.stream(0), "one", "switch")
+			} else {
+				wantMessages(t, c.stream(0), "switch")
+			}
+			wantMessages(t, c.stream(1), "two")
+			if !c.stream(0).isClosed() || !c.stream(0).whole() {
+				t.Error("the stream stays open, or has no end")
+			}
+		})
+	}
 }
 
 func TestEndSendsWhatWaits(t *testing.T) {

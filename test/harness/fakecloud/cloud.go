@@ -59,8 +59,8 @@ type Cloud struct {
 	lastID   int
 	streams  []*Stream
 	serving  *serving
-	accepted int // connections so far
-	open     int // connections now
+	accepted int           // connections so far
+	live     int           // connections now
 	done     chan struct{} // closed when the test ends: what stalls goes on
 }
 

@@ -79,9 +79,9 @@ func (c *Cloud) Up(t testing.TB) {
 	s.server.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
-			c.Set(func(c *Cloud) { c.accepted++; c.open++ })
+			c.Set(func(c *Cloud) { c.accepted++; c.live++ })
 		case http.StateClosed:
-			c.Set(func(c *Cloud) { c.open-- })
+			c.Set(func(c *Cloud) { c.live-- })
 		}
 	}
 	go s.server.Serve(l)
@@ -91,7 +91,7 @@ func (c *Cloud) Up(t testing.TB) {
 func (c *Cloud) Connections() (accepted, open int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.accepted, c.open
+	return c.accepted, c.live
 }
 
 type connKey struct{}
