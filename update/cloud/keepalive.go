@@ -79,8 +79,8 @@ func isQuiet(conn net.Conn) (quiet bool) {
 		return false
 	}
 	_ = raw.Read(func(fd uintptr) bool {
-		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		quiet = err == unix.EAGAIN
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}, 0)
+		quiet = n == 0 && err == nil
 		return true
 	})
 	return quiet
