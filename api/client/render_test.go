@@ -50,7 +50,7 @@ func pages() map[string]api.Overview {
 					Containers: []api.OverviewContainer{
 						{
 							ServiceName: "web", Status: "Running", Running: true, Health: "starting",
-							Reason: `environment MODE: "production" -> "a rather long value for a test"`,
+							Reason: `hostname: "production" -> "a rather long value for a test"`,
 						},
 						{ServiceName: "left", Status: "Stopping", Reason: "not in the target release"},
 					},

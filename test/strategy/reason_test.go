@@ -154,7 +154,7 @@ func TestContainersSayWhyTheyWereTouched(t *testing.T) {
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))
 	s.Apply(target(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))))
-	if !contains(steps(s), `kill web: environment MODE: none -> "new"`) {
+	if !contains(steps(s), "kill web: environment MODE added") {
 		t.Errorf("steps: %q", steps(s))
 	}
 	var status struct {

@@ -125,16 +125,21 @@ type Volume struct {
 	Doc  doc.VolumeCreate
 }
 
-// Difference is one field in which a target and an engine object differ; the values are meant for
-// people and hold no secrets.
+// Difference is one field in which a target and an engine object differ, for people. Values that may be secrets are
+// not shown: those of environment, labels and driver options, and commands (docs/spec/engine.md 4.2).
 type Difference struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	Field string
-	Have  string
-	Want  string
+	Have  string // empty where values are not shown
+	Want  string // then: added, removed or changed
 	sum   uint64 // of the field and both values, which Have and Want may cut or hide
 }
 
-// String is the difference as one phrase: `environment MODE: "prod" -> "test"`.
-func (d Difference) String() string { return d.Field + ": " + d.Have + " -> " + d.Want }
+// String is the difference as one phrase: "shm_size: 64 -> 128", "environment MODE changed".
+func (d Difference) String() string {
+	if d.Have == "" {
+		return d.Field + " " + d.Want
+	}
+	return d.Field + ": " + d.Have + " -> " + d.Want
+}

@@ -9,43 +9,21 @@ import (
 )
 
 const (
-	hidden  = "(hidden)"
 	nothing = "none"
+	changed = "changed"
 	// maxShown bounds a value in a Difference, in characters.
 	maxShown = 60
 )
 
-// secretWords mark names whose values are nobody's business.
-var secretWords = [...]string{"KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH"}
-
-func isSecret(text string) bool {
-	text = strings.ToUpper(text)
-	return slices.ContainsFunc(secretWords[:], func(word string) bool { return strings.Contains(text, word) })
-}
-
-// hasCredentials finds user:password@ in addresses and password= in options.
-func hasCredentials(value string) bool {
-	_, after, isAddress := strings.Cut(value, "://")
-	lower := strings.ToLower(value)
-	return isAddress && strings.Contains(after, "@") || strings.Contains(lower, "pass=") ||
-		strings.Contains(lower, "password=") || strings.Contains(lower, "token=") || strings.Contains(lower, "secret=")
-}
-
-// differ puts two unequal values into words: of lists only what the other lacks, long texts cut, and
-// nothing that looks like a secret.
+// differ puts two unequal values into words: of lists only what the other lacks, and long texts cut.
 func differ(name string, have, want any) Difference {
-	h, w := describe(have, want), describe(want, have)
+	d := Difference{Field: name, Want: changed, sum: sum(name, encode(have), encode(want))}
 	switch name {
-	case "command", "entrypoint", "healthcheck": // free text may hold anything
-		if isSecret(h) || hasCredentials(h) {
-			h = hidden
-		}
-		if isSecret(w) || hasCredentials(w) {
-			w = hidden
-		}
+	case "command", "entrypoint", "healthcheck": // free text: it may hold a secret, and nobody can tell
+	default:
+		d.Have, d.Want = shorten(describe(have, want), describe(want, have))
 	}
-	h, w = shorten(h, w)
-	return Difference{Field: name, Have: h, Want: w, sum: sum(name, encode(have), encode(want))}
+	return d
 }
 
 // sum is a number that texts have in common with no others, for all that can happen by chance (FNV-1a).
@@ -119,7 +97,7 @@ func without(list, other []string) []string {
 	return out
 }
 
-// compareMaps compares key by key; secrets are named, never shown.
+// compareMaps compares key by key. It names the keys and never shows a value: any may be a secret.
 func compareMaps(prefix string, have, want map[string]string) []Difference {
 	both := map[string]string{}
 	overlay(both, have)
@@ -131,19 +109,16 @@ func compareMaps(prefix string, have, want map[string]string) []Difference {
 		if h == w && has == wants {
 			continue
 		}
-		hide := isSecret(key) || hasCredentials(h) || hasCredentials(w)
-		hText, wText := shorten(showValue(h, has, hide), showValue(w, wants, hide))
-		out = append(out, Difference{Field: prefix + key, Have: hText, Want: wText, sum: sum(prefix+key, showValue(h, has, false), showValue(w, wants, false))})
+		d := Difference{Field: prefix + key, Want: changed}
+		from, to := encode(h), encode(w)
+		if !has {
+			d.Want, from = "added", nothing
+		}
+		if !wants {
+			d.Want, to = "removed", nothing
+		}
+		d.sum = sum(d.Field, from, to)
+		out = append(out, d)
 	}
 	return out
-}
-
-func showValue(value string, given, hide bool) string {
-	switch {
-	case !given:
-		return nothing
-	case hide:
-		return hidden
-	}
-	return encode(value)
 }

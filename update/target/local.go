@@ -20,7 +20,7 @@ func DecodeLocal(body []byte) (*Local, error) {
 	}
 	document, err := members(raw)
 	if err != nil {
-		return nil, &InvalidError{Lines: []string{expecting("object", "the body", cut(string(raw)))}}
+		return nil, &InvalidError{Lines: []string{expecting("object", "the body", showRaw(raw))}}
 	}
 	r, entry := localReader(document)
 	state, problems, err := r.read(entry)

@@ -83,7 +83,7 @@ func treeOf(c *check, path string, raw []byte) node {
 	var value any
 	// The syntax was checked with the whole document; what can fail is a number beyond float64.
 	if err := json.Unmarshal(raw, &value); err != nil {
-		c.add("Unusable number below " + path + ": " + err.Error())
+		c.add("A number below " + path + " is too large")
 		return node{check: c, path: path}
 	}
 	return rootOf(c, path, value)

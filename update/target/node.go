@@ -21,6 +21,7 @@ type node struct {
 	path    string
 	value   any
 	present bool
+	secret  bool // nothing of the value is shown
 }
 
 // rootOf is the node of a whole tree.
@@ -32,7 +33,15 @@ func rootOf(c *check, path string, value any) node {
 func (n node) get(key string) node {
 	fields, _ := n.value.(map[string]any)
 	value, present := fields[key]
-	return node{check: n.check, path: join(n.path, key), value: value, present: present}
+	return node{check: n.check, path: join(n.path, n.name(key)), value: value, present: present, secret: n.secret}
+}
+
+// name is a key as problem lines show it: of A=secret, which may be meant as a whole, the name alone.
+func (n node) name(key string) string {
+	if n.secret {
+		key, _, _ = strings.Cut(key, "=")
+	}
+	return key
 }
 
 // join extends a path. A key that is none of ours may be of any length.
@@ -49,7 +58,10 @@ func join(path, key string) string {
 // expected adds the line that something else should be here.
 func (n node) expected(what string) {
 	got := "undefined"
-	if n.present {
+	switch {
+	case n.secret:
+		got = kind(n.value)
+	case n.present:
 		got = show(n.value)
 	}
 	n.check.add(expecting(what, n.path, got))
@@ -155,16 +167,17 @@ func (n node) each(form keyForm, visit func(key string, member node)) {
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		member := n.get(key)
 		if !form.fits(key) {
-			n.check.add(expecting(form.what, "key of "+n.path, show(key)))
+			n.check.add(expecting(form.what, "key of "+n.path, show(n.name(key))))
 			continue
 		}
 		visit(key, member)
 	}
 }
 
-// texts is a required object of strings.
+// texts is a required object of strings, any of which may be a secret.
 func (n node) texts(form keyForm) map[string]string {
 	out := map[string]string{}
+	n.secret = n.present
 	if n.empty() {
 		n.expected("object")
 	}

@@ -39,7 +39,7 @@ func DecodePreload(body []byte, uuidOf func(id int) (string, error)) (*Preload, 
 	}
 	file, err := members(raw)
 	if err != nil {
-		return nil, nil, &InvalidError{Lines: []string{expecting("object or list", "apps.json", cut(string(raw)))}}
+		return nil, nil, &InvalidError{Lines: []string{expecting("object or list", "apps.json", showRaw(raw))}}
 	}
 	apps, _ := members(find(file, "apps")) // the reader has a word for what is no object
 	r := reader{optional: true, app: preloadV3}

@@ -68,19 +68,43 @@ func expecting(what, path, got string) string {
 	return "Expecting " + what + " at " + path + " but instead got: " + got
 }
 
-// show is an offending value as JSON, cut to a length that fits a line.
+// show is an offending value as JSON, cut to a length that fits a line. Of a list or an object nothing is shown but
+// that it is one: there may be secrets in it.
 func show(value any) string {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		return "a value that is not JSON"
 	}
-	return cut(string(raw))
+	return showRaw(raw)
 }
 
-// cut shortens JSON to what a line can carry.
-func cut(raw string) string {
-	if len(raw) > maxGot {
-		return strings.ToValidUTF8(raw[:maxGot], "") + "..."
+// showRaw is show for JSON without white space around it.
+func showRaw(raw []byte) string {
+	text := string(raw)
+	switch {
+	case len(text) > 2 && text[0] == '[':
+		return "[...]"
+	case len(text) > 2 && text[0] == '{':
+		return "{...}"
+	case len(text) > maxGot:
+		return strings.ToValidUTF8(text[:maxGot], "") + "..."
 	}
-	return raw
+	return text
+}
+
+// kind says of a secret what it is.
+func kind(value any) string {
+	switch value.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "a boolean"
+	case float64:
+		return "a number"
+	case string:
+		return "a string"
+	case []any:
+		return "a list"
+	}
+	return "an object"
 }

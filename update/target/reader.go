@@ -20,7 +20,7 @@ func (r reader) read(raw json.RawMessage) (*State, []Problem, error) {
 	c := &check{}
 	entry, err := members(raw)
 	if err != nil {
-		c.add(expecting("object", r.name(), cut(string(raw))))
+		c.add(expecting("object", r.name(), showRaw(raw)))
 		return nil, nil, c.invalid()
 	}
 	s := &State{Config: map[string]string{}, Apps: map[string]*App{}}
@@ -57,7 +57,7 @@ func (r reader) apps(c *check, entry []member) []member {
 		}
 		apps, err := members(m.raw)
 		if err != nil {
-			c.add(expecting("object", join(r.path, "apps"), cut(string(m.raw))))
+			c.add(expecting("object", join(r.path, "apps"), showRaw(m.raw)))
 		}
 		return apps
 	}
