@@ -59,34 +59,76 @@ func readDependency(sec *section, name string, options any) Dependency {
 	return d
 }
 
-// checkCycles refuses services that wait for each other, since none of them could ever start.
+// checkCycles refuses services that wait for each other, since none of them could ever start. It looks at each
+// dependency once.
 func checkCycles(services map[string]*Service) error {
-	done := map[string]bool{}
-	var path []string
-	var visit func(name string) error
-	visit = func(name string) error {
-		for i, above := range path {
-			if above == name {
-				return errors.New("depends_on cycle: " + strings.Join(append(path[i:], name), " -> "))
-			}
-		}
-		if done[name] || services[name] == nil {
-			return nil
-		}
-		path = append(path, name)
-		for _, d := range services[name].DependsOn {
-			if err := visit(d.Service); err != nil {
+	c := cycles{services: services, seen: make(map[string]progress, len(services))}
+	for _, name := range sortedKeys(services) {
+		c.enter(name)
+		for len(c.path) > 0 {
+			if err := c.step(); err != nil {
 				return err
 			}
 		}
-		path = path[:len(path)-1]
-		done[name] = true
-		return nil
-	}
-	for _, name := range sortedKeys(services) {
-		if err := visit(name); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// cycles is a walk along dependencies, without recursion: a chain may be as long as a target.
+type cycles struct {
+	services map[string]*Service
+	seen     map[string]progress
+	path     []branch // from where the walk began to where it is
+}
+
+type branch struct {
+	name string
+	rest []Dependency // still to be followed
+}
+
+type progress int
+
+const (
+	unseen progress = iota
+	open            // on the path
+	done
+)
+
+// enter goes on to a service that was not looked at yet.
+func (c *cycles) enter(name string) {
+	if s := c.services[name]; s != nil && c.seen[name] == unseen {
+		c.seen[name] = open
+		c.path = append(c.path, branch{name, s.DependsOn})
+	}
+}
+
+// step follows one dependency of the last service of the path, or goes back when it has no more.
+func (c *cycles) step() error {
+	last := &c.path[len(c.path)-1]
+	if len(last.rest) == 0 {
+		c.seen[last.name] = done
+		c.path = c.path[:len(c.path)-1]
+		return nil
+	}
+	name := last.rest[0].Service
+	last.rest = last.rest[1:]
+	if c.seen[name] == open {
+		return c.cycle(name)
+	}
+	c.enter(name)
+	return nil
+}
+
+// cycle names the services of the path from one on, of many the first and the last.
+func (c *cycles) cycle(from string) error {
+	var names []string
+	for _, b := range c.path {
+		if len(names) > 0 || b.name == from {
+			names = append(names, b.name)
+		}
+	}
+	if most := 10; len(names) > most {
+		names = append(append(names[:most-1:most-1], "..."), names[len(names)-1])
+	}
+	return errors.New("depends_on cycle: " + strings.Join(append(names, from), " -> "))
 }

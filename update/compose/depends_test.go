@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -52,6 +53,16 @@ func TestDependencyCycles(t *testing.T) {
 	f(map[string]string{"a": `{"depends_on":["b"]}`, "b": `{"depends_on":["c"]}`, "c": `{"depends_on":["b"]}`}, "b -> c -> b")
 	f(map[string]string{"a": `{"depends_on":["a"]}`}, "a -> a")
 	f(map[string]string{"a": `{"network_mode":"service:b"}`, "b": `{"depends_on":["a"]}`}, "a -> b -> a")
+	longChain := func(n, last int) map[string]string {
+		compositions := map[string]string{}
+		for i := range n {
+			compositions[fmt.Sprintf("s%04d", i)] = fmt.Sprintf(`{"depends_on":["s%04d"]}`, i+1)
+		}
+		compositions[fmt.Sprintf("s%04d", n-1)] = fmt.Sprintf(`{"depends_on":["s%04d"]}`, last)
+		return compositions
+	}
+	f(longChain(2000, 5), ": s0005 -> s0006 -> s0007 -> s0008 -> s0009 -> s0010 -> s0011 -> s0012 -> s0013 -> ... -> s1999 -> s0005")
+	resolve(t, many(t, longChain(2000, 9999)), doc.Config{})
 	diamond := many(t, map[string]string{"a": `{"depends_on":["b","c"]}`, "b": `{"depends_on":["d"]}`, "c": `{"depends_on":["d"]}`, "d": `{}`})
 	resolve(t, diamond, doc.Config{})
 }

@@ -93,14 +93,25 @@ func (r *resolver) notes(subject string) *notes {
 
 // firstErrors is what refuses the app: the first fault of each service, volume and network.
 func (r *resolver) firstErrors() error {
-	text := ""
+	text, more := "", 0
 	for _, n := range r.said {
-		if n.err != nil {
-			text += "; " + n.err.Error()
+		if n.err == nil {
+			continue
 		}
+		if len(text) > maxFaults {
+			more++
+			continue
+		}
+		text += "; " + n.err.Error()
 	}
 	if text == "" {
 		return nil
 	}
+	if more > 0 {
+		text += "; and " + strconv.Itoa(more) + " more"
+	}
 	return errors.New("app " + r.app.Name + text[1:])
 }
+
+// maxFaults bounds what is told of the faults of one app, in bytes, before the last one that is told.
+const maxFaults = 4000

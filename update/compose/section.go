@@ -18,8 +18,11 @@ type notes struct {
 	err     error // the first one; it rejects the app
 }
 
+// maxWarnings is how many different things are said of one service, network or volume.
+const maxWarnings = 32
+
 func (n *notes) warn(text string) {
-	if line := n.subject + ": " + text; !slices.Contains(n.lines, line) {
+	if line := n.subject + ": " + text; len(n.lines) < maxWarnings && !slices.Contains(n.lines, line) {
 		n.lines = append(n.lines, line)
 	}
 }

@@ -146,6 +146,9 @@ func (n node) wantsRelease(app *App) {
 func decodeLegacy(raw json.RawMessage) (*Preload, []Problem, error) {
 	c := &check{}
 	list, _ := treeOf(c, "apps.json", raw).value.([]any)
+	if c.bound("apps", len(list)); c.count() > 0 {
+		return nil, nil, c.invalid()
+	}
 	p := &Preload{State: &State{Config: map[string]string{}, Apps: map[string]*App{}}}
 	var problems []Problem
 	for i, element := range list {

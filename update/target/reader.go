@@ -2,6 +2,7 @@ package target
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 )
 
@@ -31,10 +32,39 @@ func (r reader) read(raw json.RawMessage) (*State, []Problem, error) {
 		s.Config = config.texts(configKey())
 	}
 	apps := r.apps(c, entry)
+	c.bound("apps", len(apps))
 	if err := c.invalid(); err != nil {
 		return nil, nil, err
 	}
-	return s, r.fill(s, apps), nil
+	problems := r.fill(s, apps)
+	c.boundParts(s)
+	if err := c.invalid(); err != nil {
+		return nil, nil, err
+	}
+	return s, problems, nil
+}
+
+// maxParts bounds the apps of a target, and the services, the volumes and the networks of all of them together: a
+// device has some hundreds at most, and each costs work at every change.
+const maxParts = 2000
+
+// boundParts refuses a target with more parts than a device can have.
+func (c *check) boundParts(s *State) {
+	services, volumes, networks := 0, 0, 0
+	for _, app := range s.Apps {
+		if r := app.Release; r != nil {
+			services, volumes, networks = services+len(r.Services), volumes+len(r.Volumes), networks+len(r.Networks)
+		}
+	}
+	c.bound("services", services)
+	c.bound("volumes", volumes)
+	c.bound("networks", networks)
+}
+
+func (c *check) bound(parts string, n int) {
+	if n > maxParts {
+		c.add("Expecting at most " + strconv.Itoa(maxParts) + " " + parts + " but instead got: " + strconv.Itoa(n))
+	}
 }
 
 // name is the path of the entry as people read it.
