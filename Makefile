@@ -102,7 +102,8 @@ size: ## what each room and package costs in the ARMv6 program
 	@$(WITHGO) PRODUCT_GOFLAGS=$(MOD) $(GO) run ./build/check -size
 
 WINDOW = 60s
-bench: need-test build ## budgets of start, memory, idling (for WINDOW=60s), reading and applying, measured (root; Debian)
+bench: need-test build ## budgets of start, memory, idling (for WINDOW=60s), reading, planning and applying, measured (root; Debian)
+	$(GO) test $(MOD) -run '^$$' -bench Growth ./update/plan
 	cd test && $(GO) mod download
 	cd test && $(WITHGO) $(PROGRAMS) $(GO) test $(BED) -timeout 40m -run '^$$' -bench . -benchtime 1x ./bench -args -window $(WINDOW)
 

@@ -46,8 +46,9 @@ func (x *executor) foresee(ctx context.Context, s plan.Step) error {
 	if v, err := x.engine.Negotiate(ctx); err == nil && v.Arch == "arm" && a.machine == "aarch64" {
 		a.machine = "armv8l" // the kernel is of 64 bits, the engine is not
 	}
+	here := a.cur.Finder()
 	for _, image := range s.Images {
-		if a.cur.FindImage(image) == nil {
+		if here.Find(image) == nil {
 			if err := a.look(ctx, image); err != nil {
 				return err
 			}

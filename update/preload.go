@@ -151,7 +151,8 @@ func (x *executor) preload(ctx context.Context) error {
 		}
 		return x.appUUID(ctx, id)
 	}
-	have := func(image string) bool { return x.cell.load().FindImage(image) != nil }
+	images := x.cell.load().Finder()
+	have := func(image string) bool { return images.Find(image) != nil }
 	_, err := x.targets.preload(x.preloadPath, uuidOf, have)
 	return err
 }

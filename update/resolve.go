@@ -49,13 +49,13 @@ func (r *resolver) wanted(cur *current.State) []string {
 	if r.fresh(cur) {
 		return nil
 	}
-	ids := make(map[string]bool)
+	ids, images := make(map[string]bool), cur.Finder()
 	for _, a := range r.target.Apps {
 		if a, _ = r.instead(a); a.Release == nil {
 			continue
 		}
 		for _, s := range a.Release.Services {
-			if image := cur.FindImage(s.Image); image != nil && image.Doc == nil {
+			if image := images.Find(s.Image); image != nil && image.Doc == nil {
 				ids[image.ID] = true
 			}
 		}
@@ -78,20 +78,20 @@ func (r *resolver) apps(cur *current.State) plan.Target {
 	r.rolledBack = make(map[string]string)
 	r.stale, r.images = false, cur.ImageRevision
 	r.result = make(plan.Target, len(r.target.Apps))
-	clash := clashes(r.target)
+	clash, images := clashes(r.target), cur.Finder()
 	for uuid, a := range r.target.Apps {
 		applied, why := r.instead(a)
 		if why != "" {
 			r.rolledBack[uuid] = why
 		}
-		r.result[uuid] = r.app(applied, cur, clash[uuid])
+		r.result[uuid] = r.app(applied, images, clash[uuid])
 	}
 	return r.result
 }
 
 // app resolves one app. One that cannot be, or that clashes with another one, is rejected: what runs of it stays
 // as it is.
-func (r *resolver) app(a *target.App, cur *current.State, clash error) *compose.App {
+func (r *resolver) app(a *target.App, images *current.Finder, clash error) *compose.App {
 	var keyErr error
 	facts := r.facts
 	facts.DeviceName = deviceName(r.target)
@@ -103,7 +103,7 @@ func (r *resolver) app(a *target.App, cur *current.State, clash error) *compose.
 		return key
 	}
 	resolved, err := compose.Resolve(a, &facts, func(ref string) *doc.Image {
-		if image := cur.FindImage(ref); image != nil {
+		if image := images.Find(ref); image != nil {
 			return image.Doc
 		}
 		return nil

@@ -32,60 +32,60 @@ func Slot(appUUID, service string) string { return appUUID + "/" + service }
 // recorded only while the tag names nothing. A digest wins over everything; a record of the agent comes
 // next, because an image that was made from a delta has a digest of its own. A tag serves for a reference
 // with a digest only if the image carries no digest that could tell otherwise (a preloaded image).
-func (s *State) FindImage(ref string) *Image {
+func (s *State) FindImage(ref string) *Image { return s.Finder().Find(ref) }
+
+// Finder answers FindImage for many references: it goes through the images and the records once.
+type Finder struct {
+	named    map[string]*Image // by tag and by repo@digest
+	digests  map[string]*Image // by digest alone
+	recorded map[string]*Image // by the reference of a record
+}
+
+// Finder makes the Finder of a state.
+func (s *State) Finder() *Finder {
+	f := &Finder{make(map[string]*Image, len(s.Images)), make(map[string]*Image), make(map[string]*Image, len(s.Records))}
+	for _, image := range s.Images {
+		for _, tag := range image.Tags {
+			f.named[tag] = image
+		}
+		for _, d := range image.Digests {
+			f.named[d] = image
+			_, digest, _ := strings.Cut(d, "@")
+			putFirst(f.digests, digest, image)
+		}
+	}
+	for _, r := range s.Records {
+		if image := s.Images[r.EngineID]; image != nil && !r.Former {
+			putFirst(f.recorded, r.Name, image)
+		}
+	}
+	return f
+}
+
+// putFirst keeps of several images the one whose id comes first.
+func putFirst(m map[string]*Image, key string, image *Image) {
+	if other := m[key]; other == nil || image.ID < other.ID {
+		m[key] = image
+	}
+}
+
+// Find is FindImage.
+func (f *Finder) Find(ref string) *Image {
 	repo, digest, hasDigest := strings.Cut(ref, "@")
-	var image *Image
+	image := f.named[familiar(ref)]
 	if hasDigest {
-		image = s.byDigest(repo, digest)
-	} else {
-		image = s.byTag(ref)
+		if image = f.named[ref]; image == nil {
+			image = f.digests[digest]
+		}
 	}
 	if image == nil {
-		image = s.byRecord(ref)
+		image = f.recorded[ref]
 	}
 	if image != nil || !hasDigest {
 		return image
 	}
-	if image = s.byTag(repo + ":latest"); image != nil && !hasRepo(image.Digests, repo) {
+	if image = f.named[familiar(repo+":latest")]; image != nil && !hasRepo(image.Digests, repo) {
 		return image
-	}
-	return nil
-}
-
-func (s *State) byDigest(repo, digest string) *Image {
-	var other *Image
-	for _, image := range s.Images {
-		if slices.Contains(image.Digests, repo+"@"+digest) {
-			return image
-		}
-		for _, d := range image.Digests {
-			if strings.HasSuffix(d, "@"+digest) && (other == nil || image.ID < other.ID) {
-				other = image
-			}
-		}
-	}
-	return other
-}
-
-func (s *State) byRecord(ref string) *Image {
-	var found *Image
-	for _, r := range s.Records {
-		if r.Name != ref || r.Former || r.EngineID == "" {
-			continue
-		}
-		if image := s.Images[r.EngineID]; image != nil && (found == nil || image.ID < found.ID) {
-			found = image
-		}
-	}
-	return found
-}
-
-func (s *State) byTag(tag string) *Image {
-	tag = familiar(tag)
-	for _, image := range s.Images {
-		if slices.Contains(image.Tags, tag) {
-			return image
-		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 // app's update lock is replaced by one request for it; it comes up again once the lock is held.
 func (a *app) update() []Step {
 	w := &work{app: a, broken: make(map[string]string), pending: make(map[string]bool), missing: make(map[string]bool)}
+	w.names = w.serviceNames()
 	w.pending[compose.ExtraFirmwareVolume] = !a.opts.FirmwareReady
 	w.dead()
 	w.volumes()
@@ -38,10 +39,12 @@ func (a *app) update() []Step {
 type work struct {
 	*app
 	steps      []Step
+	names      []string // of all services, sorted
 	pairing    map[string]*pair
 	hold       string            // why the release cannot go ahead yet: an image that is missing or does not run here
 	refused    bool              // an image of the release does not run here
 	missing    map[string]bool   // images of the release that are not on the device
+	unseen     bool              // of one of them it is not known whether it can be had
 	looking    bool              // it was asked whether they can be had
 	broken     map[string]string // network or volume that must go first -> why
 	pending    map[string]bool   // networks and volumes that do not exist as wanted
@@ -49,7 +52,12 @@ type work struct {
 	lockReason string
 }
 
-func (w *work) add(s Step) { w.steps = append(w.steps, s) }
+func (w *work) add(s Step) {
+	if len(w.steps) == cap(w.steps) { // a long list grows by too little by itself
+		w.steps = slices.Grow(w.steps, len(w.steps)+1)
+	}
+	w.steps = append(w.steps, s)
+}
 
 // locked adds a step that needs the app's lock, or asks for the lock.
 func (w *work) locked(s Step) {
@@ -70,7 +78,7 @@ func (w *work) wait(service, reason string) {
 
 // dead removes containers that the engine could not remove itself; they hold no lock and no data.
 func (w *work) dead() {
-	for _, name := range slices.Sorted(maps.Keys(w.containers)) {
+	for _, name := range w.names {
 		for _, c := range w.containers[name] {
 			if c.Status == "dead" {
 				s := w.step(Remove, "service "+name, "the engine reports it dead")
@@ -129,15 +137,26 @@ func (a *app) removeVolume(name, reason string) Step {
 	return s
 }
 
-func (w *work) mounted(volume string) bool {
-	for _, list := range w.containers {
+// mounted tells whether a container of the app mounts a volume.
+func (a *app) mounted(volume string) bool { return a.inUse().volumes[volume] }
+
+// inUse is what containers of the app mount and are attached to. It is made when first asked for.
+func (a *app) inUse() *used {
+	if a.used != nil {
+		return a.used
+	}
+	a.used = &used{volumes: make(map[string]bool), networks: make(map[string]bool)}
+	for _, list := range a.containers {
 		for _, c := range list {
-			if slices.Contains(c.VolumeNames, volume) {
-				return true
+			for _, name := range c.VolumeNames {
+				a.used.volumes[name] = true
+			}
+			for name := range c.Config.Networks {
+				a.used.networks[name] = true
 			}
 		}
 	}
-	return false
+	return a.used
 }
 
 // networks creates what is missing and removes what is not wanted, what differs and what exists
@@ -185,30 +204,13 @@ func (a *app) removeNetwork(name, reason string) Step {
 	return s
 }
 
-func (a *app) attachedTo(network string) bool {
-	for _, list := range a.containers {
-		for _, c := range list {
-			if _, uses := c.Config.Networks[network]; uses {
-				return true
-			}
-		}
-	}
-	return false
-}
+// attachedTo tells whether a container of the app is attached to a network.
+func (a *app) attachedTo(network string) bool { return a.inUse().networks[network] }
 
 // takeLock asks for the update locks of every service the app has or is to have.
 func (a *app) takeLock(reason string) Step {
-	names := make(map[string]bool)
-	for name := range a.containers {
-		names[name] = true
-	}
-	if a.want != nil {
-		for name := range a.want.Services {
-			names[name] = true
-		}
-	}
 	s := a.step(TakeLock, "lock", "needed to "+reason)
-	s.Services = slices.Sorted(maps.Keys(names))
+	s.Services = a.serviceNames()
 	return s
 }
 

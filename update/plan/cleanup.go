@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -29,11 +28,15 @@ func cleanUp(cur *current.State, o *Options) []Step {
 			steps = append(steps, Step{Kind: CleanUp, Key: "image " + name, Image: name, IDs: []string{id}, Reason: reason})
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(cur.Images)) {
-		image := cur.Images[id]
-		if needed[id] {
-			continue
+	var idle []string
+	for id := range cur.Images {
+		if !needed[id] {
+			idle = append(idle, id)
 		}
+	}
+	slices.Sort(idle)
+	for _, id := range idle {
+		image := cur.Images[id]
 		if len(image.Tags) == 0 && len(image.Digests) == 0 {
 			add(id, id, "the image has no name, and nothing of ours uses it")
 		}

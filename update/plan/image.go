@@ -3,6 +3,7 @@ package plan
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"resin-supervisor/update/current"
 )
@@ -42,8 +43,7 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 		}
 	}
 	drop := make(map[string][]current.Record)
-	for _, key := range slices.Sorted(maps.Keys(cur.Records)) {
-		r := cur.Records[key]
+	for key, r := range cur.Records {
 		needed := used[key] || unsettled[r.AppUUID] || o.Kept[r.Image()]
 		if moving[r.AppUUID] { // what is still needed of an app on its way
 			needed = needed || !o.NoSpace || r.Commit == cur.Commits[r.AppUUID]
@@ -54,6 +54,7 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 	}
 	var steps []Step
 	for _, name := range slices.Sorted(maps.Keys(drop)) {
+		sortRecords(drop[name])
 		r := drop[name][0]
 		steps = append(steps, Step{Kind: RemoveImage, Key: "image " + name, Image: name, Records: drop[name],
 			AppUUID: r.AppUUID, AppID: r.AppID, Reason: "no container and no target service uses it"})
@@ -74,25 +75,33 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 			used[w.record(s).Key()] = true
 		}
 	}
-	byImage := make(map[string][]current.Record)
-	for _, r := range cur.Records {
-		byImage[r.EngineID] = append(byImage[r.EngineID], r)
-	}
+	type use struct{ image, service, commit string }
+	exact := make(map[use]bool, len(cur.Containers)) // whether there is a record of that very use
 	for _, c := range cur.Containers {
-		exact := false
-		for _, r := range byImage[c.ImageEngine] {
-			if r.ServiceName == c.ServiceName && r.Commit == c.Commit {
-				used[r.Key()], exact = true, true
-			}
+		exact[use{c.ImageEngine, c.ServiceName, c.Commit}] = false
+	}
+	for key, r := range cur.Records {
+		u := use{r.EngineID, r.ServiceName, r.Commit}
+		if _, is := exact[u]; is {
+			used[key], exact[u] = true, true
 		}
-		if exact {
-			continue
+	}
+	whole := make(map[string]bool) // images of which every record counts
+	for u, recorded := range exact {
+		if !recorded {
+			whole[u.image] = true
 		}
-		for _, r := range byImage[c.ImageEngine] {
-			used[r.Key()] = true
+	}
+	for key, r := range cur.Records {
+		if whole[r.EngineID] {
+			used[key] = true
 		}
 	}
 	return used
+}
+
+func sortRecords(list []current.Record) {
+	slices.SortFunc(list, func(a, b current.Record) int { return strings.Compare(a.Key(), b.Key()) })
 }
 
 // source is the image of a service that a new one of it can be made from: that of the last fully
@@ -115,21 +124,23 @@ func (a *app) source(want current.Record) *current.Record {
 
 // recordsOf lists the image records of a service by their keys.
 func (a *app) recordsOf(service string) []current.Record {
-	if a.records == nil {
-		a.records = make(map[string][]current.Record)
-		for _, key := range slices.Sorted(maps.Keys(a.cur.Records)) {
-			if r := a.cur.Records[key]; r.AppUUID == a.uuid {
-				a.records[r.ServiceName] = append(a.records[r.ServiceName], r)
-			}
+	if a.index.records == nil {
+		a.index.records = make(map[recordOwner][]current.Record, len(a.cur.Records))
+		for _, r := range a.cur.Records {
+			owner := recordOwner{r.AppUUID, r.ServiceName}
+			a.index.records[owner] = append(a.index.records[owner], r)
+		}
+		for _, list := range a.index.records {
+			sortRecords(list)
 		}
 	}
-	return a.records[service]
+	return a.index.records[recordOwner{a.uuid, service}]
 }
 
 // boundPulls merges the steps that services want for one image, leaves out downloads that run
 // already, and keeps as many as there is room for; full says why there is no more.
 func boundPulls(cur *current.State, steps []Step, room int, full string) []Step {
-	kept := make([]Step, 0, len(steps))
+	kept := steps[:0]
 	at := make(map[string]int)
 	for _, s := range steps {
 		if s.Kind != Fetch && s.Kind != Save {
@@ -137,9 +148,10 @@ func boundPulls(cur *current.State, steps []Step, room int, full string) []Step 
 			continue
 		}
 		if i, merged := at[s.Image]; merged {
-			kept[i].Records = append(slices.Clone(kept[i].Records), s.Records...)
+			kept[i].Records = append(kept[i].Records, s.Records...)
 			continue
 		}
+		s.Records = slices.Clip(s.Records) // those of other steps are added to a copy
 		if s.Kind == Save {
 			at[s.Image] = len(kept)
 		} else if _, running := cur.Pulls[s.Image]; running {

@@ -15,14 +15,10 @@ func killsFirst(s compose.Strategy) bool {
 // killFirst stops a container for a release whose images are still to come, once it is known of all of
 // them that they can be had: nothing starts before all are here.
 func (w *work) killFirst(p *pair, reason string) {
-	unseen := false
-	for image := range w.missing {
-		unseen = unseen || !w.opts.Looked[image]
-	}
 	switch {
 	case w.refused:
 		w.wait(p.name, "stays: "+w.hold)
-	case !unseen:
+	case !w.unseen:
 		w.locked(w.takeDown(p, reason))
 		return
 	case !w.looking:

@@ -130,8 +130,20 @@ type app struct {
 	networks   map[string][]*current.Network   // by engine name; more than one is a defect
 	volumes    map[string]*current.Volume      // by engine name
 	anonymous  []string                        // engine names in cur.Anonymous
-	records    map[string][]current.Record     // by service name; made when first asked for
+	used       *used                           // made when first asked for
+	index      *index                          // of all apps together
 }
+
+// used is what containers of an app use, by engine name.
+type used struct{ volumes, networks map[string]bool }
+
+// index is what is looked up in the current state again and again. Each part is made when first asked for.
+type index struct {
+	records  map[recordOwner][]current.Record // sorted by their keys
+	networks map[string]bool                  // by engine name
+}
+
+type recordOwner struct{ appUUID, service string }
 
 // group sorts the engine's objects by app. An object belongs to the target app of its uuid, else
 // to the target app of its id, since lock directories and volumes are named by id; what is left is
@@ -139,9 +151,9 @@ type app struct {
 //
 // An app of which only the lock or the commit is left counts too, so that these go as well.
 func group(cur *current.State, tgt Target, o *Options) map[string]*app {
-	g := grouping{cur: cur, opts: o, apps: make(map[string]*app, len(tgt)), byID: make(map[int]string, len(tgt))}
+	g := grouping{cur: cur, opts: o, index: &index{}, apps: make(map[string]*app, len(tgt)), byID: make(map[int]string, len(tgt))}
 	for uuid, want := range tgt {
-		g.apps[uuid] = &app{uuid: uuid, id: want.ID, name: want.Name, want: want, cur: cur, opts: o}
+		g.apps[uuid] = &app{uuid: uuid, id: want.ID, name: want.Name, want: want, cur: cur, opts: o, index: g.index}
 		if other, taken := g.byID[want.ID]; !taken || uuid < other {
 			g.byID[want.ID] = uuid
 		}
@@ -178,10 +190,11 @@ func group(cur *current.State, tgt Target, o *Options) map[string]*app {
 }
 
 type grouping struct {
-	cur  *current.State
-	opts *Options
-	apps map[string]*app
-	byID map[int]string
+	cur   *current.State
+	opts  *Options
+	index *index
+	apps  map[string]*app
+	byID  map[int]string
 }
 
 func (g *grouping) of(uuid string, id int) *app {
@@ -193,7 +206,7 @@ func (g *grouping) of(uuid string, id int) *app {
 	}
 	key := current.AppKey(uuid, id)
 	if g.apps[key] == nil {
-		g.apps[key] = &app{uuid: key, id: id, cur: g.cur, opts: g.opts}
+		g.apps[key] = &app{uuid: key, id: id, cur: g.cur, opts: g.opts, index: g.index}
 	}
 	return g.named(g.apps[key], id)
 }

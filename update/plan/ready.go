@@ -98,10 +98,11 @@ func (w *work) networkReady(name string) bool {
 	if w.want.Networks[name] != nil {
 		return true
 	}
-	for _, n := range w.cur.Networks {
-		if n.Name == name {
-			return true
+	if w.index.networks == nil {
+		w.index.networks = make(map[string]bool, len(w.cur.Networks))
+		for _, n := range w.cur.Networks {
+			w.index.networks[n.Name] = true
 		}
 	}
-	return false
+	return w.index.networks[name]
 }

@@ -26,30 +26,34 @@ func (p *pair) due() bool {
 
 // pairs plans the containers of all services of the app.
 func (w *work) pairs() {
-	w.pairing = make(map[string]*pair)
-	for _, name := range w.serviceNames() {
+	w.pairing = make(map[string]*pair, len(w.names))
+	for _, name := range w.names {
 		p := w.pair(name)
 		w.pairing[name] = p
 		if p.want != nil && !p.want.ImageKnown {
 			w.hold = "image " + p.want.Image + " is not on the device"
 			w.missing[p.want.Image] = true
+			w.unseen = w.unseen || !w.opts.Looked[p.want.Image]
 		}
 	}
 	w.refuse()
-	for _, name := range slices.Sorted(maps.Keys(w.pairing)) {
+	for _, name := range w.names {
 		w.service(w.pairing[name])
 	}
 }
 
-func (w *work) serviceNames() []string {
-	names := make(map[string]bool)
-	for name := range w.containers {
-		names[name] = true
+// serviceNames lists the services that the app has or is to have.
+func (a *app) serviceNames() []string {
+	names := slices.Collect(maps.Keys(a.containers))
+	if a.want != nil {
+		for name := range a.want.Services {
+			if len(a.containers[name]) == 0 {
+				names = append(names, name)
+			}
+		}
 	}
-	for name := range w.want.Services {
-		names[name] = true
-	}
-	return slices.Sorted(maps.Keys(names))
+	slices.Sort(names)
+	return names
 }
 
 func (w *work) pair(name string) *pair {
@@ -84,6 +88,9 @@ func (w *work) difference(p *pair) string {
 
 // dependsOnBroken says which network or volume of a container has to be replaced or removed.
 func (w *work) dependsOnBroken(c *current.Container) string {
+	if len(w.broken) == 0 {
+		return ""
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Config.Networks)) {
 		if why := w.broken[name]; why != "" {
 			return why
@@ -138,7 +145,7 @@ func (w *work) service(p *pair) {
 // refuse holds the release back when an image of it cannot run on this device: nothing is stopped
 // for it (what an image says of itself is believed only where the image it replaces told the truth).
 func (w *work) refuse() {
-	for _, name := range slices.Sorted(maps.Keys(w.pairing)) {
+	for _, name := range w.names {
 		p := w.pairing[name]
 		if p.want == nil || p.have == nil || !p.want.ImageKnown {
 			continue

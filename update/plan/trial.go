@@ -41,13 +41,16 @@ func (a *app) trial() []Step {
 // the release waits for a reboot it cannot prove anything, and the trial goes on after it. A container
 // that has just been started gets its chance: when it does not crash it is good soon.
 func (a *app) late(open []Step) bool {
+	deadline := a.opts.Trial[a.uuid]
+	if deadline.IsZero() || a.opts.Now.Before(deadline) || len(open) == 0 || open[0].Kind == SetCommit || !open[0].Until.IsZero() {
+		return false
+	}
 	for name, s := range a.want.Services {
 		if list := a.containers[name]; len(list) > 0 && a.awaitsReboot(s, list[0]) {
 			return false
 		}
 	}
-	deadline := a.opts.Trial[a.uuid]
-	return !deadline.IsZero() && !a.opts.Now.Before(deadline) && len(open) > 0 && open[0].Kind != SetCommit && open[0].Until.IsZero()
+	return true
 }
 
 func (a *app) rollBack(open []Step) Step {
