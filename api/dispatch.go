@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -41,9 +42,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	a.write(ctx)
 	s.handlers.answers.count(a.Status)
-	if s.handlers.life.Err() != nil {
-		ctx.SetConnectionClose()
-	}
+	s.keepAlive(ctx)
 	if access.Enabled() {
 		access.Bytes("method", ctx.Method()).
 			Bytes("path", ctx.URI().PathOriginal()). // without the query, which carries the key
@@ -51,6 +50,18 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			Int64("ms", time.Since(started).Milliseconds()).
 			Msg("api request")
 	}
+}
+
+// keepAlive tells the client for how long it may use the connection, unless it ends with the answer.
+func (s *Server) keepAlive(ctx *fasthttp.RequestCtx) {
+	if s.handlers.life.Err() != nil {
+		ctx.SetConnectionClose()
+	}
+	if ctx.Request.ConnectionClose() || ctx.Response.ConnectionClose() {
+		return
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderConnection, "keep-alive")
+	ctx.Response.Header.Set("Keep-Alive", "timeout="+strconv.Itoa(int(s.limits.promised/time.Second)))
 }
 
 // guard is the panic barrier: no request can end the process.
@@ -122,8 +133,8 @@ func (s *Server) run(r *route, c *call, raw string) Answer {
 	if refusal, ok := r.scope.admit(c); !ok {
 		return refusal
 	}
-	if held, ok := c.ctx.Conn().(*conn); ok {
-		s.gate.busy(held)
+	if x, ok := c.ctx.Conn().(*exchange); ok {
+		s.gate.busy(x.conn)
 	}
 	return r.handler(s.handlers, c)
 }

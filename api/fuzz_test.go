@@ -43,7 +43,7 @@ func FuzzConversation(f *testing.F) {
 		s := newServer(m, m, m, zerolog.New(&log), defaultLimits())
 		s.handlers.life = context.Background()
 		c := &scripted{in: bytes.NewReader(sent)}
-		_ = s.http().ServeConn(s.gate.admit(c))
+		s.front().serve(s.gate.admit(c))
 		if bytes.Contains(log.Bytes(), []byte("broke")) {
 			t.Fatalf("%q: %s", sent, log.String())
 		}

@@ -22,7 +22,7 @@ func TestMetrics(t *testing.T) {
 	})
 	r.do(globalTestKey, "GET", "/v1/device", "")
 	r.do(globalTestKey, "GET", "/none", "")
-	r.raw("GET", "GET /ping HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("a", 5000)+"\r\n\r\n")
+	r.raw("GET", "GET /ping HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("a", maxHead)+"\r\n\r\n")
 	got := r.do(globalTestKey, "GET", "/metrics", "")
 	if got.status != 200 || got.kind != "text/plain; version=0.0.4; charset=utf-8" {
 		t.Fatalf("%d %s", got.status, got.kind)

@@ -20,17 +20,19 @@ type limits struct {
 	head        time.Duration // from the first byte to the end of the headers, also the wait for it
 	body        time.Duration // from the end of the headers to the end of the body
 	idle        time.Duration // between two requests
+	promised    time.Duration // of idle, whole seconds that clients are told: a request sent then meets no end
 	write       time.Duration // for an answer
 	grace       time.Duration // for answers in the works when the server stops
 }
 
 func defaultLimits() limits {
 	return limits{
-		connections: 512, // of about 8 KiB each while they wait, 15 in a request
+		connections: 512, // of about 4 KiB each while they wait, 15 in a request
 		actions:     64,
 		head:        10 * time.Second,
 		body:        2 * time.Minute,
-		idle:        30 * time.Second,
+		idle:        75 * time.Second,
+		promised:    60 * time.Second,
 		write:       30 * time.Second,
 		grace:       2 * time.Second,
 	}
@@ -70,7 +72,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.handlers.life = ctx
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
-	err := s.accept(ctx, ln, s.http())
+	err := s.accept(ctx, ln, s.front())
 	_ = ln.Close()
 	s.gate.drain(s.limits.grace)
 	if ctx.Err() != nil {
@@ -79,15 +81,17 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// http is the part of fasthttp we use: it serves single connections. Its own accept loop is not
-// used, because that gives up for good when descriptors run out and keeps its peak of goroutines.
-func (s *Server) http() *fasthttp.Server {
+// http is the part of fasthttp we use: it serves single connections, with a buffer that takes heads of so many
+// bytes. Its own accept loop is not used, because that gives up for good when descriptors run out and keeps
+// its peak of goroutines.
+func (s *Server) http(head int) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.refuseHead,
 		HeaderReceived:               s.allowBody,
 		Concurrency:                  2 * s.limits.connections, // the gate's limit counts
-		ReadBufferSize:               4096,                     // bytes, the longest header block
+		ReadBufferSize:               head,
+		ConnState:                    follow,
 		WriteBufferSize:              2048,
 		ReadTimeout:                  s.limits.head,
 		WriteTimeout:                 s.limits.write,
@@ -119,14 +123,14 @@ func (s *Server) allowBody(head *fasthttp.RequestHeader) fasthttp.RequestConfig 
 
 // accept takes connections until ln is closed. Running out of descriptors or memory passes: the
 // connection that waits longest makes room.
-func (s *Server) accept(ctx context.Context, ln net.Listener, http *fasthttp.Server) error {
+func (s *Server) accept(ctx context.Context, ln net.Listener, front *front) error {
 	pause := time.Duration(0)
 	for {
 		c, err := ln.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.serve(http, c)
+			s.serve(front, c)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
@@ -149,7 +153,7 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (s *Server) serve(http *fasthttp.Server, c net.Conn) {
+func (s *Server) serve(front *front, c net.Conn) {
 	held := s.gate.admit(c)
 	if held == nil {
 		s.log.Debug().Msg("api connection refused, all are busy")
@@ -159,7 +163,7 @@ func (s *Server) serve(http *fasthttp.Server, c net.Conn) {
 	go func() {
 		defer s.gate.leave(held)
 		defer s.barrier()
-		_ = http.ServeConn(held) // how a client's connection ended is the client's business
+		front.serve(held)
 	}()
 }
 

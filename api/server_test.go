@@ -58,7 +58,7 @@ func TestTransport(t *testing.T) {
 	f("unknown path", "GET", strings.Replace(get, "/v2/version", "/no?a=b", 1)+"\r\n", `404 {"status":"failed","message":"Cannot GET /no"}`)
 	f("malformed body on an unknown path", "POST", "POST /no HTTP/1.1\r\nHost: x\r\n"+auth+asJSON+"\r\nContent-Length: 1\r\n\r\n7",
 		`400 {"status":"failed","message":"request body: neither a JSON object nor a list"}`)
-	f("long header", "GET", "GET /ping HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 5000)+"\r\n\r\n",
+	f("long header", "GET", "GET /ping HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", maxHead)+"\r\n\r\n",
 		`431 {"status":"failed","message":"request header too large"}`)
 	f("no HTTP", "GET", "hello\r\n\r\n", `400 {"status":"failed","message":"malformed request"}`)
 }

@@ -183,6 +183,12 @@ func TestCrowds(t *testing.T) {
 			io.ReadFull(c, make([]byte, 64))
 		}},
 		{"heads without an end", 2000, say("POST /v1/restart HTTP/1.1\r\nHost: x\r\nX-Slow: " + strings.Repeat("a", 3500))},
+		{"long heads without an end", 2000, say("POST /v1/restart HTTP/1.1\r\nHost: x\r\nX-Slow: " + strings.Repeat("a", 16_000))},
+		{"connections idle after a long head", 2000, func(c net.Conn) {
+			io.WriteString(c, "GET /ping HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("a", 16_000)+"\r\n\r\n")
+			c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			io.ReadFull(c, make([]byte, 64))
+		}},
 		{"bodies that stop short", 2000, say(begin + "Content-Length: 200000\r\n\r\n" + strings.Repeat(" ", 199_000))},
 		{"large bodies that stop short", 400, say(begin + "Content-Length: 10000000\r\n\r\n" + strings.Repeat(" ", 1<<20))},
 		{"bodies without an end", 2000, say(begin + "Transfer-Encoding: chunked\r\n\r\n8000\r\n" + strings.Repeat(" ", 0x8000) + "\r\n")},

@@ -201,20 +201,109 @@ func TestAmbiguousLengths(t *testing.T) {
 func TestHeadLimits(t *testing.T) {
 	s := bare(t)
 	for name, head := range map[string]string{
-		"one long header": "X: " + strings.Repeat("a", 5000) + "\r\n",
-		"many headers":    strings.Repeat("X: a\r\n", 1000),
+		"one long header": "X: " + strings.Repeat("a", 17_000) + "\r\n",
+		"many headers":    strings.Repeat("X: a\r\n", 3000),
 	} {
 		l := dial(t, s)
 		l.say("GET /ping" + host + head + "\r\n")
 		l.refused(name, 431, "request header too large")
 	}
 	l := dial(t, s)
-	l.say("GET /" + strings.Repeat("a", 5000) + host + "\r\n")
+	l.say("GET /" + strings.Repeat("a", 17_000) + host + "\r\n")
 	l.refused("a long address", 431, "request header too large")
 	l = dial(t, s)
-	l.say("GET /v2/version?apikey=" + s.Key() + "&x=" + strings.Repeat("a", 3000) + host + "X: " + strings.Repeat("a", 500) + "\r\n\r\n")
-	if status, _, body := l.hear("GET"); status != 200 {
-		t.Errorf("a head of less than 4 KiB: %d %s", status, body)
+	for _, cookies := range []int{0, 1, 3, 1} { // a browser sends those of all ports of a host
+		l.say("GET /v2/version?apikey=" + s.Key() + "&x=" + strings.Repeat("a", 3000) + host + strings.Repeat("Cookie: "+strings.Repeat("a", 4000)+"\r\n", cookies) + "\r\n")
+		if status, _, body := l.hear("GET"); status != 200 {
+			t.Errorf("a head with %d long cookies: %d %s", cookies, status, body)
+		}
+	}
+}
+
+// docs/spec/device-api.md 1.4. A client of HTTP/1.0 gets an endless answer without chunks, up to the end of the
+// connection, and keeps a connection only when it asks for that.
+func TestHTTP10(t *testing.T) {
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	write := s.Journal()
+	s.Start()
+	s.WaitListed()
+	write("probe", "of the journal")
+	key := "?apikey=" + s.Key() + " HTTP/1.0\r\n"
+	for _, keep := range []string{"", "Connection: keep-alive\r\n"} {
+		l := dial(t, s)
+		l.say("GET /v2/local/logs" + key + keep + "\r\n")
+		head, first := l.begin()
+		if strings.Contains(head, "Transfer-Encoding") || !strings.Contains(head, "Connection: close\r\n") || first != `{"message":"Streaming logs","isSystem":true}`+"\n" {
+			t.Errorf("the log begins with %q %q", head, first)
+		}
+		l = dial(t, s)
+		const body = `{"count":1,"containerId":"probe","format":"cat"}`
+		l.say("POST /v2/journal-logs" + key + keep + "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+		head, first = l.begin()
+		rest, err := io.ReadAll(l.from)
+		if strings.Contains(head, "Transfer-Encoding") || first != "of the journal\n" || len(rest) > 0 || err != nil {
+			t.Errorf("the journal is %q %q %q %v", head, first, rest, err)
+		}
+		l = dial(t, s)
+		for range 2 {
+			l.say("GET /v2/version" + key + keep + "\r\n")
+			status, header, _ := l.hear("GET")
+			if status != 200 || (header.Get("Keep-Alive") != "") != (keep != "") {
+				t.Errorf("with %q: %d %v", keep, status, header)
+			}
+			if keep == "" {
+				break
+			}
+		}
+		if keep == "" {
+			if rest, err := io.ReadAll(l.from); len(rest) > 0 || err != nil {
+				t.Errorf("the connection ends with %q %v", rest, err)
+			}
+		}
+	}
+}
+
+// begin reads the head of an answer and the first line of its body.
+func (l *line) begin() (head, first string) {
+	l.t.Helper()
+	for !strings.HasSuffix(head, "\r\n\r\n") {
+		text, err := l.from.ReadString('\n')
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		head += text
+	}
+	first, err := l.from.ReadString('\n')
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return head, first
+}
+
+// docs/spec/device-api.md 1.4. A client that waits no longer than it was told meets no end of its connection.
+func TestConnectionLivesAsLongAsPromised(t *testing.T) {
+	s := bare(t)
+	for try := 0; ; try++ {
+		l := dial(t, s)
+		l.SetDeadline(time.Now().Add(5 * time.Minute))
+		ask := func() time.Duration {
+			t.Helper()
+			l.say("GET /ping" + host + "\r\n")
+			status, header, _ := l.hear("GET")
+			seconds, err := strconv.Atoi(strings.TrimPrefix(header.Get("Keep-Alive"), "timeout="))
+			if status != 200 || err != nil || seconds < 40 {
+				t.Fatalf("%d %v: a client that calls every 30 s needs more", status, header)
+			}
+			return time.Duration(seconds) * time.Second
+		}
+		promised := ask()
+		began := time.Now()
+		time.Sleep(promised)
+		if try < 3 && time.Since(began) > promised+5*time.Second {
+			continue // on this machine the client came too late
+		}
+		ask()
+		return
 	}
 }
 
