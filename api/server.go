@@ -27,7 +27,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		connections: 512, // of about 4 KiB each while they wait, 15 in a request
+		connections: 512, // what they cost: TestCrowds of test/surface
 		actions:     64,
 		head:        10 * time.Second,
 		body:        2 * time.Minute,
