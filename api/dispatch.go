@@ -133,8 +133,8 @@ func (s *Server) run(r *route, c *call, raw string) Answer {
 	if refusal, ok := r.scope.admit(c); !ok {
 		return refusal
 	}
-	if x, ok := c.ctx.Conn().(*exchange); ok {
-		s.gate.busy(x.conn)
+	if held, ok := c.ctx.Conn().(*conn); ok {
+		s.gate.busy(held)
 	}
 	return r.handler(s.handlers, c)
 }

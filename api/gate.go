@@ -28,6 +28,7 @@ type conn struct {
 	place   *list.Element
 	writing bool          // it waits for the client to take an answer
 	stream  time.Duration // how long one write of an endless answer may take, 0 for any other answer
+	head    head
 }
 
 // Write waits for the client too: answers that nobody reads fill the connection. Between the parts
@@ -53,8 +54,8 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// Read waits for the client.
-func (c *conn) Read(p []byte) (int, error) {
+// receive waits for the client.
+func (c *conn) receive(p []byte) (int, error) {
 	c.gate.idle(c, false)
 	return c.Conn.Read(p)
 }
@@ -96,7 +97,7 @@ func (g *gate) closeLocked(c *conn) {
 	g.waiting.Remove(c.place)
 	c.place = nil
 	delete(g.open, c)
-	_ = c.Close() // never blocks: no linger is set
+	_ = c.Conn.Close() // never blocks: no linger is set
 }
 
 // busy marks that a handler works for c.
@@ -119,7 +120,7 @@ func (g *gate) idle(c *conn, writing bool) {
 		return
 	}
 	if g.closing && !writing {
-		_ = c.Close()
+		_ = c.Conn.Close()
 		return
 	}
 	c.place = g.waiting.PushBack(c)
@@ -163,6 +164,6 @@ func (g *gate) closeAll() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for c := range g.open {
-		_ = c.Close()
+		_ = c.Conn.Close()
 	}
 }

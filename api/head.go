@@ -32,27 +32,27 @@ type front struct {
 // size is what serves heads of up to so many bytes.
 type size struct {
 	server *fasthttp.Server
-	heads  *sync.Pool // of *[]byte, for heads that are being read
+	heads  sync.Pool // of *[]byte, for heads that are being read
 }
 
 func (s *Server) front() *front {
-	of := func(n int) size {
-		return size{s.http(n), &sync.Pool{New: func() any { b := make([]byte, n); return &b }}}
-	}
-	return &front{&s.limits, of(shortHead), of(maxHead), make(chan struct{}, maxLongHeads)}
+	f := &front{limits: &s.limits, places: make(chan struct{}, maxLongHeads)}
+	f.short.server, f.short.heads.New = s.http(shortHead), func() any { b := make([]byte, shortHead); return &b }
+	f.long.server, f.long.heads.New = s.http(maxHead), func() any { b := make([]byte, maxHead); return &b }
+	return f
 }
 
 // serve answers the requests of c until one of both ends it.
 func (f *front) serve(c *conn) {
-	x := &exchange{conn: c}
 	defer c.Conn.Close()
-	for patience := f.limits.head; f.take(x, patience); patience = f.limits.idle {
-		x.more, x.answered = false, false
-		_ = x.size.server.ServeConn(x) // how a client's connection ended is the client's business
-		if x.size == f.long {
+	h := &c.head
+	for patience := f.limits.head; f.take(c, patience); patience = f.limits.idle {
+		h.more, h.answered = false, false
+		_ = h.size.server.ServeConn(c) // how a client's connection ended is the client's business
+		if h.size == &f.long {
 			<-f.places
 		}
-		if !x.more {
+		if !h.more {
 			return
 		}
 	}
@@ -60,98 +60,95 @@ func (f *front) serve(c *conn) {
 
 // take waits with patience for a request to begin, and then for its head. It tells whether there is anything
 // to answer: a head that broke off gets an answer, too.
-func (f *front) take(x *exchange, patience time.Duration) bool {
-	_ = x.SetReadDeadline(time.Now().Add(patience))
-	if n, _ := x.conn.Read(x.first[:]); n == 0 {
+func (f *front) take(c *conn, patience time.Duration) bool {
+	h := &c.head
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if n, _ := c.receive(h.first[:]); n == 0 {
 		return false
 	}
-	_ = x.SetReadDeadline(time.Now().Add(f.limits.head))
-	x.use(f.short, x.first[:])
-	if x.read() {
+	_ = c.SetReadDeadline(time.Now().Add(f.limits.head))
+	h.use(&f.short, h.first[:])
+	if h.read(c) {
 		return true
 	}
 	select {
 	case f.places <- struct{}{}:
-		x.use(f.long, x.head)
-		x.read()
+		h.use(&f.long, h.text)
+		h.read(c)
 	default: // fasthttp finds that it is too large
 	}
 	return true
 }
 
-// exchange is a connection while fasthttp answers a request on it: what was read of the head comes first, and
-// after the answer it seems to end.
-type exchange struct {
-	*conn
-	size     size
+// head is the head of a request, from its first byte until fasthttp has it.
+type head struct {
+	size     *size
 	first    [1]byte
-	head     []byte  // read, and not yet handed on
-	buffer   *[]byte // what head lies in
-	err      error   // that ended the reading of the head
+	text     []byte  // read, and not yet handed on
+	buffer   *[]byte // what text lies in
+	err      error   // that ended the reading
 	answered bool    // a request was answered, and no other one has begun
 	more     bool    // the client may send another request
 }
 
 // use makes room for a head of a size that begins with what was read of it.
-func (x *exchange) use(s size, begun []byte) {
+func (h *head) use(s *size, begun []byte) {
 	buffer := s.heads.Get().(*[]byte)
 	n := copy(*buffer, begun)
-	x.drop()
-	x.size, x.buffer, x.head = s, buffer, (*buffer)[:n]
+	h.drop()
+	h.size, h.buffer, h.text = s, buffer, (*buffer)[:n]
 }
 
-// drop gives back the buffer of the head.
-func (x *exchange) drop() {
-	if x.buffer != nil {
-		x.size.heads.Put(x.buffer)
-		x.buffer = nil
+// drop gives back the buffer.
+func (h *head) drop() {
+	if h.buffer != nil {
+		h.size.heads.Put(h.buffer)
+		h.buffer = nil
 	}
 }
 
 // read reads more of the head, and tells whether its end fits into the buffer. What cannot be a head, or broke
 // off, is not waited for.
-func (x *exchange) read() (fits bool) {
-	for isWord(x.head[0]) && x.err == nil {
-		seen := len(x.head)
-		if seen == cap(x.head) {
+func (h *head) read(from *conn) (fits bool) {
+	for isWord(h.text[0]) && h.err == nil {
+		seen := len(h.text)
+		if seen == cap(h.text) {
 			return false
 		}
 		var n int
-		n, x.err = x.conn.Read(x.head[seen:cap(x.head)])
-		x.head = x.head[:seen+n]
-		if endsHead(x.head[max(0, seen-2):]) {
+		n, h.err = from.receive(h.text[seen:cap(h.text)])
+		h.text = h.text[:seen+n]
+		// An empty line ends a head.
+		if b := h.text[max(0, seen-2):]; bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n")) {
 			break
 		}
 	}
 	return true
 }
 
-// endsHead tells whether b has an empty line.
-func endsHead(b []byte) bool {
-	return bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n"))
-}
-
-func (x *exchange) Read(p []byte) (int, error) {
+// Read is for fasthttp: what was read of the head comes first, and after the answer the connection seems to end.
+func (c *conn) Read(p []byte) (int, error) {
+	h := &c.head
 	switch {
-	case len(x.head) > 0:
-		n := copy(p, x.head)
-		if x.head = x.head[n:]; len(x.head) == 0 {
-			x.drop()
+	case len(h.text) > 0:
+		n := copy(p, h.text)
+		if h.text = h.text[n:]; len(h.text) == 0 {
+			h.drop()
 		}
 		return n, nil
-	case x.err != nil:
-		return 0, x.err
-	case x.answered:
-		x.more = true
+	case h.err != nil:
+		return 0, h.err
+	case h.answered:
+		h.more = true
 		return 0, io.EOF
 	}
-	return x.conn.Read(p)
+	return c.receive(p)
 }
 
-// Close leaves the connection to front.
-func (*exchange) Close() error { return nil }
+// Close is for fasthttp, which leaves the connection to front.
+func (*conn) Close() error { return nil }
 
-// follow notes what fasthttp is at with an exchange.
+// follow notes what fasthttp is at with a connection.
 func follow(c net.Conn, state fasthttp.ConnState) {
-	c.(*exchange).answered = state == fasthttp.StateIdle
+	c.(*conn).head.answered = state == fasthttp.StateIdle
 }

@@ -50,14 +50,14 @@ func (s *stream) write(ctx *fasthttp.RequestCtx) {
 	watched.stop = context.AfterFunc(s.life, watched.end)
 	ctx.SetConnectionClose()
 	ctx.Response.ImmediateHeaderFlush = true
-	x, ok := ctx.Conn().(*exchange)
+	held, ok := ctx.Conn().(*conn)
 	if ok {
-		x.stream = s.patience
-		_ = x.SetReadDeadline(time.Time{})
-		go watched.watch(x.Conn)
+		held.stream = s.patience
+		_ = held.Conn.SetReadDeadline(time.Time{})
+		go watched.watch(held.Conn)
 	}
 	if ok && !ctx.Request.Header.IsHTTP11() {
-		s.pour(x, watched, ctx.IsHead())
+		s.pour(held, watched, ctx.IsHead())
 		return
 	}
 	ctx.Response.SetBodyStream(watched, -1)
@@ -65,13 +65,13 @@ func (s *stream) write(ctx *fasthttp.RequestCtx) {
 
 // pour sends the whole answer to a client of HTTP/1.0, which knows no chunks: what comes is the body, up to the
 // end of the connection. fasthttp, which would send it in chunks, finds the connection closed.
-func (s *stream) pour(x *exchange, from io.ReadCloser, headOnly bool) {
-	_, err := io.WriteString(x, "HTTP/1.1 200 OK\r\nContent-Type: "+s.kind+"\r\nConnection: close\r\n\r\n")
+func (s *stream) pour(to *conn, from io.ReadCloser, headOnly bool) {
+	_, err := io.WriteString(to, "HTTP/1.1 200 OK\r\nContent-Type: "+s.kind+"\r\nConnection: close\r\n\r\n")
 	if err == nil && !headOnly {
-		_, _ = io.CopyBuffer(x, from, make([]byte, shortHead))
+		_, _ = io.CopyBuffer(to, from, make([]byte, shortHead))
 	}
 	_ = from.Close()
-	_ = x.Conn.Close()
+	_ = to.Conn.Close()
 }
 
 // watched is a source that is closed once, by whoever first finds that it is not wanted any more.
