@@ -3,6 +3,8 @@ package board
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"path/filepath"
 
 	"resin-supervisor/hostos/file"
@@ -15,11 +17,15 @@ const unknown = "unknown"
 type Type struct {
 	Slug string
 	Arch string
+	// FromTree says that the device tree of the kernel told the type, since there is no device-type.json.
+	FromTree bool
 }
 
 // Read returns what device-type.json on the boot partition says; each part is "unknown" while it
-// cannot be read (docs/spec/cloud.md 1.3). Nothing is kept, so a later call sees a repaired file.
-func Read(bootDir string) Type {
+// cannot be read (docs/spec/cloud.md 1.3). Without that file the board is the one of the device tree of the
+// kernel, which is found below root, where the root of the host is mounted (docs/spec/host.md 5). Nothing is
+// kept, so a later call sees a repaired file.
+func Read(bootDir, root string) Type {
 	var said struct {
 		Slug text `json:"slug"`
 		Arch text `json:"arch"`
@@ -27,6 +33,10 @@ func Read(bootDir string) Type {
 	data, err := file.Read(filepath.Join(bootDir, "device-type.json"), file.Small)
 	if err == nil {
 		_ = json.Unmarshal(data, &said) // what was not understood stays empty
+	} else if errors.Is(err, fs.ErrNotExist) {
+		if t := fromTree(readTree(root), arch()); t.FromTree {
+			return t
+		}
 	}
 	return Type{Slug: said.Slug.known(), Arch: said.Arch.known()}
 }

@@ -1,8 +1,10 @@
 package host_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -348,4 +350,26 @@ func TestLightUnderAnotherName(t *testing.T) {
 	if lines := h.LogLines("there is no LED to blink, LED_FILE may name one"); len(lines) != 0 {
 		t.Errorf("said %v", lines)
 	}
+}
+
+// docs/spec/host.md 9: 12. A host that is no balenaOS has no device-type.json: the kernel's device tree tells the board.
+func TestBoardOfTheDeviceTree(t *testing.T) {
+	h := newHost(t, harness.Setup{})
+	is := func(slug, arch string) {
+		t.Helper()
+		h.Restart()
+		h.Get("/v2/local/device-info").Want(t, 200, `{"status":"success","info":{"arch":"`+arch+`","deviceType":"`+slug+`"}}`)
+		h.WaitOverview(soon, slug)
+	}
+	if err := errors.Join(os.Remove(h.Path("boot/device-type.json")), os.MkdirAll(h.Path("root/proc/device-tree"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	is("unknown", "unknown")
+	h.WriteFile("root/proc/device-tree/compatible", "ti,am335x-bone-green\x00ti,am335x-bone-black\x00ti,am335x-bone\x00ti,am33xx\x00")
+	h.WriteFile("root/proc/device-tree/model", "TI AM335x BeagleBone Green\x00")
+	is("beaglebone-green", runtime.GOARCH)
+	h.WriteFile("boot/device-type.json", "{")
+	is("unknown", "unknown")
+	h.WriteFile("boot/device-type.json", `{"slug":"fincm3","arch":"armv7hf"}`)
+	is("fincm3", "armv7hf")
 }
