@@ -28,6 +28,10 @@ func runIn(root, name, text string, args ...string) error {
 	return nil
 }
 
+// LoadModule has the kernel load a module of the host whose root is mounted at root, with what it needs, by the
+// host's own modprobe, which knows which of them are built in. The error has the words of modprobe.
+func LoadModule(root, name string) error { return runIn(root, "modprobe", "", name) }
+
 // feedIn starts a program that reads text, and hands out what it says is wrong.
 func feedIn(root, name, text string, args []string) (proc *os.Process, said *os.File, err error) {
 	program := programIn(root, name)

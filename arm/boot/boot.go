@@ -1,6 +1,7 @@
 // Package boot reads and writes the boot configuration of a board: config.txt of a Raspberry Pi,
-// extra_uEnv.txt or extlinux.conf of boards that start with U-Boot, the power settings of an Orin, and
-// the splash image (docs/spec/cloud.md 6.2, 6.7 to 6.9). Which of them there are depends on the board.
+// extra_uEnv.txt or extlinux.conf of boards that start with U-Boot, the power settings of an Orin, the lanes of
+// a TX2, the ACPI tables of an UP board, and the splash image (docs/spec/cloud.md 6.2, 6.7 to 6.9;
+// docs/spec/host.md 5). Which of them there are depends on the board.
 package boot
 
 import (
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"resin-supervisor/hostos/file"
 	"resin-supervisor/update/settings"
 )
@@ -17,15 +20,29 @@ import (
 // Options is where the boot configuration of a device is.
 type Options struct {
 	Dir  string // the boot partition
+	Root string // where the root of the host is mounted
 	Slug string // device type, such as raspberrypi3
+	// FromTree says that the type is not from the boot partition, so that Dir may be none.
+	FromTree bool
 	// Release is the release of the host's meta layer, such as 2.46.1+rev1, empty when it is not known.
 	Release string
 	// Power is what config.json says to the host of power and fan.
 	Power Power
+	// LoadModule has the kernel load a module.
+	LoadModule func(name string) error
 }
 
 // Config is the boot configuration of a device. Its methods are safe for concurrent use.
-type Config struct{ places []named }
+type Config struct {
+	_ [0]func() // nobody compares it: no code for that
+
+	places []named
+	// unused is why variables that no place has are not acted upon, nil when they are for boards of other types.
+	unused error
+	tables interface { // nil on a board without
+		load(say func(text string, stderr bool), log zerolog.Logger)
+	}
+}
 
 // named is a place with what the names of its variables begin with.
 type named struct {
@@ -62,23 +79,42 @@ type change struct {
 // in the folder of extlinux.conf.
 func New(o Options) *Config {
 	c := &Config{}
-	add := func(prefix string, p place) { c.places = append(c.places, named{prefix: prefix, place: p}) }
-	if strings.HasPrefix(o.Slug, "raspberry") || slices.Contains(withConfigTxt, o.Slug) {
-		add("HOST_CONFIG_", &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3"})
+	configTxt := &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3"}
+	switch {
+	case o.Slug == "unknown":
+		c.unused = errors.New("it is not acted upon, since the board is not known: device-type.json on the boot partition can name it")
+	case !strings.HasPrefix(o.Slug, "raspberry") && !slices.Contains(withConfigTxt, o.Slug):
+	case o.FromTree && !exists(configTxt.path):
+		c.unused = errors.New("it is not acted upon, since there is no " + configTxt.path + ": BOOT_MOUNTPOINT can name the boot partition")
+	default:
+		c.add("HOST_CONFIG_", configTxt)
 	}
 	uEnv := &textFile{path: o.Dir + "/extra_uEnv.txt", kernel: uEnvWords}
 	if hasUEnv(o.Slug) && exists(uEnv.path) {
-		add("HOST_EXTLINUX_", uEnv)
+		c.add("HOST_EXTLINUX_", uEnv)
 	} else if strings.HasPrefix(o.Slug, "jetson-") && before247(o.Release) {
 		uEnv.path, uEnv.kernel = o.Dir+"/extlinux/extlinux.conf", extlinuxWords
 		file.Sweep(o.Dir + "/extlinux")
-		add("HOST_EXTLINUX_", uEnv)
+		c.add("HOST_EXTLINUX_", uEnv)
 	}
 	if strings.Contains(o.Slug, "-orin-") {
-		add("HOST_CONFIG_", &orin{o.Power})
+		c.add("HOST_CONFIG_", &orin{o.Power})
 	}
-	add("HOST_SPLASH_", &splash{o.Dir + "/splash"})
+	c.addOthers(o)
+	c.add("HOST_SPLASH_", &splash{o.Dir + "/splash"})
 	return c
+}
+
+func (c *Config) add(prefix string, p place) {
+	c.places = append(c.places, named{prefix: prefix, place: p})
+}
+
+// LoadTables has the kernel load the ACPI tables of the boot configuration, on a board that has any
+// (docs/spec/host.md 5.1). The device's log hears of those that cannot be loaded. It waits for the kernel.
+func (c *Config) LoadTables(say func(text string, stderr bool), log zerolog.Logger) {
+	if c.tables != nil {
+		c.tables.load(say, log)
+	}
 }
 
 // withConfigTxt are the other boards whose firmware reads config.txt.
@@ -152,6 +188,11 @@ func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused 
 			all.Values[key] = short(text)
 		}
 	}
+	for name := range config {
+		if c.unused != nil && settings.IsBoot(name) && !slices.ContainsFunc(c.places, func(p named) bool { return p.key(name) != "" }) {
+			refused[name] = c.unused
+		}
+	}
 	if writes == nil {
 		return nil, refused, err
 	}
@@ -165,18 +206,24 @@ func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused 
 	return all, refused, err
 }
 
+// key is what the place calls a variable, empty when it has none of that name.
+func (p *named) key(name string) string {
+	key, found := strings.CutPrefix(name, p.prefix)
+	if !found && strings.EqualFold(name, settings.SplashImage) {
+		key, found = name[len(p.prefix):], p.prefix == "HOST_SPLASH_"
+	}
+	if !found {
+		return ""
+	}
+	return p.own(key)
+}
+
 // wanted is what a configuration says of a place. Of two names that mean the same the first counts.
 func (p *named) wanted(config map[string]string) values {
 	want := make(values)
 	for _, name := range slices.Sorted(maps.Keys(config)) {
-		key, found := strings.CutPrefix(name, p.prefix)
-		if !found && strings.EqualFold(name, settings.SplashImage) {
-			key, found = name[len(p.prefix):], p.prefix == "HOST_SPLASH_"
-		}
-		if key = p.own(key); !found || key == "" {
-			continue
-		}
-		if _, twice := want[key]; !twice {
+		key := p.key(name)
+		if _, twice := want[key]; key != "" && !twice {
 			want[key] = config[name]
 		}
 	}

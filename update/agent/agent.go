@@ -64,7 +64,10 @@ func Run(e Environment) error {
 	d.firewall.set = d.filter(pipe.Say)
 	d.light = led.New(e.led, e.root, log)
 	d.HostConfig = hostos.NewHostConfig(config, e.root, e.boot, d.restartProxy, log)
-	d.bootConfig = boot.New(boot.Options{Dir: d.Environment.boot, Slug: d.board.Slug, Release: d.release.Meta(), Power: config})
+	d.bootConfig = boot.New(boot.Options{
+		Dir: d.Environment.boot, Root: e.root, Slug: d.board.Slug, FromTree: d.board.FromTree, Release: d.release.Meta(), Power: config,
+		LoadModule: func(name string) error { return hostos.LoadModule(e.root, name) },
+	})
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
@@ -104,6 +107,7 @@ func Run(e Environment) error {
 		pipe.Say(notice, true)
 	}
 	go d.firewall.begin()
+	go d.bootConfig.LoadTables(pipe.Say, log)
 	parts.Go(func() { pipe.Run(ctx) })
 	if err := hostos.WatchUnits(ctx, d.root, pipe.AttachHost); err != nil {
 		log.Warn().Err(err).Msg("lines of units of the host are not seen")

@@ -1,0 +1,38 @@
+//go:build !arm
+
+package boot
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// addOthers adds the places of boards that the programs for 32-bit ARM never run on: an UP board, and a Jetson
+// TX2 (docs/spec/host.md 5.1, 5.2).
+func (c *Config) addOthers(o Options) {
+	switch {
+	case o.Slug == "up-board":
+		tables := &acpi{path: o.Dir + "/configfs.json", root: o.Root, loadModule: o.LoadModule}
+		c.tables = tables
+		c.add("HOST_CONFIGFS_", tables)
+	case strings.HasSuffix(o.Slug, "-tx2"):
+		c.add("HOST_ODMDATA_", &odmData{part: o.Root + "/dev/mmcblk0boot0", guard: o.Root + "/sys/block/mmcblk0boot0/force_ro"})
+	}
+}
+
+// overwrite writes data at an offset of a file that is there, and neither makes nor cuts one. The error names
+// operation and path.
+func overwrite(path string, data []byte, offset int64) error {
+	f, err := os.OpenFile(path, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, offset)
+	if sync := f.Sync(); err == nil && !errors.Is(sync, unix.EINVAL) { // those of /sys have nothing to write through
+		err = sync
+	}
+	return errors.Join(err, f.Close())
+}
