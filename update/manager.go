@@ -62,6 +62,8 @@ type Options struct {
 	CanFirewall, CanDiscover bool
 	// Boot is the boot configuration of the board, nil where there is none.
 	Boot Boot
+	// LateBoot says that it has places that were not acted upon before: they stay until a target is stored.
+	LateBoot bool
 	// AppUUID asks the cloud for the uuid of an app, for a preload in the older shape; nil when
 	// there is no cloud to ask.
 	AppUUID   func(ctx context.Context, id int) (string, error)

@@ -27,7 +27,8 @@ type targets struct {
 	contracts target.ContractFacts
 	// initial is the configuration while no target was ever stored: the device as it was found
 	// (docs/spec/cloud.md 6.5).
-	initial map[string]string
+	initial  map[string]string
+	lateBoot bool // there are places of the boot configuration that were not acted upon before
 
 	unusableMu sync.Mutex
 	unusable   []view.Problem // documents of which nothing can be used
@@ -45,6 +46,8 @@ type targetDocument struct {
 	Pin     *Pin                       `json:"pin,omitempty"`
 	// Boot says that the configuration says how the device boots, of which earlier agents knew nothing.
 	Boot bool `json:"boot"`
+	// LateBoot says the same of what came late to the boot configuration of the board.
+	LateBoot bool `json:"lateBoot,omitempty"`
 	// Received is what of the cloud's the apps under its endpoint are.
 	Received received `json:"received"`
 }
@@ -58,16 +61,16 @@ const (
 // openTargets reads the stored targets and a preload file.
 func openTargets(o Options) (*targets, error) {
 	t := &targets{
-		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, uuid: o.UUID, contracts: o.Contracts, initial: o.initial(),
+		docs: o.Docs, log: o.Log, say: voiceOf(o.Say), endpoint: o.Endpoint, uuid: o.UUID, contracts: o.Contracts, initial: o.initial(), lateBoot: o.LateBoot,
 		stored: targetDocument{Sources: make(map[string]json.RawMessage)}, states: make(map[string]*target.State),
 	}
 	if _, err := o.Docs.Load(targetName, targetVersion, &t.stored); err != nil {
 		return nil, fmt.Errorf("open target state: %w", err)
 	}
-	if t.stored.Config != nil && !t.stored.Boot && o.Boot != nil {
+	if t.stored.Config != nil && o.Boot != nil && (!t.stored.Boot || o.LateBoot && !t.stored.LateBoot) {
 		config := o.Boot.Current()
 		maps.Copy(config, t.stored.Config)
-		t.stored.Config, t.stored.Boot = config, true
+		t.stored.Config, t.stored.Boot, t.stored.LateBoot = config, true, o.LateBoot
 	}
 	for source, raw := range t.stored.Sources {
 		state, problems, err := target.DecodeV3Entry(raw)
@@ -251,7 +254,7 @@ func (t *targets) put(next *targetDocument, source string, s *target.State) (*ta
 		return nil, fmt.Errorf("store target state: %w", err)
 	}
 	next.Sources[source] = raw
-	next.Name, next.Config, next.Boot = s.Name, settings.Fold(s.Config), true
+	next.Name, next.Config, next.Boot, next.LateBoot = s.Name, settings.Fold(s.Config), true, t.lateBoot
 	return apps, nil
 }
 

@@ -39,6 +39,7 @@ type Config struct {
 	places []named
 	// unused is why variables that no place has are not acted upon, nil when they are for boards of other types.
 	unused error
+	late   bool        // what Late tells
 	tables interface { // nil on a board without
 		load(say func(text string, stderr bool), log zerolog.Logger)
 	}
@@ -88,6 +89,7 @@ func New(o Options) *Config {
 		c.unused = errors.New("it is not acted upon, since there is no " + configTxt.path + ": BOOT_MOUNTPOINT can name the boot partition")
 	default:
 		c.add("HOST_CONFIG_", configTxt)
+		c.late = o.FromTree
 	}
 	uEnv := &textFile{path: o.Dir + "/extra_uEnv.txt", kernel: uEnvWords}
 	if hasUEnv(o.Slug) && exists(uEnv.path) {
@@ -108,6 +110,10 @@ func New(o Options) *Config {
 func (c *Config) add(prefix string, p place) {
 	c.places = append(c.places, named{prefix: prefix, place: p})
 }
+
+// Late tells whether the board has places that were not acted upon before: by an earlier version of the agent, or
+// while the boot partition was not known. A configuration of that time says nothing of them, and they stay.
+func (c *Config) Late() bool { return c.late }
 
 // LoadTables has the kernel load the ACPI tables of the boot configuration, on a board that has any
 // (docs/spec/host.md 5.1). The device's log hears of those that cannot be loaded. It waits for the kernel.

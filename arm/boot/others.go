@@ -16,10 +16,11 @@ func (c *Config) addOthers(o Options) {
 	switch {
 	case o.Slug == "up-board":
 		tables := &acpi{path: o.Dir + "/configfs.json", root: o.Root, loadModule: o.LoadModule}
-		c.tables = tables
+		c.tables, c.late = tables, true
 		c.add("HOST_CONFIGFS_", tables)
 	case strings.HasSuffix(o.Slug, "-tx2"):
 		c.add("HOST_ODMDATA_", &odmData{part: o.Root + "/dev/mmcblk0boot0", guard: o.Root + "/sys/block/mmcblk0boot0/force_ro"})
+		c.late = true
 	}
 }
 

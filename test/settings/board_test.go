@@ -278,9 +278,12 @@ func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
 	}
 
 	d.Stop()
-	d.WriteFile("boot/config.txt", "gpu_mem=16\n")
+	d.WriteFile("boot/config.txt", "gpu_mem=16\nstart_x=1\n")
 	d.Start()
-	d.holds("config.txt", "gpu_mem=32\n")
+	d.holds("config.txt", "gpu_mem=32\nstart_x=1\n")
+	d.tells("RESIN_HOST_CONFIG_start_x", "1") // of which nobody could know before
 	d.reboots(bus, 1)
+	d.PollNow()
 	d.WaitSettled(soon)
+	d.holds("config.txt", "gpu_mem=32\nstart_x=1\n")
 }

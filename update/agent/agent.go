@@ -71,7 +71,7 @@ func Run(e Environment) error {
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
-		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, CanFirewall: hostos.HasFirewall(e.root), Boot: d.bootConfig, Container: e.container, Endpoint: config.Get().APIEndpoint,
+		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, CanFirewall: hostos.HasFirewall(e.root), Boot: d.bootConfig, LateBoot: d.bootConfig.Late(), Container: e.container, Endpoint: config.Get().APIEndpoint,
 		UUID: func() string { return config.Get().UUID }, Development: func() bool { return config.Get().DevelopmentMode }, Changed: d.changed, AppUUID: d.appUUID(),
 		BackupPath: filepath.Join(e.data, "backup.tgz"), BackupRetry: config.Get().BootstrapRetryDelay,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),

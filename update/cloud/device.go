@@ -97,11 +97,13 @@ type Options struct {
 	// Initial lists the variables, without prefix, by which the device differs from the defaults and
 	// of which the target's configuration says nothing (docs/spec/cloud.md 2.6).
 	Initial func(config map[string]string) map[string]string
-	Targets Targets
-	Docs    Documents
-	Cache   string // file of the last report that the cloud took
-	Say     func(text string, stderr bool)
-	Log     zerolog.Logger
+	// LateBoot says that Initial has boot configuration that was not acted upon before.
+	LateBoot bool
+	Targets  Targets
+	Docs     Documents
+	Cache    string // file of the last report that the cloud took
+	Say      func(text string, stderr bool)
+	Log      zerolog.Logger
 }
 
 // Device keeps a device in touch with its cloud: it registers it, polls its target state, reports its

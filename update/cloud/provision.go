@@ -263,7 +263,8 @@ func (d *Device) pin(ctx context.Context) error {
 // introduction is the durable note of which cloud was told how the device is configured.
 type introduction struct {
 	Endpoint string `json:"endpoint"`
-	Boot     bool   `json:"boot"` // boot configuration was told too, of which earlier agents knew nothing
+	Boot     bool   `json:"boot"`               // boot configuration was told too, of which earlier agents knew nothing
+	LateBoot bool   `json:"lateBoot,omitempty"` // also of what came late to it
 }
 
 const (
@@ -276,7 +277,7 @@ const (
 func (d *Device) introduce(ctx context.Context) error {
 	i := d.o.Identity()
 	var done introduction
-	if _, err := d.o.Docs.Load(introductionName, introductionVersion, &done); err != nil || done.Endpoint == i.Endpoint && done.Boot {
+	if _, err := d.o.Docs.Load(introductionName, introductionVersion, &done); err != nil || done.Endpoint == i.Endpoint && done.Boot && (done.LateBoot || !d.o.LateBoot) {
 		return err
 	}
 	config, err := d.fetch(ctx)
@@ -306,7 +307,7 @@ func (d *Device) introduce(ctx context.Context) error {
 			d.o.Say("Unable to report initial device name to API", true)
 		}
 	}
-	return d.o.Docs.Save(introductionName, introductionVersion, introduction{i.Endpoint, true})
+	return d.o.Docs.Save(introductionName, introductionVersion, introduction{i.Endpoint, true, d.o.LateBoot})
 }
 
 // fetch gets the target before polls begin, keeps it for the first of them, and returns its
