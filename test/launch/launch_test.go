@@ -61,9 +61,12 @@ func TestStartsWithTheArgumentsOfTheHost(t *testing.T) {
 			t.Errorf("restart under a lock: %d %s", got.Status, got.Body)
 		}
 		os.Remove(lock)
-		s.WriteFile("root/mnt/state/rollback-health-breadcrumb", "")
-		if got := s.Post("/v1/reboot", nil); got.Status != http.StatusLocked {
-			t.Errorf("reboot during an update of the host: %d %s", got.Status, got.Body)
+		for _, name := range []string{"rollback-health-breadcrumb", "rollback-altboot-breadcrumb"} {
+			s.WriteFile("root/mnt/state/"+name, "")
+			if got := s.Post("/v1/reboot", nil); got.Status != http.StatusLocked {
+				t.Errorf("reboot during an update of the host, with %s: %d %s", name, got.Status, got.Body)
+			}
+			os.Remove(s.Path("root/mnt/state", name))
 		}
 		if entries, _ := os.ReadDir(s.Path("root/resin-data/balena-supervisor")); len(entries) == 0 {
 			t.Error("the supervisor keeps nothing in its folder of the data partition")
