@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -74,9 +75,9 @@ func tableNames(text string) (names []string, err error) {
 	return nil, errors.New("this is neither the name of an ACPI table nor a list of such names in quotes")
 }
 
-// notATable tells whether a name is not that of one file in a folder.
+// notATable tells whether a name is not that of one file in a folder, as text.
 func notATable(name string) bool {
-	return name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00")
+	return name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") || !utf8.ValidString(name)
 }
 
 func (a *acpi) change(want values) (c change, err error) {

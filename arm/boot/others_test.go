@@ -324,3 +324,34 @@ func TestOdmDataIsGuardedAgain(t *testing.T) {
 		t.Errorf("the guard has %q", got)
 	}
 }
+
+// Whatever the file holds, what is written of a variable is read back, and all else of it stays.
+func FuzzTableNames(f *testing.F) {
+	f.Add(`{"ssdt":["a"],"z":{"y":1e3}}`, `"b","c"`)
+	f.Add(`{"ssdt":"a"}`, "")
+	f.Add("no JSON", "<&>")
+	f.Fuzz(func(t *testing.T, text, variable string) {
+		a := acpi{path: filepath.Join(t.TempDir(), "configfs.json")}
+		if err := os.WriteFile(a.path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before, _, _ := a.document()
+		want := values{acpiKey: variable}
+		c, err := a.change(want)
+		if err != nil || c.write == nil {
+			return
+		}
+		if err := c.write(); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := a.change(want); again.write != nil || err != nil {
+			t.Fatalf("%q with %q does not come back: %v", text, variable, err)
+		}
+		after, _, _ := a.document()
+		for key := range before {
+			if _, there := after[key]; key != acpiKey && !there {
+				t.Fatalf("%q with %q lost %q", text, variable, key)
+			}
+		}
+	})
+}
