@@ -1,7 +1,6 @@
 package board
 
 import (
-	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -33,10 +32,10 @@ var boards = [...][2]string{
 // its end, and its model. It is empty where there is none.
 func readTree(root string) string {
 	// The first is a link, which in a container may lead to where nothing is seen.
-	for _, dir := range [...]string{"proc/device-tree", "sys/firmware/devicetree/base"} {
-		names, err := file.Read(filepath.Join(root, dir, "compatible"), file.Small)
+	for _, dir := range [...]string{"/proc/device-tree", "/sys/firmware/devicetree/base"} {
+		names, err := file.Read(root+dir+"/compatible", file.Small)
 		if err == nil {
-			model, _ := file.Read(filepath.Join(root, dir, "model"), file.Small) // one board alone needs it
+			model, _ := file.Read(root+dir+"/model", file.Small) // one board alone needs it
 			return string(names) + string(model)
 		}
 	}

@@ -20,9 +20,8 @@ import (
 // acpi are the ACPI tables that an UP board has loaded at each start, such as one that tells the kernel of a
 // device on its pins (docs/spec/host.md 5.1). Their names are kept in a file of the boot partition.
 type acpi struct {
-	path       string // configfs.json
-	root       string // where the root of the host is mounted
-	loadModule func(name string) error
+	path string // configfs.json
+	root string // where the root of the host is mounted
 
 	mu sync.Mutex // held while the file is changed
 }
@@ -119,8 +118,8 @@ func (a *acpi) store(doc map[string]json.RawMessage) error {
 }
 
 // load loads the tables that the file names. The device goes on without one that cannot be loaded.
-func (a *acpi) load(say func(text string, stderr bool), log zerolog.Logger) {
-	names, err := a.begin()
+func (a *acpi) load(loadModule func(name string) error, say func(text string, stderr bool), log zerolog.Logger) {
+	names, err := a.begin(loadModule)
 	if err != nil {
 		log.Error().Err(err).Msg("ACPI tables cannot be loaded, the device goes on without them")
 		say("Unable to initialise ConfigFS", true)
@@ -142,8 +141,8 @@ func (a *acpi) load(say func(text string, stderr bool), log zerolog.Logger) {
 
 // begin readies the kernel and reads the names of the tables. The file is written as it is to be, when it is
 // not so already.
-func (a *acpi) begin() (names []string, err error) {
-	if err := a.loadModule("acpi_configfs"); err != nil {
+func (a *acpi) begin(loadModule func(name string) error) (names []string, err error) {
+	if err := loadModule("acpi_configfs"); err != nil {
 		return nil, err
 	}
 	a.mu.Lock()

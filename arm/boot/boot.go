@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rs/zerolog"
-
 	"resin-supervisor/hostos/file"
 	"resin-supervisor/update/settings"
 )
@@ -28,8 +26,6 @@ type Options struct {
 	Release string
 	// Power is what config.json says to the host of power and fan.
 	Power Power
-	// LoadModule has the kernel load a module.
-	LoadModule func(name string) error
 }
 
 // Config is the boot configuration of a device. Its methods are safe for concurrent use.
@@ -39,10 +35,9 @@ type Config struct {
 	places []named
 	// unused is why variables that no place has are not acted upon, nil when they are for boards of other types.
 	unused error
-	late   bool        // what Late tells
-	tables interface { // nil on a board without
-		load(say func(text string, stderr bool), log zerolog.Logger)
-	}
+	// Late says that the board has places that were not acted upon before: by an earlier version of the agent, or
+	// while the boot partition was not known. A configuration of that time says nothing of them, and they stay.
+	Late bool
 }
 
 // named is a place with what the names of its variables begin with.
@@ -83,13 +78,13 @@ func New(o Options) *Config {
 	configTxt := &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3"}
 	switch {
 	case o.Slug == "unknown":
-		c.unused = errors.New("it is not acted upon, since the board is not known: device-type.json on the boot partition can name it")
+		c.unused = errors.New("not acted upon, since the board is not known: device-type.json can name it")
 	case !strings.HasPrefix(o.Slug, "raspberry") && !slices.Contains(withConfigTxt, o.Slug):
 	case o.FromTree && !exists(configTxt.path):
-		c.unused = errors.New("it is not acted upon, since there is no " + configTxt.path + ": BOOT_MOUNTPOINT can name the boot partition")
+		c.unused = errors.New("not acted upon, since there is no " + configTxt.path + ": BOOT_MOUNTPOINT can name its folder")
 	default:
 		c.add("HOST_CONFIG_", configTxt)
-		c.late = o.FromTree
+		c.Late = o.FromTree
 	}
 	uEnv := &textFile{path: o.Dir + "/extra_uEnv.txt", kernel: uEnvWords}
 	if hasUEnv(o.Slug) && exists(uEnv.path) {
@@ -109,18 +104,6 @@ func New(o Options) *Config {
 
 func (c *Config) add(prefix string, p place) {
 	c.places = append(c.places, named{prefix: prefix, place: p})
-}
-
-// Late tells whether the board has places that were not acted upon before: by an earlier version of the agent, or
-// while the boot partition was not known. A configuration of that time says nothing of them, and they stay.
-func (c *Config) Late() bool { return c.late }
-
-// LoadTables has the kernel load the ACPI tables of the boot configuration, on a board that has any
-// (docs/spec/host.md 5.1). The device's log hears of those that cannot be loaded. It waits for the kernel.
-func (c *Config) LoadTables(say func(text string, stderr bool), log zerolog.Logger) {
-	if c.tables != nil {
-		c.tables.load(say, log)
-	}
 }
 
 // withConfigTxt are the other boards whose firmware reads config.txt.
@@ -195,7 +178,11 @@ func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused 
 		}
 	}
 	for name := range config {
-		if c.unused != nil && settings.IsBoot(name) && !slices.ContainsFunc(c.places, func(p named) bool { return p.key(name) != "" }) {
+		taken := c.unused == nil || !settings.IsBoot(name)
+		for i := range c.places {
+			taken = taken || c.places[i].key(name) != ""
+		}
+		if !taken {
 			refused[name] = c.unused
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,12 +16,22 @@ import (
 func (c *Config) addOthers(o Options) {
 	switch {
 	case o.Slug == "up-board":
-		tables := &acpi{path: o.Dir + "/configfs.json", root: o.Root, loadModule: o.LoadModule}
-		c.tables, c.late = tables, true
-		c.add("HOST_CONFIGFS_", tables)
+		c.add("HOST_CONFIGFS_", &acpi{path: o.Dir + "/configfs.json", root: o.Root})
+		c.Late = true
 	case strings.HasSuffix(o.Slug, "-tx2"):
 		c.add("HOST_ODMDATA_", &odmData{part: o.Root + "/dev/mmcblk0boot0", guard: o.Root + "/sys/block/mmcblk0boot0/force_ro"})
-		c.late = true
+		c.Late = true
+	}
+}
+
+// LoadTables has the kernel load the ACPI tables of the boot configuration, on a board that has any
+// (docs/spec/host.md 5.1), by means of loadModule, which has it load a module. The device's log hears of those that
+// cannot be loaded. It waits for the kernel.
+func (c *Config) LoadTables(loadModule func(name string) error, say func(text string, stderr bool), log zerolog.Logger) {
+	for i := range c.places {
+		if tables, ok := c.places[i].place.(*acpi); ok {
+			tables.load(loadModule, say, log)
+		}
 	}
 }
 

@@ -98,11 +98,10 @@ func TestLoadTables(t *testing.T) {
 	var refuse error
 	run := func(dir string) {
 		said, loaded = nil, nil
-		c := New(Options{Dir: dir, Root: root, Slug: "up-board", LoadModule: func(name string) error {
+		New(Options{Dir: dir, Root: root, Slug: "up-board"}).LoadTables(func(name string) error {
 			loaded = append(loaded, name)
 			return refuse
-		}})
-		c.LoadTables(func(text string, _ bool) { said = append(said, text) }, zerolog.New(&log))
+		}, func(text string, _ bool) { said = append(said, text) }, zerolog.New(&log))
 	}
 	read := func(path string) string { return content(t, root, path) }
 	dir := tree(t, vars{"configfs.json": file})
@@ -148,7 +147,7 @@ func TestLoadTables(t *testing.T) {
 	if !slices.Equal(said, []string{"Unable to initialise ConfigFS"}) {
 		t.Errorf("of a folder: said %q", said)
 	}
-	New(Options{Dir: dir, Slug: "raspberrypi3"}).LoadTables(nil, zerolog.Nop()) // has none
+	New(Options{Dir: dir, Slug: "raspberrypi3"}).LoadTables(nil, nil, zerolog.Nop()) // has none
 }
 
 const odmName = "HOST_ODMDATA_configuration"

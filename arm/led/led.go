@@ -54,7 +54,7 @@ type LED struct {
 func New(path, root string, log zerolog.Logger) *LED {
 	l := &LED{files: []string{path}, tempo: ordinary, log: log, wake: make(chan struct{}, 1)}
 	for _, name := range lights {
-		l.files = append(l.files, filepath.Join(root, "sys/class/leds", name, "brightness"))
+		l.files = append(l.files, root+"/sys/class/leds/"+name+"/brightness")
 	}
 	return l
 }
@@ -118,7 +118,7 @@ func (l *LED) open() (fd int, path string) {
 	}
 	if !l.told {
 		l.told = true
-		l.log.Info().Strs("files", l.files).AnErr("reason", err).Msg("there is no LED to blink, LED_FILE may name one")
+		l.log.Info().Str("file", l.files[0]).AnErr("reason", err).Msg("there is no LED to blink")
 	}
 	return -1, ""
 }

@@ -316,9 +316,9 @@ func TestMissingPieces(t *testing.T) {
 	}
 	h.set(`{"hostname":"h1"}`) // config.json is elsewhere
 	h.Post("/v1/blink", nil).Want(t, 200, "OK")
-	h.logged("there is no LED to blink, LED_FILE may name one", 1)
+	h.logged("there is no LED to blink", 1)
 	h.Post("/v1/blink", nil).Want(t, 200, "OK")
-	h.logged("there is no LED to blink, LED_FILE may name one", 1)
+	h.logged("there is no LED to blink", 1)
 	var device struct {
 		OSVersion *string `json:"os_version"`
 	}
@@ -347,7 +347,7 @@ func TestLightUnderAnotherName(t *testing.T) {
 			return nil
 		})
 	}
-	if lines := h.LogLines("there is no LED to blink, LED_FILE may name one"); len(lines) != 0 {
+	if lines := h.LogLines("there is no LED to blink"); len(lines) != 0 {
 		t.Errorf("said %v", lines)
 	}
 }

@@ -66,12 +66,11 @@ func Run(e Environment) error {
 	d.HostConfig = hostos.NewHostConfig(config, e.root, e.boot, d.restartProxy, log)
 	d.bootConfig = boot.New(boot.Options{
 		Dir: d.Environment.boot, Root: e.root, Slug: d.board.Slug, FromTree: d.board.FromTree, Release: d.release.Meta(), Power: config,
-		LoadModule: func(name string) error { return hostos.LoadModule(e.root, name) },
 	})
 	manager, err := update.New(update.Options{
 		Engine: containers, Say: pipe.Say, Attach: pipe.Attach, Docs: docs, Keys: ring, Locks: locks, Facts: d.composeFacts(),
 		Auth: d.registryAuth, PollInterval: config.Get().PollInterval, PersistentLogging: config.Get().PersistentLogging,
-		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, CanFirewall: hostos.HasFirewall(e.root), Boot: d.bootConfig, LateBoot: d.bootConfig.Late(), Container: e.container, Endpoint: config.Get().APIEndpoint,
+		StoreSettings: config.StoreSettings, Configured: d.configured(pipe), VPN: d.switchVPN, CanDiscover: true, CanFirewall: hostos.HasFirewall(e.root), Boot: d.bootConfig, LateBoot: d.bootConfig.Late, Container: e.container, Endpoint: config.Get().APIEndpoint,
 		UUID: func() string { return config.Get().UUID }, Development: func() bool { return config.Get().DevelopmentMode }, Changed: d.changed, AppUUID: d.appUUID(),
 		BackupPath: filepath.Join(e.data, "backup.tgz"), BackupRetry: config.Get().BootstrapRetryDelay,
 		PreloadPath: filepath.Join(e.data, "apps.json"), Contracts: d.contractFacts(),
@@ -107,7 +106,7 @@ func Run(e Environment) error {
 		pipe.Say(notice, true)
 	}
 	go d.firewall.begin()
-	go d.bootConfig.LoadTables(pipe.Say, log)
+	d.loadTables(pipe)
 	parts.Go(func() { pipe.Run(ctx) })
 	if err := hostos.WatchUnits(ctx, d.root, pipe.AttachHost); err != nil {
 		log.Warn().Err(err).Msg("lines of units of the host are not seen")

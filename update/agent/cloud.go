@@ -34,7 +34,7 @@ func (d *device) join(docs *store.Store, ring *key.Ring, pipe *logs.Pipe) (err e
 		Initial: func(config map[string]string) map[string]string {
 			return unsaid(d.manager.Settings(), d.bootConfig.Current(), config)
 		},
-		Targets: d.manager, LateBoot: d.bootConfig.Late(), Docs: docs, Cache: filepath.Join(d.root, "tmp/balena-supervisor/state-report-cache"),
+		Targets: d.manager, LateBoot: d.bootConfig.Late, Docs: docs, Cache: filepath.Join(d.root, "tmp/balena-supervisor/state-report-cache"),
 		Say: pipe.Say, Log: d.log,
 	})
 	return err

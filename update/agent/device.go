@@ -63,9 +63,7 @@ func (d *device) readHost() {
 	if d.release, err = hostos.ReadOSRelease(d.osRelease); err != nil {
 		d.log.Warn().Err(err).Msg("host OS version is unknown")
 	}
-	if d.board = board.Read(d.boot, d.root); d.board.FromTree {
-		d.log.Info().Str("board", d.board.Slug).Str("arch", d.board.Arch).Msg("there is no device-type.json, the device tree tells the board")
-	}
+	d.board = board.Read(d.boot, d.root)
 }
 
 // heartbeat tries to reach the cloud API while the VPN is down; without a cloud it rests.
