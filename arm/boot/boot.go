@@ -76,13 +76,10 @@ type change struct {
 func New(o Options) *Config {
 	c := &Config{}
 	configTxt := &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3"}
-	switch {
-	case o.Slug == "unknown":
-		c.unused = errors.New("not acted upon, since the board is not known: device-type.json can name it")
-	case !strings.HasPrefix(o.Slug, "raspberry") && !slices.Contains(withConfigTxt, o.Slug):
-	case o.FromTree && !exists(configTxt.path):
-		c.unused = errors.New("not acted upon, since there is no " + configTxt.path + ": BOOT_MOUNTPOINT can name its folder")
-	default:
+	hasConfigTxt := strings.HasPrefix(o.Slug, "raspberry") || slices.Contains(withConfigTxt, o.Slug)
+	if o.Slug == "unknown" || hasConfigTxt && o.FromTree && !exists(configTxt.path) {
+		c.unused = errors.New("not acted upon, since the board or its boot partition is not known (device-type.json, BOOT_MOUNTPOINT)")
+	} else if hasConfigTxt {
 		c.add("HOST_CONFIG_", configTxt)
 		c.Late = o.FromTree
 	}

@@ -251,6 +251,7 @@ func TestLanesOfATX2(t *testing.T) {
 // docs/spec/host.md 9: 12. On a board that is not known, and on a Raspberry Pi whose boot partition is not known, boot
 // variables are said not to be acted upon; what can be found is acted upon.
 func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
+	const unknownBoard = "not acted upon, since the board or its boot partition is not known"
 	d, bus := booting(t, true, "x", nil)
 	if err := os.Remove(d.Path("boot/device-type.json")); err != nil {
 		t.Fatal(err)
@@ -259,7 +260,7 @@ func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
 	d.set(nil)
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_SUPERVISOR_DELTA": "1"})
 	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
-	d.refuses("HOST_CONFIG_gpu_mem", "not acted upon, since the board is not known")
+	d.refuses("HOST_CONFIG_gpu_mem", unknownBoard)
 	d.set(nil)
 	harness.Until(t, soon, "the refusal to be over", func() error {
 		if page := d.Overview(); strings.Contains(page, "gpu_mem") {
@@ -272,7 +273,7 @@ func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
 	d.put("proc/device-tree/compatible", "raspberrypi,4-model-b\x00brcm,bcm2711\x00")
 	d.Start()
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "32"})
-	d.refuses("HOST_CONFIG_gpu_mem", "not acted upon, since there is no")
+	d.refuses("HOST_CONFIG_gpu_mem", unknownBoard)
 	if got := d.ReadFile("boot/config.txt"); got != "" || bus.Asked("Reboot") != 0 {
 		t.Errorf("config.txt has %q, %d reboots", got, bus.Asked("Reboot"))
 	}
