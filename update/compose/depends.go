@@ -62,7 +62,7 @@ func readDependency(sec *section, name string, options any) Dependency {
 // checkCycles refuses services that wait for each other, since none of them could ever start. It looks at each
 // dependency once.
 func checkCycles(services map[string]*Service) error {
-	c := cycles{services: services, seen: make(map[string]progress, len(services))}
+	c := cycles{services: services, open: map[string]bool{}, seen: map[string]bool{}}
 	for _, name := range sortedKeys(services) {
 		c.enter(name)
 		for len(c.path) > 0 {
@@ -76,9 +76,9 @@ func checkCycles(services map[string]*Service) error {
 
 // cycles is a walk along dependencies, without recursion: a chain may be as long as a target.
 type cycles struct {
-	services map[string]*Service
-	seen     map[string]progress
-	path     []branch // from where the walk began to where it is
+	services   map[string]*Service
+	open, seen map[string]bool // those on the path, and those that were looked at
+	path       []branch        // from where the walk began to where it is
 }
 
 type branch struct {
@@ -86,18 +86,10 @@ type branch struct {
 	rest []Dependency // still to be followed
 }
 
-type progress int
-
-const (
-	unseen progress = iota
-	open            // on the path
-	done
-)
-
 // enter goes on to a service that was not looked at yet.
 func (c *cycles) enter(name string) {
-	if s := c.services[name]; s != nil && c.seen[name] == unseen {
-		c.seen[name] = open
+	if s := c.services[name]; s != nil && !c.seen[name] {
+		c.open[name], c.seen[name] = true, true
 		c.path = append(c.path, branch{name, s.DependsOn})
 	}
 }
@@ -106,13 +98,13 @@ func (c *cycles) enter(name string) {
 func (c *cycles) step() error {
 	last := &c.path[len(c.path)-1]
 	if len(last.rest) == 0 {
-		c.seen[last.name] = done
+		c.open[last.name] = false
 		c.path = c.path[:len(c.path)-1]
 		return nil
 	}
 	name := last.rest[0].Service
 	last.rest = last.rest[1:]
-	if c.seen[name] == open {
+	if c.open[name] {
 		return c.cycle(name)
 	}
 	c.enter(name)

@@ -3,7 +3,7 @@ package plan
 import (
 	"maps"
 	"slices"
-	"strings"
+	"sort"
 
 	"resin-supervisor/update/current"
 )
@@ -75,21 +75,21 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 			used[w.record(s).Key()] = true
 		}
 	}
-	type use struct{ image, service, commit string }
-	exact := make(map[use]bool, len(cur.Containers)) // whether there is a record of that very use
+	use := func(image, service, commit string) string { return image + " " + service + " " + commit }
+	exact := make(map[string]bool, len(cur.Containers)) // whether there is a record of that very use
 	for _, c := range cur.Containers {
-		exact[use{c.ImageEngine, c.ServiceName, c.Commit}] = false
+		exact[use(c.ImageEngine, c.ServiceName, c.Commit)] = false
 	}
 	for key, r := range cur.Records {
-		u := use{r.EngineID, r.ServiceName, r.Commit}
+		u := use(r.EngineID, r.ServiceName, r.Commit)
 		if _, is := exact[u]; is {
 			used[key], exact[u] = true, true
 		}
 	}
 	whole := make(map[string]bool) // images of which every record counts
-	for u, recorded := range exact {
-		if !recorded {
-			whole[u.image] = true
+	for _, c := range cur.Containers {
+		if !exact[use(c.ImageEngine, c.ServiceName, c.Commit)] {
+			whole[c.ImageEngine] = true
 		}
 	}
 	for key, r := range cur.Records {
@@ -101,7 +101,7 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 }
 
 func sortRecords(list []current.Record) {
-	slices.SortFunc(list, func(a, b current.Record) int { return strings.Compare(a.Key(), b.Key()) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Key() < list[j].Key() })
 }
 
 // source is the image of a service that a new one of it can be made from: that of the last fully
@@ -125,16 +125,16 @@ func (a *app) source(want current.Record) *current.Record {
 // recordsOf lists the image records of a service by their keys.
 func (a *app) recordsOf(service string) []current.Record {
 	if a.index.records == nil {
-		a.index.records = make(map[recordOwner][]current.Record, len(a.cur.Records))
+		a.index.records = make(map[string][]current.Record, len(a.cur.Records))
 		for _, r := range a.cur.Records {
-			owner := recordOwner{r.AppUUID, r.ServiceName}
-			a.index.records[owner] = append(a.index.records[owner], r)
+			slot := current.Slot(r.AppUUID, r.ServiceName)
+			a.index.records[slot] = append(a.index.records[slot], r)
 		}
 		for _, list := range a.index.records {
 			sortRecords(list)
 		}
 	}
-	return a.index.records[recordOwner{a.uuid, service}]
+	return a.index.records[current.Slot(a.uuid, service)]
 }
 
 // boundPulls merges the steps that services want for one image, leaves out downloads that run

@@ -139,11 +139,9 @@ type used struct{ volumes, networks map[string]bool }
 
 // index is what is looked up in the current state again and again. Each part is made when first asked for.
 type index struct {
-	records  map[recordOwner][]current.Record // sorted by their keys
-	networks map[string]bool                  // by engine name
+	records  map[string][]current.Record // by slot of the service, sorted by their keys
+	networks map[string]bool             // by engine name
 }
-
-type recordOwner struct{ appUUID, service string }
 
 // group sorts the engine's objects by app. An object belongs to the target app of its uuid, else
 // to the target app of its id, since lock directories and volumes are named by id; what is left is

@@ -44,7 +44,10 @@ func (w *work) pairs() {
 
 // serviceNames lists the services that the app has or is to have.
 func (a *app) serviceNames() []string {
-	names := slices.Collect(maps.Keys(a.containers))
+	names := make([]string, 0, len(a.containers))
+	for name := range a.containers {
+		names = append(names, name)
+	}
 	if a.want != nil {
 		for name := range a.want.Services {
 			if len(a.containers[name]) == 0 {
