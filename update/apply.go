@@ -50,7 +50,7 @@ type executor struct {
 	// noteFirmware tells the host of the volume of extra firmware.
 	noteFirmware func(volume string) error
 	say          voice
-	causes       sync.Map // why deeds fail, as users were told last: gist by object and deed, empty since it succeeded
+	causes       sync.Map // why deeds fail, as users were told: gists ([]string) by object and deed, none since it succeeded
 	log          zerolog.Logger
 }
 

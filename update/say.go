@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"resin-supervisor/update/cloud"
 	"resin-supervisor/update/compose"
@@ -91,13 +93,12 @@ func (x *executor) do(d deed, of, object string, f func() error) error {
 	err := f()
 	switch {
 	case err == nil:
-		x.causes.Swap(key, "")
+		x.causes.Delete(key)
 		x.say.tell(d.done, object, nil)
 	case errors.Is(err, cloud.ErrProcessing):
 		x.say.tell(deltaProcessing, "", nil)
 	case !errors.Is(err, context.Canceled):
-		now := gist(err)
-		if told, _ := x.causes.Swap(key, now); told != any(now) {
+		if x.isNew(key, gist(err)) {
 			x.say.tell(d.failed, object, err)
 		}
 	}
@@ -106,33 +107,72 @@ func (x *executor) do(d deed, of, object string, f func() error) error {
 
 // failing tells whether users were told why a deed fails, and nothing since.
 func (x *executor) failing(d deed, of string) bool {
-	told, _ := x.causes.Load(of + d.failed)
-	return told != nil && told != any("")
+	_, told := x.causes.Load(of + d.failed)
+	return told
+}
+
+// mostCauses is how many causes of one failure are remembered: the newest.
+const mostCauses = 8
+
+// isNew tells whether users were not told a cause of a failure yet, and notes that they are now.
+func (x *executor) isNew(key, cause string) bool {
+	told, _ := x.causes.Load(key)
+	list, _ := told.([]string)
+	if slices.Contains(list, cause) {
+		return false
+	}
+	x.causes.Store(key, append(list[max(0, len(list)+1-mostCauses):], cause))
+	return true
 }
 
 // forgetCauses lets the causes of all objects that begin so be told again: somebody wants something new of them.
 func (x *executor) forgetCauses(prefix string) {
 	x.causes.Range(func(key, _ any) bool {
 		if strings.HasPrefix(key.(string), prefix) {
-			x.causes.Swap(key, "")
+			x.causes.Delete(key)
 		}
 		return true
 	})
 }
 
-// gist is a cause without what differs each time: engine ids, times and pairs of addresses, which are long words
-// with a digit in them, and how much room there is.
+// gist is a cause without what differs each time: engine ids, times, pairs of addresses, and how much room there is.
 func gist(err error) string {
 	if errors.Is(err, errNoRoom) {
 		err = errNoRoom
 	}
 	words := strings.Fields(cause(err))
 	for i, w := range words {
-		if len(w) >= 20 && strings.ContainsAny(w, "0123456789") {
-			words[i] = ""
+		from, to, pair := strings.Cut(w, "->")
+		if pair && strings.Contains(from, ":") && strings.Contains(to, ":") || isTime(w) {
+			w = ""
 		}
+		words[i] = withoutIDs(w)
 	}
 	return strings.Join(words, " ")
+}
+
+// isTime tells whether a word has a date and a time of day, as in RFC 3339.
+func isTime(w string) bool {
+	t := strings.LastIndexByte(w, 'T')
+	if t < len(time.DateOnly) || len(w) <= t+len(time.TimeOnly) {
+		return false
+	}
+	_, err := time.Parse("2006-01-02T15:04:05", w[t-len(time.DateOnly):t+1+len(time.TimeOnly)])
+	return err == nil
+}
+
+// withoutIDs is a word without engine ids and digests, which have 64 hexadecimal digits. A whole word of half of that
+// counts as one too, not a part of one: names of disks and devices have such.
+func withoutIDs(w string) string {
+	separates := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	whole := strings.TrimPrefix(strings.TrimFunc(w, separates), "sha256:")
+	for _, run := range strings.FieldsFunc(w, separates) {
+		hex := strings.Trim(run, "0123456789abcdefABCDEF") == ""
+		if hex && (len(run) >= 64 || len(run) >= 32 && run == whole) {
+			w = strings.ReplaceAll(w, run, "")
+		}
+	}
+	return w
 }
 
 // locked says that an app waits for an update lock.

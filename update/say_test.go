@@ -68,6 +68,61 @@ func TestDeedIsTold(t *testing.T) {
 	f(starting, "web i", fmt.Errorf(inUse, 7, 81), "Starting service 'web i'", "! Failed to start service 'web i' due to '"+fmt.Sprintf(inUse, 7, 81)+"'")
 }
 
+// What differs each time makes no other cause; another device, disk or address does.
+func TestGist(t *testing.T) {
+	id := func(n int) string { return fmt.Sprintf("%064x", n) }
+	same := func(form string, a, b any) {
+		t.Helper()
+		if a, b := gist(fmt.Errorf(form, a)), gist(fmt.Errorf(form, b)); a != b {
+			t.Errorf("%q and %q are two causes", a, b)
+		}
+	}
+	same("driver failed on endpoint web (%s): in use", id(1), id(2))
+	same("no such image: sha256:%s", id(1), id(2))
+	same(`mount "/var/lib/docker/overlay2/%s-init/merged": no such file`, id(1), id(2))
+	same("Unit docker-%s.scope already exists", id(1), id(2))
+	same("request %s failed", id(1)[32:], id(2)[32:])
+	same("read tcp %s: i/o timeout", "10.0.0.1:40000->10.0.0.2:443", "10.0.0.1:40002->10.0.0.2:443")
+	same(`level=error time="%s" msg=no`, "2026-01-02T03:04:05.678901234Z", "2026-01-02T03:04:06Z")
+	same("not yet valid: current time %s is before", "2026-01-02T03:04:05Z", "2026-01-02T03:05:05+01:00")
+
+	other := func(form string, a, b any) {
+		t.Helper()
+		if a, b := gist(fmt.Errorf(form, a)), gist(fmt.Errorf(form, b)); a == b {
+			t.Errorf("%q is one cause", a)
+		}
+	}
+	other("no device /dev/serial/by-id/%s", "usb-FTDI_FT232R_A1-if00-port0", "usb-CP2102_0001-if00-port0")
+	other("no device /dev/disk/by-id/scsi-3%s", id(1)[32:], id(2)[32:])
+	other("no device /dev/disk/by-uuid/%s", "3e6be9de-8139-4c10-9e51-0c3c1fb5ed01", "3e6be9de-8139-4c10-9e51-0c3c1fb5ed02")
+	other("dial tcp %s: no route to host", "[2001:db8:1234:5678::1]:443", "[2001:db8:1234:5678::2]:443")
+	other("bind source path does not exist: %s", "/run/data-of-the-year-2026/a", "/run/data-of-the-year-2026/b")
+	other("lookup %s: no such host", "registry-1.TEST-of-2026-example.com", "registry-2.TEST-of-2026-example.com")
+}
+
+// Causes that take turns are said once each, up to a number of them.
+func TestCausesThatTakeTurns(t *testing.T) {
+	say, said := recorded()
+	x := &executor{say: say}
+	fails := func(cause int) {
+		_ = x.do(downloading, "a/b:1", "a/b:1", func() error { return fmt.Errorf("cause %d", cause) })
+	}
+	for range 3 {
+		for cause := range mostCauses {
+			fails(cause)
+		}
+	}
+	if got := said(); len(got) != 1+mostCauses {
+		t.Errorf("said %q", got)
+	}
+	fails(mostCauses)
+	fails(1)
+	fails(0)
+	if got, want := said(), []string{"! Failed to download image 'a/b:1' due to 'cause 8'", "! Failed to download image 'a/b:1' due to 'cause 0'"}; !slices.Equal(got, want) {
+		t.Errorf("said %q, want %q", got, want)
+	}
+}
+
 func TestLockedIsTold(t *testing.T) {
 	say, said := recorded()
 	f := func(d time.Duration, want string) {
