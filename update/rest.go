@@ -69,7 +69,7 @@ func (r *rest) look() {
 		r.hangUp()
 	}
 	if left := max(restAfter+time.Duration(r.last.Load()), r.next) - now; left > 0 {
-		r.timer.Reset(left)
+		r.wait(left, now)
 		return
 	}
 	var m runtime.MemStats
@@ -82,5 +82,14 @@ func (r *rest) look() {
 	debug.FreeOSMemory()
 	unmapProgram()
 	r.freed, r.next = m.TotalAlloc, now+restAgain
-	r.timer.Reset(restAgain)
+	r.wait(restAgain, now)
+}
+
+// wait has the next look come after a time, or when the connection of a conversation that ended since the last look,
+// which began at now, is due to be closed, if that is earlier.
+func (r *rest) wait(left, now time.Duration) {
+	r.timer.Reset(left) // before spoke is read: what ended sets after it counts
+	if closes := restAfter + time.Duration(r.spoke.Load()); closes > now {
+		r.timer.Reset(min(left, closes-time.Since(r.began)))
+	}
 }

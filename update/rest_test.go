@@ -2,7 +2,9 @@ package update
 
 import (
 	"runtime"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -72,4 +74,24 @@ func TestRestHangsUp(t *testing.T) {
 	if left := r.timer.Stop(); !left || !r.armed.Load() {
 		t.Error("nothing follows the end of a conversation")
 	}
+}
+
+// A conversation that ends during a look does not wait for the look after a pause between two collections.
+func TestRestHangsUpAfterAConversationDuringALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r *rest
+		var hangUps []time.Duration
+		r = newRest(func() {
+			if hangUps = append(hangUps, time.Since(r.began)); len(hangUps) == 1 {
+				r.ended()
+			}
+		})
+		r.next = restAgain
+		r.ended()
+		time.Sleep(restAgain - time.Second)
+		r.timer.Stop()
+		if want := []time.Duration{restAfter, 2 * restAfter}; !slices.Equal(hangUps, want) {
+			t.Errorf("hangs up after %v, want %v", hangUps, want)
+		}
+	})
 }
