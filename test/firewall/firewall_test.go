@@ -55,14 +55,17 @@ func (d *device) containers() {
 	f("member", "10.114.104.1", http.StatusOK)
 	f("bridged", "172.17.0.1", http.StatusOK)
 	f("stranger", "10.114.104.1", http.StatusBadGateway) // refused
-	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/fetch?url=http://127.0.0.1:%d/ping", port, d.Port))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		d.t.Errorf("over the network of the host: %d", res.StatusCode)
-	}
+	harness.Until(d.t, soon, "the API over the network of the host", func() error {
+		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/fetch?url=http://127.0.0.1:%d/ping", port, d.Port))
+		if err != nil {
+			return err
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return errors.New(res.Status)
+		}
+		return nil
+	})
 }
 
 // device-api.md 1.2: a device without a cloud is in local mode from its first start on.
