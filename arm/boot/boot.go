@@ -20,7 +20,8 @@ type Options struct {
 	Dir  string // the boot partition
 	Root string // where the root of the host is mounted
 	Slug string // device type, such as raspberrypi3
-	// FromTree says that the type is not from the boot partition, so that Dir may be none.
+	// FromTree says that the type is not from the boot partition, so that Dir may be none, and that what is there is
+	// another system's: of it only what a configuration names changes.
 	FromTree bool
 	// Release is the release of the host's meta layer, such as 2.46.1+rev1, empty when it is not known.
 	Release string
@@ -75,7 +76,7 @@ type change struct {
 // in the folder of extlinux.conf.
 func New(o Options) *Config {
 	c := &Config{}
-	configTxt := &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3"}
+	configTxt := &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3", keeps: o.FromTree}
 	hasConfigTxt := strings.HasPrefix(o.Slug, "raspberry") || slices.Contains(withConfigTxt, o.Slug)
 	if o.Slug == "unknown" || hasConfigTxt && o.FromTree && !exists(configTxt.path) {
 		c.unused = errors.New("not acted upon, since the board or its boot partition is not known (device-type.json, BOOT_MOUNTPOINT)")
@@ -228,7 +229,7 @@ func (p *named) reason(have, want values) (why string) {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		old, had := have[key]
 		text, wanted := want[key]
-		if (old != text || had != wanted) && (f == nil || !f.fixed(key)) {
+		if (old != text || had != wanted) && (f == nil || !f.fixed(key) && (wanted || !f.keeps)) {
 			why += ", " + key + ": " + short(old) + " -> " + short(text)
 		}
 	}

@@ -158,6 +158,46 @@ func TestWriteConfigTxt(t *testing.T) {
 	f("[pi4]\nb=1\n", nil, "[pi4]\nb=1\n")
 }
 
+// docs/spec/host.md 5: config.txt of a system that is not balenaOS is changed only in what a configuration names.
+func TestConfigTxtOfAnotherSystem(t *testing.T) {
+	const stock = "# For more options see the manual\ndtparam=audio=on\ncamera_auto_detect=1\ndtoverlay=vc4-kms-v3d\nmax_framebuffers=2\n" +
+		"auto_initramfs=1\narm_64bit=1\n\n[cm4]\notg_mode=1\n\n[all]\n"
+	f := func(set vars, why, want string) {
+		t.Helper()
+		_, dir := board(t, "raspberrypi4-64", vars{"config.txt": stock})
+		c := New(Options{Dir: dir, Slug: "raspberrypi4-64", FromTree: true})
+		change, _, err := c.Differs(host(set))
+		if (change != nil) != (want != stock) || change != nil && (change.Why != why || len(change.Values) != len(set)) || err != nil {
+			t.Fatalf("%v: %+v, %v", set, change, err)
+		}
+		if change != nil {
+			if err := change.Write(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := content(t, dir, "config.txt"); got != want {
+			t.Errorf("%v makes it\n%s\nwant\n%s", set, got, want)
+		}
+		if change, _, err := c.Differs(host(set)); change != nil || err != nil {
+			t.Errorf("%v is not read back: %+v, %v", set, change, err)
+		}
+		if change, _, err := c.Differs(nil); change != nil || err != nil {
+			t.Errorf("%v: what is named no more: %+v, %v", set, change, err)
+		}
+	}
+	f(nil, "", stock)
+	f(vars{"arm_64bit": "1"}, "", stock)
+	f(vars{"kernel": "x.img", "gpu_mem": "1\n2"}, "", stock) // refused
+	f(vars{"arm_64bit": "0", "gpu_mem": "16"}, "boot configuration, arm_64bit: 1 -> 0, gpu_mem:  -> 16", strings.Replace(stock, "64bit=1", "64bit=0", 1)+"gpu_mem=16\n")
+	f(vars{"dtparam": `"audio=on","spi=on"`}, `boot configuration, dtparam: "audio=on" -> "audio=on","spi=on"`,
+		strings.NewReplacer("dtparam=audio=on\n", "", "dtoverlay=vc4-kms-v3d\n", "").Replace(stock)+"dtoverlay=\ndtparam=audio=on\ndtparam=spi=on\ndtoverlay=vc4-kms-v3d\n")
+
+	_, dir := board(t, "raspberrypi4-64", vars{"config.txt/x": ""}) // which cannot be read
+	if change, refused, err := New(Options{Dir: dir, Slug: "raspberrypi4-64", FromTree: true}).Differs(nil); change != nil || len(refused) > 0 || err != nil {
+		t.Errorf("a file of which nothing is wanted: %+v, %v, %v", change, refused, err)
+	}
+}
+
 // cloud.md 85, host.md 9, 14: keys that may not be changed, and values that would not come back, are
 // refused and stay as the file has them; the others are written.
 func TestRefused(t *testing.T) {

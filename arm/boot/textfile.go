@@ -19,6 +19,7 @@ type textFile struct {
 	path   string
 	kernel *wording // of extra_uEnv.txt or extlinux.conf, nil for config.txt
 	fin    bool     // the board always has the overlay of balenaFin
+	keeps  bool     // the file is another system's: what nobody names stays
 }
 
 // own leaves the keys of an Orin to it.
@@ -77,6 +78,11 @@ func (f *textFile) want(given values, have keys) (want keys, refused map[string]
 		}
 		want.take(key, one)
 	}
+	for key := range have {
+		if _, named := given[key]; f.keeps && !named {
+			want.take(key, have)
+		}
+	}
 	missing := f.fin
 	for _, overlay := range rows(want[overlays]) {
 		missing = missing && head(overlay, ",") != finOverlay
@@ -121,6 +127,9 @@ func (k keys) take(key string, from keys) {
 // change works out the new text and reads it back: what would not come back in this file is refused too,
 // since it would be written again at every start.
 func (f *textFile) change(given values) (c change, err error) {
+	if f.keeps && len(given) == 0 {
+		return c, nil
+	}
 	text, err := f.text()
 	if err != nil {
 		return c, err

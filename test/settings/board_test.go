@@ -287,4 +287,11 @@ func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
 	d.PollNow()
 	d.WaitSettled(soon)
 	d.holds("config.txt", "gpu_mem=32\nstart_x=1\n")
+
+	// The file is another system's: what no target names stays.
+	d.set(nil)
+	d.WaitSettled(soon)
+	d.set(vars{"RESIN_HOST_CONFIG_arm_64bit": "1"})
+	d.holds("config.txt", "gpu_mem=32\nstart_x=1\narm_64bit=1\n")
+	d.reboots(bus, 2)
 }
