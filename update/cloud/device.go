@@ -113,7 +113,8 @@ type Device struct {
 	poller poller
 	report reporter
 	tags   tags
-	first  *fetched // target that was fetched and not handed on
+	known  bool         // the cloud said so when the device registered
+	told   introduction // as it was read or stored last
 	polled atomic.Int64
 	began  time.Time
 }
@@ -154,8 +155,8 @@ func (d *Device) call(ctx context.Context, r call, out any) error {
 	if err == nil && !a.ok() {
 		err = &refusal{r.path, a}
 	}
-	if err == nil && out != nil {
-		err = json.Unmarshal(a.body, out)
+	if err == nil && out != nil && json.Unmarshal(a.body, out) != nil {
+		err = fmt.Errorf("%s: %w", r.path, errForeign)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,12 +109,16 @@ func pollDelay(failures int, interval time.Duration, spread func(time.Duration) 
 // turn makes one poll and hands on what came (docs/spec/cloud.md 3.4).
 func (d *Device) turn(ctx context.Context, asked, force, cancel bool) error {
 	d.finish(ctx)
-	f, err := d.get(ctx, d.heldETag())
+	etag, err := d.heldETag()
 	if err != nil {
 		return err
 	}
-	if f == nil {
-		f = d.first // fetched before, and not handed on
+	f, err := d.get(ctx, etag)
+	if err == nil && f != nil {
+		f, err = d.introduce(ctx, f)
+	}
+	if err != nil {
+		return err
 	}
 	changed := false
 	if f != nil {
@@ -125,15 +130,13 @@ func (d *Device) turn(ctx context.Context, asked, force, cancel bool) error {
 	return err
 }
 
-// heldETag is the etag that says which target the device has.
-func (d *Device) heldETag() string {
-	if d.first != nil {
-		return d.first.etag
+// heldETag is the etag that says which target the device has, none as long as the cloud is to be told something
+// about it (introduce).
+func (d *Device) heldETag() (string, error) {
+	if done, err := d.introduction(); err != nil || !d.covers(done) {
+		return "", err
 	}
-	if d.poller.known != "" {
-		return d.poller.known
-	}
-	return d.o.Targets.CloudETag()
+	return cmp.Or(d.poller.known, d.o.Targets.CloudETag()), nil
 }
 
 // get asks for the target (docs/spec/cloud.md 3.1). Neither target nor error means that it is still the one
@@ -170,13 +173,13 @@ func (d *Device) deliver(f *fetched, force bool) (changed bool, err error) {
 	invalid := (*view.InvalidTargetError)(nil)
 	if errors.As(err, &invalid) {
 		d.o.Log.Error().Err(err).Msg("target state cannot be used")
-		d.poller.known, d.first = f.etag, nil
+		d.poller.known = f.etag
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("take the target state: %w", err)
 	}
-	d.poller.known, d.first = "", nil
+	d.poller.known = ""
 	if changed {
 		d.report.allow()
 		debug.FreeOSMemory() // the target in all its forms is far more than the agent has otherwise

@@ -13,25 +13,20 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// settleIn does what has to come before the first poll: it registers the device and tells the cloud once how
-// it is configured. Both are tried until they succeed, or until it is clear that the cloud will not have them
-// (docs/spec/cloud.md 2.3, 2.6, 2.7). It returns false when ctx ended first.
+// settleIn registers the device, which has to come before the first poll, and waits for what came with the image.
+// Registration is tried until it succeeds, or until it is clear that the cloud knows the device and will not have
+// a step that is left: finish goes on with that (docs/spec/cloud.md 2.7). It returns false when ctx ended first.
 func (d *Device) settleIn(ctx context.Context) bool {
 	last := ""
 	for answers := 0; ; {
-		err := d.provision(ctx)
-		if err == nil {
-			d.awaitPreload(ctx)
-			err = d.introduce(ctx)
-		}
-		if refused(err) != 0 {
+		err := d.provision(ctx, true)
+		if isAnswer(err) {
 			answers++
+		} else {
+			answers = 0
 		}
-		if err == nil || d.o.Identity().RegisteredAt != 0 && isLasting(err, answers) {
-			if err != nil {
-				d.o.Log.Error().Err(err).Msg("the cloud refuses a step of provisioning, going on without it")
-			}
-			return ctx.Err() == nil
+		if err == nil || isLasting(err, answers) && (d.known || d.o.Identity().RegisteredAt != 0) {
+			break
 		}
 		if text := err.Error(); text != last && ctx.Err() == nil {
 			last = text
@@ -41,15 +36,20 @@ func (d *Device) settleIn(ctx context.Context) bool {
 			return false
 		}
 	}
+	d.awaitPreload(ctx)
+	return ctx.Err() == nil
 }
 
-// lastingAnswers is after how many refusals in a row there is no sense in waiting for another answer.
+// lastingAnswers is after how many answers in a row there is no sense in waiting for another one.
 const lastingAnswers = 20
 
-// isLasting tells whether the cloud will go on refusing the step that failed. It does not say so of a key or
-// device that it does not know: without those a poll is in vain too.
+// isAnswer tells whether the call that failed was answered.
+func isAnswer(err error) bool { return refused(err) != 0 || errors.Is(err, errForeign) }
+
+// isLasting tells whether the step that failed will go on failing. It does not say so of a key or
+// device that the cloud does not know: without those a poll is in vain too.
 func isLasting(err error, answers int) bool {
-	return refused(err) != 0 && !isUnknown(err) && (isFinal(refused(err)) || answers >= lastingAnswers)
+	return !isUnknown(err) && (isFinal(refused(err)) || answers >= lastingAnswers)
 }
 
 // isFinal tells whether the answer to the same call will be the same whenever it is made.
@@ -59,14 +59,14 @@ func isFinal(status int) bool {
 
 // finish carries out what of provisioning may follow the first poll. It goes before polls as long as it is not
 // done, so that a device that is to be pinned does not run another release in between, but no poll waits for
-// its success (docs/spec/cloud.md 2.7, 8.2).
+// its success (docs/spec/cloud.md 2.7, 8.2). The identity stays: reports are sent beside it.
 func (d *Device) finish(ctx context.Context) {
 	p := &d.poller
 	if _, _, pin := d.o.Targets.PinRequest(); !pin && d.o.Identity().provisioned() {
 		p.again, p.unfinished = nil, 0
 		return
 	}
-	err := d.provision(ctx)
+	err := d.provision(ctx, false)
 	if err == nil {
 		err = d.pin(ctx)
 	}
@@ -90,7 +90,9 @@ func (i Identity) provisioned() bool { return i.RegisteredAt != 0 && i.DeviceID 
 //	registered_at, no deviceId      -> exchange keys
 //	registered_at, deviceId, apiKey -> exchange keys, the identity stays
 //	registered_at, deviceId         -> done
-func (d *Device) provision(ctx context.Context) error {
+//
+// With regenerate, a device that the cloud does not know becomes another one.
+func (d *Device) provision(ctx context.Context, regenerate bool) error {
 	i := d.o.Identity()
 	id, at := i.DeviceID, i.RegisteredAt
 	var err error
@@ -98,10 +100,10 @@ func (d *Device) provision(ctx context.Context) error {
 	case i.provisioned():
 		return nil
 	case at == 0:
-		id, err = d.register(ctx, i)
+		id, err = d.register(ctx, i, regenerate)
 		at = time.Now().UnixMilli()
 	case id == 0:
-		id, err = d.exchange(ctx, i, true)
+		id, err = d.exchange(ctx, i, regenerate)
 	default:
 		id, err = d.exchange(ctx, i, false)
 	}
@@ -116,7 +118,7 @@ func (d *Device) provision(ctx context.Context) error {
 }
 
 // register makes the device known to the cloud (docs/spec/cloud.md 2.4).
-func (d *Device) register(ctx context.Context, i Identity) (id int64, err error) {
+func (d *Device) register(ctx context.Context, i Identity, regenerate bool) (id int64, err error) {
 	if i.APIKey == "" || i.ApplicationID == 0 || i.UUID == "" {
 		return 0, errors.New("register: config.json has no apiKey, applicationId or uuid")
 	}
@@ -135,7 +137,8 @@ func (d *Device) register(ctx context.Context, i Identity) (id int64, err error)
 		MACAddress        string  `json:"mac_address,omitempty"`
 	}{i.ApplicationID, i.UUID, f.DeviceType, i.DeviceAPIKey, f.SupervisorVersion, f.OSVersion, f.OSVariant, f.MACAddress}}, &made)
 	if refused(err) == fasthttp.StatusConflict {
-		return d.exchange(ctx, i, true)
+		d.known = true
+		return d.exchange(ctx, i, regenerate)
 	}
 	if err == nil && made.ID == 0 {
 		err = errors.New("register: the answer has no id")
@@ -151,8 +154,8 @@ func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id 
 		if id, err = d.lookUp(ctx, i.UUID, i.DeviceAPIKey); err == nil {
 			return id, nil
 		}
-		regenerate = regenerate && isUnknown(err) // else the key may well be known
 	}
+	own := err
 	if i.APIKey == "" {
 		if isUnknown(err) && d.recall(ctx, i) {
 			return d.o.Identity().DeviceID, nil
@@ -167,9 +170,15 @@ func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id 
 			err = &refusal{path, a}
 		}
 	}
-	if err == nil || !regenerate || !isUnknown(err) {
-		return id, err
+	switch {
+	case err == nil:
+		return id, nil
+	case own != nil && !isUnknown(own): // the key may well be known
+		return 0, own
+	case !regenerate || !isUnknown(err):
+		return 0, err
 	}
+	d.known = false
 	d.o.Log.Warn().Err(err).Msg("the cloud does not know this device, it registers anew")
 	if err := d.o.Save(map[string]any{"uuid": newID(), "deviceApiKey": newID(), "registered_at": nil, "deviceId": nil}); err != nil {
 		return 0, err
@@ -196,6 +205,9 @@ func (d *Device) recall(ctx context.Context, i Identity) bool {
 
 var errUnknown = errors.New("the cloud has no such device")
 
+// errForeign says that somebody else answered, such as a page that asks for a login.
+var errForeign = errors.New("the answer is not the cloud's")
+
 func isUnknown(err error) bool {
 	status := refused(err)
 	return errors.Is(err, errUnknown) || status == fasthttp.StatusUnauthorized || status == fasthttp.StatusNotFound
@@ -209,7 +221,7 @@ func (d *Device) lookUp(ctx context.Context, uuid, key string) (int64, error) {
 	case err != nil:
 		return 0, err
 	case list.D == nil || len(list.D) > 0 && list.D[0].ID == 0:
-		return 0, errors.New("look the device up: the answer is not the cloud's")
+		return 0, fmt.Errorf("look the device up: %w", errForeign)
 	case len(list.D) == 0:
 		return 0, errUnknown
 	}
@@ -272,19 +284,27 @@ const (
 	introductionVersion = 1
 )
 
-// introduce tells a cloud that the device is new to what of its configuration is out of the ordinary,
-// so that the first target does not reset it (docs/spec/cloud.md 2.6).
-func (d *Device) introduce(ctx context.Context) error {
+// introduce tells a cloud that the device is new to what of its configuration is out of the ordinary, so that the
+// first target does not reset it (docs/spec/cloud.md 2.6). It returns the target that f is after that.
+func (d *Device) introduce(ctx context.Context, f *fetched) (*fetched, error) {
 	i := d.o.Identity()
-	var done introduction
-	if _, err := d.o.Docs.Load(introductionName, introductionVersion, &done); err != nil || done.Endpoint == i.Endpoint && done.Boot && (done.LateBoot || !d.o.LateBoot) {
-		return err
+	done, err := d.introduction()
+	if err != nil || d.covers(done) {
+		return f, err
 	}
-	config, err := d.fetch(ctx)
+	config, err := configOf(f.body, i.UUID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for name, value := range d.o.Initial(config) {
+	initial := d.o.Initial(config)
+	if i.DeviceID == 0 {
+		if len(initial) > 0 {
+			err = errors.New("the target would reset configuration of which the cloud cannot be told before the device's id is known")
+		}
+		return f, err
+	}
+	posted := false
+	for name, value := range initial {
 		err := d.call(ctx, call{method: "POST", path: "/v7/device_config_variable", body: struct {
 			Value  string `json:"value"`
 			Device int64  `json:"device"`
@@ -292,12 +312,17 @@ func (d *Device) introduce(ctx context.Context) error {
 		}{value, i.DeviceID, "RESIN_" + name}}, nil)
 		switch status := refused(err); {
 		case err == nil, status == fasthttp.StatusConflict: // an earlier attempt got so far
-			d.first = nil // it says nothing of what was just told, and would reset it
+			posted = true
 		case isFinal(status): // one that the cloud will not have must not keep the device from its target
 			d.o.Log.Error().Err(err).Str("variable", name).Msg("the cloud refuses a variable of the initial configuration, it is left out")
 			d.o.Say("Unable to report initial configuration variable "+name+" to API", true)
 		default:
-			return err
+			return nil, err
+		}
+	}
+	if posted { // f says nothing of what was just told, and would reset it
+		if f, err = d.get(ctx, ""); err != nil {
+			return nil, err
 		}
 	}
 	if i.Name != "" && done.Endpoint != i.Endpoint {
@@ -307,26 +332,38 @@ func (d *Device) introduce(ctx context.Context) error {
 			d.o.Say("Unable to report initial device name to API", true)
 		}
 	}
-	return d.o.Docs.Save(introductionName, introductionVersion, introduction{i.Endpoint, true, d.o.LateBoot})
+	done = introduction{i.Endpoint, true, d.o.LateBoot}
+	if err = d.o.Docs.Save(introductionName, introductionVersion, done); err == nil {
+		d.told = done
+	}
+	return f, err
 }
 
-// fetch gets the target before polls begin, keeps it for the first of them, and returns its
-// configuration.
-func (d *Device) fetch(ctx context.Context) (config map[string]string, err error) {
-	i := d.o.Identity()
-	f, err := d.get(ctx, "")
-	if err != nil {
-		return nil, err
+// introduction is the note of which cloud was told. It is read once.
+func (d *Device) introduction() (introduction, error) {
+	if d.told == (introduction{}) {
+		if _, err := d.o.Docs.Load(introductionName, introductionVersion, &d.told); err != nil {
+			return introduction{}, err
+		}
 	}
+	return d.told, nil
+}
+
+// covers tells whether the note says that the cloud was told all there is to tell.
+func (d *Device) covers(done introduction) bool {
+	return done.Endpoint == d.o.Identity().Endpoint && done.Boot && (done.LateBoot || !d.o.LateBoot)
+}
+
+// configOf is the configuration that a target has for a device.
+func configOf(target []byte, uuid string) (map[string]string, error) {
 	var devices map[string]struct {
 		Config map[string]string `json:"config"`
 	}
-	if err := json.Unmarshal(f.body, &devices); err != nil {
+	if err := json.Unmarshal(target, &devices); err != nil {
 		return nil, fmt.Errorf("target state: %w", err)
 	}
-	if devices[i.UUID].Config == nil {
+	if devices[uuid].Config == nil {
 		return nil, errors.New("target state has no configuration for the device")
 	}
-	d.first = f
-	return devices[i.UUID].Config, nil
+	return devices[uuid].Config, nil
 }

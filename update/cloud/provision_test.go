@@ -54,7 +54,7 @@ func TestIdentityIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.provision(context.Background()); err == nil {
+		if err := d.provision(context.Background(), true); err == nil {
 			t.Errorf("%s: provisioned", name)
 		}
 		if got := saved["uuid"] != nil; got != fresh {
