@@ -14,6 +14,7 @@ const (
 	grace      = 5 * time.Second        // nothing is sent, so that a refusal loses nothing
 	flushEach  = 100 * time.Millisecond // from the first line on until it is sent
 	silence    = 60 * time.Second       // without a line the stream is closed
+	lifetime   = 4 * time.Minute        // then a busy stream is ended, before the cloud does it in the middle of a line
 )
 
 // sender is the life of the streams to the cloud, one after the other.
@@ -101,15 +102,11 @@ func (s *sender) session(ctx context.Context) error {
 		s.failures = 0
 		err = f.run(ctx)
 	}
-	select {
-	case <-stream.Ended():
-		if ok { // the answer says more than a write that failed meanwhile
-			err = stream.Err()
-		}
-	default:
-		if err == nil {
-			f.finish()
-		}
+	switch {
+	case f.over() && ok: // the answer says more than a write that failed meanwhile
+		err = stream.Err()
+	case !f.over() && err == nil:
+		f.finish()
 	}
 	return err
 }
@@ -155,7 +152,7 @@ func (f *flow) run(ctx context.Context) error {
 			if err := f.burst(ctx); err != nil {
 				return err
 			}
-			if ctx.Err() != nil || !f.stays() {
+			if ctx.Err() != nil || !f.stays() || time.Since(f.last) >= lifetime {
 				return nil
 			}
 			idle.Reset(silence)
@@ -175,6 +172,16 @@ func (f *flow) run(ctx context.Context) error {
 		if ctx.Err() != nil && f.queue.empty() || !f.stays() {
 			return nil
 		}
+	}
+}
+
+// over tells whether the cloud ended the stream: what is written to it is lost.
+func (f *flow) over() bool {
+	select {
+	case <-f.stream.Ended():
+		return true
+	default:
+		return false
 	}
 }
 
@@ -214,7 +221,7 @@ func (f *flow) burst(ctx context.Context) error {
 
 // drain sends the blocks of the queue: the whole ones, or all.
 func (f *flow) drain(whole bool) error {
-	for f.stays() {
+	for f.stays() && !f.over() {
 		b := f.queue.take(whole)
 		if b == nil {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -507,6 +508,27 @@ func TestCloudEndsTheStream(t *testing.T) {
 		time.Sleep(time.Second + grace + flushEach)
 		wantMessages(t, c.stream(before+1), "four")
 		stop()
+	})
+}
+
+// docs/spec/cloud.md 5.3: a stream that is never silent ends whole before the cloud ends it, and no line of it is lost.
+func TestBusyStreamEndsInTime(t *testing.T) {
+	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
+		const lines = 60
+		for i := range lines {
+			p.Say(strconv.Itoa(i), false)
+			time.Sleep(10 * time.Second)
+		}
+		var got []string
+		for i, m := range c.all() {
+			if i < c.count()-1 && !m.whole() {
+				t.Errorf("stream %d did not come to its end", i)
+			}
+			got = append(got, m.messages(t)...)
+		}
+		if len(got) != lines || c.count() != 3 {
+			t.Errorf("%d lines in %d streams", len(got), c.count())
+		}
 	})
 }
 
