@@ -80,18 +80,9 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) Answer {
 	method, path := string(ctx.Method()), string(ctx.URI().PathOriginal())
 	r, param := find(method, path)
 	c := &call{ctx: ctx}
-	isOpen := r != nil && r.scope.open
-	keyless := isOpen || s.handlers.keyless()
-	if !isOpen {
-		c.caller = s.handlers.identify(ctx)
-		c.caller.all = c.caller.all || keyless
-	}
-	if !keyless && c.caller.key == "" {
-		return deniedText(0)
-	}
-	if keyless {
-		if reason := s.handlers.fromStranger(ctx, r != nil && r.scope.changes); reason != "" {
-			return fail(fasthttp.StatusForbidden, reason)
+	if r == nil || !r.scope.open {
+		if refusal, ok := s.handlers.authenticate(c, r); !ok {
+			return refusal
 		}
 	}
 	if r == nil || r.body == parsed {
@@ -147,6 +138,9 @@ func (s *Server) refuseHead(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.As(err, &small):
 		code, message = fasthttp.StatusRequestHeaderFieldsTooLarge, "request header too large"
+		if ctx.Conn().(*conn).head.refused {
+			code, message = fasthttp.StatusServiceUnavailable, textManyLongHeads
+		}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		code, message = fasthttp.StatusRequestTimeout, "request timeout"
 	}

@@ -15,7 +15,7 @@ import (
 const (
 	shortHead = 4 << 10
 	maxHead   = 16 << 10
-	// maxLongHeads is how many long ones are read or answered at once. One more is refused as too large.
+	// maxLongHeads is how many long ones are read or answered at once. One more is refused.
 	maxLongHeads = 64
 )
 
@@ -75,7 +75,8 @@ func (f *front) take(c *conn, patience time.Duration) bool {
 	case f.places <- struct{}{}:
 		h.use(&f.long, h.text)
 		h.read(c)
-	default: // fasthttp finds that it is too large
+	default:
+		h.refused = true // fasthttp finds that it is too large
 	}
 	return true
 }
@@ -89,6 +90,7 @@ type head struct {
 	err      error   // that ended the reading
 	answered bool    // a request was answered, and no other one has begun
 	more     bool    // the client may send another request
+	refused  bool    // it is long, and no place was free
 }
 
 // use makes room for a head of a size that begins with what was read of it.

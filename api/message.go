@@ -27,10 +27,11 @@ const (
 const (
 	textForeignOrigin = "Requests from other origins are refused"
 	textUnknownPage   = "This request changes something, and the browser does not say which page made it: it is refused. " +
-		"Make it with another program, such as curl"
-	textNoKeyToRenew = "An API key is needed to regenerate it"
-	textBusy         = "Too many operations are running, try again later"
-	textUnknownError = "Unknown error"
+		"Send an API key with it, or make it with another program, such as curl"
+	textNoKeyToRenew  = "An API key is needed to regenerate it"
+	textManyLongHeads = "Too many requests with long headers came at once, try again later"
+	textBusy          = "Too many operations are running, try again later"
+	textUnknownError  = "Unknown error"
 )
 
 func textForeignHost(host string) string {

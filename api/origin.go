@@ -8,7 +8,7 @@ import (
 )
 
 // Any web page can have the browser of a user of the network send requests to the device. Where no key is
-// asked for, only what the browser adds to a request tells the pages of strangers from the user.
+// asked for and none comes, only what the browser adds to a request tells the pages of strangers from the user.
 
 // fromStranger is why a request is refused that a page of somebody else may have made, empty when it is
 // served (docs/spec/device-api.md 1.7). Programs that are no browsers say nothing of a page.
@@ -23,12 +23,16 @@ func (h *handlers) fromStranger(ctx *fasthttp.RequestCtx, changes bool) string {
 		return textForeignOrigin
 	}
 	said := origin + referer + site
-	// Of the Sec-Fetch headers the mode is no sign of a browser: fetch of Node.js sends it, too.
-	browser := said+value("Sec-Fetch-Dest") != "" || strings.HasPrefix(value(fasthttp.HeaderUserAgent), "Mozilla/")
+	mozilla := strings.HasPrefix(value(fasthttp.HeaderUserAgent), "Mozilla/")
+	// A page can give the browser another name for requests to its own origin. It can set the language, too, also
+	// to nothing, but not keep it back. fetch of Node.js sends a language as well, with no other header of
+	// Sec-Fetch than the mode. A browser that sends the mode sends them all.
+	browser := mozilla || said+value("Sec-Fetch-Dest") != "" ||
+		len(ctx.Request.Header.PeekAll(fasthttp.HeaderAcceptLanguage)) > 0 && value("Sec-Fetch-Mode") == ""
 	switch {
 	case browser && !h.isOwnName(host):
 		return textForeignHost(host)
-	case browser && changes && said == "":
+	case mozilla && changes && said == "":
 		return textUnknownPage
 	}
 	return ""

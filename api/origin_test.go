@@ -18,9 +18,12 @@ func TestHeadsOfBrowsers(t *testing.T) {
 	const evil = "http://evil.example:8000"
 	f := func(what string, want int, method, path, host string, headers ...string) {
 		t.Helper()
+		all := strings.Join(append(headers, ""), "\r\n")
+		if !strings.Contains(all, "User-Agent:") {
+			all += mozilla + "\r\n"
+		}
 		got := r.raw(method, method+" "+path+" HTTP/1.1\r\nHost: "+strings.ReplaceAll(host, "DEVICE", r.address)+
-			"\r\nConnection: close\r\nContent-Length: 0\r\n"+mozilla+"\r\n"+
-			strings.ReplaceAll(strings.Join(append(headers, ""), "\r\n"), "DEVICE", r.address)+"\r\n")
+			"\r\nConnection: close\r\nContent-Length: 0\r\n"+strings.ReplaceAll(all, "DEVICE", r.address)+"\r\n")
 		if got.status != want {
 			t.Errorf("%s: %v, want %d", what, got, want)
 		}
@@ -41,6 +44,13 @@ func TestHeadsOfBrowsers(t *testing.T) {
 	f("rebound page that reads, without a referrer", 403, "GET", read, "evil.example:8000")
 	f("rebound page that sets", 403, "POST", setTarget, "evil.example:8000", "Origin: "+evil)
 	f("rebound page, secure", 403, "GET", read, "evil.example:8000", "Sec-Fetch-Dest: empty", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin")
+	// What a script may set of the headers: it cannot take away that of the language.
+	f("rebound page with another name for the browser", 403, "GET", cleanUp, "evil.example:8000", "User-Agent: x", "Accept-Language: en-US")
+	f("rebound page with empty headers", 403, "GET", cleanUp, "evil.example:8000", "User-Agent: x", "Accept-Language:")
+	f("set without a page", 403, "POST", setTarget, "DEVICE")
+	f("reboot without a page", 403, "POST", "/v1/reboot", "DEVICE")
+	f("tags without a page", 403, "PATCH", "/v2/device/tags", "DEVICE")
+	f("stop of the heartbeat without a page", 403, "DELETE", "/v1/tcp-ping", "DEVICE")
 	f("name that begins like the device's", 403, "GET", read, "kiosk-3.lan.evil.example")
 	f("name with a dot at its end", 403, "GET", read, "evil.example.")
 	if asked := r.take(); asked != "" {
@@ -50,10 +60,14 @@ func TestHeadsOfBrowsers(t *testing.T) {
 	f("typed, own machine", 200, "GET", read, "DEVICE", "Sec-Fetch-Dest: document", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: none", "Sec-Fetch-User: ?1", "Upgrade-Insecure-Requests: 1")
 	f("typed clean-up, own machine", 200, "GET", cleanUp, "DEVICE", "Sec-Fetch-Dest: document", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: none")
 	f("typed", 200, "GET", read, "DEVICE", "Upgrade-Insecure-Requests: 1")
+	f("typed head", 200, "HEAD", read, "DEVICE", "Accept-Language: en-US")
+	f("program that reads", 200, "OPTIONS", cleanUp, "DEVICE")
+	f("app of a phone", 200, "POST", setTarget, "DEVICE", "User-Agent: Kiosk/1 CFNetwork/1490.0.4 Darwin/23.2.0", "Accept-Language: en-GB,en;q=0.9")
 	f("own page", 200, "GET", cleanUp, "DEVICE", "Referer: http://DEVICE/v1/device")
 	f("own page that sets", 200, "POST", setTarget, "DEVICE", "Origin: http://DEVICE", "Referer: http://DEVICE/v1/device")
 	for _, host := range []string{"192.168.7.9:48484", "[fe80::1]:48484", "[::1]", "localhost:48484", "pi.localhost", "kiosk-3", "KIOSK-3.Lan:48484",
 		"Kiosk.LOCAL:48484", "kiosk.local.", "host.docker.internal:48484", "pi.home.arpa"} {
+		f(host, 200, "GET", cleanUp, host, "User-Agent: x", "Accept-Language: en-US")
 		f(host, 200, "GET", read, host, "Referer: http://"+host+"/ping")
 	}
 }
@@ -84,13 +98,39 @@ func TestHeadsOfOtherPrograms(t *testing.T) {
 	wantFailure(t, got, 403, textForeignHost("pi.fritz.box"))
 }
 
-// Where a key is asked for, the key says enough.
+// A key says enough, whether one is asked for or not: strangers have none.
 func TestBrowsersWithAKey(t *testing.T) {
 	r := start(t)
-	for _, path := range []string{"/v1/device", "/v2/cleanup-volumes"} {
-		got := r.raw("GET", "GET "+path+"?apikey="+globalTestKey+" HTTP/1.1\r\nHost: evil.example\r\nReferer: http://other.example/\r\n"+mozilla+"\r\n\r\n")
-		if got.status != 200 {
-			t.Errorf("%s: %v", path, got)
+	const foreign = " HTTP/1.1\r\nHost: evil.example\r\nReferer: http://other.example/\r\nOrigin: http://other.example\r\n" + mozilla + "\r\n"
+	for _, local := range []bool{false, true} {
+		r.change(func(s *view.State) { s.LocalMode = local })
+		for _, key := range []string{globalTestKey, keyOfA} {
+			for _, request := range []string{"GET /v1/device", "GET /v2/cleanup-volumes", "POST /v1/blink"} {
+				if got := r.raw("GET", request+"?apikey="+key+foreign+"\r\n"); got.status != 200 {
+					t.Errorf("local mode %t, %s: %v", local, request, got)
+				}
+				if got := r.raw("GET", request+foreign+"Authorization: Bearer "+key+"\r\n\r\n"); got.status != 200 {
+					t.Errorf("local mode %t, %s with a header: %v", local, request, got)
+				}
+			}
+		}
+	}
+	wantFailure(t, r.raw("GET", "GET /v1/device?apikey=no"+foreign+"\r\n"), 403, textForeignOrigin)
+}
+
+// The endpoints that are open on every device show nothing of it: they serve everybody, as monitoring services do.
+func TestBrowsersAtOpenEndpoints(t *testing.T) {
+	r := start(t)
+	for _, local := range []bool{false, true} {
+		r.change(func(s *view.State) { s.LocalMode = local })
+		for _, path := range []string{"/ping", "/v1/healthy"} {
+			for _, rest := range []string{"", "Origin: http://evil.example\r\nReferer: http://evil.example/\r\nSec-Fetch-Site: cross-site\r\n"} {
+				got := r.raw("GET", "GET "+path+" HTTP/1.1\r\nHost: kiosk.example.com:48484\r\n"+
+					"User-Agent: Mozilla/5.0 (compatible; UptimeRobot/2.0)\r\n"+rest+"\r\n")
+				if got.status != 200 {
+					t.Errorf("local mode %t, %s: %v", local, path, got)
+				}
+			}
 		}
 	}
 }

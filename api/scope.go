@@ -91,6 +91,25 @@ type caller struct {
 
 func (c caller) covers(appID int) bool { return c.all || c.appID == appID }
 
+// authenticate finds out who makes a request for r, which is nil for none of the table, and notes it in c. Where no
+// key is asked for, whoever brings none may be a stranger's page.
+func (h *handlers) authenticate(c *call, r *route) (Answer, bool) {
+	c.caller = h.identify(c.ctx)
+	keyless := h.keyless()
+	c.caller.all = c.caller.all || keyless
+	if c.caller.key != "" {
+		return Answer{}, true
+	}
+	if !keyless {
+		return deniedText(0), false
+	}
+	changes := r != nil && (r.scope.changes || r.method != fasthttp.MethodGet)
+	if reason := h.fromStranger(c.ctx, changes); reason != "" {
+		return fail(fasthttp.StatusForbidden, reason), false
+	}
+	return Answer{}, true
+}
+
 // identify looks up the keys of a request; the first valid one counts.
 func (h *handlers) identify(ctx *fasthttp.RequestCtx) caller {
 	query, header := keysOf(ctx)

@@ -71,7 +71,9 @@ const (
 		document.body.append(f); document.querySelector('iframe').onload = () => end('sent'); f.submit() })`
 	// status is what a page of the same origin gets to see.
 	status = `fetch(%[1]q, {referrerPolicy: %[2]q}).then(a => String(a.status), e => String(e))`
-	set    = `fetch(%[1]q, {method: 'POST', referrerPolicy: %[2]q, headers: {'Content-Type': 'application/json'}, body: '{"local":{"name":"taken","apps":{}}}'}).then(a => String(a.status), e => String(e))`
+	// quiet takes from a request what a script may take from it.
+	quiet = `fetch(%[1]q, {referrerPolicy: %[2]q, headers: {'User-Agent': 'x', 'Accept-Language': ''}}).then(a => String(a.status), e => String(e))`
+	set   = `fetch(%[1]q, {method: 'POST', referrerPolicy: %[2]q, headers: {'Content-Type': 'application/json'}, body: '{"local":{"name":"taken","apps":{}}}'}).then(a => String(a.status), e => String(e))`
 )
 
 var policies = []string{"unsafe-url", "no-referrer"}
@@ -125,6 +127,7 @@ func TestPagesOfStrangers(t *testing.T) {
 			b.open(fmt.Sprintf("http://rebound.%s.test:%d/v2/version", zone, s.Port))
 			for path, script := range map[string]string{
 				"/v2/local/target-state": status, "/v1/device": status, "/v2/cleanup-volumes": status, "/v2/local/target-state#": set,
+				"/v2/cleanup-volumes#": quiet,
 			} {
 				if got := b.run(script, path, policy); got != "403" {
 					t.Errorf("%s, %s: a rebound page asks for %s: %s", zone, policy, path, got)
@@ -179,6 +182,7 @@ func TestHeadsOfRequests(t *testing.T) {
 			b.open(fmt.Sprintf("http://rebound.%s.test:%d/%s/%s/typed", zone, other.port, zone, policy))
 			b.run(status, "/"+zone+"/"+policy+"/rebound-get", policy)
 			b.run(set, "/"+zone+"/"+policy+"/rebound-post", policy)
+			b.run(quiet, "/"+zone+"/"+policy+"/rebound-quiet", policy)
 		}
 		b.open(to + "/" + zone + "/typed")
 	}

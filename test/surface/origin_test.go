@@ -60,6 +60,8 @@ func TestWhereNoKeyIsAskedFor(t *testing.T) {
 	stranger("rebound form", "POST", target, evil, map[string]string{"Origin": "http://" + evil, "Referer": "http://" + evil + "/"})
 	stranger("rebound image", "GET", cleanUp, evil, map[string]string{"Referer": "http://" + evil + "/"})
 	stranger("rebound page that reads", "GET", target, evil, map[string]string{})
+	stranger("rebound page with another name for the browser", "GET", cleanUp, evil, map[string]string{"User-Agent": "x", "Accept-Language": "en-US"})
+	stranger("set without a page", "POST", target, "", map[string]string{})
 	stranger("rebound by a name like ours", "POST", target, "kiosk-3.evil.example", map[string]string{"Origin": "http://kiosk-3.evil.example"})
 
 	for _, host := range []string{"192.168.7.9:48484", "[fe80::1]:48484", "localhost:48484", "kiosk", "kiosk-3.local", "KIOSK-3", "kiosk-3.LAN.example:48484", "host.docker.internal"} {
