@@ -52,17 +52,18 @@ func TestLongHeads(t *testing.T) {
 func TestLongHeadsAreBounded(t *testing.T) {
 	r := start(t)
 	long := padded(shortHead+100, "GET /ping", "")
+	begin := func() { _, _ = io.WriteString(r.dial(), long[:len(long)-4]) }
 	for range maxLongHeads {
-		c := r.dial()
-		_, _ = io.WriteString(c, long[:len(long)-4])
+		begin()
 	}
-	for range 1000 { // until the server has read as much
+	for range 300 { // until the server has read as much
 		if got := r.raw("GET", long); got.status != 200 {
 			wantFailure(t, got, 503, textManyLongHeads)
 			wantReply(t, r.send("GET", "/ping", ""), 200, "OK")
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
+		begin() // a whole one may have had the place of another
 	}
 	t.Error("long heads have no bound")
 }
