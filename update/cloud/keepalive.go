@@ -79,7 +79,11 @@ func isQuiet(conn net.Conn) (quiet bool) {
 		return false
 	}
 	_ = raw.Read(func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}, 0)
+		events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		n, err := unix.Poll(events, 0)
+		for err == unix.EINTR { // a signal waits, such as the runtime's to a thread that was busy for long
+			n, err = unix.Poll(events, 0)
+		}
 		quiet = n == 0 && err == nil
 		return true
 	})
