@@ -3,18 +3,22 @@ package api
 import (
 	"container/list"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 )
 
 // gate holds the open connections. When there are too many, the one that has waited longest for
-// its client (idle, slow to send a request, or slow to take an answer) is closed; one with a handler
-// at work never is. So neither idle nor slow clients can keep a new one from being served.
+// its client (idle, slow to send a request, or slow to take an answer) is closed, first of all one that was
+// served before; one with a handler at work never is. So neither idle nor slow clients can keep a new one
+// from being served. Where all have one at work, there are some places more, for requests that are open to
+// everyone.
 type gate struct {
 	mu      sync.Mutex
 	limit   int
 	closing bool
 	open    map[*conn]struct{}
+	extras  int            // of open, how many have one of the extra places
 	waiting list.List      // of *conn, longest wait first
 	inside  sync.WaitGroup // connections being served
 }
@@ -26,6 +30,8 @@ type conn struct {
 	net.Conn
 	gate    *gate
 	place   *list.Element
+	served  bool          // a request of it was
+	extra   bool          // it has one of the extra places
 	writing bool          // it waits for the client to take an answer
 	stream  time.Duration // how long one write of an endless answer may take, 0 for any other answer
 	head    head
@@ -62,41 +68,70 @@ func (c *conn) receive(p []byte) (int, error) {
 
 func newGate(limit int) *gate { return &gate{limit: limit, open: map[*conn]struct{}{}} }
 
+// extraPlaces is how many connections there may be beyond the limit, for requests that are open to everyone.
+const extraPlaces = 16
+
 // admit takes a new connection in; nil when all connections have a handler at work.
 func (g *gate) admit(c net.Conn) *conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.open) >= g.limit && !g.evictLocked() {
-		return nil
+	held := &conn{Conn: c, gate: g, extra: !g.hasPlaceLocked()}
+	if held.extra {
+		if g.extras >= extraPlaces && !g.evictLocked(true) {
+			return nil
+		}
+		g.extras++
 	}
-	held := &conn{Conn: c, gate: g}
 	held.place = g.waiting.PushBack(held)
 	g.open[held] = struct{}{}
 	g.inside.Add(1)
 	return held
 }
 
+// settle gives a connection in one of the extra places one of the others, if there is any.
+func (g *gate) settle(c *conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.extra && g.hasPlaceLocked() {
+		c.extra = false
+		g.extras--
+	}
+	return !c.extra
+}
+
+func (g *gate) hasPlaceLocked() bool {
+	return len(g.open)-g.extras < g.limit || g.evictLocked(false)
+}
+
 // evict closes the connection that has waited longest, if any.
 func (g *gate) evict() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.evictLocked()
+	_ = g.evictLocked(false) || g.evictLocked(true)
 }
 
-func (g *gate) evictLocked() bool {
-	first := g.waiting.Front()
-	if first == nil {
-		return false
+// evictLocked makes room among the extra places, or among the others.
+func (g *gate) evictLocked(extra bool) bool {
+	var first *conn
+	for place := g.waiting.Front(); place != nil; place = place.Next() {
+		if c := place.Value.(*conn); c.extra == extra && (first == nil || c.served) {
+			first = c
+			if c.served {
+				break
+			}
+		}
 	}
-	g.closeLocked(first.Value.(*conn))
-	return true
+	if first != nil {
+		g.closeLocked(first)
+	}
+	return first != nil
 }
 
 // closeLocked closes a connection that waits.
 func (g *gate) closeLocked(c *conn) {
 	g.waiting.Remove(c.place)
 	c.place = nil
-	delete(g.open, c)
+	g.forgetLocked(c)
 	_ = c.Conn.Close() // never blocks: no linger is set
 }
 
@@ -104,10 +139,18 @@ func (g *gate) closeLocked(c *conn) {
 func (g *gate) busy(c *conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	c.served = true
 	if c.place != nil {
 		g.waiting.Remove(c.place)
 		c.place = nil
 	}
+}
+
+// turn lets all others go on first. Clients that send one request after the other, and read no answer, would
+// else keep the processor for long.
+func (g *gate) turn(c *conn) {
+	g.idle(c, true)
+	runtime.Gosched()
 }
 
 // idle marks that c waits for its client to send, or to take an answer; what it waits for later
@@ -133,8 +176,15 @@ func (g *gate) leave(c *conn) {
 	if c.place != nil {
 		g.waiting.Remove(c.place)
 	}
-	delete(g.open, c)
+	g.forgetLocked(c)
 	g.inside.Done()
+}
+
+func (g *gate) forgetLocked(c *conn) {
+	if _, open := g.open[c]; open && c.extra {
+		g.extras--
+	}
+	delete(g.open, c)
 }
 
 // drain closes the connections that wait for a request at once and the rest after grace. It returns

@@ -16,6 +16,7 @@ import (
 // limits bounds what clients can occupy.
 type limits struct {
 	connections int           // above it the connection that waits longest is closed
+	unread      int           // bytes of answers that the kernel holds for a client that does not read
 	actions     int           // running at once
 	head        time.Duration // from the first byte to the end of the headers, also the wait for it
 	body        time.Duration // from the end of the headers to the end of the body
@@ -28,6 +29,7 @@ type limits struct {
 func defaultLimits() limits {
 	return limits{
 		connections: 512, // what they cost: TestCrowds of test/surface
+		unread:      32 << 10,
 		actions:     64,
 		head:        10 * time.Second,
 		body:        2 * time.Minute,
@@ -89,7 +91,7 @@ func (s *Server) http(head int) *fasthttp.Server {
 		Handler:                      s.handle,
 		ErrorHandler:                 s.refuseHead,
 		HeaderReceived:               s.allowBody,
-		Concurrency:                  2 * s.limits.connections, // the gate's limit counts
+		Concurrency:                  2 * (s.limits.connections + extraPlaces), // the gate's limit counts
 		ReadBufferSize:               head,
 		ConnState:                    follow,
 		WriteBufferSize:              2048,
@@ -159,6 +161,9 @@ func (s *Server) serve(front *front, c net.Conn) {
 		s.log.Debug().Msg("api connection refused, all are busy")
 		_ = c.Close()
 		return
+	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(s.limits.unread)
 	}
 	go func() {
 		defer s.gate.leave(held)
