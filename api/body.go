@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
@@ -10,16 +11,25 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/view"
 )
 
-// The bounds of a request body, in bytes.
-const (
-	maxBody       = 10 << 20  // after decompression (docs/spec/device-api.md 1.5)
-	smallBody     = 256 << 10 // larger ones take their turn
-	tinyBody      = 4 << 10   // read without asking for room
-	roomForBodies = 2 << 20   // that all bodies between tiny and small may hold at once
-	inflater      = 48 << 10  // what unpacking holds besides the body
-)
+// maxBody is how long a body may be after decompression, in bytes (docs/spec/device-api.md 1.5).
+const maxBody = 10 << 20
+
+// fieldBytes is what the fields of a body hold in all; half of it is enough for one.
+const fieldBytes = 256 << 10
+
+// kept is what is kept of bodies. Nothing real comes near that of a target: an app of fifty services has about
+// 1500 values in 60 KiB.
+var kept = [...]keep{
+	parsed:   {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: 1000, values: maxBody},
+	hostBody: {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: 1000, values: maxBody, tooLong: errTooLarge},
+	tagsBody: {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: maxBody, values: maxBody,
+		tooLong: &bodyError{fasthttp.StatusBadRequest, string(view.ErrTooManyTags)}},
+	targetBody: {bytes: 2 << 20, field: 2 << 20, scalar: fieldBytes / 2, members: maxBody, values: 40_000, whole: true},
+}
 
 // fields are the top-level fields of a request body, each still as JSON.
 type fields map[string]json.RawMessage
@@ -60,94 +70,80 @@ func encodingOf(contentType, contentEncoding string) encoding {
 	return e
 }
 
-// readBody reads the body of a request that has one of the two types we read; a body of any other
-// type counts as empty. Large bodies take their turn, so that many of them cannot fill the memory.
-func (h *handlers) readBody(ctx *fasthttp.RequestCtx) (fields, []byte, error) {
-	stream := ctx.RequestBodyStream()
-	if stream == nil || ctx.Request.Header.ContentLength() == 0 {
+// readBody reads the body of a request that has one of the two types we read; a body of any other type
+// counts as empty. What is kept of it has its share of the room.
+func readBody(ctx *fasthttp.RequestCtx, rule *keep, share *share) (fields, []byte, error) {
+	stream, declared := ctx.RequestBodyStream(), ctx.Request.Header.ContentLength()
+	if stream == nil || declared == 0 {
 		return nil, nil, nil
 	}
 	enc := encodingOf(string(ctx.Request.Header.ContentType()), string(ctx.Request.Header.ContentEncoding()))
 	if enc.kind != kindJSON && enc.kind != kindForm {
 		return nil, nil, nil
 	}
-	if ctx.Request.Header.ContentLength() > maxBody {
+	if declared > maxBody {
 		return nil, nil, errTooLarge
 	}
-	counted := &countingReader{from: stream}
-	raw, err := h.readRaw(counted, enc, ctx.Request.Header.ContentLength())
-	if err != nil {
-		return nil, nil, err
+	counted := &countingReader{from: stream, heard: share.hear}
+	f, raw, err := decodeBody(counted, enc, rule, share)
+	if err == nil && declared > counted.n {
+		err = errCut
 	}
-	if declared := ctx.Request.Header.ContentLength(); declared > counted.n {
-		return nil, nil, errCut
+	share.read()
+	return f, raw, readError(err)
+}
+
+// leave ends what a body holds.
+func (h *handlers) leave(s *share) {
+	s.leave()
+	if s.taken > 0 {
+		h.apps.ConversationEnded()
 	}
-	return decodeBody(raw, enc)
 }
 
 var (
-	errTooLarge = &bodyError{fasthttp.StatusRequestEntityTooLarge, "request entity too large"}
-	errCut      = &bodyError{fasthttp.StatusBadRequest, "request aborted"}
-	errBusy     = &bodyError{fasthttp.StatusServiceUnavailable, textBusy}
+	errTooLarge       = &bodyError{fasthttp.StatusRequestEntityTooLarge, "request entity too large"}
+	errTargetTooLarge = &bodyError{fasthttp.StatusRequestEntityTooLarge, "a target state has at most 2 MiB and 40000 values"}
+	errCut            = &bodyError{fasthttp.StatusBadRequest, "request aborted"}
 )
 
 // countingReader counts the bytes that came from the client.
 type countingReader struct {
-	from io.Reader
-	n    int
+	from  io.Reader
+	heard func(int)
+	n     int
 }
 
 func (r *countingReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.n += n
+	r.heard(n)
 	return n, err
 }
 
-// readRaw reads and unpacks a body of the declared length, negative when it was not declared. While
-// a client is slow, what was read of its body lies in memory; how much all of them may hold is bounded.
-func (h *handlers) readRaw(from io.Reader, enc encoding, declared int) ([]byte, error) {
-	if err := enc.check(); err != nil {
-		return nil, err
-	}
-	room := enc.room(declared)
-	if h.room.Add(int64(room)) > roomForBodies && room > 0 {
-		h.room.Add(int64(-room))
-		return nil, errBusy
-	}
-	defer h.room.Add(int64(-room))
-	plain, err := enc.decompress(from)
-	if err != nil {
-		return nil, err
-	}
-	var buf bytes.Buffer
-	buf.Grow(max(room, tinyBody))
-	if err := readUpTo(&buf, plain, smallBody); !errors.Is(err, errTooLarge) {
-		return buf.Bytes(), readError(err)
-	}
-	select {
-	case h.large <- struct{}{}:
-		defer func() { <-h.large }()
-	default:
-		return nil, errBusy
-	}
-	err = readUpTo(&buf, plain, maxBody)
-	return buf.Bytes(), readError(err)
+// limitedReader reads a body as long as one may be.
+type limitedReader struct {
+	from io.Reader
+	left int
 }
 
-// readUpTo appends to buf until the end, or until buf holds limit bytes and one more: errTooLarge.
-func readUpTo(buf *bytes.Buffer, from io.Reader, limit int) error {
-	_, err := buf.ReadFrom(io.LimitReader(from, int64(limit+1-buf.Len())))
-	if err == nil && buf.Len() > limit {
-		return errTooLarge
+func (r *limitedReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if r.left -= n; r.left < 0 {
+		err = errTooLarge
 	}
-	return err
+	return n, err
 }
 
 // readError makes every failure to read a body one that names what is wrong with it.
 func readError(err error) error {
 	var known *bodyError
-	if err == nil || errors.As(err, &known) {
+	var late interface{ Timeout() bool }
+	switch {
+	case err == nil || errors.As(err, &known):
 		return err
+	case errors.As(err, &late) && late.Timeout():
+		return errSlow
 	}
 	return &bodyError{fasthttp.StatusBadRequest, "request body: " + err.Error()}
 }
@@ -165,62 +161,59 @@ func (e encoding) check() error {
 		`unsupported content encoding "` + e.content + `"`}
 }
 
-// room is what reading a body of the declared length may hold, 0 for a tiny one.
-func (e encoding) room(declared int) int {
-	switch {
-	case e.content == "gzip" || e.content == "deflate":
-		return smallBody + inflater
-	case declared >= 0 && declared <= tinyBody:
-		return 0
-	case declared >= 0 && declared < smallBody:
-		return declared
+// unpacked is the body as it was before it was compressed.
+func (e encoding) unpacked(from io.Reader, share *share) (io.Reader, error) {
+	if e.content != "gzip" && e.content != "deflate" {
+		return from, nil
 	}
-	return smallBody
+	if err := share.take(inflater); err != nil {
+		return nil, err
+	}
+	if e.content == "gzip" {
+		return gzip.NewReader(from)
+	}
+	return zlib.NewReader(from)
 }
 
-func (e encoding) decompress(from io.Reader) (io.Reader, error) {
-	var plain io.Reader = from
-	var err error
-	switch e.content {
-	case "gzip":
-		plain, err = gzip.NewReader(from)
-	case "deflate":
-		plain, err = zlib.NewReader(from)
+// decodeBody is the fields of a body and, as JSON, what is kept of it. A JSON list has no fields.
+func decodeBody(from io.Reader, enc encoding, rule *keep, share *share) (fields, []byte, error) {
+	if err := enc.check(); err != nil {
+		return nil, nil, err
 	}
-	return plain, readError(err)
-}
-
-// decodeBody is the fields of a body and the body itself as JSON. A JSON list has no fields.
-func decodeBody(raw []byte, enc encoding) (fields, []byte, error) {
-	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
-	if len(raw) == 0 {
-		return nil, nil, nil
+	plain, err := enc.unpacked(from, share)
+	if err != nil {
+		return nil, nil, err
+	}
+	in := bufio.NewReader(&limitedReader{plain, maxBody})
+	if start, _ := in.Peek(len(byteOrderMark)); string(start) == byteOrderMark {
+		_, _ = in.Discard(len(byteOrderMark))
+	}
+	if _, err := in.Peek(1); err != nil {
+		return nil, nil, unlessEOF(err)
 	}
 	if enc.kind == kindForm {
-		form, err := decodeForm(string(raw))
+		form, err := readForm(in, &store{share: share})
 		if err != nil {
 			return nil, nil, err
 		}
-		raw = encode(form)
+		in.Reset(bytes.NewReader(encode(form)))
 	}
-	f, err := decodeJSON(raw)
-	return f, raw, err
+	return decodeJSON(in, rule, &store{share: share})
 }
 
-func decodeJSON(raw []byte) (fields, error) {
-	var f fields
-	var err error
-	switch first := bytes.TrimLeft(raw, " \t\r\n"); {
-	case len(first) > 0 && first[0] == '[':
-		var list []json.RawMessage
-		err = json.Unmarshal(raw, &list)
-	case len(first) > 0 && first[0] == '{':
-		err = json.Unmarshal(raw, &f)
-	default:
-		err = errors.New("request body: neither a JSON object nor a list")
+const byteOrderMark = "\xef\xbb\xbf"
+
+func unlessEOF(err error) error {
+	if err == io.EOF {
+		return nil
 	}
-	if err != nil {
-		return nil, &bodyError{fasthttp.StatusBadRequest, err.Error()}
+	return err
+}
+
+func decodeJSON(in *bufio.Reader, rule *keep, to *store) (f fields, raw []byte, err error) {
+	isObject, err := scan(in, rule, to)
+	if err == nil && isObject && !rule.whole {
+		err = json.Unmarshal(to.bytes, &f)
 	}
-	return f, nil
+	return f, to.bytes, err
 }

@@ -1,14 +1,16 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -91,13 +93,14 @@ func TestCompressedBodies(t *testing.T) {
 func TestBodySizes(t *testing.T) {
 	r := start(t)
 	r.change(func(s *view.State) { s.LocalMode = true })
+	const post, taken = "/v2/local/target-state", `{"status":"success","message":"OK"}`
 	body := func(size int) string {
-		const frame = `{"x":""}`
-		return `{"x":"` + strings.Repeat("x", size-len(frame)) + `"}`
+		const frame = `{"x":[""]}`
+		return `{"x":["` + strings.Repeat("x", size-len(frame)) + `"]}`
 	}
-	for _, size := range []int{8, smallBody - 1, smallBody, smallBody + 1, smallBody + 2, 9 << 20, maxBody} {
+	for _, size := range []int{10, tinyBody, tinyBody + 1, 100_000, kept[targetBody].bytes} {
 		want := body(size)
-		wantReply(t, r.send("POST", "/v2/local/target-state", want, asJSON), 200, `{"status":"success","message":"OK"}`)
+		wantReply(t, r.send("POST", post, want, asJSON), 200, taken)
 		if string(r.target) != want {
 			t.Errorf("a body of %d bytes arrived as one of %d", size, len(r.target))
 		}
@@ -108,30 +111,61 @@ func TestBodySizes(t *testing.T) {
 		}
 	}
 	r.target = nil
-	wantFailure(t, r.send("POST", "/v2/local/target-state", body(maxBody+1), asJSON), 413, "request entity too large")
+	wantFailure(t, r.send("POST", post, body(kept[targetBody].bytes+1), asJSON), 413, errTargetTooLarge.message)
+	wantFailure(t, r.send("POST", post, `{"x":[0`+strings.Repeat(",0", kept[targetBody].values)+`]}`, asJSON), 413, errTargetTooLarge.message)
+	long := `{"a": 1,"x":"` + strings.Repeat("x", maxBody-30) + `" , "b":[ 2 ]}`
+	tooLong := long + strings.Repeat(" ", maxBody+1-len(long))
+	wantFailure(t, r.send("POST", post, tooLong, asJSON), 413, "request entity too large")
 	chunked := "POST /v2/local/target-state HTTP/1.1\r\nHost: x\r\n" + asJSON +
-		"\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(body(maxBody+1))
+		"\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(tooLong)
 	wantFailure(t, r.raw("POST", chunked), 413, "request entity too large")
 	if r.target != nil {
 		t.Error("a body that is too large was used")
 	}
+	wantReply(t, r.send("POST", post, tooLong[:maxBody], asJSON), 200, taken)
+	if string(r.target) != `{"a":1,"b":[2]}` {
+		t.Errorf("kept: %s", r.target)
+	}
 }
 
-func TestLargeBodiesTakeTurns(t *testing.T) {
-	r := start(t)
-	head := "POST /v1/restart HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + globalTestKey + "\r\n" + asJSON + "\r\n"
-	for range largeBodies {
-		c := r.dial()
-		if _, err := io.WriteString(c, head+"Content-Length: 1000000\r\n\r\n"+strings.Repeat(" ", smallBody+1)); err != nil {
-			t.Fatal(err)
+// What is kept of a body, and what is refused (docs/spec/device-api.md 1.5).
+func TestWhatIsKept(t *testing.T) {
+	f := func(rule *keep, body, want string, refused error) {
+		t.Helper()
+		_, raw, err := decodeBody(strings.NewReader(body), encoding{kind: kindJSON, charset: "utf-8"}, rule, newRoom().share(nil))
+		if err != refused || err == nil && string(raw) != want {
+			t.Errorf("%.60q: %.60q, %v", body, raw, err)
 		}
 	}
-	for len(r.server.handlers.large) < largeBodies {
-		runtime.Gosched()
+	long := `"` + strings.Repeat("x", fieldBytes/2-len(`"":""`)+1) + `"`
+	fits := long[:len(long)-2] + `"`
+	f(&kept[parsed], " { \"a\" : [ 1 , { \"b\" : \"c d\" } ] ,\n\"e\":\ttrue } ", `{"a":[1,{"b":"c d"}],"e":true}`, nil)
+	f(&kept[parsed], `{"":`+fits+`,"b":1}`, `{"":`+fits+`,"b":1}`, nil)
+	f(&kept[parsed], `{"":`+long+`,"b":1}`, `{"b":1}`, nil)
+	f(&kept[parsed], `{"a":1,"":`+long+`,"b":1}`, `{"a":1,"b":1}`, nil)
+	f(&kept[parsed], `{"a":1,"":[`+long+`]}`, `{"a":1}`, nil)
+	f(&kept[parsed], `{`+long+`:10,"b":2}`, `{"b":2}`, nil)
+	f(&kept[parsed], `{"":`+long+`}`, `{}`, nil)
+	f(&kept[parsed], `{"":`+fits+`,"":`+fits+`}`, "", errTooLarge)
+	f(&kept[hostBody], `{"":`+long+`}`, "", errTooLarge)
+	f(&kept[tagsBody], `{"":`+long+`}`, "", kept[tagsBody].tooLong)
+	f(&kept[parsed], `[1, 2]`, `[1,2]`, nil)
+	f(&kept[parsed], ` [ ] `, `[]`, nil)
+	f(&kept[parsed], `[`+long+`,1]`, `["..."]`, nil)
+	many := func(n int) string { return `{"a":1` + strings.Repeat(`,"a":1`, n-1) + `}` }
+	f(&kept[parsed], many(1000), many(1000), nil)
+	f(&kept[parsed], many(1001), "", errTooManyFields)
+	f(&kept[parsed], `{"a":[`+many(1001)+`]}`, "", errTooManyFields)
+	f(&kept[parsed], `[`+many(1001)+`]`, "", errTooManyFields)
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	f(&kept[targetBody], `{"a":`+deep(maxLevels)+`}`, `{"a":`+deep(maxLevels)+`}`, nil)
+	for _, bad := range []string{deep(maxLevels + 2), `{"a":` + deep(maxLevels+1) + `}`, "[", `{"a":1`, `{"a"`, `[1,]`, `{"a":1,}`, `{,}`, `[01]`,
+		`[1.]`, `[-]`, `[1e]`, `[+1]`, `[tru]`, `["\x"]`, `["\u12g4"]`, "[\"\n\"]", `[1]]`, `[1 2]`, `{"a" 1}`, `{a:1}`, "[1]\x00"} {
+		_, _, err := decodeBody(strings.NewReader(bad), encoding{kind: kindJSON, charset: "utf-8"}, &kept[targetBody], newRoom().share(nil))
+		if known := (*bodyError)(nil); !errors.As(err, &known) || known.code != 400 {
+			t.Errorf("%.40q: %v", bad, err)
+		}
 	}
-	large := strings.Repeat(" ", smallBody) + `{"appId":12}`
-	wantFailure(t, r.do(globalTestKey, "POST", "/v1/restart", large), 503, textBusy)
-	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", `{"appId":12}`), 200, "OK")
 }
 
 func until(t *testing.T, is func() bool) {
@@ -143,43 +177,96 @@ func until(t *testing.T, is func() bool) {
 	}
 }
 
-// Bodies that slow clients keep half sent hold no more memory than there is room for; short ones need
-// no room, and what was held is free again when the clients have gone.
+// Bodies that slow clients keep half sent hold no more memory than there is room for. Short ones need no room;
+// clients that have stopped sending make room; and what was held is free again when the clients have gone.
 func TestSlowBodiesShareTheirRoom(t *testing.T) {
 	r := start(t)
+	room := r.server.handlers.room
+	used := func() int {
+		room.mu.Lock()
+		defer room.mu.Unlock()
+		return room.used
+	}
+	room.pause = time.Hour
 	head := "POST /v1/restart HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + globalTestKey + "\r\n" + asJSON + "\r\n"
-	part := strings.Repeat(" ", 9000) // the server wants to see 8 KiB of a body before it calls us
+	part := `{"appId":12,"x":["` + strings.Repeat("x", 100_000) // kept, since it may yet fit
 	var packed strings.Builder
 	w, _ := gzip.NewWriterLevel(&packed, gzip.NoCompression)
 	_, _ = io.WriteString(w, part+part)
 	_ = w.Close()
-	room := &r.server.handlers.room
 	var slow []net.Conn
-	for kind := 0; room.Load()+smallBody+inflater <= roomForBodies; kind++ {
-		c := r.dial()
-		slow = append(slow, c)
-		before := room.Load()
-		_, _ = io.WriteString(c, head+[]string{
-			"Content-Length: 200000\r\n\r\n" + part,
-			"Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunks(part), "0\r\n\r\n"),
-			"Content-Encoding: gzip\r\nContent-Length: 50000\r\n\r\n" + packed.String()[:len(part)],
-		}[kind%3])
-		until(t, func() bool { return room.Load() != before })
+	fill := func() {
+		for kind := 0; used()+128<<10+inflater <= roomForBodies; kind++ {
+			c := r.dial()
+			slow = append(slow, c)
+			before := used()
+			_, _ = io.WriteString(c, head+[]string{
+				"Content-Length: 200000\r\n\r\n" + part,
+				"Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunks(part), "0\r\n\r\n"),
+				"Content-Encoding: gzip\r\nContent-Length: 150000\r\n\r\n" + packed.String()[:len(part)],
+			}[kind%3])
+			until(t, func() bool { return used() >= before+128<<10-tinyBody })
+		}
 	}
-	middling := strings.Repeat(" ", smallBody-100) + `{"appId":12}`
-	for room.Load()+smallBody <= roomForBodies {
-		slow = append(slow, r.dial())
-		before := room.Load()
-		_, _ = io.WriteString(slow[len(slow)-1], head+"Content-Length: 100000\r\n\r\n"+part)
-		until(t, func() bool { return room.Load() != before })
-	}
-	wantFailure(t, r.do(globalTestKey, "POST", "/v1/restart", middling), 503, textBusy)
+	middling := part + `"]}`
+	fill()
+	wantFailure(t, r.do(globalTestKey, "POST", "/v1/restart", middling+strings.Repeat(" ", 200_000)), 503, textBusy)
 	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", `{"appId":12}`), 200, "OK")
+
+	room.mu.Lock()
+	room.pause = 0
+	room.mu.Unlock()
+	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", middling), 200, "OK")
+	for _, c := range slow {
+		wantFailure(t, r.read("POST", bufio.NewReader(c)), 408, "request timeout")
+	}
+
+	room.mu.Lock()
+	room.pause = time.Hour
+	room.mu.Unlock()
+	slow = nil
+	fill()
 	for _, c := range slow {
 		c.Close()
 	}
-	until(t, func() bool { return room.Load() == 0 })
+	until(t, func() bool { return used() == 0 })
 	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", middling), 200, "OK")
+}
+
+// A client counts as one that sends as long as it sends more than next to nothing.
+func TestWhoHasStoppedSending(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	room := newRoom()
+	slow := room.share(here)
+	long := func() { slow.last = slow.last.Add(-2 * bodyPause) }
+	if err := slow.take(roomForBodies); err != nil {
+		t.Fatal(err)
+	}
+	other := room.share(nil)
+	long()
+	slow.hear(bodyStep)
+	if err := other.take(1); err != errBusy {
+		t.Fatalf("somebody who sends makes room: %v", err)
+	}
+	long()
+	slow.hear(bodyStep - 1)
+	if err := other.take(1); err != nil {
+		t.Fatalf("somebody who does not send makes no room: %v", err)
+	}
+	if err := slow.take(1); err != errSlow {
+		t.Errorf("who made room goes on: %v", err)
+	}
+	if _, err := here.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who made room is waited for: %v", err)
+	}
+	slow.leave()
+	other.leave()
+	other.leave()
+	if room.used != 0 || len(room.held) != 0 {
+		t.Errorf("%d bytes of %d bodies are held", room.used, len(room.held))
+	}
 }
 
 func chunks(s string) string {
@@ -275,7 +362,7 @@ func FuzzForm(f *testing.F) {
 		if d := depth(form); d > maxFormDepth+2 {
 			t.Errorf("%q is nested %d deep", s, d)
 		}
-		if _, err := decodeJSON(encode(form)); err != nil {
+		if _, _, err := scanned(string(encode(form)), &kept[targetBody]); err != nil && err != errTargetTooLarge {
 			t.Errorf("%q: %v", s, err)
 		}
 	})
@@ -295,18 +382,61 @@ func depth(v any) int {
 	return 0
 }
 
+// scanned is a JSON text as it is kept.
+func scanned(text string, rule *keep) (f fields, raw []byte, err error) {
+	return decodeBody(strings.NewReader(text), encoding{kind: kindJSON, charset: "utf-8"}, rule, newRoom().share(nil))
+}
+
+// Objects and lists pass just when they are JSON, and what is kept means the same.
+func FuzzScan(f *testing.F) {
+	for _, seed := range []string{`{"a":[1,-2.5e+3,"\u00e9\n"],"a":{"b":null,"":false}}`, " [ true ] ", "{}", "[]x", `{"a":"` + "\xff" + `"}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		whole := keep{bytes: maxBody, field: maxBody, scalar: maxBody, members: maxBody, values: maxBody}
+		_, raw, err := scanned(text, &whole)
+		plain := strings.TrimPrefix(text, byteOrderMark)
+		first := strings.TrimLeft(plain, " \t\r\n")
+		known := first != "" && (first[0] == '{' || first[0] == '[')
+		switch {
+		case plain == "":
+			if err != nil || len(raw) > 0 {
+				t.Fatalf("nothing is %q, %v", raw, err)
+			}
+		case err != nil:
+			if known && json.Valid([]byte(plain)) && !strings.Contains(err.Error(), "levels") {
+				t.Fatalf("%q: %v", text, err)
+			}
+		case !known || !json.Valid([]byte(plain)):
+			t.Fatalf("%q passes", text)
+		case first[0] == '{':
+			var want bytes.Buffer
+			if err := json.Compact(&want, []byte(plain)); err != nil || want.String() != string(raw) {
+				t.Fatalf("%q is kept as %q, want %q", text, raw, want.String())
+			}
+		}
+		for _, rule := range []*keep{
+			{bytes: 40, field: 12, scalar: 8, members: 3, values: 9}, &kept[parsed], &kept[tagsBody], &kept[targetBody],
+		} {
+			_, raw, err := scanned(text, rule)
+			if err == nil && len(raw) > 0 && (len(raw) > max(rule.bytes, shownList) || !json.Valid(raw)) {
+				t.Fatalf("%q leaves %q", text, raw)
+			}
+		}
+	})
+}
+
 func FuzzBody(f *testing.F) {
 	f.Add([]byte(`{"appId":"12","force":1}`), "application/json; charset=utf-8", "")
 	f.Add([]byte("a=1"), "application/x-www-form-urlencoded", "identity")
 	f.Add([]byte("\x1f\x8b"), "application/json", "gzip")
 	f.Fuzz(func(t *testing.T, raw []byte, kind, coding string) {
-		enc := encodingOf(kind, coding)
-		h := newHandlers(nil, nil, nil, 1)
-		plain, err := h.readRaw(bytes.NewReader(raw), enc, len(raw))
-		if err != nil {
-			return
+		share := newRoom().share(nil)
+		got, whole, err := decodeBody(bytes.NewReader(raw), encodingOf(kind, coding), &kept[parsed], share)
+		share.leave()
+		if share.room.used != 0 {
+			t.Fatalf("%q keeps %d bytes of the room", raw, share.room.used)
 		}
-		got, whole, err := decodeBody(plain, enc)
 		if err != nil || len(whole) == 0 {
 			return
 		}

@@ -31,6 +31,9 @@ func (c *call) force() bool { return truthy(c.body["force"]) }
 
 // handle serves one request. Nothing that fasthttp owns is kept after it returns.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	if held, ok := ctx.Conn().(*conn); ok {
+		s.gate.turn(held)
+	}
 	started := time.Time{}
 	access := s.log.Debug()
 	if access.Enabled() {
@@ -85,10 +88,19 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) Answer {
 			return refusal
 		}
 	}
-	if r == nil || r.body == parsed {
+	rule := parsed
+	if r != nil {
+		rule = r.body
+	}
+	if rule != ignored {
 		var err error
-		if c.body, c.raw, err = s.handlers.readBody(ctx); err != nil {
+		share := s.handlers.room.share(ctx.Conn())
+		defer s.handlers.leave(share) // a target is held until it was taken over
+		if c.body, c.raw, err = readBody(ctx, &kept[rule], share); err != nil {
 			return badBody(err)
+		}
+		if rule != targetBody {
+			share.leave()
 		}
 	}
 	if r == nil {
@@ -125,6 +137,10 @@ func (s *Server) run(r *route, c *call, raw string) Answer {
 		return refusal
 	}
 	if held, ok := c.ctx.Conn().(*conn); ok {
+		if !r.scope.open && !s.gate.settle(held) {
+			c.ctx.SetConnectionClose()
+			return fail(fasthttp.StatusServiceUnavailable, textBusy)
+		}
 		s.gate.busy(held)
 	}
 	return r.handler(s.handlers, c)

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bufio"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -10,24 +12,50 @@ import (
 
 // The bounds of a form.
 const (
-	maxFormFields = 1000 // docs/spec/device-api.md 1.5
-	maxFormDepth  = 32   // what is nested deeper stays one key
+	maxForm       = fieldBytes // bytes
+	maxFormFields = 1000       // docs/spec/device-api.md 1.5
+	maxFormDepth  = 32         // what is nested deeper stays one key
+	maxFormParts  = 4000       // of all keys: each of a nested one costs an object
 )
 
 var errTooManyFields = &bodyError{fasthttp.StatusRequestEntityTooLarge, "too many parameters"}
 
-// decodeForm reads a form whose keys may be nested: a=1, net[host]=x, list[]=1. All leaves are
+// readForm reads a form to the end.
+func readForm(in *bufio.Reader, to *store) (map[string]any, error) {
+	for {
+		c, err := in.ReadByte()
+		switch {
+		case err == io.EOF:
+			return decodeForm(string(to.bytes))
+		case err == nil && len(to.bytes) == maxForm:
+			err = errTooLarge
+		case err == nil:
+			err = to.add(c)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// decodeForm takes a form apart whose keys may be nested: a=1, net[host]=x, list[]=1. All leaves are
 // text; a repeated key makes a list, and of a key that is both a leaf and nested the last wins.
 func decodeForm(s string) (map[string]any, error) {
 	if strings.Count(s, "&") >= maxFormFields {
 		return nil, errTooManyFields
 	}
 	form := map[string]any{}
+	parts := 0
 	for pair := range strings.SplitSeq(s, "&") {
 		key, value, _ := strings.Cut(pair, "=")
-		if key = unescapeForm(key); key != "" {
-			insert(form, formPath(key), unescapeForm(value))
+		if key = unescapeForm(key); key == "" {
+			continue
 		}
+		path := formPath(key)
+		if parts += len(path); parts > maxFormParts {
+			return nil, errTooManyFields
+		}
+		insert(form, path, unescapeForm(value))
 	}
 	return form, nil
 }

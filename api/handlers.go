@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,8 @@ type handlers struct {
 	known   Device
 	life    context.Context // of the server: actions outlive their clients
 	actions chan struct{}   // one entry for each running action
-	large   chan struct{}   // one entry for each large body being read
-	room    atomic.Int64    // bytes that the other bodies being read may hold
+	room    *room           // of the bodies being read
+	posting sync.Mutex      // held while a target is taken over: that costs several times its size
 	streams chan struct{}   // one entry for each endless answer, but for those of the journal
 	readers chan struct{}   // one entry for each of those
 	// patience is how long one write of an endless answer may take.
@@ -30,16 +31,13 @@ type handlers struct {
 	began    time.Time
 }
 
-// largeBodies is how many large bodies are read at once; each costs about twice maxBody.
-const largeBodies = 2
-
 func newHandlers(apps Apps, keys Keys, device Device, actions int) *handlers {
 	return &handlers{
 		apps:    apps,
 		keys:    keys,
 		known:   device,
 		actions: make(chan struct{}, actions),
-		large:   make(chan struct{}, largeBodies),
+		room:    newRoom(),
 		streams: make(chan struct{}, maxStreams),
 		readers: make(chan struct{}, maxJournals),
 		began:   time.Now(),

@@ -118,6 +118,8 @@ func (m *memory) View() *view.State {
 	return &state
 }
 
+func (m *memory) ConversationEnded() {}
+
 func (m *memory) Facts() DeviceFacts {
 	m.mu.Lock()
 	defer m.mu.Unlock()

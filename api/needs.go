@@ -39,6 +39,8 @@ type Apps interface {
 	SetLocalTarget(body []byte) error
 	// UserLock names the first service of an app that holds an update lock, empty when none does.
 	UserLock(appID int) (service string)
+	// ConversationEnded says that memory was needed which is not any more.
+	ConversationEnded()
 	// Counts is what was done since the start.
 	Counts() view.Counts
 	// LocalTarget is the JSON of the stored target with the apps that inScope allows.

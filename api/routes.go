@@ -11,12 +11,15 @@ type route struct {
 	handler func(*handlers, *call) Answer
 }
 
-// bodyRule says whether the body is read before the handler runs.
-type bodyRule bool
+// bodyRule says what is kept of the body, which is read before the handler runs.
+type bodyRule uint8
 
 const (
-	parsed  bodyRule = true  // a malformed body is an error, also where no field is used
-	ignored bodyRule = false // even a malformed body is skipped (docs/spec/device-api.md 1.5)
+	ignored bodyRule = iota // even a malformed body is skipped (docs/spec/device-api.md 1.5)
+	parsed                  // a malformed body is an error, also where no field is used
+	hostBody
+	tagsBody
+	targetBody
 )
 
 // routes is the API: what is not in it is answered with 404. GET rows serve HEAD too.
@@ -26,7 +29,7 @@ var routes = []route{
 	{"GET", "/v1/healthy", open, ignored, (*handlers).healthy},
 	{"GET", "/v1/device", anyKey, parsed, (*handlers).device},
 	{"GET", "/v1/device/host-config", anyKey, parsed, (*handlers).hostConfig},
-	{"PATCH", "/v1/device/host-config", anyKey, parsed, (*handlers).setHostConfig},
+	{"PATCH", "/v1/device/host-config", anyKey, hostBody, (*handlers).setHostConfig},
 	{"POST", "/v1/blink", anyKey, ignored, (*handlers).blink},
 	{"POST", "/v1/tcp-ping", anyKey, ignored, (*handlers).enablePing},
 	{"DELETE", "/v1/tcp-ping", anyKey, ignored, (*handlers).disablePing},
@@ -53,12 +56,12 @@ var routes = []route{
 	{"GET", "/v2/device/name", anyKey, parsed, (*handlers).deviceName},
 	{"GET", "/v2/device/vpn", anyKey, parsed, (*handlers).vpn},
 	{"GET", "/v2/device/tags", anyKey, parsed, (*handlers).tags},
-	{"PATCH", "/v2/device/tags", anyKey, parsed, (*handlers).setTags},
+	{"PATCH", "/v2/device/tags", anyKey, tagsBody, (*handlers).setTags},
 	{"GET", "/v2/cleanup-volumes", changingGet, parsed, (*handlers).cleanUpVolumes},
 	{"POST", "/v2/journal-logs", anyKey, parsed, (*handlers).journalLogs},
 	{"GET", "/v2/local/logs", anyKey, parsed, (*handlers).localLogs},
 	{"GET", "/v2/local/target-state", anyKey, parsed, (*handlers).localTarget},
-	{"POST", "/v2/local/target-state", globalKey, parsed, (*handlers).setLocalTarget},
+	{"POST", "/v2/local/target-state", globalKey, targetBody, (*handlers).setLocalTarget},
 	{"GET", "/v2/local/device-info", anyKey, parsed, (*handlers).deviceInfo},
 
 	{"GET", "/metrics", anyKey, parsed, (*handlers).metrics},

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"resin-supervisor/update/view"
 )
 
 // listen asks for an endless answer and returns its connection and what comes of it.
@@ -194,7 +196,8 @@ func TestTags(t *testing.T) {
 		{`{"a":1}`, 400, textTagsBody, ""},
 		{`{"a":null}`, 400, textTagsBody, ""},
 		{`["x"]`, 400, textTagsBody, ""},
-		{`[]`, 400, textTagsBody, ""},
+		{`[ ]`, 202, "", ""},
+		{`{"a":"` + strings.Repeat("x", fieldBytes) + `"}`, 400, view.ErrTooManyTags.Error(), ""},
 		{`{"a b":"1"}`, 400, textTagKey, ""},
 		{"{\"a\u2003b\":\"1\"}", 400, textTagKey, ""},
 		{`{"a b":"1","a":1}`, 400, textTagsBody, ""},
@@ -212,10 +215,14 @@ func TestTags(t *testing.T) {
 	}
 	r.err = errors.New("disk full")
 	wantFailure(t, r.do(keyOfA, "PATCH", "/v2/device/tags", `{"a":"1"}`), 500, "disk full")
+	r.err = view.ErrTooManyTags
+	wantFailure(t, r.do(keyOfA, "PATCH", "/v2/device/tags", `{"a":"1"}`), 400, view.ErrTooManyTags.Error())
+	r.err = errors.New("disk full")
 	wantFailure(t, r.do(keyOfA, "GET", "/v2/device/tags", ""), 500, "disk full")
 	r.facts.Managed = false
 	r.facts.Registered = false
 	wantFailure(t, r.do(keyOfA, "GET", "/v2/device/tags", ""), 500, textNoCloud)
+	wantFailure(t, r.do(keyOfA, "PATCH", "/v2/device/tags", "{}"), 500, textNoCloud)
 }
 
 // A cloud that does not answer keeps no more connections busy than actions may.

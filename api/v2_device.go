@@ -77,13 +77,20 @@ func (h *handlers) localTarget(c *call) Answer {
 	return Answer{fasthttp.StatusOK, append(body, '}')}
 }
 
+// post takes over one target after the other: each costs several times its size.
+func (h *handlers) post(body []byte) error {
+	h.posting.Lock()
+	defer h.posting.Unlock()
+	return h.apps.SetLocalTarget(body)
+}
+
 // setLocalTarget replaces the target state in local mode (docs/spec/device-api.md 2.31).
 func (h *handlers) setLocalTarget(c *call) Answer {
 	body := c.raw
 	if len(body) == 0 {
 		body = []byte("{}")
 	}
-	err := h.apps.SetLocalTarget(body)
+	err := h.post(body)
 	var invalid *view.InvalidTargetError
 	switch {
 	case errors.Is(err, view.ErrNotLocalMode) || errors.As(err, &invalid):

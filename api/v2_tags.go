@@ -3,12 +3,15 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/view"
 )
 
 // The texts of docs/spec/device-api.md 2.26 and S20, S21.
@@ -47,12 +50,18 @@ func (h *handlers) tags(c *call) Answer {
 
 // setTags keeps tags, to be sent to the cloud (docs/spec/device-api.md 2.27).
 func (h *handlers) setTags(c *call) Answer {
+	if !h.known.Facts().Managed {
+		return fail(fasthttp.StatusInternalServerError, textNoCloud)
+	}
 	tags, refusal := tagsOf(c)
 	if refusal != "" {
 		return fail(fasthttp.StatusBadRequest, refusal)
 	}
 	if len(tags) > 0 {
-		if err := h.known.SetTags(tags); err != nil {
+		switch err := h.known.SetTags(tags); {
+		case errors.Is(err, view.ErrTooManyTags):
+			return fail(fasthttp.StatusBadRequest, err.Error())
+		case err != nil:
 			return fail(fasthttp.StatusInternalServerError, err.Error())
 		}
 	}
@@ -63,8 +72,8 @@ func (h *handlers) setTags(c *call) Answer {
 
 // tagsOf checks a map of tags in the order of its keys; the first mistake counts.
 func tagsOf(c *call) (tags map[string]string, refusal string) {
-	if len(c.raw) > 0 && c.body == nil {
-		return nil, textTagsBody // a list
+	if c.body == nil && len(c.raw) > len("[]") {
+		return nil, textTagsBody // a list; an empty one sets nothing
 	}
 	tags = make(map[string]string, len(c.body))
 	for _, key := range slices.Sorted(maps.Keys(c.body)) {

@@ -260,7 +260,7 @@ func TestLocalTarget(t *testing.T) {
 	}
 	ok := `{"status":"success","message":"OK"}`
 	wantReply(t, post(asJSON, `{"local": {"apps": {}}}`), 200, ok)
-	stored(`{"local": {"apps": {}}}`)
+	stored(`{"local":{"apps":{}}}`)
 	wantReply(t, post(asForm, `local[name]=Bench`), 200, ok)
 	stored(`{"local":{"name":"Bench"}}`)
 	wantReply(t, post("Content-Type: text/plain", `{"local":{}}`), 200, ok)

@@ -19,6 +19,7 @@ func BenchmarkBudgets(b *testing.B) {
 	var t table
 	defer func() { fmt.Print("\n", t.String(), "\n") }() // also what was measured before a failure
 	resident(b, &t)
+	bodies(b, &t)
 	connected(b, &t)
 	applying(b, &t)
 	replanning(b, &t)

@@ -3,6 +3,8 @@ package remote_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -72,14 +74,83 @@ func TestTagsReachTheCloud(t *testing.T) {
 	}
 }
 
-// device-api.md 122, 2.27: a device without a cloud has nobody to ask, and keeps what is set.
+// device-api.md 122, 2.27: a device without a cloud has nobody to ask or to tell, and keeps nothing.
 func TestTagsWithoutACloud(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
 	s.Start()
-	s.Get("/v2/device/tags").Want(t, 500, failed("Attempt to communicate with API, without initialized client"))
-	before := len(s.Documents())
-	s.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: map[string]any{"site": "north"}}).Want(t, 202, `{"status":"success"}`)
-	if now := s.Documents(); len(now) != before+1 {
-		t.Errorf("the tag is kept nowhere: %q", now)
+	const none = "Attempt to communicate with API, without initialized client"
+	s.Get("/v2/device/tags").Want(t, 500, failed(none))
+	before := s.Documents()
+	for _, body := range []any{map[string]any{"site": "north"}, map[string]any{}, []any{}} {
+		s.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: body}).Want(t, 500, failed(none))
+	}
+	if now := s.Documents(); len(now) != len(before) {
+		t.Errorf("a tag is kept: %q", now)
+	}
+}
+
+// device-api.md 2.27: what waits for the cloud is bounded in all, and what is there already is not written again.
+func TestTagsAreBounded(t *testing.T) {
+	m := newManaged(t)
+	m.cloud.Down()
+	patch := func(body any) harness.Answer {
+		t.Helper()
+		return m.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: body})
+	}
+	const accepted = `{"status":"success"}`
+	full := failed("Too many tags: at most 300 of 64 kB in all can wait for the cloud")
+	tags := func(from, to, size int) map[string]any {
+		set := map[string]any{}
+		for i := from; i < to; i++ {
+			set[fmt.Sprintf("tag%04d", i)] = strings.Repeat("v", size)
+		}
+		return set
+	}
+	file := func() os.FileInfo {
+		t.Helper()
+		for _, path := range m.Documents() {
+			if info, err := os.Stat(m.Path(path)); err == nil && strings.Contains(path, "tags") {
+				return info
+			}
+		}
+		t.Fatalf("no file of tags in %q", m.Documents())
+		return nil
+	}
+	patch([]any{}).Want(t, 202, accepted)
+	patch(tags(0, 200, 10)).Want(t, 202, accepted)
+	written := file()
+	patch(tags(0, 301, 1)).Want(t, 400, full)
+	patch(tags(0, 2000, 1)).Want(t, 400, full)
+	patch(tags(500, 501, 70_000)).Want(t, 400, full)
+	patch(tags(500, 501, 1<<20)).Want(t, 400, full)
+	patch(tags(200, 301, 10)).Want(t, 400, full) // with those that wait already
+	patch(tags(200, 210, 6500)).Want(t, 400, full)
+	patch(tags(500, 501, 5)).Want(t, 202, accepted)
+	after := file()
+	patch(tags(0, 200, 10)).Want(t, 202, accepted)
+	patch(tags(500, 501, 5)).Want(t, 202, accepted)
+	if now := file(); os.SameFile(written, after) || !os.SameFile(after, now) {
+		t.Error("the file is not written just when there is something new")
+	}
+	patch(tags(200, 299, 10)).Want(t, 202, accepted)
+
+	// What the cloud has makes room for more, also after a restart.
+	m.Kill()
+	m.cloud.Up(t)
+	m.Start()
+	has := func(n int) {
+		t.Helper()
+		harness.Until(t, 2*soon, "the tags", func() error {
+			if got := m.cloud.Device(t, m.UUID).Tags; len(got) != n {
+				return fmt.Errorf("the cloud has %d tags, not %d", len(got), n)
+			}
+			return nil
+		})
+	}
+	has(300)
+	patch(tags(1000, 1250, 20)).Want(t, 202, accepted)
+	has(550)
+	if size := file().Size(); size > 100_000 {
+		t.Errorf("%d bytes are kept", size)
 	}
 }

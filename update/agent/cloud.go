@@ -16,11 +16,10 @@ import (
 	"resin-supervisor/update/store"
 )
 
-// join builds what keeps the device in touch with its cloud; without a cloud there are only its tags.
+// join builds what keeps the device in touch with its cloud, if it has one.
 func (d *device) join(docs *store.Store, ring *key.Ring, pipe *logs.Pipe) (err error) {
 	if !d.config.Get().Managed() {
-		d.queue, err = cloud.OpenTagQueue(docs)
-		return err
+		return nil
 	}
 	hardware := hostos.NewHardware()
 	d.remote, err = cloud.NewDevice(cloud.Options{
@@ -50,12 +49,7 @@ func (d *device) Tags(ctx context.Context) ([]api.Tag, error) {
 	return tags, err
 }
 
-func (d *device) SetTags(set map[string]string) error {
-	if d.remote == nil {
-		return d.queue.SetTags(set)
-	}
-	return d.remote.SetTags(set)
-}
+func (d *device) SetTags(set map[string]string) error { return d.remote.SetTags(set) }
 
 // changed says that there may be something new to report.
 func (d *device) changed() {

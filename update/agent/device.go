@@ -41,8 +41,7 @@ type device struct {
 	board     board.Type
 	network   *hostos.Network
 	cloud     *ping.Heartbeat
-	remote    *cloud.Device   // nil on a device without a cloud
-	queue     *cloud.TagQueue // nil on a device with one
+	remote    *cloud.Device // nil on a device without a cloud
 	trust     *cloud.Trust
 	keepAlive *cloud.KeepAlive
 	manager   *update.Manager

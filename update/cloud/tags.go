@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/update/view"
 )
 
 // tags is the queue of tags that services set (docs/spec/cloud.md A.2).
@@ -51,7 +53,8 @@ func (t *tags) open(docs Documents) error {
 	return err
 }
 
-// SetTags sets tags of the device. They are durable when it returns and sent later. The cloud keeps
+// SetTags sets tags of the device. They are durable when it returns and sent later; view.ErrTooManyTags
+// refuses more than are kept. The cloud keeps
 // the names that begin with io.resin. or io.balena. for itself: they are left out (docs/spec/cloud.md Q13).
 func (d *Device) SetTags(set map[string]string) error {
 	own := maps.Clone(set)
@@ -69,28 +72,45 @@ func (d *Device) SetTags(set map[string]string) error {
 	return err
 }
 
+// set adds tags to those that wait, and writes nothing when all are set already. When there is no room for
+// more, those that the cloud has are forgotten first: they would only be sent again.
 func (t *tags) set(set map[string]string) error {
-	return t.change(func(doc tagsDocument) { maps.Copy(doc.Target, set) })
+	return t.change(func(doc tagsDocument) error {
+		maps.Copy(doc.Target, set)
+		if !fits(doc.Target) {
+			for key, value := range doc.Reported {
+				if wanted, waits := doc.Target[key]; !waits || wanted == value {
+					delete(doc.Target, key)
+					delete(doc.Reported, key)
+				}
+			}
+		}
+		if !fits(doc.Target) {
+			return view.ErrTooManyTags
+		}
+		return nil
+	})
 }
 
-// TagQueue keeps the tags of a device without a cloud, for the one that it may get.
-type TagQueue struct{ tags tags }
-
-// OpenTagQueue reads the queue that a Device goes on with.
-func OpenTagQueue(docs Documents) (*TagQueue, error) {
-	q := &TagQueue{}
-	return q, q.tags.open(docs)
+func fits(set map[string]string) bool {
+	size := 0
+	for key, value := range set {
+		size += len(key) + len(value)
+	}
+	return len(set) <= view.MostTags && size <= view.MostTagBytes
 }
-
-// SetTags makes tags durable.
-func (q *TagQueue) SetTags(set map[string]string) error { return q.tags.set(set) }
 
 // change makes a changed queue durable.
-func (t *tags) change(f func(tagsDocument)) error {
+func (t *tags) change(f func(tagsDocument) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := tagsDocument{maps.Clone(t.doc.Target), maps.Clone(t.doc.Reported)}
-	f(next)
+	if err := f(next); err != nil {
+		return err
+	}
+	if maps.Equal(next.Target, t.doc.Target) && maps.Equal(next.Reported, t.doc.Reported) {
+		return nil
+	}
 	if err := t.docs.Save(tagsName, tagsVersion, next); err != nil {
 		return err
 	}
@@ -118,7 +138,7 @@ func (t *tags) pending(now time.Time) (map[string]string, time.Duration) {
 
 // took notes tags that the cloud has, or, where it will not have them, that they are not wanted.
 func (t *tags) took(sent map[string]string, wanted bool) error {
-	return t.change(func(doc tagsDocument) {
+	return t.change(func(doc tagsDocument) error {
 		t.held = time.Time{}
 		for key, value := range sent {
 			if wanted {
@@ -127,6 +147,7 @@ func (t *tags) took(sent map[string]string, wanted bool) error {
 				delete(doc.Target, key)
 			}
 		}
+		return nil
 	})
 }
 
@@ -146,7 +167,7 @@ func (d *Device) sendTags(ctx context.Context) {
 			continue
 		}
 		err := d.patchTags(ctx, news)
-		if refused(err) == fasthttp.StatusBadRequest {
+		if isRefused(err) {
 			err = d.sift(ctx, news)
 		}
 		if err == nil {
@@ -169,12 +190,18 @@ func (d *Device) patchTags(ctx context.Context, news map[string]string) error {
 	return err
 }
 
+// isRefused tells whether the cloud will not have what was sent, whenever it is sent.
+func isRefused(err error) bool {
+	status := refused(err)
+	return status == fasthttp.StatusBadRequest || status == fasthttp.StatusRequestEntityTooLarge
+}
+
 // sift sends tags one by one and drops those that the cloud refuses.
 func (d *Device) sift(ctx context.Context, news map[string]string) error {
 	for key, value := range news {
 		one := map[string]string{key: value}
 		err := d.patchTags(ctx, one)
-		if refused(err) == fasthttp.StatusBadRequest {
+		if isRefused(err) {
 			d.o.Log.Error().Err(err).Str("tag", key).Msg("the cloud refuses a tag, it is dropped")
 			err = d.tags.took(one, false)
 		}

@@ -9,11 +9,10 @@ import (
 // cloud.md 101: what is set in one go is sent in one go, but a service that sets a tag every few
 // seconds is heard as well, and the cloud still has its pause then.
 func TestTagsThatNeverRest(t *testing.T) {
-	q, err := OpenTagQueue(nothing{})
-	if err != nil {
+	g := &tags{}
+	if err := g.open(nothing{}); err != nil {
 		t.Fatal(err)
 	}
-	g := &q.tags
 	set := func(i int) {
 		t.Helper()
 		if err := g.set(map[string]string{"beat": fmt.Sprint(i)}); err != nil {

@@ -59,10 +59,11 @@ func localReader(document []member) (reader, json.RawMessage) {
 // peek is a member that is not checked any more, or never.
 func peek(list []member, key string) node { return treeOf(&check{}, key, find(list, key)) }
 
+// texts are the lines for the user, of which there are never many.
 func texts(problems []Problem) []string {
-	lines := make([]string, len(problems))
-	for i, p := range problems {
-		lines[i] = p.Text
+	c := &check{}
+	for _, p := range problems {
+		c.add(p.Text)
 	}
-	return lines
+	return c.all()
 }

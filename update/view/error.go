@@ -39,6 +39,15 @@ const (
 	ErrEngineDown Refusal = "The container engine cannot be reached"
 	// ErrNoTarget refuses what needs a target state while there is none.
 	ErrNoTarget Refusal = "There is no target state yet"
+	// ErrTooManyTags refuses tags beyond MostTags and MostTagBytes, with those that wait already
+	// (docs/spec/device-api.md 2.27).
+	ErrTooManyTags Refusal = "Too many tags: at most 300 of 64 kB in all can wait for the cloud"
 	// ErrLeaving refuses or ends an action because the device goes down.
 	ErrLeaving Refusal = "The device is about to reboot or to shut down"
+)
+
+// MostTags and MostTagBytes, of names and values, bound the tags that wait for the cloud.
+const (
+	MostTags     = 300
+	MostTagBytes = 64 << 10
 )
