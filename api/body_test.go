@@ -7,6 +7,7 @@ import (
 	"compress/zlib"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -125,6 +126,27 @@ func TestBodySizes(t *testing.T) {
 	wantReply(t, r.send("POST", post, tooLong[:maxBody], asJSON), 200, taken)
 	if string(r.target) != `{"a":1,"b":[2]}` {
 		t.Errorf("kept: %s", r.target)
+	}
+}
+
+// A body that is declared too long is answered before it comes; what comes then does not cost the answer.
+func TestBodiesThatAreTooLongAreAnsweredAtOnce(t *testing.T) {
+	r := start(t)
+	for key, want := range map[string]int{"wrong": 401, globalTestKey: 413} {
+		c := r.dial()
+		fmt.Fprintf(c, "POST /v1/restart HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\nContent-Length: %d\r\n\r\n{",
+			key, asJSON, 20<<20)
+		in := bufio.NewReader(c)
+		got := r.read("POST", in)
+		if got.status != want || !strings.Contains(got.header, "Connection: close\r\n") {
+			t.Errorf("key %s: %v %s", key, got, got.header)
+		}
+		if _, err := io.CopyN(c, zeros{}, 1<<20); err != nil {
+			t.Errorf("key %s: %v", key, err)
+		}
+		if rest, err := io.ReadAll(in); err != nil || len(rest) > 0 {
+			t.Errorf("key %s: then comes %q, %v", key, rest, err)
+		}
 	}
 }
 

@@ -31,20 +31,22 @@ func (c *call) force() bool { return truthy(c.body["force"]) }
 
 // handle serves one request. Nothing that fasthttp owns is kept after it returns.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	if held, ok := ctx.Conn().(*conn); ok {
-		s.gate.turn(held)
-	}
+	s.gate.turn(connOf(ctx))
 	started := time.Time{}
 	access := s.log.Debug()
 	if access.Enabled() {
 		started = time.Now()
 	}
 	a := s.guard(ctx)
-	if stream := ctx.RequestBodyStream(); stream != nil {
-		_, _ = io.CopyN(io.Discard, stream, maxSkip) // an error shows when the answer is written
+	tooLong := ctx.Request.Header.ContentLength() > maxBody
+	if !tooLong {
+		skipBody(ctx) // an error shows when the answer is written
 	}
 	a.write(ctx)
 	s.handlers.answers.count(a.Status)
+	if tooLong {
+		s.answerFirst(ctx)
+	}
 	s.keepAlive(ctx)
 	if access.Enabled() {
 		access.Bytes("method", ctx.Method()).
@@ -65,6 +67,27 @@ func (s *Server) keepAlive(ctx *fasthttp.RequestCtx) {
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderConnection, "keep-alive")
 	ctx.Response.Header.Set("Keep-Alive", "timeout="+strconv.Itoa(int(s.limits.promised/time.Second)))
+}
+
+// skipBody takes in what is left of the body.
+func skipBody(ctx *fasthttp.RequestCtx) {
+	if stream := ctx.RequestBodyStream(); stream != nil {
+		_, _ = io.CopyN(io.Discard, stream, maxSkip)
+	}
+}
+
+// answerFirst sends the answer while the client still sends a body that is too long, and ends the connection
+// when that has come or the client has gone. fasthttp, which would send the answer again, finds it closed.
+func (s *Server) answerFirst(ctx *fasthttp.RequestCtx) {
+	c := connOf(ctx)
+	ctx.SetConnectionClose()
+	ctx.Response.SkipBody = ctx.IsHead()
+	_ = c.SetWriteDeadline(time.Now().Add(s.limits.write))
+	_, err := ctx.Response.WriteTo(c)
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+		skipBody(ctx)
+	}
+	_ = c.Conn.Close()
 }
 
 // guard is the panic barrier: no request can end the process.
@@ -136,13 +159,12 @@ func (s *Server) run(r *route, c *call, raw string) Answer {
 	if refusal, ok := r.scope.admit(c); !ok {
 		return refusal
 	}
-	if held, ok := c.ctx.Conn().(*conn); ok {
-		if !r.scope.open && !s.gate.settle(held) {
-			c.ctx.SetConnectionClose()
-			return fail(fasthttp.StatusServiceUnavailable, textBusy)
-		}
-		s.gate.busy(held)
+	held := connOf(c.ctx)
+	if !r.scope.open && !s.gate.settle(held) {
+		c.ctx.SetConnectionClose()
+		return fail(fasthttp.StatusServiceUnavailable, textBusy)
 	}
+	s.gate.busy(held)
 	return r.handler(s.handlers, c)
 }
 

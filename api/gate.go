@@ -3,24 +3,33 @@ package api
 import (
 	"container/list"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
-// gate holds the open connections. When there are too many, the one that has waited longest for
-// its client (idle, slow to send a request, or slow to take an answer) is closed, first of all one that was
-// served before; one with a handler at work never is. So neither idle nor slow clients can keep a new one
-// from being served. Where all have one at work, there are some places more, for requests that are open to
-// everyone.
+// gate holds the open connections. When there are too many, one that waits for its client (idle, slow to send
+// a request, or slow to take an answer) is closed; one with a handler at work never is. So neither idle nor
+// slow clients can keep a new one from being served. conn.before says which one it is. Where all have a handler
+// at work, there are some places more, for requests that are open to everyone.
 type gate struct {
 	mu      sync.Mutex
 	limit   int
 	closing bool
 	open    map[*conn]struct{}
+	peers   map[netip.Addr]*peer
 	extras  int            // of open, how many have one of the extra places
-	waiting list.List      // of *conn, longest wait first
+	waiting list.List      // of *conn, longest wait first: a head or bodyStep of a body ends a wait
 	inside  sync.WaitGroup // connections being served
+}
+
+// peer is an address with so many open connections.
+type peer struct {
+	address netip.Addr
+	open    int
 }
 
 // conn is a client's connection; place is its entry in gate.waiting, nil while a handler works.
@@ -29,8 +38,11 @@ type conn struct {
 
 	net.Conn
 	gate    *gate
+	peer    *peer
 	place   *list.Element
-	served  bool          // a request of it was
+	heard   int           // bytes since its wait began
+	asked   bool          // a request came, and none was waited for since
+	hasty   bool          // a request came before the one before had its answer
 	extra   bool          // it has one of the extra places
 	writing bool          // it waits for the client to take an answer
 	stream  time.Duration // how long one write of an endless answer may take, 0 for any other answer
@@ -63,10 +75,26 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 // receive waits for the client.
 func (c *conn) receive(p []byte) (int, error) {
 	c.gate.idle(c, false)
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	c.gate.hear(c, n)
+	return n, err
 }
 
-func newGate(limit int) *gate { return &gate{limit: limit, open: map[*conn]struct{}{}} }
+// connOf is the connection that a request came on. There is no other kind: it panics on one.
+func connOf(ctx *fasthttp.RequestCtx) *conn { return ctx.Conn().(*conn) }
+
+// before tells whether c makes room before other, which has waited longer: clients that ask on without taking
+// their answers go first, then those whose address has most connections.
+func (c *conn) before(other *conn) bool {
+	if c.hasty != other.hasty {
+		return c.hasty
+	}
+	return c.peer.open > other.peer.open
+}
+
+func newGate(limit int) *gate {
+	return &gate{limit: limit, open: map[*conn]struct{}{}, peers: map[netip.Addr]*peer{}}
+}
 
 // extraPlaces is how many connections there may be beyond the limit, for requests that are open to everyone.
 const extraPlaces = 16
@@ -84,8 +112,24 @@ func (g *gate) admit(c net.Conn) *conn {
 	}
 	held.place = g.waiting.PushBack(held)
 	g.open[held] = struct{}{}
+	held.peer = g.peerLocked(c.RemoteAddr())
+	held.peer.open++
 	g.inside.Add(1)
 	return held
+}
+
+// peerLocked is who has an address.
+func (g *gate) peerLocked(of net.Addr) *peer {
+	var address netip.Addr
+	if tcp, ok := of.(*net.TCPAddr); ok {
+		address = tcp.AddrPort().Addr().Unmap()
+	}
+	p := g.peers[address]
+	if p == nil {
+		p = &peer{address: address}
+		g.peers[address] = p
+	}
+	return p
 }
 
 // settle gives a connection in one of the extra places one of the others, if there is any.
@@ -103,7 +147,7 @@ func (g *gate) hasPlaceLocked() bool {
 	return len(g.open)-g.extras < g.limit || g.evictLocked(false)
 }
 
-// evict closes the connection that has waited longest, if any.
+// evict closes a connection that waits, if any.
 func (g *gate) evict() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -114,11 +158,8 @@ func (g *gate) evict() {
 func (g *gate) evictLocked(extra bool) bool {
 	var first *conn
 	for place := g.waiting.Front(); place != nil; place = place.Next() {
-		if c := place.Value.(*conn); c.extra == extra && (first == nil || c.served) {
+		if c := place.Value.(*conn); c.extra == extra && (first == nil || c.before(first)) {
 			first = c
-			if c.served {
-				break
-			}
 		}
 	}
 	if first != nil {
@@ -139,7 +180,6 @@ func (g *gate) closeLocked(c *conn) {
 func (g *gate) busy(c *conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c.served = true
 	if c.place != nil {
 		g.waiting.Remove(c.place)
 		c.place = nil
@@ -150,7 +190,29 @@ func (g *gate) busy(c *conn) {
 // else keep the processor for long.
 func (g *gate) turn(c *conn) {
 	g.idle(c, true)
+	g.mu.Lock()
+	c.hasty = c.hasty || c.asked
+	c.asked = true
+	g.restartLocked(c)
+	g.mu.Unlock()
 	runtime.Gosched()
+}
+
+// hear notes that c's client has sent n bytes.
+func (g *gate) hear(c *conn, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.heard += n; c.heard >= bodyStep {
+		g.restartLocked(c)
+	}
+}
+
+// restartLocked lets the wait for c's client begin anew.
+func (g *gate) restartLocked(c *conn) {
+	c.heard = 0
+	if c.place != nil {
+		g.waiting.MoveToBack(c.place)
+	}
 }
 
 // idle marks that c waits for its client to send, or to take an answer; what it waits for later
@@ -159,6 +221,7 @@ func (g *gate) idle(c *conn, writing bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.writing = writing
+	c.asked = c.asked && writing
 	if _, open := g.open[c]; !open || c.place != nil {
 		return
 	}
@@ -181,10 +244,16 @@ func (g *gate) leave(c *conn) {
 }
 
 func (g *gate) forgetLocked(c *conn) {
-	if _, open := g.open[c]; open && c.extra {
-		g.extras--
+	if _, open := g.open[c]; !open {
+		return
 	}
 	delete(g.open, c)
+	if c.extra {
+		g.extras--
+	}
+	if c.peer.open--; c.peer.open == 0 {
+		delete(g.peers, c.peer.address)
+	}
 }
 
 // drain closes the connections that wait for a request at once and the rest after grace. It returns

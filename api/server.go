@@ -120,7 +120,11 @@ func (s *Server) allowBody(head *fasthttp.RequestHeader) fasthttp.RequestConfig 
 	if n := head.ContentLength(); n == 0 || n == -2 { // -2: no body
 		return fasthttp.RequestConfig{}
 	}
-	return fasthttp.RequestConfig{ReadTimeout: s.limits.body}
+	config := fasthttp.RequestConfig{ReadTimeout: s.limits.body}
+	if head.ContentLength() > maxBody {
+		config.MaxRequestBodySize = 1 // bytes that are waited for before the answer; 0 is the default
+	}
+	return config
 }
 
 // accept takes connections until ln is closed. Running out of descriptors or memory passes: the

@@ -50,13 +50,11 @@ func (s *stream) write(ctx *fasthttp.RequestCtx) {
 	watched.stop = context.AfterFunc(s.life, watched.end)
 	ctx.SetConnectionClose()
 	ctx.Response.ImmediateHeaderFlush = true
-	held, ok := ctx.Conn().(*conn)
-	if ok {
-		held.stream = s.patience
-		_ = held.Conn.SetReadDeadline(time.Time{})
-		go watched.watch(held.Conn)
-	}
-	if ok && !ctx.Request.Header.IsHTTP11() {
+	held := connOf(ctx)
+	held.stream = s.patience
+	_ = held.Conn.SetReadDeadline(time.Time{})
+	go watched.watch(held.Conn)
+	if !ctx.Request.Header.IsHTTP11() {
 		s.pour(held, watched, ctx.IsHead())
 		return
 	}
