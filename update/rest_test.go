@@ -89,6 +89,7 @@ func TestRestHangsUpAfterAConversationDuringALook(t *testing.T) {
 		r.next = restAgain
 		r.ended()
 		time.Sleep(restAgain - time.Second)
+		synctest.Wait()
 		r.timer.Stop()
 		if want := []time.Duration{restAfter, 2 * restAfter}; !slices.Equal(hangUps, want) {
 			t.Errorf("hangs up after %v, want %v", hangUps, want)
