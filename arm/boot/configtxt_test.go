@@ -340,6 +340,9 @@ func FuzzConfigTxt(f *testing.F) {
 	f.Add("dtoverlay=a\ndtparam=spi=on\ndtparam=q\n", "dtoverlay", `"a,b","a,spi=on"`, "gpio", "1=op")
 	f.Add("dtparam=\xa8\nx=\xff\xfe\n", "x", "\uFFFD", "dtparam", "y")
 	f.Add("[all]\n[x\n\r\ninitramfs a\n=", "x", "]", "[", "1")
+	f.Add("0\r", "x", "1", "y", "2")
+	f.Add("\r", "x", "1", "y", "2")
+	f.Add("a=1\r\r\nb=2\r\n\r", "x", "1", "y", "2")
 	f.Fuzz(func(t *testing.T, text, key1, text1, key2, text2 string) {
 		for _, fin := range []bool{false, true} {
 			file := textFile{path: filepath.Join(t.TempDir(), "config.txt"), fin: fin}

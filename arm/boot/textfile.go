@@ -220,9 +220,12 @@ func head(text, separator string) string {
 	return strings.TrimSpace(text)
 }
 
-// rows are the lines of a text, without their ends.
+// rows are the lines of a text, without their ends. Carriage returns before an end, also that of the text, belong to it.
 func rows(text string) []string {
-	text = strings.TrimSuffix(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	for strings.Contains(text, "\r\n") {
+		text = strings.ReplaceAll(text, "\r\n", "\n")
+	}
+	text = strings.TrimSuffix(strings.TrimRight(text, "\r"), "\n")
 	if text == "" {
 		return nil
 	}
