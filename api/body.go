@@ -28,7 +28,7 @@ var kept = [...]keep{
 	hostBody: {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: 1000, values: maxBody, tooLong: errTooLarge},
 	tagsBody: {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: maxBody, values: maxBody,
 		tooLong: &bodyError{fasthttp.StatusBadRequest, string(view.ErrTooManyTags)}},
-	targetBody: {bytes: 2 << 20, field: 2 << 20, scalar: fieldBytes / 2, members: maxBody, values: 40_000, whole: true},
+	targetBody: {bytes: 2 << 20, field: 2 << 20, scalar: fieldBytes / 2, members: maxBody, values: 30_000, whole: true},
 }
 
 // fields are the top-level fields of a request body, each still as JSON.
@@ -103,7 +103,7 @@ func (h *handlers) leave(s *share) {
 
 var (
 	errTooLarge       = &bodyError{fasthttp.StatusRequestEntityTooLarge, "request entity too large"}
-	errTargetTooLarge = &bodyError{fasthttp.StatusRequestEntityTooLarge, "a target state has at most 2 MiB and 40000 values"}
+	errTargetTooLarge = &bodyError{fasthttp.StatusRequestEntityTooLarge, "a target state has at most 2 MiB and 30000 values"}
 	errCut            = &bodyError{fasthttp.StatusBadRequest, "request aborted"}
 )
 

