@@ -203,7 +203,7 @@ func TestFirstSwap(t *testing.T) {
 		return nil
 	})
 	for _, r := range cloud.Calls(fakecloud.Report) {
-		if body := string(r.Body); strings.Contains(body, "ownload") || strings.Contains(body, "nstalling") {
+		if body := string(r.Body); strings.Contains(body, "ownloading") || strings.Contains(body, "nstalling") {
 			t.Errorf("reported work that was not needed: %s", body)
 		}
 	}
