@@ -203,7 +203,8 @@ func TestFirstSwap(t *testing.T) {
 		return nil
 	})
 	for _, r := range cloud.Calls(fakecloud.Report) {
-		if body := string(r.Body); strings.Contains(body, "ownloading") || strings.Contains(body, "nstalling") {
+		// What is on the device already is said to be there, once.
+		if body := strings.ReplaceAll(string(r.Body), `"download_progress":100`, ""); strings.Contains(body, "ownload") || strings.Contains(body, "nstalling") {
 			t.Errorf("reported work that was not needed: %s", body)
 		}
 	}
