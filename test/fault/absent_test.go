@@ -43,7 +43,6 @@ func TestDeviceWithoutAnEngine(t *testing.T) {
 			call(http.MethodPost, "/v1/tcp-ping", nil, 204)
 			call(http.MethodDelete, "/v1/tcp-ping", nil, 204)
 			call(http.MethodPost, "/v1/update", nil, 204)
-			call(http.MethodPatch, "/v2/device/tags", map[string]any{"site": "north"}, 202)
 			proxy := map[string]any{"network": map[string]any{"hostname": "kiosk", "proxy": map[string]any{"type": "socks5", "ip": "10.9.8.7", "port": 1080}}}
 			call(http.MethodPatch, "/v1/device/host-config", proxy, 200)
 			if conf, config := s.ReadFile("boot/system-proxy/redsocks.conf"), s.ReadFile("boot/config.json"); !strings.Contains(conf, "10.9.8.7") || !strings.Contains(config, "kiosk") {

@@ -199,7 +199,14 @@ func TestRefusedReadsAreTriedLessAndLessOften(t *testing.T) {
 		if n := sum(proxy.Counts()) - sum(before); n == 0 || n > 60 {
 			t.Errorf("%d calls in %v while every read went wrong with fault %d:\n%s", n, window, fault, proxy.Since(before))
 		}
+		healed := sum(proxy.Counts())
 		proxy.Heal()
+		harness.Until(t, soon, "another look", func() error { // what is shown until then is of before
+			if sum(proxy.Counts()) == healed {
+				return errors.New("none")
+			}
+			return nil
+		})
 		harness.Until(t, soon, "the target", s.Settled)
 	}
 }

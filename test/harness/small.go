@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -61,24 +62,38 @@ func EngineWithout(t testing.TB, controllers ...string) *Engine {
 	return e
 }
 
-// mountSmall makes an ext4 file system in a file and mounts it.
+// mountSmall makes an ext4 file system in a file and mounts it. A loop device that somebody left read-only is made
+// writable: the kernel keeps that from one file to the next.
 func mountSmall(disk, data string, size int64) error {
 	if err := errors.Join(os.Mkdir(data, 0o755), os.WriteFile(disk, nil, 0o600), os.Truncate(disk, size)); err != nil {
 		return err
 	}
-	for _, command := range [][]string{
-		{"mkfs.ext4", "-q", "-m", "0", disk}, // nothing is reserved for root
-		{"mount", "-o", "loop", disk, data},
-	} {
-		path, err := lookTool(command[0])
-		if err != nil {
-			return err
-		}
-		if out, err := exec.Command(path, command[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", command[0], err, out)
-		}
+	if _, err := runTool("mkfs.ext4", "-q", "-m", "0", disk); err != nil { // nothing is reserved for root
+		return err
 	}
-	return nil
+	device, err := runTool("losetup", "--find", "--show", disk)
+	if err != nil {
+		return err
+	}
+	defer runTool("losetup", "--detach", device) // once it is unmounted
+	if _, err := runTool("blockdev", "--setrw", device); err != nil {
+		return err
+	}
+	_, err = runTool("mount", device, data)
+	return err
+}
+
+// runTool runs a program of the machine to its end and answers what it printed.
+func runTool(name string, args ...string) (string, error) {
+	path, err := lookTool(name)
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", name, err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // Fill leaves so many bytes free on the engine's file system; a negative number frees all that an

@@ -47,7 +47,7 @@ func TestHealthOfTheWay(t *testing.T) {
 	target.Config = map[string]string{"RESIN_SUPERVISOR_CONNECTIVITY_CHECK": "true"}
 	s.Assign(target)
 	s.Start()
-	polls(t, cloud, 2)
+	polls(t, cloud, 1)
 	health(t, s, 200, "OK")
 	cloud.Down()
 	health(t, s, 500, "Unhealthy")

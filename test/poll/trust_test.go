@@ -60,7 +60,7 @@ func TestTrust(t *testing.T) {
 // Issue point 9: a certificate that is not valid yet by the clock of the host is tried again until it is.
 func TestClockIsWrongAtBoot(t *testing.T) {
 	cloud := &fakecloud.Cloud{NotBefore: time.Now().Add(24 * time.Hour)}
-	s, _ := joinedTo(t, cloud)
+	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Unprovisioned: true, Config: often})
 	s.Start()
 	harness.Until(t, soon, "the reason", func() error {
 		if !strings.Contains(s.Log(), "certificate has expired or is not yet valid") {

@@ -20,9 +20,9 @@ import (
 func TestFirstConfiguration(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"persistentLogging": true})
 	s.Start()
-	reporting(t, cloud)
-	posted := cloud.Calls(fakecloud.ConfigVar)
-	if len(posted) != 1 {
+	posted := calls(t, cloud, fakecloud.ConfigVar, 1)
+	s.WaitSettled(soon)
+	if posted = cloud.Calls(fakecloud.ConfigVar); len(posted) != 1 {
 		t.Fatalf("posted variables: %+v", posted)
 	}
 	d := cloud.Device(t, s.UUID)
@@ -47,9 +47,8 @@ func TestFirstConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Start()
-	reporting(t, other)
 	var names []string
-	for _, r := range other.Calls(fakecloud.ConfigVar) {
+	for _, r := range calls(t, other, fakecloud.ConfigVar, 2) {
 		names = append(names, r.JSON(t)["name"].(string))
 	}
 	slices.Sort(names) // this cloud does not say how often to poll

@@ -145,7 +145,10 @@ func (d *device) eMMC(bytes ...byte) (name string, image []byte) {
 		d.t.Fatalf("losetup: %v: %s", err, out)
 	}
 	name = strings.TrimSpace(string(out))
-	d.t.Cleanup(func() { exec.Command("losetup", "-d", name).Run() })
+	d.t.Cleanup(func() {
+		exec.Command("blockdev", "--setrw", name).Run() // else it stays read-only for whoever gets it next
+		exec.Command("losetup", "-d", name).Run()
+	})
 	d.put("sys/block/mmcblk0boot0/force_ro", "1\n")
 	d.Share(name, "root/dev/mmcblk0boot0")
 	return name, image

@@ -83,7 +83,7 @@ func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 		n := len(first)
 		app := harness.App{ID: 31 + n, Name: name, Commit: fmt.Sprintf("aaaa%d", n), Release: 10*n + 1,
 			Services: []harness.Service{service("web", 1, image), service("db", 2, image)}}
-		web := change(app.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, "6000") // five at once take their time
+		web := change(app.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, "15000") // five at once take their time
 		first = append(first, app)
 		next = append(next, app.Released(fmt.Sprintf("bbbb%d", n), 10*n+2).With(web, app.Services[1]))
 		whys = append(whys, why)
