@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -35,6 +36,9 @@ func rebooted(t testing.TB, namespaces string) string {
 	id, path := filepath.Join(dir, "boot_id"), filepath.Join(dir, "rebooted")
 	script := fmt.Sprintf("#!/bin/sh\nexec unshare --mount %s -- sh -c "+
 		"'mount --bind %s /proc/sys/kernel/random/boot_id && exec \"$0\" \"$@\"' \"$@\"\n", namespaces, id)
+	// While a file is open for writing no process is made that would keep it open and so keep it from being run.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	for name, text := range map[string]string{id: rand.Text() + "\n", path: script} {
 		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
