@@ -1,56 +1,56 @@
 package ping
 
-// state is what the heartbeat knows. "Trying" stands for waiting, reached and lost:
+// state is the state of the heartbeat. "Probing" stands for waiting, reachable and unreachable:
 //
-//	disabled --vpn up--> disabledVPN       trying --vpn up--> vpn
-//	disabled <-vpn down- disabledVPN      reached <-vpn down- vpn
-//	disabled --enable--> reached      disabledVPN --enable--> vpn
-//	disabled <-disable-- trying       disabledVPN <-disable-- vpn
-//	trying --answered--> reached           trying --silent--> lost
+//	disabled --vpn up----> disabledVPN       probing --vpn up---> vpn
+//	disabled <-vpn down--- disabledVPN     reachable <-vpn down-- vpn
+//	disabled --enable----> reachable     disabledVPN --enable---> vpn
+//	disabled <-disable---- probing       disabledVPN <-disable--- vpn
+//	probing --succeeded--> reachable         probing --failed---> unreachable
 //
-// Anything else changes nothing. The device counts as connected while the check is disabled and while
-// the VPN is up, and stays so afterwards until a try says otherwise (docs/spec/cloud.md 9.2).
+// No other event changes the state. The device counts as connected while the check is disabled and while the VPN is up,
+// and after that until a probe fails (docs/spec/cloud.md 9.2).
 type state string
 
 const (
-	unmanaged   state = "unmanaged"           // there is no cloud to reach; never left
-	disabled    state = "disabled"            // no tries; VPN down
-	disabledVPN state = "disabled, vpn is up" // no tries
-	vpn         state = "vpn is up"           // no tries
+	unmanaged   state = "unmanaged"           // there is no cloud; the final state
+	disabled    state = "disabled"            // no probes; VPN down
+	disabledVPN state = "disabled, vpn is up" // no probes
+	vpn         state = "vpn is up"           // no probes
 	waiting     state = "waiting"             // no result since the start
-	reached     state = "reached"             // the last try was answered, or none was needed until now
-	lost        state = "lost"                // the last try was not answered
+	reachable   state = "reachable"           // the last probe succeeded, or none has been needed yet
+	unreachable state = "unreachable"         // the last probe failed
 )
 
 // event is what happens to the heartbeat.
 type event string
 
 const (
-	enable   event = "enable"
-	disable  event = "disable"
-	vpnUp    event = "vpn up"
-	vpnDown  event = "vpn down"
-	answered event = "answered"
-	silent   event = "silent"
+	enable    event = "enable"
+	disable   event = "disable"
+	vpnUp     event = "vpn up"
+	vpnDown   event = "vpn down"
+	succeeded event = "probe succeeded"
+	failed    event = "probe failed"
 )
 
 // connected reports whether the device counts as connected to its cloud.
 func (s state) connected() bool {
-	return s != waiting && s != lost
+	return s != waiting && s != unreachable
 }
 
-// tries reports whether connections are to be tried.
-func (s state) tries() bool {
-	return s == waiting || s == reached || s == lost
+// probing reports whether probes are due.
+func (s state) probing() bool {
+	return s == waiting || s == reachable || s == unreachable
 }
 
 // next is the state after e.
 func next(s state, e event) state {
 	switch {
-	case s.tries():
-		return nextTrying(s, e)
+	case s.probing():
+		return nextProbing(s, e)
 	case s == disabled && e == enable:
-		return reached
+		return reachable
 	case s == disabled && e == vpnUp:
 		return disabledVPN
 	case s == disabledVPN && e == enable:
@@ -60,21 +60,21 @@ func next(s state, e event) state {
 	case s == vpn && e == disable:
 		return disabledVPN
 	case s == vpn && e == vpnDown:
-		return reached
+		return reachable
 	}
 	return s
 }
 
-func nextTrying(s state, e event) state {
+func nextProbing(s state, e event) state {
 	switch e {
 	case disable:
 		return disabled
 	case vpnUp:
 		return vpn
-	case answered:
-		return reached
-	case silent:
-		return lost
+	case succeeded:
+		return reachable
+	case failed:
+		return unreachable
 	}
 	return s
 }

@@ -3,20 +3,20 @@ package ping
 import "testing"
 
 var (
-	allStates = []state{unmanaged, disabled, disabledVPN, vpn, waiting, reached, lost}
-	allEvents = []event{enable, disable, vpnUp, vpnDown, answered, silent}
+	allStates = []state{unmanaged, disabled, disabledVPN, vpn, waiting, reachable, unreachable}
+	allEvents = []event{enable, disable, vpnUp, vpnDown, succeeded, failed}
 )
 
-// transitions holds the next state for every state, in the order of allEvents.
+// transitions holds the next states of every state, in the order of allEvents.
 var transitions = map[state][]state{
-	//            enable     disable      vpnUp        vpnDown    answered     silent
+	//            enable   disable   vpnUp   vpnDown   succeeded   failed
 	unmanaged:   {unmanaged, unmanaged, unmanaged, unmanaged, unmanaged, unmanaged},
-	disabled:    {reached, disabled, disabledVPN, disabled, disabled, disabled},
+	disabled:    {reachable, disabled, disabledVPN, disabled, disabled, disabled},
 	disabledVPN: {vpn, disabledVPN, disabledVPN, disabled, disabledVPN, disabledVPN},
-	vpn:         {vpn, disabledVPN, vpn, reached, vpn, vpn},
-	waiting:     {waiting, disabled, vpn, waiting, reached, lost},
-	reached:     {reached, disabled, vpn, reached, reached, lost},
-	lost:        {lost, disabled, vpn, lost, reached, lost},
+	vpn:         {vpn, disabledVPN, vpn, reachable, vpn, vpn},
+	waiting:     {waiting, disabled, vpn, waiting, reachable, unreachable},
+	reachable:   {reachable, disabled, vpn, reachable, reachable, unreachable},
+	unreachable: {unreachable, disabled, vpn, unreachable, reachable, unreachable},
 }
 
 func TestNext(t *testing.T) {
@@ -29,13 +29,13 @@ func TestNext(t *testing.T) {
 	}
 }
 
-func TestConnectedAndTries(t *testing.T) {
-	for s, want := range map[state]struct{ connected, tries bool }{
+func TestConnectedAndProbing(t *testing.T) {
+	for s, want := range map[state]struct{ connected, probing bool }{
 		unmanaged: {true, false}, disabled: {true, false}, disabledVPN: {true, false}, vpn: {true, false},
-		waiting: {false, true}, reached: {true, true}, lost: {false, true},
+		waiting: {false, true}, reachable: {true, true}, unreachable: {false, true},
 	} {
-		if s.connected() != want.connected || s.tries() != want.tries {
-			t.Errorf("%s: connected %v, tries %v", s, s.connected(), s.tries())
+		if s.connected() != want.connected || s.probing() != want.probing {
+			t.Errorf("%s: connected %v, probing %v", s, s.connected(), s.probing())
 		}
 	}
 }

@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// interval is the pause between two tries, and the longest a try may take (docs/spec/cloud.md 9.2).
+// interval is the time from one probe to the next, and the timeout of a probe (docs/spec/cloud.md 9.2).
 const interval = 10 * time.Second
 
-// Options say whom to reach. Only Host and Port are needed.
+// Options say what to probe. Only Host and Port are required.
 type Options struct {
 	Host     string // of the cloud API; empty when there is none (unmanaged)
 	Port     int
-	Interval time.Duration // between tries, and the longest of one; 10 s when 0
+	Interval time.Duration // from one probe to the next, and the timeout of a probe; 10 s when 0
 	VPN      *VPN          // nil counts as down
-	// Dial connects; it is where a caller resolves names its own way. Nil is the system's.
+	// Dial connects. A caller sets it to resolve names in its own way; nil uses the system's resolver.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Changed is told the first known result and each later change, one call at a time, by Run.
+	// Changed gets the first result and each later change. Run calls it, one call at a time.
 	Changed func(connected bool)
 }
 
-// Heartbeat tries to connect to the cloud API while the VPN is down and the check is enabled, and
-// knows the result. It starts enabled (docs/spec/cloud.md 9.2, docs/spec/device-api.md 2.9).
+// Heartbeat probes the cloud API with TCP connections while the VPN is down and the check is enabled. The check starts
+// enabled (docs/spec/cloud.md 9.2, docs/spec/device-api.md 2.9).
 type Heartbeat struct {
 	options Options
 	mu      sync.Mutex
 	state   state
-	off     bool          // as the configuration says
-	wake    chan struct{} // holds a token after the state was changed by anything but a try
+	off     bool          // the last configuration turned the check off
+	wake    chan struct{} // holds a token when anything but a probe has changed the state
 }
 
-// New makes a heartbeat that tries nothing before Run.
+// New makes a heartbeat. It does not probe before Run.
 func New(o Options) *Heartbeat {
 	if o.Interval == 0 {
 		o.Interval = interval
@@ -55,9 +55,9 @@ func New(o Options) *Heartbeat {
 	return h
 }
 
-// Enable turns the check on or off; the last caller wins (docs/spec/device-api.md 2.9).
+// Enable turns the check on or off. The last caller wins (docs/spec/device-api.md 2.9).
 func (h *Heartbeat) Enable(on bool) {
-	h.happen(func() event {
+	h.handle(func() event {
 		if on {
 			return enable
 		}
@@ -65,8 +65,8 @@ func (h *Heartbeat) Enable(on bool) {
 	})
 }
 
-// Configure turns the check on or off when the configuration says another thing than before: what
-// Enable did meanwhile stays as it is until then.
+// Configure turns the check on or off when the configuration has changed. An unchanged configuration does not undo
+// Enable.
 func (h *Heartbeat) Configure(on bool) {
 	h.mu.Lock()
 	differs := h.off == on
@@ -77,42 +77,42 @@ func (h *Heartbeat) Configure(on bool) {
 	}
 }
 
-// Connected reports whether the device counts as connected: the VPN is up, the check is disabled,
-// there is no cloud, or the last try was answered.
+// Connected reports whether the device counts as connected: the VPN is up, the check is disabled, there is no cloud, or
+// the last probe succeeded.
 func (h *Heartbeat) Connected() bool {
 	return h.current().connected()
 }
 
-// Run makes the tries until ctx ends. While none are due it waits without a timer.
+// Run probes until ctx ends. While no probes are due it waits without a timer.
 func (h *Heartbeat) Run(ctx context.Context) {
-	told := waiting
+	reported := waiting
 	for ctx.Err() == nil {
-		told = h.tell(told)
-		if !h.current().tries() {
-			h.rest(ctx, nil)
+		reported = h.report(reported)
+		if !h.current().probing() {
+			h.wait(ctx, nil)
 			continue
 		}
 		due := time.NewTimer(h.options.Interval)
-		if h.try(ctx) {
-			told = h.tell(told)
-			h.rest(ctx, due.C)
+		if h.probe(ctx) {
+			reported = h.report(reported)
+			h.wait(ctx, due.C)
 		}
 		due.Stop()
 	}
 }
 
-// tell calls Changed when the result differs from the one told before, and returns what is told now.
-func (h *Heartbeat) tell(told state) state {
+// report calls Changed when the result differs from the last reported state, and returns the state reported now.
+func (h *Heartbeat) report(last state) state {
 	now := h.current()
-	if now == waiting || told != waiting && told.connected() == now.connected() {
-		return told
+	if now == waiting || last != waiting && last.connected() == now.connected() {
+		return last
 	}
 	h.options.Changed(now.connected())
 	return now
 }
 
-// rest waits until the next try is due or the state was changed.
-func (h *Heartbeat) rest(ctx context.Context, due <-chan time.Time) {
+// wait waits until the next probe is due, or the state has changed.
+func (h *Heartbeat) wait(ctx context.Context, due <-chan time.Time) {
 	select {
 	case <-due:
 	case <-h.wake:
@@ -120,14 +120,14 @@ func (h *Heartbeat) rest(ctx context.Context, due <-chan time.Time) {
 	}
 }
 
-// try makes one connection and takes its result. It returns false when the state was changed or ctx
-// ended first: the result does not count then.
-func (h *Heartbeat) try(ctx context.Context) bool {
+// probe makes one connection and records the result. It returns false, and drops the result, when the state has changed
+// or ctx has ended meanwhile.
+func (h *Heartbeat) probe(ctx context.Context) bool {
 	limited, cancel := context.WithTimeout(ctx, h.options.Interval)
 	defer cancel()
 	result := make(chan event, 1)
 	go func() { result <- h.dial(limited) }()
-	e := silent
+	e := failed
 	select {
 	case e = <-result:
 	case <-limited.Done():
@@ -147,15 +147,15 @@ func (h *Heartbeat) dial(ctx context.Context) event {
 	address := net.JoinHostPort(h.options.Host, strconv.Itoa(h.options.Port))
 	conn, err := h.options.Dial(ctx, "tcp", address)
 	if err != nil {
-		return silent
+		return failed
 	}
 	_ = conn.Close()
-	return answered
+	return succeeded
 }
 
-// followVPN takes over what the VPN is now.
+// followVPN handles the present state of the VPN.
 func (h *Heartbeat) followVPN() {
-	h.happen(func() event {
+	h.handle(func() event {
 		if h.options.VPN.Connected() {
 			return vpnUp
 		}
@@ -163,12 +163,11 @@ func (h *Heartbeat) followVPN() {
 	})
 }
 
-// happen changes the state by what decide finds; decide runs inside the lock, so that of two callers
-// the later one decides on the newer facts.
-func (h *Heartbeat) happen(decide func() event) {
+// handle changes the state by an event. It calls read inside the lock, so the last caller has the newest event.
+func (h *Heartbeat) handle(read func() event) {
 	h.mu.Lock()
 	old := h.state
-	h.state = next(old, decide())
+	h.state = next(old, read())
 	same := h.state == old
 	h.mu.Unlock()
 	if same {
@@ -176,7 +175,7 @@ func (h *Heartbeat) happen(decide func() event) {
 	}
 	select {
 	case h.wake <- struct{}{}:
-	default: // a token is waiting already
+	default: // the channel holds a token already
 	}
 }
 

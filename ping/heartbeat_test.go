@@ -18,10 +18,10 @@ const (
 	endless = time.Hour
 )
 
-// start runs a heartbeat until the test ends and returns what Changed was told.
+// start runs a heartbeat until the test ends, and returns the calls of Changed.
 func start(t *testing.T, o Options) (*Heartbeat, <-chan bool) {
-	told := make(chan bool, 100)
-	o.Changed = func(connected bool) { told <- connected }
+	changes := make(chan bool, 100)
+	o.Changed = func(connected bool) { changes <- connected }
 	h := New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -33,12 +33,12 @@ func start(t *testing.T, o Options) (*Heartbeat, <-chan bool) {
 		cancel()
 		next10s(t, ended)
 	})
-	return h, told
+	return h, changes
 }
 
-// scripted is a Dial whose answers the test gives: each try first announces its address.
+// scripted is a Dial that the test controls: each probe sends its address, and then waits for its answer.
 type scripted struct {
-	tries   chan string
+	probes  chan string
 	answers chan error
 }
 
@@ -48,7 +48,7 @@ func script() scripted {
 
 func (s scripted) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	select {
-	case s.tries <- network + " " + address:
+	case s.probes <- network + " " + address:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -64,12 +64,12 @@ func (s scripted) dial(ctx context.Context, network, address string) (net.Conn, 
 	}
 }
 
-// quiet fails when a try is made within a few intervals.
-func (s scripted) quiet(t *testing.T) {
+// wantNoProbe fails when there is a probe within a few intervals.
+func (s scripted) wantNoProbe(t *testing.T) {
 	t.Helper()
 	select {
-	case <-s.tries:
-		t.Fatal("a try that was not due")
+	case <-s.probes:
+		t.Fatal("a probe that was not due")
 	case <-time.After(5 * short):
 	}
 }
@@ -80,110 +80,110 @@ func TestHeartbeatReachesARealServer(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	port := listener.Addr().(*net.TCPAddr).Port
-	h, told := start(t, Options{Host: "127.0.0.1", Port: port, Interval: short})
-	if !next10s(t, told) || !h.Connected() {
+	h, changes := start(t, Options{Host: "127.0.0.1", Port: port, Interval: short})
+	if !next10s(t, changes) || !h.Connected() {
 		t.Fatal("server was not reached")
 	}
 	must(t, listener.Close())
-	if next10s(t, told) || h.Connected() {
+	if next10s(t, changes) || h.Connected() {
 		t.Fatal("loss was not seen")
 	}
 	listener, err = net.Listen("tcp", listener.Addr().String())
 	must(t, err)
 	defer listener.Close()
-	if !next10s(t, told) {
+	if !next10s(t, changes) {
 		t.Fatal("server was not reached again")
 	}
 }
 
 func TestHeartbeatIsNotConnectedBeforeTheFirstResult(t *testing.T) {
 	s := script()
-	h, told := start(t, Options{Host: "api.example.com", Port: 443, Interval: endless, Dial: s.dial})
-	if got := next10s(t, s.tries); got != "tcp api.example.com:443" {
+	h, changes := start(t, Options{Host: "api.example.com", Port: 443, Interval: endless, Dial: s.dial})
+	if got := next10s(t, s.probes); got != "tcp api.example.com:443" {
 		t.Fatalf("tried %s", got)
 	}
-	if h.Connected() || len(told) != 0 {
+	if h.Connected() || len(changes) != 0 {
 		t.Fatal("a result before the first answer")
 	}
 	s.answers <- errRefused
-	if next10s(t, told) || h.Connected() {
-		t.Fatal("the first failure was not told")
+	if next10s(t, changes) || h.Connected() {
+		t.Fatal("the first failure was not reported")
 	}
-	s.quiet(t)
+	s.wantNoProbe(t)
 }
 
-func TestHeartbeatTellsOnlyChanges(t *testing.T) {
+func TestHeartbeatReportsOnlyChanges(t *testing.T) {
 	s := script()
-	_, told := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})
+	_, changes := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})
 	for _, err := range []error{nil, nil, nil, errRefused, errRefused, nil} {
-		next10s(t, s.tries)
+		next10s(t, s.probes)
 		s.answers <- err
 	}
-	next10s(t, s.tries) // so the last answer was taken
-	got := []bool{<-told, <-told, <-told}
-	if !got[0] || got[1] || !got[2] || len(told) != 0 {
-		t.Fatalf("told %v and %d more", got, len(told))
+	next10s(t, s.probes) // the last result has been recorded
+	got := []bool{<-changes, <-changes, <-changes}
+	if !got[0] || got[1] || !got[2] || len(changes) != 0 {
+		t.Fatalf("reported %v and %d more", got, len(changes))
 	}
 }
 
-func TestHeartbeatGivesUpATryThatHangs(t *testing.T) {
+func TestHeartbeatAbandonsAProbeThatHangs(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	_, told := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: func(context.Context, string, string) (net.Conn, error) {
-		<-release // not even the context ends it
+	_, changes := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: func(context.Context, string, string) (net.Conn, error) {
+		<-release // even the end of the context does not stop it
 		return nil, errRefused
 	}})
-	if next10s(t, told) {
-		t.Fatal("told connected")
+	if next10s(t, changes) {
+		t.Fatal("reported connected")
 	}
 }
 
 func TestHeartbeatEnable(t *testing.T) {
 	s := script()
-	h, told := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})
-	next10s(t, s.tries)
+	h, changes := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})
+	next10s(t, s.probes)
 	s.answers <- errRefused
-	next10s(t, told)
-	next10s(t, s.tries) // under way, and abandoned by disabling
+	next10s(t, changes)
+	next10s(t, s.probes) // running, and abandoned because the check is disabled
 	h.Enable(false)
-	if !h.Connected() || !next10s(t, told) {
+	if !h.Connected() || !next10s(t, changes) {
 		t.Fatal("disabled does not count as connected")
 	}
-	s.quiet(t)
+	s.wantNoProbe(t)
 	h.Enable(false)
 	h.Enable(true)
-	next10s(t, s.tries)
+	next10s(t, s.probes)
 	if !h.Connected() {
-		t.Fatal("not connected before a try said so")
+		t.Fatal("not connected before a probe failed")
 	}
 	s.answers <- errRefused
-	if next10s(t, told) || h.Connected() {
-		t.Fatal("loss was not told")
+	if next10s(t, changes) || h.Connected() {
+		t.Fatal("the loss was not reported")
 	}
 }
 
 // docs/spec/device-api.md 2.9: the last writer wins, and the configuration writes only when it changes.
 func TestHeartbeatConfigure(t *testing.T) {
 	s := script()
-	h, told := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})
-	next10s(t, s.tries)
+	h, changes := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial})
+	next10s(t, s.probes)
 	s.answers <- errRefused
-	next10s(t, told)
+	next10s(t, changes)
 	h.Enable(false)
-	next10s(t, told)
+	next10s(t, changes)
 	h.Configure(true) // as before
-	s.quiet(t)
+	s.wantNoProbe(t)
 	h.Configure(false)
 	h.Enable(true)
-	next10s(t, s.tries)
+	next10s(t, s.probes)
 	s.answers <- errRefused
 	h.Configure(false) // as before
-	next10s(t, s.tries)
+	next10s(t, s.probes)
 	h.Configure(true)
 	h.Configure(false)
-	s.quiet(t)
+	s.wantNoProbe(t)
 	if !h.Connected() {
-		t.Fatal("off, and not connected")
+		t.Fatal("disabled, but not connected")
 	}
 }
 
@@ -191,60 +191,60 @@ func TestHeartbeatFollowsTheVPN(t *testing.T) {
 	dir := t.TempDir()
 	active := filepath.Join(dir, "active")
 	must(t, os.WriteFile(active, nil, 0o600))
-	v, changes := vpnAt(t, dir)
+	v, vpnChanges := vpnAt(t, dir)
 	s := script()
-	h, told := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial, VPN: v})
-	if !next10s(t, told) || !h.Connected() {
+	h, changes := start(t, Options{Host: "h", Port: 1, Interval: short, Dial: s.dial, VPN: v})
+	if !next10s(t, changes) || !h.Connected() {
 		t.Fatal("the VPN does not count as connected")
 	}
-	s.quiet(t)
+	s.wantNoProbe(t)
 	must(t, os.Remove(active))
-	next10s(t, s.tries)
+	next10s(t, s.probes)
 	s.answers <- errRefused
-	if next10s(t, told) || h.Connected() {
-		t.Fatal("loss was not told")
+	if next10s(t, changes) || h.Connected() {
+		t.Fatal("the loss was not reported")
 	}
-	next10s(t, s.tries) // under way, and abandoned by the VPN
+	next10s(t, s.probes) // running, and abandoned because the VPN is up
 	must(t, os.WriteFile(active, nil, 0o600))
-	if !next10s(t, told) || !h.Connected() {
+	if !next10s(t, changes) || !h.Connected() {
 		t.Fatal("the VPN that came back was not seen")
 	}
-	s.quiet(t)
-	if len(changes) != 2 {
-		t.Fatalf("the other follower saw %d changes, want 2", len(changes))
+	s.wantNoProbe(t)
+	if len(vpnChanges) != 2 {
+		t.Fatalf("the other follower saw %d changes, want 2", len(vpnChanges))
 	}
 }
 
 func TestHeartbeatUnmanaged(t *testing.T) {
 	s := script()
-	h, told := start(t, Options{Interval: short, Dial: s.dial})
-	if !next10s(t, told) {
-		t.Fatal("told not connected")
+	h, changes := start(t, Options{Interval: short, Dial: s.dial})
+	if !next10s(t, changes) {
+		t.Fatal("reported not connected")
 	}
 	h.Enable(false)
 	h.Enable(true)
-	s.quiet(t)
+	s.wantNoProbe(t)
 	if !h.Connected() {
 		t.Fatal("not connected")
 	}
 }
 
-// While the VPN is up no timer runs: a try that was due every millisecond would wake the process a
-// thousand times a second.
+// While the VPN is up no timer runs: a probe that is due every millisecond would wake the process a thousand times a
+// second.
 func TestHeartbeatSleepsWhileTheVPNIsUp(t *testing.T) {
 	dir := t.TempDir()
 	active := filepath.Join(dir, "active")
 	must(t, os.WriteFile(active, nil, 0o600))
 	v, _ := vpnAt(t, dir)
-	h, told := start(t, Options{Host: "h", Port: 1, Interval: time.Millisecond, VPN: v, Dial: func(context.Context, string, string) (net.Conn, error) {
+	h, changes := start(t, Options{Host: "h", Port: 1, Interval: time.Millisecond, VPN: v, Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errRefused
 	}})
-	if !next10s(t, told) {
+	if !next10s(t, changes) {
 		t.Fatal("the VPN does not count as connected")
 	}
 	up := switches(t)
 	must(t, os.Remove(active))
-	next10s(t, told)
+	next10s(t, changes)
 	if down := switches(t); down < 1000 || up > down/10 || h.Connected() {
 		t.Fatalf("%d wake-ups while the VPN is up, %d while it is down", up, down)
 	}

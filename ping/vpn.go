@@ -1,5 +1,5 @@
-// Package ping answers whether the device can reach its cloud: it watches the file that the VPN
-// client leaves while connected and, while there is none, tries a TCP connection now and then.
+// Package ping finds out whether the device can reach its cloud. It watches the file that the VPN client keeps while it
+// is connected. While there is none, it probes the cloud API with TCP connections.
 package ping
 
 import (
@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// gone tells that the watched directory is not where it was any more.
+	// gone are the events after which the watched directory is not at its path any more.
 	gone = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_IGNORED | unix.IN_UNMOUNT
-	// entries tells that a file or directory came or went.
+	// entries are the events for a new or removed file or directory.
 	entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
 )
 
@@ -31,12 +31,12 @@ type VPN struct {
 	followers []func()
 }
 
-// WatchVPN watches dir for the file named active until ctx ends, and calls changed, unless nil,
-// after each later change, one call at a time. It makes dir; where it cannot, it waits for dir to
-// appear. Should the kernel refuse to go on watching, the VPN counts as not connected from then on.
+// WatchVPN watches dir for the file named active until ctx ends. It calls changed, unless it is nil, after each later
+// change, one call at a time. It creates dir or, if it cannot, waits for dir to appear. If the kernel refuses a new watch
+// later, the VPN counts as not connected from then on.
 func WatchVPN(ctx context.Context, dir string, changed func(connected bool)) (*VPN, error) {
 	v := &VPN{dir: dir}
-	watcher, err := v.arm()
+	watch, err := v.newWatch()
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func WatchVPN(ctx context.Context, dir string, changed func(connected bool)) (*V
 	if changed != nil {
 		v.follow(func() { changed(v.Connected()) })
 	}
-	go v.run(ctx, watcher)
+	go v.run(ctx, watch)
 	return v, nil
 }
 
@@ -53,26 +53,26 @@ func (v *VPN) Connected() bool {
 	return v.connected.Load()
 }
 
-// follow calls f after each later change; f reads Connected.
+// follow registers f, which is called after each later change.
 func (v *VPN) follow(f func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.followers = append(v.followers, f)
 }
 
-func (v *VPN) run(ctx context.Context, watcher *armed) {
+func (v *VPN) run(ctx context.Context, w *watch) {
 	for {
-		events, err := watcher.Read(ctx)
-		if err == nil && watcher.stale(events) {
-			_ = watcher.Close()
-			watcher, err = v.arm()
+		events, err := w.Read(ctx)
+		if err == nil && w.isStale(events) {
+			_ = w.Close()
+			w, err = v.newWatch()
 		}
 		if ctx.Err() == nil {
 			v.set(err == nil && v.active())
 		}
 		if err != nil {
-			if watcher != nil {
-				_ = watcher.Close()
+			if w != nil {
+				_ = w.Close()
 			}
 			return
 		}
@@ -96,25 +96,24 @@ func (v *VPN) set(connected bool) {
 	}
 }
 
-// armed is an inotify instance that watches the directory itself or, while that does not exist, the
-// nearest parent that does.
-type armed struct {
+// watch is an inotify instance that watches the directory or, while that does not exist, the nearest parent that does.
+type watch struct {
 	*inotify.Watcher
 	parent bool
 }
 
-// stale reports whether the events ask for arming anew.
-func (a *armed) stale(events []inotify.Event) bool {
+// isStale reports whether a new watch is needed after the events.
+func (w *watch) isStale(events []inotify.Event) bool {
 	for _, event := range events {
-		if a.parent || event.Mask&gone != 0 {
+		if w.parent || event.Mask&gone != 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// arm watches the directory, which it makes if it can, else the nearest parent.
-func (v *VPN) arm() (*armed, error) {
+// newWatch creates the directory and watches it or, if it cannot, watches the nearest parent.
+func (v *VPN) newWatch() (*watch, error) {
 	_ = os.MkdirAll(v.dir, 0o755)
 	watcher, err := inotify.New()
 	if err != nil {
@@ -124,10 +123,10 @@ func (v *VPN) arm() (*armed, error) {
 		_, err = watcher.Add(path, entries|gone|unix.IN_ONLYDIR)
 		switch parent := filepath.Dir(path); {
 		case err == nil && path == v.dir:
-			return &armed{Watcher: watcher}, nil
+			return &watch{Watcher: watcher}, nil
 		case err == nil && os.MkdirAll(v.dir, 0o755) != nil:
-			return &armed{Watcher: watcher, parent: true}, nil
-		case err == nil: // what was in the way went before its parent was watched
+			return &watch{Watcher: watcher, parent: true}, nil
+		case err == nil: // the obstacle went away before the watch of its parent began
 			path = v.dir
 		case isAbsent(err) && parent != path:
 			path = parent

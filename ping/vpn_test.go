@@ -17,7 +17,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// next10s returns the next value, or fails.
+// next10s returns the next value, and fails when there is none within 10 s.
 func next10s[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {
@@ -40,7 +40,7 @@ func vpnAt(t *testing.T, dir string) (*VPN, <-chan bool) {
 	return v, changes
 }
 
-// toggle makes and removes the file, and wants both to be seen.
+// toggle creates and removes the file, and wants both changes to be seen.
 func toggle(t *testing.T, v *VPN, dir string, changes <-chan bool) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(dir, "active"), nil, 0o600))
@@ -60,7 +60,7 @@ func TestVPNMakesTheDirectory(t *testing.T) {
 		t.Fatal("connected without a file")
 	}
 	toggle(t, v, dir, changes)
-	// other files mean nothing; a rename into place does
+	// other files do not count; a file that is renamed to active does
 	must(t, os.WriteFile(filepath.Join(dir, "other"), nil, 0o600))
 	must(t, os.Rename(filepath.Join(dir, "other"), filepath.Join(dir, "active")))
 	if !next10s(t, changes) {
@@ -76,7 +76,7 @@ func TestVPNConnectedAtStart(t *testing.T) {
 	if !v.Connected() || len(changes) != 0 {
 		t.Fatalf("connected %v, %d changes", v.Connected(), len(changes))
 	}
-	madeAgain(t, dir, func() { must(t, os.RemoveAll(dir)) })
+	remade(t, dir, func() { must(t, os.RemoveAll(dir)) })
 	if next10s(t, changes) || v.Connected() {
 		t.Fatal("removal of the directory was not seen")
 	}
@@ -88,15 +88,15 @@ func TestVPNSurvivesReplacedDirectories(t *testing.T) {
 	dir := filepath.Join(parent, "vpn_status")
 	v, changes := vpnAt(t, dir)
 	toggle(t, v, dir, changes)
-	madeAgain(t, dir, func() { must(t, os.Rename(dir, dir+".old")) })
+	remade(t, dir, func() { must(t, os.Rename(dir, dir+".old")) })
 	toggle(t, v, dir, changes)
-	// may fail in the end, since the watch makes it again meanwhile
-	madeAgain(t, dir, func() { _ = os.RemoveAll(parent) })
+	// may fail, because the watch recreates the directory meanwhile
+	remade(t, dir, func() { _ = os.RemoveAll(parent) })
 	toggle(t, v, dir, changes)
 }
 
-// madeAgain waits until the watch made its directory again after remove.
-func madeAgain(t *testing.T, dir string, remove func()) {
+// remade calls remove, and waits until the watch has recreated its directory.
+func remade(t *testing.T, dir string, remove func()) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -108,12 +108,12 @@ func madeAgain(t *testing.T, dir string, remove func()) {
 	must(t, err)
 	remove()
 	for {
-		_, _ = watcher.Add(parent, entries) // may be gone itself, then the one above tells
+		_, _ = watcher.Add(parent, entries) // parent may be gone too; then the watch above it sees the new one
 		if isDir(dir) {
 			return
 		}
 		if _, err := watcher.Read(ctx); err != nil {
-			t.Fatalf("%s was not made again: %v", dir, err)
+			t.Fatalf("%s was not recreated: %v", dir, err)
 		}
 	}
 }
@@ -123,7 +123,7 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// A file in the way keeps the directory from being made, even for root.
+// A file in its path keeps the directory from being created, even by root.
 func TestVPNWaitsForTheDirectory(t *testing.T) {
 	root := t.TempDir()
 	blocked := filepath.Join(root, "openvpn")
@@ -137,7 +137,7 @@ func TestVPNWaitsForTheDirectory(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(ready, "vpn_status"), 0o700))
 	must(t, os.WriteFile(filepath.Join(ready, "vpn_status/active"), nil, 0o600))
 	must(t, os.Remove(blocked))
-	_ = os.Rename(ready, blocked) // loses against the watch, which may make the directory first
+	_ = os.Rename(ready, blocked) // fails when the watch creates the directory first
 	must(t, os.WriteFile(filepath.Join(dir, "active"), nil, 0o600))
 	if !next10s(t, changes) || !v.Connected() {
 		t.Fatal("the directory that appeared later was not watched")
