@@ -1,5 +1,5 @@
-// Package client is the typed client of the device API, for the commands that ask a running
-// supervisor how it is. Every call is one connection that is closed when the call returns.
+// Package client is the typed client of the device API, for the commands that query a running supervisor. Each call uses
+// a connection of its own.
 package client
 
 import (
@@ -16,41 +16,41 @@ import (
 	"resin-supervisor/api"
 )
 
-// maxAnswer bounds the answer to a call, in bytes.
+// maxAnswer is the largest size of an answer, in bytes.
 const maxAnswer = 16 << 20
 
 // Client talks to one device API.
 type Client struct {
-	_ [0]func() // nobody compares it: no code for that
+	_ [0]func() // saves the code for comparing two of them
 
 	address string
 	key     string
 	timeout time.Duration
 }
 
-// New makes a client of the API at address (host:port). The key may be empty where none is needed.
-// A call that takes longer than timeout fails.
+// New makes a client of the API at address (host:port). The key may be empty for a call that needs none. A call that
+// takes longer than timeout fails.
 func New(address, key string, timeout time.Duration) *Client {
 	return &Client{address: address, key: key, timeout: timeout}
 }
 
-// Error is an answer other than success.
+// Error is an answer with a status other than success.
 type Error struct {
 	Op      string // "GET /v1/device"
 	Status  int    // of HTTP
 	Message string // from the answer
 }
 
-// Error is the operation with what the server said.
+// Error is the operation, the status and the message.
 func (e *Error) Error() string { return fmt.Sprintf("%s: %d %s", e.Op, e.Status, e.Message) }
 
-// Healthy fails when the supervisor does not answer or holds itself for unhealthy.
+// Healthy fails when the supervisor does not answer, or answers that it is unhealthy.
 func (c *Client) Healthy(ctx context.Context) error {
 	_, err := c.get(ctx, "/v1/healthy")
 	return err
 }
 
-// Overview is everything the supervisor knows, also as the JSON it came as; it needs the global key.
+// Overview returns all that the supervisor knows, decoded and as JSON. It needs the global key.
 func (c *Client) Overview(ctx context.Context) (o api.Overview, text []byte, err error) {
 	text, err = c.fetch(ctx, "/supervisor/v1/status", &o)
 	return o, text, err
@@ -67,7 +67,7 @@ func (c *Client) fetch(ctx context.Context, path string, out any) ([]byte, error
 	return body, nil
 }
 
-// get is one request over a connection of its own.
+// get makes one request over a connection of its own.
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -118,7 +118,7 @@ func exchange(conn net.Conn, req *fasthttp.Request) (int, []byte, error) {
 	return resp.StatusCode(), resp.Body(), nil
 }
 
-// message is what an answer says: its message field, or its text.
+// message is the message field of an answer, or else its text.
 func message(body []byte) string {
 	var failure struct{ Message string }
 	if json.Unmarshal(body, &failure) == nil && failure.Message != "" {

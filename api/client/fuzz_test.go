@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/api"
 )
 
-// Whatever the API tells, the page fits 80 columns of printable ASCII.
+// The page fits into 80 columns of printable ASCII, whatever the API answers.
 func FuzzPage(f *testing.F) {
 	f.Add([]byte(`{"synced":true,"device":{"name":"\u001b[2Jx"},"apps":[{"id":1,"name":"a","services":[{"name":"w"}],"containers":[{"serviceName":"w","status":"Running"}]}]}`))
 	f.Add([]byte(`{"apps":[{"images":[{"serviceName":"w","status":"Downloading","progress":-7}]}],"problems":[{"subject":"\u00fc\u4e2d","error":"e\ne"}]}`))

@@ -11,14 +11,14 @@ import (
 
 // The columns of the page, in characters.
 const (
-	width     = 79 // a console of 80 would begin a new line after the 80th
-	nameWidth = 20
-	wordWidth = 20
-	barWidth  = 24
+	width      = 79 // on a console of 80 columns the 80th character would start a new line
+	nameWidth  = 20
+	stateWidth = 20
+	barWidth   = 24
 )
 
-// Page is the overview as a page for people that fits 80 columns: the device, each app with
-// its services, and what goes wrong. It is printable ASCII: nothing in it can command a terminal.
+// Page shows the overview to people, in 80 columns: the device, each app with its services, and the problems. It is
+// printable ASCII, so nothing in it can control a terminal.
 func Page(o api.Overview) string {
 	p := &page{now: o.Time}
 	p.device(&o)
@@ -38,13 +38,13 @@ type page struct {
 	now  time.Time
 }
 
-// line writes one line, cut to the page.
+// line writes one line, cut to the width of the page.
 func (p *page) line(s string) {
 	p.text.WriteString(strings.TrimRight(clip(plain(s), width), " "))
 	p.text.WriteByte('\n')
 }
 
-// wrapped writes s after first, going on below its beginning where the line ends.
+// wrapped writes first and then s. Where s needs more lines, they are indented to the start of s.
 func (p *page) wrapped(first, s string) {
 	indent := len([]rune(first))
 	lines := wrap(plain(s), width-indent)
@@ -65,7 +65,7 @@ func (p *page) device(o *api.Overview) {
 	p.fact("Board       ", d.DeviceType, d.Arch, d.OSVersion, degrees(d.CPUCelsius))
 	p.fact("Network     ", cmp.Or(d.IPAddress, "no address"), d.MACAddress)
 	p.fact("Cloud       ", cloud(d))
-	p.fact("Supervisor  ", d.SupervisorVersion, fmt.Sprintf("port %d", d.APIPort), p.up(o.Started), size(d.MemoryBytes))
+	p.fact("Supervisor  ", d.SupervisorVersion, fmt.Sprintf("port %d", d.APIPort), p.uptime(o.Started), size(d.MemoryBytes))
 	p.fact("Locks       ", locks(o)...)
 	if o.EngineError != "" {
 		p.wrapped("Engine      ", "unreachable: "+o.EngineError)
@@ -75,7 +75,7 @@ func (p *page) device(o *api.Overview) {
 	}
 }
 
-// fact writes a line of known facts, none when nothing is known.
+// fact writes a line with the facts that are not empty. It writes none when all are.
 func (p *page) fact(title string, facts ...string) {
 	known := facts[:0]
 	for _, f := range facts {
@@ -112,7 +112,7 @@ func cloud(d *api.OverviewDevice) string {
 	return s
 }
 
-func (p *page) up(since time.Time) string {
+func (p *page) uptime(since time.Time) string {
 	if since.IsZero() {
 		return ""
 	}
@@ -126,7 +126,7 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
 }
 
-// locks tells who holds the update lock of which app.
+// locks lists who holds the update lock of which app.
 func locks(o *api.Overview) []string {
 	var held []string
 	for i := range o.Apps {
@@ -143,7 +143,7 @@ func locks(o *api.Overview) []string {
 
 func title(a *api.OverviewApp) string { return cmp.Or(a.Name, a.UUID) }
 
-// phase says in a few words what the device does.
+// phase is what the device does, in a few words.
 func phase(o *api.Overview) string {
 	switch {
 	case !o.Synced:
@@ -166,7 +166,7 @@ func phase(o *api.Overview) string {
 	return "up to date"
 }
 
-// waiting tells which services wait for something.
+// waiting lists the services that wait for something.
 func waiting(o *api.Overview) string {
 	s := ""
 	for i := range o.Apps {
@@ -179,7 +179,7 @@ func waiting(o *api.Overview) string {
 	return s
 }
 
-// downloads is the mean progress of all downloads that run.
+// downloads is the mean progress of all running downloads.
 func downloads(o *api.Overview) string {
 	sum, n := 0, 0
 	for i := range o.Apps {
@@ -217,7 +217,7 @@ func (p *page) app(a *api.OverviewApp, hasTarget bool) {
 		p.line("  No services.")
 		return
 	}
-	p.row(row{name: "SERVICE", word: "STATE", rest: "PROGRESS, REASON"})
+	p.row(row{name: "SERVICE", state: "STATE", detail: "PROGRESS, REASON"})
 	for _, r := range rows {
 		p.row(r)
 	}
@@ -238,13 +238,13 @@ func releaseOf(a *api.OverviewApp) string {
 	return s
 }
 
-// row writes a service's line; a name that is too long for its column has a line of its own.
+// row writes the line of a service. A name that is too long for its column gets a line of its own.
 func (p *page) row(r row) {
 	if len(r.name) >= nameWidth {
 		p.wrapped("  ", r.name)
 		r.name = ""
 	}
-	p.wrapped("  "+pad(r.name, nameWidth)+pad(r.word, wordWidth), r.rest)
+	p.wrapped("  "+pad(r.name, nameWidth)+pad(r.state, stateWidth), r.detail)
 }
 
 func (p *page) problems(list []api.OverviewProblem) {

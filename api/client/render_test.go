@@ -23,7 +23,7 @@ func device(name string) api.OverviewDevice {
 
 func percent(n int) *int { return &n }
 
-// pages are the overviews with a page of that name in testdata.
+// pages are overviews, by the name of their page in testdata.
 func pages() map[string]api.Overview {
 	return map[string]api.Overview{
 		"settled": {
@@ -88,7 +88,7 @@ func pages() map[string]api.Overview {
 				Images: []api.OverviewImage{{ServiceName: "late", Status: "Downloaded"}},
 			}},
 		},
-		"untold": {
+		"no-target": {
 			Time: now, Synced: true, Device: device("local"),
 			Apps: []api.OverviewApp{{ID: 31, UUID: "5aa0", Containers: []api.OverviewContainer{{ServiceName: "web", Status: "Running", Running: true}}}},
 		},
@@ -125,7 +125,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// page80 renders and checks what holds for every page.
+// page80 renders a page, and checks that it is printable and not too wide.
 func page80(t *testing.T, o api.Overview) string {
 	t.Helper()
 	text := Page(o)

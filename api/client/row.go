@@ -8,24 +8,24 @@ import (
 	"resin-supervisor/api"
 )
 
-// row is one line of an app: a service, how it is, and the rest.
+// row is the line of one service.
 type row struct {
-	_ [0]func() // nobody compares it: no code for that
+	_ [0]func() // saves the code for comparing two of them
 
-	name, word, rest string
+	name, state, detail string
 }
 
-// rowsOf lists the services of the target, each with its containers and its download, and then the
-// containers of services that are on their way out.
+// rowsOf lists the services of the target, each with its containers and its download, and then the containers that are
+// being removed.
 func rowsOf(a *api.OverviewApp) []row {
 	var rows []row
-	wanted := map[string]bool{}
+	inTarget := map[string]bool{}
 	for _, s := range a.Services {
-		wanted[s.Name] = true
+		inTarget[s.Name] = true
 		rows = append(rows, serviceRows(a, s)...)
 	}
 	for i := range a.Containers {
-		if c := &a.Containers[i]; !wanted[c.ServiceName] {
+		if c := &a.Containers[i]; !inTarget[c.ServiceName] {
 			rows = append(rows, containerRow(c))
 		}
 	}
@@ -43,41 +43,41 @@ func serviceRows(a *api.OverviewApp, s api.OverviewService) []row {
 		if i.ServiceName != s.Name || i.Status != "Downloading" && len(rows) > 0 {
 			continue
 		}
-		r := row{name: s.Name, word: i.Status}
+		r := row{name: s.Name, state: i.Status}
 		if i.Progress != nil {
-			r.rest = bar(*i.Progress)
+			r.detail = bar(*i.Progress)
 		}
 		rows = append(rows, r)
 	}
 	if len(rows) == 0 {
-		return []row{{name: s.Name, word: "Waiting", rest: cmp.Or(s.Waits, "image not downloaded yet")}}
+		return []row{{name: s.Name, state: "Waiting", detail: cmp.Or(s.Waits, "image not downloaded yet")}}
 	}
 	last := &rows[len(rows)-1]
-	last.rest = joinWith(s.Waits, last.rest)
+	last.detail = joinNonEmpty(s.Waits, last.detail)
 	return rows
 }
 
 func containerRow(c *api.OverviewContainer) row {
-	r := row{name: c.ServiceName, word: c.Status, rest: c.Reason}
+	r := row{name: c.ServiceName, state: c.Status, detail: c.Reason}
 	if c.Health != "" && c.Running {
-		r.word += " (" + c.Health + ")"
+		r.state += " (" + c.Health + ")"
 	}
 	if c.Status == "exited" {
-		r.word = fmt.Sprintf("exited (%d)", c.ExitCode)
+		r.state = fmt.Sprintf("exited (%d)", c.ExitCode)
 	}
 	switch {
 	case c.Restarts == 1:
-		r.rest = joinWith("restarted once", r.rest)
+		r.detail = joinNonEmpty("restarted once", r.detail)
 	case c.Restarts > 1:
-		r.rest = joinWith(fmt.Sprintf("restarted %d times", c.Restarts), r.rest)
+		r.detail = joinNonEmpty(fmt.Sprintf("restarted %d times", c.Restarts), r.detail)
 	}
 	if c.Error != "" {
-		r.rest = joinWith(r.rest, c.Error)
+		r.detail = joinNonEmpty(r.detail, c.Error)
 	}
 	return r
 }
 
-func joinWith(a, b string) string {
+func joinNonEmpty(a, b string) string {
 	if a == "" || b == "" {
 		return a + b
 	}

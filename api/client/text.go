@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// plain makes s printable ASCII, one column for each character on any console: line breaks and
-// tabs become spaces, the rest question marks.
+// plain makes s printable ASCII, so each character takes one column on any console. Line feeds and tabs become spaces,
+// all other characters question marks.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -20,7 +20,7 @@ func plain(s string) string {
 	}, s)
 }
 
-// clip cuts s to n characters, with dots for what is missing.
+// clip cuts s to n characters, and ends it with dots if something is missing.
 func clip(s string, n int) string {
 	if r := []rune(s); len(r) > n {
 		return string(r[:n-3]) + "..."
@@ -28,7 +28,7 @@ func clip(s string, n int) string {
 	return s
 }
 
-// pad makes s exactly n characters wide, at least one of them a space.
+// pad makes s exactly n characters wide, with at least one space at the end.
 func pad(s string, n int) string {
 	s = clip(plain(s), n-1)
 	return s + strings.Repeat(" ", n-len([]rune(s)))
@@ -57,7 +57,7 @@ func wrap(s string, n int) []string {
 	return lines
 }
 
-// span is a duration in its two largest units: 2h 5m, 40s.
+// span shows a duration in its two largest units: 2h 5m, 40s.
 func span(d time.Duration) string {
 	switch s := int(d.Round(time.Second).Seconds()); {
 	case s >= 24*3600:

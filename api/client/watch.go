@@ -13,10 +13,10 @@ import (
 	"resin-supervisor/api"
 )
 
-// Show says how the status command shows the device.
+// Show holds the flags of the status command.
 type Show struct {
-	Watch bool // again and again, until the end
-	JSON  bool // as the API tells it, one line each time
+	Watch bool // until Ctrl-C
+	JSON  bool // the answer of the API, in one line
 }
 
 // ParseShow reads the flags of the status command.
@@ -29,18 +29,18 @@ func ParseShow(flags []string) (Show, error) {
 		case "--json":
 			s.JSON = true
 		default:
-			return s, fmt.Errorf("status does not know %q, see resin-supervisor -h", flag)
+			return s, fmt.Errorf("unknown flag %q of status, see resin-supervisor -h", flag)
 		}
 	}
 	return s, nil
 }
 
-// pace is how often a watched device is asked again.
-const pace = 2 * time.Second
+// watchInterval is the time between two requests of --watch.
+const watchInterval = 2 * time.Second
 
-// Show writes how the device is to out, once or until ctx ends. On a terminal a watched page is drawn
-// over the one before, and cut to the terminal's height. Elsewhere, and as JSON, it is written again
-// when something has changed. While the supervisor does not answer, watching goes on.
+// Show writes the overview to out, once or until ctx ends. On a terminal each page replaces the one before, and is cut
+// to the height of the terminal. In a file, and as JSON, a new page follows when something has changed. A watch goes on
+// while the supervisor does not answer.
 func (c *Client) Show(ctx context.Context, s Show, out *os.File) error {
 	v := viewer{Show: s, out: out}
 	for {
@@ -54,26 +54,26 @@ func (c *Client) Show(ctx context.Context, s Show, out *os.File) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(pace):
+		case <-time.After(watchInterval):
 		}
 	}
 }
 
-// isRefusal tells whether the supervisor will not answer the next time either.
+// isRefusal tells whether a retry cannot help.
 func isRefusal(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status < 500
 }
 
-// viewer shows a device one or more times.
+// viewer shows the overview one or more times.
 type viewer struct {
 	Show
 	out   *os.File
 	shown bool
-	last  [2]int64 // start and revision of what was shown
+	last  [2]int64 // start time and revision of the last page
 }
 
-// show shows an overview, or that there is none.
+// show writes an overview, or the error of the request.
 func (v *viewer) show(o api.Overview, text []byte, failed error) error {
 	rows, terminal := 0, false
 	if v.Watch && !v.JSON {
@@ -82,9 +82,9 @@ func (v *viewer) show(o api.Overview, text []byte, failed error) error {
 	now := [2]int64{o.Started.UnixNano(), int64(o.Revision)}
 	switch {
 	case terminal && failed != nil:
-		return v.write(redrawn(plain("No answer, trying again: "+failed.Error())+"\n", rows))
+		return v.write(redraw(plain("No answer, will retry: "+failed.Error())+"\n", rows))
 	case terminal:
-		return v.write(redrawn(Page(o), rows))
+		return v.write(redraw(Page(o), rows))
 	case failed != nil, v.shown && v.last == now:
 		return nil
 	}
@@ -100,8 +100,8 @@ func (v *viewer) write(s string) error {
 	return err
 }
 
-// height is how many lines a terminal has; false when the file is none. A serial console often does
-// not know its size, and has 24.
+// height is the number of lines of a terminal, and false for any other file. A serial console often does not know its
+// size: it gets 24 lines.
 func height(f *os.File) (rows int, terminal bool) {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
@@ -113,9 +113,9 @@ func height(f *os.File) (rows int, terminal bool) {
 	return int(size.Row), true
 }
 
-// redrawn is a page with what draws it over the one before: from the top, each line erased to its
-// end, and all below the last line.
-func redrawn(page string, rows int) string {
+// redraw adds the control characters that draw a page over the one before: it starts at the top, and erases the rest of
+// each line and everything below the last line.
+func redraw(page string, rows int) string {
 	lines := strings.Split(strings.TrimSuffix(page, "\n"), "\n")
 	if fit := max(rows-1, 2); len(lines) > fit {
 		lines = append(lines[:fit-1:fit-1], fmt.Sprintf("... and %d more lines", len(lines)-fit+1))

@@ -27,12 +27,11 @@ func TestParseShow(t *testing.T) {
 	f(Show{}, false, "watch")
 }
 
-// A page that is drawn over another leaves nothing of it, stays within the terminal, and says what it
-// leaves out.
-func TestRedrawn(t *testing.T) {
+// A page replaces the page before completely, fits into the terminal, and says how many lines it leaves out.
+func TestRedraw(t *testing.T) {
 	f := func(page string, rows int, want string) {
 		t.Helper()
-		if got := redrawn(page, rows); got != "\x1b[H"+want+"\x1b[J" {
+		if got := redraw(page, rows); got != "\x1b[H"+want+"\x1b[J" {
 			t.Errorf("%q in %d rows: %q", page, rows, got)
 		}
 	}
@@ -42,7 +41,7 @@ func TestRedrawn(t *testing.T) {
 	f("a\nb\nc\nd\n", 1, "a\x1b[K\r\n... and 3 more lines\x1b[K\r\n")
 }
 
-// Into a file there go no control characters, and a page only when something has changed.
+// A file gets no control characters, and a new page only when something has changed.
 func TestShowIntoAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	out, err := os.Create(path)
@@ -86,7 +85,7 @@ func TestShowOnce(t *testing.T) {
 	if text, _ := os.ReadFile(path); json.Unmarshal(text, &o) != nil || o.Device.Name != "holy-moon" || o.Started.IsZero() {
 		t.Errorf("JSON %q", text)
 	}
-	// A wrong key ends watching too: it will be wrong the next time.
+	// A wrong key ends a watch, because a retry cannot help.
 	err = New(address, "wrong", 5*time.Second).Show(context.Background(), Show{Watch: true}, out)
 	if !isRefusal(err) {
 		t.Errorf("got %v", err)

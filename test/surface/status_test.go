@@ -194,7 +194,7 @@ func TestStatusOnATerminal(t *testing.T) {
 	small := terminal(t, s, 8, "status", "--watch")
 	waitFor(t, small, "holy-moon", "... and ")
 	s.Kill()
-	waitFor(t, small, "No answer, trying again")
+	waitFor(t, small, "No answer, will retry")
 	s.Start()
 	s.WaitListed()
 	waitFor(t, small, "holy-moon")
