@@ -1,5 +1,5 @@
-// Resin-supervisor keeps the apps of a device running as its target state says. This file reads the
-// command line and the environment; package agent puts the parts together.
+// Resin-supervisor keeps the apps of a device in their target state. This file reads the command line and the
+// environment; package agent puts the parts together.
 package main
 
 import (
@@ -15,15 +15,15 @@ import (
 	"resin-supervisor/update/agent"
 )
 
-const usage = `resin-supervisor keeps the apps of this device running as its target state says.
+const usage = `resin-supervisor keeps the apps of this device in their target state.
 
 Usage: resin-supervisor [command]
 
   (none)       run the supervisor
-  status       show the device, its services and what is being done
-    --watch      again and again, until Ctrl-C
-    --json       as one line of JSON, for scripts
-  healthcheck  exit with 0 if the supervisor is healthy, else with 1
+  status       show the device, its services and the running update
+    --watch      repeat until Ctrl-C
+    --json       print one line of JSON, for scripts
+  healthcheck  exit with 0 if the supervisor is healthy, with 1 if not
   api-key      print the global API key
   version      print the version
 `
@@ -54,7 +54,7 @@ func command(args []string) error {
 	case "status":
 		return status(e, args[1:])
 	case "healthcheck":
-		return dial(e, "", healthPatience).Healthy(context.Background())
+		return dial(e, "", healthTimeout).Healthy(context.Background())
 	case "api-key":
 		key, err := e.GlobalKey()
 		if err == nil {
@@ -70,12 +70,12 @@ func command(args []string) error {
 
 // How long the commands wait for the supervisor.
 const (
-	healthPatience = 30 * time.Second
-	statusPatience = 10 * time.Second
+	healthTimeout = 30 * time.Second
+	statusTimeout = 10 * time.Second
 )
 
-func dial(e agent.Environment, key string, patience time.Duration) *client.Client {
-	return client.New(net.JoinHostPort("127.0.0.1", strconv.Itoa(e.Port())), key, patience)
+func dial(e agent.Environment, key string, timeout time.Duration) *client.Client {
+	return client.New(net.JoinHostPort("127.0.0.1", strconv.Itoa(e.Port())), key, timeout)
 }
 
 func status(e agent.Environment, flags []string) error {
@@ -87,5 +87,5 @@ func status(e agent.Environment, flags []string) error {
 	if err != nil {
 		return err
 	}
-	return dial(e, key, statusPatience).Show(context.Background(), show, os.Stdout)
+	return dial(e, key, statusTimeout).Show(context.Background(), show, os.Stdout)
 }
