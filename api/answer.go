@@ -7,18 +7,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Answer is what a handler returns; it alone knows how it is written. Body is nil for none.
+// Answer is the result of a handler; nothing else writes responses. Body is nil when there is none.
 type Answer struct {
 	Status int
 	Body   body
 }
 
-// body is what an answer carries: text or encoded.
+// body is the body of an answer: text, encoded, metrics or *stream.
 type body interface{ contentType() string }
 
 type (
 	text    string
-	encoded []byte // compact JSON, never changed after it was made
+	encoded []byte // compact JSON, never changed
 )
 
 func (text) contentType() string    { return typeText }
@@ -29,18 +29,18 @@ const (
 	typeText = "text/plain; charset=utf-8"
 )
 
-// incomparable, as a field, spares the program the code that would compare two of a struct: encoding
-// keeps it for every type that it sees.
+// incomparable is a field of structs that nobody compares. It saves the code for that, which the linker keeps for
+// every type that encoding/json sees.
 type incomparable [0]func()
 
-// status is the JSON of an answer that only says how it went.
+// status is the JSON of an answer that only reports success or failure.
 type status struct {
 	Status  string `json:"status"`
 	Message string `json:"message"`
 }
 
-// data is the JSON of the oldest endpoints.
-type data struct {
+// v1Result is the JSON of the oldest endpoints.
+type v1Result struct {
 	Data  string
 	Error string
 }
@@ -49,7 +49,7 @@ func done() Answer { return Answer{fasthttp.StatusOK, text("OK")} }
 
 func document(v any) Answer { return Answer{fasthttp.StatusOK, encode(v)} }
 
-func refuse(code int, message string) Answer { return Answer{code, text(message)} }
+func textAnswer(code int, message string) Answer { return Answer{code, text(message)} }
 
 func fail(code int, message string) Answer { return Answer{code, encode(status{"failed", message})} }
 
@@ -70,8 +70,8 @@ func (a Answer) write(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// encode is v as compact JSON without the escapes that only HTML needs. What is passed to it is
-// always one of this package's own types, so that it cannot fail.
+// encode is v as compact JSON, without the escapes that only HTML needs. It cannot fail, because v is always of a
+// type of this package.
 func encode(v any) encoded {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

@@ -15,26 +15,52 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// maxBody is how long a body may be after decompression, in bytes (docs/spec/device-api.md 1.5).
+// maxBody is the largest size of a body after decompression, in bytes (docs/spec/device-api.md 1.5).
 const maxBody = 10 << 20
 
-// fieldBytes is what the fields of a body hold in all; half of it is enough for one.
-const fieldBytes = 256 << 10
+// maxFieldBytes is the largest size of all fields of a body together; one field may have half of it.
+const maxFieldBytes = 256 << 10
 
-// kept is what is kept of bodies. A target takes what it may have: a service with ten variables and a label has
-// 19 values in half a KiB, and there may be 2000. What is more would cost more than one request may.
-var kept = [...]keep{
-	parsed:   {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: 1000, values: maxBody},
-	hostBody: {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: 1000, values: maxBody, tooLong: errTooLarge},
-	tagsBody: {bytes: fieldBytes, field: fieldBytes / 2, scalar: fieldBytes / 2, members: maxBody, values: maxBody,
-		tooLong: &bodyError{fasthttp.StatusBadRequest, string(view.ErrTooManyTags)}},
-	targetBody: {bytes: 2 << 20, field: 2 << 20, scalar: fieldBytes / 2, members: maxBody, values: 30_000, whole: true},
+// limitsOf is what is kept of each kind of body. A target may have 30000 values, since 2000 services with five
+// variables and a label each have 28000. A larger one would take more memory than one request may.
+var limitsOf = [...]bodyLimits{
+	parsed: {
+		bytes:   maxFieldBytes,
+		field:   maxFieldBytes / 2,
+		scalar:  maxFieldBytes / 2,
+		members: 1000,
+		values:  maxBody,
+	},
+	hostBody: {
+		bytes:   maxFieldBytes,
+		field:   maxFieldBytes / 2,
+		scalar:  maxFieldBytes / 2,
+		members: 1000,
+		values:  maxBody,
+		tooLong: errTooLarge,
+	},
+	tagsBody: {
+		bytes:   maxFieldBytes,
+		field:   maxFieldBytes / 2,
+		scalar:  maxFieldBytes / 2,
+		members: maxBody,
+		values:  maxBody,
+		tooLong: &bodyError{fasthttp.StatusBadRequest, string(view.ErrTooManyTags)},
+	},
+	targetBody: {
+		bytes:   2 << 20,
+		field:   2 << 20,
+		scalar:  maxFieldBytes / 2,
+		members: maxBody,
+		values:  30_000,
+		whole:   true,
+	},
 }
 
-// fields are the top-level fields of a request body, each still as JSON.
+// fields are the top-level fields of a request body, each as JSON.
 type fields map[string]json.RawMessage
 
-// bodyError is a body that is refused, with the status it is refused with.
+// bodyError refuses a body with a status and a message.
 type bodyError struct {
 	code    int
 	message string
@@ -42,7 +68,7 @@ type bodyError struct {
 
 func (e *bodyError) Error() string { return e.message }
 
-// encoding is how the body of one request is written.
+// encoding is what the headers of a request say about its body.
 type encoding struct {
 	kind    string // media type, lower case
 	charset string // lower case
@@ -70,9 +96,9 @@ func encodingOf(contentType, contentEncoding string) encoding {
 	return e
 }
 
-// readBody reads the body of a request that has one of the two types we read; a body of any other type
-// counts as empty. What is kept of it has its share of the room.
-func readBody(ctx *fasthttp.RequestCtx, rule *keep, share *share) (fields, []byte, error) {
+// readBody reads the body of a request if it has one of the two types that we read; a body of any other type counts
+// as empty. The reservation pays for what is kept of it.
+func readBody(ctx *fasthttp.RequestCtx, limits *bodyLimits, r *reservation) (fields, []byte, error) {
 	stream, declared := ctx.RequestBodyStream(), ctx.Request.Header.ContentLength()
 	if stream == nil || declared == 0 {
 		return nil, nil, nil
@@ -84,19 +110,19 @@ func readBody(ctx *fasthttp.RequestCtx, rule *keep, share *share) (fields, []byt
 	if declared > maxBody {
 		return nil, nil, errTooLarge
 	}
-	counted := &countingReader{from: stream, heard: share.hear}
-	f, raw, err := decodeBody(counted, enc, rule, share)
+	counted := &countingReader{from: stream, progress: r.addProgress}
+	f, raw, err := decodeBody(counted, enc, limits, r)
 	if err == nil && declared > counted.n {
-		err = errCut
+		err = errAborted
 	}
-	share.read()
-	return f, raw, readError(err)
+	r.complete()
+	return f, raw, toBodyError(err)
 }
 
-// leave ends what a body holds.
-func (h *handlers) leave(s *share) {
-	s.leave()
-	if s.taken > 0 {
+// release returns what a body reserved, and reports that memory has become free.
+func (h *handlers) release(r *reservation) {
+	r.release()
+	if r.total > 0 {
 		h.apps.ConversationEnded()
 	}
 }
@@ -104,24 +130,24 @@ func (h *handlers) leave(s *share) {
 var (
 	errTooLarge       = &bodyError{fasthttp.StatusRequestEntityTooLarge, "request entity too large"}
 	errTargetTooLarge = &bodyError{fasthttp.StatusRequestEntityTooLarge, "a target state has at most 2 MiB and 30000 values"}
-	errCut            = &bodyError{fasthttp.StatusBadRequest, "request aborted"}
+	errAborted        = &bodyError{fasthttp.StatusBadRequest, "request aborted"}
 )
 
 // countingReader counts the bytes that came from the client.
 type countingReader struct {
-	from  io.Reader
-	heard func(int)
-	n     int
+	from     io.Reader
+	progress func(int)
+	n        int
 }
 
 func (r *countingReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.n += n
-	r.heard(n)
+	r.progress(n)
 	return n, err
 }
 
-// limitedReader reads a body as long as one may be.
+// limitedReader fails when a body is larger than one may be.
 type limitedReader struct {
 	from io.Reader
 	left int
@@ -135,15 +161,15 @@ func (r *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readError makes every failure to read a body one that names what is wrong with it.
-func readError(err error) error {
+// toBodyError turns any error from reading a body into a bodyError.
+func toBodyError(err error) error {
 	var known *bodyError
-	var late interface{ Timeout() bool }
+	var timeout interface{ Timeout() bool }
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
-	case errors.As(err, &late) && late.Timeout():
-		return errSlow
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return errTimeout
 	}
 	return &bodyError{fasthttp.StatusBadRequest, "request body: " + err.Error()}
 }
@@ -161,12 +187,12 @@ func (e encoding) check() error {
 		`unsupported content encoding "` + e.content + `"`}
 }
 
-// unpacked is the body as it was before it was compressed.
-func (e encoding) unpacked(from io.Reader, share *share) (io.Reader, error) {
+// decompressed is the body without its compression.
+func (e encoding) decompressed(from io.Reader, r *reservation) (io.Reader, error) {
 	if e.content != "gzip" && e.content != "deflate" {
 		return from, nil
 	}
-	if err := share.take(inflater); err != nil {
+	if err := r.reserve(inflateCost); err != nil {
 		return nil, err
 	}
 	if e.content == "gzip" {
@@ -175,12 +201,12 @@ func (e encoding) unpacked(from io.Reader, share *share) (io.Reader, error) {
 	return zlib.NewReader(from)
 }
 
-// decodeBody is the fields of a body and, as JSON, what is kept of it. A JSON list has no fields.
-func decodeBody(from io.Reader, enc encoding, rule *keep, share *share) (fields, []byte, error) {
+// decodeBody returns the fields of a body and, as JSON, what is kept of it. A JSON list has no fields.
+func decodeBody(from io.Reader, enc encoding, limits *bodyLimits, r *reservation) (fields, []byte, error) {
 	if err := enc.check(); err != nil {
 		return nil, nil, err
 	}
-	plain, err := enc.unpacked(from, share)
+	plain, err := enc.decompressed(from, r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -192,13 +218,13 @@ func decodeBody(from io.Reader, enc encoding, rule *keep, share *share) (fields,
 		return nil, nil, unlessEOF(err)
 	}
 	if enc.kind == kindForm {
-		form, err := readForm(in, &store{share: share})
+		form, err := readForm(in, &bodyBuffer{reservation: r})
 		if err != nil {
 			return nil, nil, err
 		}
 		in.Reset(bytes.NewReader(encode(form)))
 	}
-	return decodeJSON(in, rule, &store{share: share})
+	return decodeJSON(in, limits, &bodyBuffer{reservation: r})
 }
 
 const byteOrderMark = "\xef\xbb\xbf"
@@ -210,9 +236,9 @@ func unlessEOF(err error) error {
 	return err
 }
 
-func decodeJSON(in *bufio.Reader, rule *keep, to *store) (f fields, raw []byte, err error) {
-	isObject, err := scan(in, rule, to)
-	if err == nil && isObject && !rule.whole {
+func decodeJSON(in *bufio.Reader, limits *bodyLimits, to *bodyBuffer) (f fields, raw []byte, err error) {
+	isObject, err := scan(in, limits, to)
+	if err == nil && isObject && !limits.whole {
 		err = json.Unmarshal(to.bytes, &f)
 	}
 	return f, to.bytes, err

@@ -99,11 +99,11 @@ func TestBodySizes(t *testing.T) {
 		const frame = `{"x":[""]}`
 		return `{"x":["` + strings.Repeat("x", size-len(frame)) + `"]}`
 	}
-	for _, size := range []int{10, tinyBody, tinyBody + 1, 100_000, kept[targetBody].bytes} {
+	for _, size := range []int{10, freeBytes, freeBytes + 1, 100_000, limitsOf[targetBody].bytes} {
 		want := body(size)
 		wantReply(t, r.send("POST", post, want, asJSON), 200, taken)
 		if string(r.target) != want {
-			t.Errorf("a body of %d bytes arrived as one of %d", size, len(r.target))
+			t.Errorf("of a body of %d bytes %d arrived", size, len(r.target))
 		}
 		chunked := "POST /v2/local/target-state HTTP/1.1\r\nHost: x\r\n" + asJSON +
 			"\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(want)
@@ -112,8 +112,8 @@ func TestBodySizes(t *testing.T) {
 		}
 	}
 	r.target = nil
-	wantFailure(t, r.send("POST", post, body(kept[targetBody].bytes+1), asJSON), 413, errTargetTooLarge.message)
-	wantFailure(t, r.send("POST", post, `{"x":[0`+strings.Repeat(",0", kept[targetBody].values)+`]}`, asJSON), 413, errTargetTooLarge.message)
+	wantFailure(t, r.send("POST", post, body(limitsOf[targetBody].bytes+1), asJSON), 413, errTargetTooLarge.message)
+	wantFailure(t, r.send("POST", post, `{"x":[0`+strings.Repeat(",0", limitsOf[targetBody].values)+`]}`, asJSON), 413, errTargetTooLarge.message)
 	long := `{"a": 1,"x":"` + strings.Repeat("x", maxBody-30) + `" , "b":[ 2 ]}`
 	tooLong := long + strings.Repeat(" ", maxBody+1-len(long))
 	wantFailure(t, r.send("POST", post, tooLong, asJSON), 413, "request entity too large")
@@ -129,7 +129,8 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
-// A body that is declared too long is answered before it comes; what comes then does not cost the answer.
+// A body with too large a Content-Length is answered before it comes, and the client gets the answer although it
+// still sends.
 func TestBodiesThatAreTooLongAreAnsweredAtOnce(t *testing.T) {
 	r := start(t)
 	for key, want := range map[string]int{"wrong": 401, globalTestKey: 413} {
@@ -145,80 +146,81 @@ func TestBodiesThatAreTooLongAreAnsweredAtOnce(t *testing.T) {
 			t.Errorf("key %s: %v", key, err)
 		}
 		if rest, err := io.ReadAll(in); err != nil || len(rest) > 0 {
-			t.Errorf("key %s: then comes %q, %v", key, rest, err)
+			t.Errorf("key %s: got %q after the answer, %v", key, rest, err)
 		}
 	}
 }
 
 // What is kept of a body, and what is refused (docs/spec/device-api.md 1.5).
 func TestWhatIsKept(t *testing.T) {
-	f := func(rule *keep, body, want string, refused error) {
+	f := func(limits *bodyLimits, body, want string, refused error) {
 		t.Helper()
-		_, raw, err := decodeBody(strings.NewReader(body), encoding{kind: kindJSON, charset: "utf-8"}, rule, newRoom().share(nil))
+		_, raw, err := decodeBody(strings.NewReader(body), encoding{kind: kindJSON, charset: "utf-8"}, limits, newBudget().newReservation(nil))
 		if err != refused || err == nil && string(raw) != want {
 			t.Errorf("%.60q: %.60q, %v", body, raw, err)
 		}
 	}
-	long := `"` + strings.Repeat("x", fieldBytes/2-len(`"":""`)+1) + `"`
+	long := `"` + strings.Repeat("x", maxFieldBytes/2-len(`"":""`)+1) + `"`
 	fits := long[:len(long)-2] + `"`
-	f(&kept[parsed], " { \"a\" : [ 1 , { \"b\" : \"c d\" } ] ,\n\"e\":\ttrue } ", `{"a":[1,{"b":"c d"}],"e":true}`, nil)
-	f(&kept[parsed], `{"":`+fits+`,"b":1}`, `{"":`+fits+`,"b":1}`, nil)
-	f(&kept[parsed], `{"":`+long+`,"b":1}`, `{"b":1}`, nil)
-	f(&kept[parsed], `{"a":1,"":`+long+`,"b":1}`, `{"a":1,"b":1}`, nil)
-	f(&kept[parsed], `{"a":1,"":[`+long+`]}`, `{"a":1}`, nil)
-	f(&kept[parsed], `{`+long+`:10,"b":2}`, `{"b":2}`, nil)
-	f(&kept[parsed], `{"":`+long+`}`, `{}`, nil)
-	f(&kept[parsed], `{"":`+fits+`,"":`+fits+`}`, "", errTooLarge)
-	f(&kept[hostBody], `{"":`+long+`}`, "", errTooLarge)
-	f(&kept[tagsBody], `{"":`+long+`}`, "", kept[tagsBody].tooLong)
-	f(&kept[parsed], `[1, 2]`, `[1,2]`, nil)
-	f(&kept[parsed], ` [ ] `, `[]`, nil)
-	f(&kept[parsed], `[`+long+`,1]`, `["..."]`, nil)
+	f(&limitsOf[parsed], " { \"a\" : [ 1 , { \"b\" : \"c d\" } ] ,\n\"e\":\ttrue } ", `{"a":[1,{"b":"c d"}],"e":true}`, nil)
+	f(&limitsOf[parsed], `{"":`+fits+`,"b":1}`, `{"":`+fits+`,"b":1}`, nil)
+	f(&limitsOf[parsed], `{"":`+long+`,"b":1}`, `{"b":1}`, nil)
+	f(&limitsOf[parsed], `{"a":1,"":`+long+`,"b":1}`, `{"a":1,"b":1}`, nil)
+	f(&limitsOf[parsed], `{"a":1,"":[`+long+`]}`, `{"a":1}`, nil)
+	f(&limitsOf[parsed], `{`+long+`:10,"b":2}`, `{"b":2}`, nil)
+	f(&limitsOf[parsed], `{"":`+long+`}`, `{}`, nil)
+	f(&limitsOf[parsed], `{"":`+fits+`,"":`+fits+`}`, "", errTooLarge)
+	f(&limitsOf[hostBody], `{"":`+long+`}`, "", errTooLarge)
+	f(&limitsOf[tagsBody], `{"":`+long+`}`, "", limitsOf[tagsBody].tooLong)
+	f(&limitsOf[parsed], `[1, 2]`, `[1,2]`, nil)
+	f(&limitsOf[parsed], ` [ ] `, `[]`, nil)
+	f(&limitsOf[parsed], `[`+long+`,1]`, `["..."]`, nil)
 	many := func(n int) string { return `{"a":1` + strings.Repeat(`,"a":1`, n-1) + `}` }
-	f(&kept[parsed], many(1000), many(1000), nil)
-	f(&kept[parsed], many(1001), "", errTooManyFields)
-	f(&kept[parsed], `{"a":[`+many(1001)+`]}`, "", errTooManyFields)
-	f(&kept[parsed], `[`+many(1001)+`]`, "", errTooManyFields)
+	f(&limitsOf[parsed], many(1000), many(1000), nil)
+	f(&limitsOf[parsed], many(1001), "", errTooManyFields)
+	f(&limitsOf[parsed], `{"a":[`+many(1001)+`]}`, "", errTooManyFields)
+	f(&limitsOf[parsed], `[`+many(1001)+`]`, "", errTooManyFields)
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
-	f(&kept[targetBody], `{"a":`+deep(maxLevels)+`}`, `{"a":`+deep(maxLevels)+`}`, nil)
+	f(&limitsOf[targetBody], `{"a":`+deep(maxLevels)+`}`, `{"a":`+deep(maxLevels)+`}`, nil)
 	for _, bad := range []string{deep(maxLevels + 2), `{"a":` + deep(maxLevels+1) + `}`, "[", `{"a":1`, `{"a"`, `[1,]`, `{"a":1,}`, `{,}`, `[01]`,
 		`[1.]`, `[-]`, `[1e]`, `[+1]`, `[tru]`, `["\x"]`, `["\u12g4"]`, "[\"\n\"]", `[1]]`, `[1 2]`, `{"a" 1}`, `{a:1}`, "[1]\x00"} {
-		_, _, err := decodeBody(strings.NewReader(bad), encoding{kind: kindJSON, charset: "utf-8"}, &kept[targetBody], newRoom().share(nil))
+		_, _, err := decodeBody(strings.NewReader(bad), encoding{kind: kindJSON, charset: "utf-8"}, &limitsOf[targetBody], newBudget().newReservation(nil))
 		if known := (*bodyError)(nil); !errors.As(err, &known) || known.code != 400 {
 			t.Errorf("%.40q: %v", bad, err)
 		}
 	}
 }
 
+// until waits for a condition.
 func until(t *testing.T, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("it does not come true")
+			t.Fatal("the condition did not become true")
 		}
 	}
 }
 
-// Bodies that slow clients keep half sent hold no more memory than there is room for. Short ones need no room;
-// clients that have stopped sending make room; and what was held is free again when the clients have gone.
-func TestSlowBodiesShareTheirRoom(t *testing.T) {
+// The half-sent bodies of slow clients stay within the budget. Short bodies need no budget. The bodies of clients that
+// have stopped sending are dropped for others, and all memory is free again when the clients have gone.
+func TestSlowBodiesShareTheBudget(t *testing.T) {
 	r := start(t)
-	room := r.server.handlers.room
+	budget := r.server.handlers.bodies
 	used := func() int {
-		room.mu.Lock()
-		defer room.mu.Unlock()
-		return room.used
+		budget.mu.Lock()
+		defer budget.mu.Unlock()
+		return budget.used
 	}
-	room.pause = time.Hour
+	budget.stallTimeout = time.Hour
 	head := "POST /v1/restart HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + globalTestKey + "\r\n" + asJSON + "\r\n"
-	part := `{"appId":12,"x":["` + strings.Repeat("x", 100_000) // kept, since it may yet fit
+	part := `{"appId":12,"x":["` + strings.Repeat("x", 100_000) // kept, because it may still fit
 	var packed strings.Builder
 	w, _ := gzip.NewWriterLevel(&packed, gzip.NoCompression)
 	_, _ = io.WriteString(w, part+part)
 	_ = w.Close()
 	var slow []net.Conn
 	fill := func() {
-		for kind := 0; used()+128<<10+inflater <= roomForBodies; kind++ {
+		for kind := 0; used()+128<<10+inflateCost <= bodyBudget; kind++ {
 			c := r.dial()
 			slow = append(slow, c)
 			before := used()
@@ -227,7 +229,7 @@ func TestSlowBodiesShareTheirRoom(t *testing.T) {
 				"Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunks(part), "0\r\n\r\n"),
 				"Content-Encoding: gzip\r\nContent-Length: 150000\r\n\r\n" + packed.String()[:len(part)],
 			}[kind%3])
-			until(t, func() bool { return used() >= before+128<<10-tinyBody })
+			until(t, func() bool { return used() >= before+128<<10-freeBytes })
 		}
 	}
 	middling := part + `"]}`
@@ -235,17 +237,17 @@ func TestSlowBodiesShareTheirRoom(t *testing.T) {
 	wantFailure(t, r.do(globalTestKey, "POST", "/v1/restart", middling+strings.Repeat(" ", 200_000)), 503, textBusy)
 	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", `{"appId":12}`), 200, "OK")
 
-	room.mu.Lock()
-	room.pause = 0
-	room.mu.Unlock()
+	budget.mu.Lock()
+	budget.stallTimeout = 0
+	budget.mu.Unlock()
 	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", middling), 200, "OK")
 	for _, c := range slow {
 		wantFailure(t, r.read("POST", bufio.NewReader(c)), 408, "request timeout")
 	}
 
-	room.mu.Lock()
-	room.pause = time.Hour
-	room.mu.Unlock()
+	budget.mu.Lock()
+	budget.stallTimeout = time.Hour
+	budget.mu.Unlock()
 	slow = nil
 	fill()
 	for _, c := range slow {
@@ -255,39 +257,39 @@ func TestSlowBodiesShareTheirRoom(t *testing.T) {
 	wantReply(t, r.do(globalTestKey, "POST", "/v1/restart", middling), 200, "OK")
 }
 
-// A client counts as one that sends as long as it sends more than next to nothing.
-func TestWhoHasStoppedSending(t *testing.T) {
+// A client has stopped sending when it sends less than progressBytes within stallTimeout.
+func TestStalledClients(t *testing.T) {
 	here, there := net.Pipe()
 	defer here.Close()
 	defer there.Close()
-	room := newRoom()
-	slow := room.share(here)
-	long := func() { slow.last = slow.last.Add(-2 * bodyPause) }
-	if err := slow.take(roomForBodies); err != nil {
+	budget := newBudget()
+	slow := budget.newReservation(here)
+	waitLong := func() { slow.lastProgress = slow.lastProgress.Add(-2 * stallTimeout) }
+	if err := slow.reserve(bodyBudget); err != nil {
 		t.Fatal(err)
 	}
-	other := room.share(nil)
-	long()
-	slow.hear(bodyStep)
-	if err := other.take(1); err != errBusy {
-		t.Fatalf("somebody who sends makes room: %v", err)
+	other := budget.newReservation(nil)
+	waitLong()
+	slow.addProgress(progressBytes)
+	if err := other.reserve(1); err != errBusy {
+		t.Fatalf("the body of a client that sends was dropped: %v", err)
 	}
-	long()
-	slow.hear(bodyStep - 1)
-	if err := other.take(1); err != nil {
-		t.Fatalf("somebody who does not send makes no room: %v", err)
+	waitLong()
+	slow.addProgress(progressBytes - 1)
+	if err := other.reserve(1); err != nil {
+		t.Fatalf("the body of a stalled client was not dropped: %v", err)
 	}
-	if err := slow.take(1); err != errSlow {
-		t.Errorf("who made room goes on: %v", err)
+	if err := slow.reserve(1); err != errTimeout {
+		t.Errorf("a dropped body goes on: %v", err)
 	}
 	if _, err := here.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("who made room is waited for: %v", err)
+		t.Errorf("the server still waits for a dropped body: %v", err)
 	}
-	slow.leave()
-	other.leave()
-	other.leave()
-	if room.used != 0 || len(room.held) != 0 {
-		t.Errorf("%d bytes of %d bodies are held", room.used, len(room.held))
+	slow.release()
+	other.release()
+	other.release()
+	if budget.used != 0 || len(budget.reservations) != 0 {
+		t.Errorf("%d bytes of %d bodies are reserved", budget.used, len(budget.reservations))
 	}
 }
 
@@ -384,7 +386,7 @@ func FuzzForm(f *testing.F) {
 		if d := depth(form); d > maxFormDepth+2 {
 			t.Errorf("%q is nested %d deep", s, d)
 		}
-		if _, _, err := scanned(string(encode(form)), &kept[targetBody]); err != nil && err != errTargetTooLarge {
+		if _, _, err := scanned(string(encode(form)), &limitsOf[targetBody]); err != nil && err != errTargetTooLarge {
 			t.Errorf("%q: %v", s, err)
 		}
 	})
@@ -404,18 +406,18 @@ func depth(v any) int {
 	return 0
 }
 
-// scanned is a JSON text as it is kept.
-func scanned(text string, rule *keep) (f fields, raw []byte, err error) {
-	return decodeBody(strings.NewReader(text), encoding{kind: kindJSON, charset: "utf-8"}, rule, newRoom().share(nil))
+// scanned returns what is kept of a JSON text.
+func scanned(text string, limits *bodyLimits) (f fields, raw []byte, err error) {
+	return decodeBody(strings.NewReader(text), encoding{kind: kindJSON, charset: "utf-8"}, limits, newBudget().newReservation(nil))
 }
 
-// Objects and lists pass just when they are JSON, and what is kept means the same.
+// An object or list is accepted exactly when it is valid JSON, and the copy that is kept has the same meaning.
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{`{"a":[1,-2.5e+3,"\u00e9\n"],"a":{"b":null,"":false}}`, " [ true ] ", "{}", "[]x", `{"a":"` + "\xff" + `"}`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		whole := keep{bytes: maxBody, field: maxBody, scalar: maxBody, members: maxBody, values: maxBody}
+		whole := bodyLimits{bytes: maxBody, field: maxBody, scalar: maxBody, members: maxBody, values: maxBody}
 		_, raw, err := scanned(text, &whole)
 		plain := strings.TrimPrefix(text, byteOrderMark)
 		first := strings.TrimLeft(plain, " \t\r\n")
@@ -437,11 +439,11 @@ func FuzzScan(f *testing.F) {
 				t.Fatalf("%q is kept as %q, want %q", text, raw, want.String())
 			}
 		}
-		for _, rule := range []*keep{
-			{bytes: 40, field: 12, scalar: 8, members: 3, values: 9}, &kept[parsed], &kept[tagsBody], &kept[targetBody],
+		for _, limits := range []*bodyLimits{
+			{bytes: 40, field: 12, scalar: 8, members: 3, values: 9}, &limitsOf[parsed], &limitsOf[tagsBody], &limitsOf[targetBody],
 		} {
-			_, raw, err := scanned(text, rule)
-			if err == nil && len(raw) > 0 && (len(raw) > max(rule.bytes, shownList) || !json.Valid(raw)) {
+			_, raw, err := scanned(text, limits)
+			if err == nil && len(raw) > 0 && (len(raw) > max(limits.bytes, maxListBytes) || !json.Valid(raw)) {
 				t.Fatalf("%q leaves %q", text, raw)
 			}
 		}
@@ -453,11 +455,11 @@ func FuzzBody(f *testing.F) {
 	f.Add([]byte("a=1"), "application/x-www-form-urlencoded", "identity")
 	f.Add([]byte("\x1f\x8b"), "application/json", "gzip")
 	f.Fuzz(func(t *testing.T, raw []byte, kind, coding string) {
-		share := newRoom().share(nil)
-		got, whole, err := decodeBody(bytes.NewReader(raw), encodingOf(kind, coding), &kept[parsed], share)
-		share.leave()
-		if share.room.used != 0 {
-			t.Fatalf("%q keeps %d bytes of the room", raw, share.room.used)
+		r := newBudget().newReservation(nil)
+		got, whole, err := decodeBody(bytes.NewReader(raw), encodingOf(kind, coding), &limitsOf[parsed], r)
+		r.release()
+		if r.budget.used != 0 {
+			t.Fatalf("%q keeps %d bytes of the budget", raw, r.budget.used)
 		}
 		if err != nil || len(whole) == 0 {
 			return

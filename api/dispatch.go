@@ -10,9 +10,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// maxSkip is how much of a body nobody reads is taken in before the answer, in bytes: closing
-// a connection with unread data would take the answer away from the client.
-const maxSkip = 32 << 20
+// maxDiscard is how much of a body that no handler reads is discarded, in bytes. Without that the client would lose
+// its answer, because the kernel resets a connection that is closed with unread data.
+const maxDiscard = 32 << 20
 
 // call is one request as handlers see it. It does not outlive the handler.
 type call struct {
@@ -21,31 +21,31 @@ type call struct {
 	param  string // the decoded path parameter
 	body   fields
 	raw    []byte // the body as JSON, empty when there is none
-	appID  int    // the addressed app, where the scope names one
+	appID  int    // the app that the request names, where the scope finds one
 }
 
-// query is a parameter of the query, empty when absent.
+// query is a parameter of the query string, empty when absent.
 func (c *call) query(name string) string { return string(c.ctx.QueryArgs().Peek(name)) }
 
 func (c *call) force() bool { return truthy(c.body["force"]) }
 
-// handle serves one request. Nothing that fasthttp owns is kept after it returns.
+// handle serves one request. It keeps nothing that fasthttp owns.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	s.gate.turn(connOf(ctx))
+	s.limiter.yield(connOf(ctx))
 	started := time.Time{}
 	access := s.log.Debug()
 	if access.Enabled() {
 		started = time.Now()
 	}
-	a := s.guard(ctx)
+	a := s.answerSafely(ctx)
 	tooLong := ctx.Request.Header.ContentLength() > maxBody
 	if !tooLong {
-		skipBody(ctx) // an error shows when the answer is written
+		discardBody(ctx) // an error shows when the answer is written
 	}
 	a.write(ctx)
 	s.handlers.answers.count(a.Status)
 	if tooLong {
-		s.answerFirst(ctx)
+		s.answerEarly(ctx)
 	}
 	s.keepAlive(ctx)
 	if access.Enabled() {
@@ -57,51 +57,51 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// keepAlive tells the client for how long it may use the connection, unless it ends with the answer.
+// keepAlive tells the client how long it may keep the connection idle, unless the connection ends with the answer.
 func (s *Server) keepAlive(ctx *fasthttp.RequestCtx) {
-	if s.handlers.life.Err() != nil {
+	if s.handlers.ctx.Err() != nil {
 		ctx.SetConnectionClose()
 	}
 	if ctx.Request.ConnectionClose() || ctx.Response.ConnectionClose() {
 		return
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderConnection, "keep-alive")
-	ctx.Response.Header.Set("Keep-Alive", "timeout="+strconv.Itoa(int(s.limits.promised/time.Second)))
+	ctx.Response.Header.Set("Keep-Alive", "timeout="+strconv.Itoa(int(s.limits.keepAlive/time.Second)))
 }
 
-// skipBody takes in what is left of the body.
-func skipBody(ctx *fasthttp.RequestCtx) {
+// discardBody reads the rest of the body and drops it.
+func discardBody(ctx *fasthttp.RequestCtx) {
 	if stream := ctx.RequestBodyStream(); stream != nil {
-		_, _ = io.CopyN(io.Discard, stream, maxSkip)
+		_, _ = io.CopyN(io.Discard, stream, maxDiscard)
 	}
 }
 
-// answerFirst sends the answer while the client still sends a body that is too long, and ends the connection
-// when that has come or the client has gone. fasthttp, which would send the answer again, finds it closed.
-func (s *Server) answerFirst(ctx *fasthttp.RequestCtx) {
+// answerEarly sends the answer while the client still sends a body that is too long. It closes the connection when
+// the body has come, or the client has closed its side, so fasthttp cannot send the answer a second time.
+func (s *Server) answerEarly(ctx *fasthttp.RequestCtx) {
 	c := connOf(ctx)
 	ctx.SetConnectionClose()
 	ctx.Response.SkipBody = ctx.IsHead()
 	_ = c.SetWriteDeadline(time.Now().Add(s.limits.write))
 	_, err := ctx.Response.WriteTo(c)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
-		skipBody(ctx)
+		discardBody(ctx)
 	}
 	_ = c.Conn.Close()
 }
 
-// guard is the panic barrier: no request can end the process.
-func (s *Server) guard(ctx *fasthttp.RequestCtx) (a Answer) {
+// answerSafely turns a panic into an answer, so no request can end the process.
+func (s *Server) answerSafely(ctx *fasthttp.RequestCtx) (a Answer) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			s.log.Error().Interface("reason", cause).Bytes("stack", debug.Stack()).Msg("api handler broke")
+			s.log.Error().Interface("reason", cause).Bytes("stack", debug.Stack()).Msg("api handler panicked")
 			a = fail(fasthttp.StatusServiceUnavailable, textUnknownError)
 		}
 	}()
 	return s.answer(ctx)
 }
 
-// answer goes the way of every request: open routes, key, body, route, scope, handler.
+// answer takes every request through the same steps: route, key, body, scope, handler. The open routes skip the key.
 func (s *Server) answer(ctx *fasthttp.RequestCtx) Answer {
 	method, path := string(ctx.Method()), string(ctx.URI().PathOriginal())
 	r, param := find(method, path)
@@ -111,19 +111,19 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) Answer {
 			return refusal
 		}
 	}
-	rule := parsed
+	kind := parsed
 	if r != nil {
-		rule = r.body
+		kind = r.body
 	}
-	if rule != ignored {
+	if kind != ignored {
 		var err error
-		share := s.handlers.room.share(ctx.Conn())
-		defer s.handlers.leave(share) // a target is held until it was taken over
-		if c.body, c.raw, err = readBody(ctx, &kept[rule], share); err != nil {
+		reservation := s.handlers.bodies.newReservation(ctx.Conn())
+		defer s.handlers.release(reservation)
+		if c.body, c.raw, err = readBody(ctx, &limitsOf[kind], reservation); err != nil {
 			return badBody(err)
 		}
-		if rule != targetBody {
-			share.leave()
+		if kind != targetBody { // the handler of a target still needs the whole body
+			reservation.release()
 		}
 	}
 	if r == nil {
@@ -140,17 +140,17 @@ func badBody(err error) Answer {
 	return fail(fasthttp.StatusBadRequest, err.Error())
 }
 
-// noRoute answers OPTIONS with what the path serves and the rest with 404.
+// noRoute answers OPTIONS with the methods of the path, and any other request with 404.
 func noRoute(ctx *fasthttp.RequestCtx, method, path string) Answer {
 	if methods := allowed(path); method == fasthttp.MethodOptions && methods != "" {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, methods)
-		return refuse(fasthttp.StatusOK, methods)
+		return textAnswer(fasthttp.StatusOK, methods)
 	}
 	return fail(fasthttp.StatusNotFound, textNoRoute(method, path))
 }
 
-// run decodes the parameter, checks the scope and calls the handler. Only from here on does the
-// request count as being worked on; until now its connection waited for its client.
+// run decodes the parameter, checks the scope and calls the handler. Until then the connection counts as waiting
+// for its client.
 func (s *Server) run(r *route, c *call, raw string) Answer {
 	var ok bool
 	if c.param, ok = unescape(raw); !ok {
@@ -159,16 +159,16 @@ func (s *Server) run(r *route, c *call, raw string) Answer {
 	if refusal, ok := r.scope.admit(c); !ok {
 		return refusal
 	}
-	held := connOf(c.ctx)
-	if !r.scope.open && !s.gate.settle(held) {
+	conn := connOf(c.ctx)
+	if !r.scope.open && !s.limiter.leaveReserve(conn) {
 		c.ctx.SetConnectionClose()
 		return fail(fasthttp.StatusServiceUnavailable, textBusy)
 	}
-	s.gate.busy(held)
+	s.limiter.markBusy(conn)
 	return r.handler(s.handlers, c)
 }
 
-// refuseHead answers a request whose head, or short body, could not be read.
+// refuseHead answers a request when fasthttp cannot read its head, or its short body.
 func (s *Server) refuseHead(ctx *fasthttp.RequestCtx, err error) {
 	code, message := fasthttp.StatusBadRequest, "malformed request"
 	var small *fasthttp.ErrSmallBuffer
@@ -176,7 +176,7 @@ func (s *Server) refuseHead(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.As(err, &small):
 		code, message = fasthttp.StatusRequestHeaderFieldsTooLarge, "request header too large"
-		if ctx.Conn().(*conn).head.refused {
+		if connOf(ctx).head.refused {
 			code, message = fasthttp.StatusServiceUnavailable, textManyLongHeads
 		}
 	case errors.As(err, &timeout) && timeout.Timeout():

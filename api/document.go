@@ -1,6 +1,6 @@
 package api
 
-// The JSON documents of the API that tell the state of the device; the client decodes the same.
+// The JSON documents of the API that show the state of the device. The client decodes them into the same types.
 
 // DeviceState is the answer of GET /v1/device (docs/spec/device-api.md 2.11).
 type DeviceState struct {
@@ -74,7 +74,7 @@ type StatusContainer struct {
 	ServiceID   int    `json:"serviceId"`
 	ContainerID string `json:"containerId"`
 	CreatedAt   string `json:"createdAt"`        // ISO 8601 in UTC with milliseconds
-	Reason      string `json:"reason,omitempty"` // why the supervisor last touched it
+	Reason      string `json:"reason,omitempty"` // of the last step that changed it
 }
 
 // StatusImage is one image of the app that StateStatus shows.

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Each route of the table has a section in docs/API.md with a curl line that calls it, and each section
-// is of a route. That the lines work is what test/surface shows.
+// Each route has a section in docs/API.md with a curl line that calls it, and each section belongs to a route. The
+// tests in test/surface run the lines.
 func TestEveryRouteIsInTheDocument(t *testing.T) {
 	text, err := os.ReadFile("../docs/API.md")
 	if err != nil {

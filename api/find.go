@@ -6,19 +6,19 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// The choices that the endpoints share: which app, which container.
+// How the endpoints choose an app or a container.
 
 // isFleet tells whether a is an app of the user's fleet.
 func isFleet(a *view.App) bool { return a.Class == "fleet" && !a.IsHost }
 
-// mainApp is the app that device-wide answers show: the fleet app, else the one with the smallest
-// id, among those that pass (docs/spec/device-api.md A18); nil when there is none. An app of the target
-// comes before one that is on its way out.
-func mainApp(state *view.State, pass func(*view.App) bool) *view.App {
+// mainApp is the app that device-wide answers show, among those that fit (docs/spec/device-api.md A18): a fleet app
+// before other apps, then an app of the target before one that is being removed, then the smallest id. It is nil
+// when no app fits.
+func mainApp(state *view.State, fits func(*view.App) bool) *view.App {
 	var best *view.App
 	for i := range state.Apps {
 		a := &state.Apps[i]
-		if pass(a) && (best == nil || rank(a) > rank(best)) {
+		if fits(a) && (best == nil || rank(a) > rank(best)) {
 			best = a
 		}
 	}
@@ -36,7 +36,7 @@ func rank(a *view.App) int {
 	return r
 }
 
-// appByID is the app with an id, nil when the device has none of it.
+// appByID is the app with an id, nil when the device has no such app.
 func appByID(state *view.State, id int) *view.App {
 	for i := range state.Apps {
 		if state.Apps[i].ID == id {
@@ -46,7 +46,7 @@ func appByID(state *view.State, id int) *view.App {
 	return nil
 }
 
-// serviceCount is how many services of a have containers; old and new one of a hand-over count once.
+// serviceCount is how many services of a have containers. The two containers of a hand-over count once.
 func serviceCount(a *view.App) int {
 	seen := map[string]bool{}
 	for _, c := range a.Containers {
@@ -55,12 +55,12 @@ func serviceCount(a *view.App) int {
 	return len(seen)
 }
 
-// newest is the youngest container of a for which pass holds, nil when there is none.
-func newest(a *view.App, pass func(*view.Container) bool) *view.Container {
+// newest is the container of a that was created last, among those that fit; nil when none does.
+func newest(a *view.App, fits func(*view.Container) bool) *view.Container {
 	var best *view.Container
 	for i := range a.Containers {
 		c := &a.Containers[i]
-		if pass(c) && (best == nil || c.CreatedAt.After(best.CreatedAt)) {
+		if fits(c) && (best == nil || c.CreatedAt.After(best.CreatedAt)) {
 			best = c
 		}
 	}
@@ -73,12 +73,12 @@ func ofService(name string) func(*view.Container) bool {
 
 func anyContainer(*view.Container) bool { return true }
 
-// inTarget tells whether the target release of a still has the service of c.
+// inTarget tells whether the target release of a has the service of c.
 func inTarget(a *view.App, c *view.Container) bool {
 	return slices.ContainsFunc(a.Services, func(s view.Service) bool {
 		return s.Name == c.ServiceName || s.ImageID != 0 && s.ImageID == c.ImageID
 	})
 }
 
-// isInstalled tells whether a has anything of its own on the device or on its way to it.
+// isInstalled tells whether a has a container, or an image that is on the device or being downloaded.
 func isInstalled(a *view.App) bool { return len(a.Containers)+len(a.Images) > 0 }

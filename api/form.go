@@ -10,18 +10,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The bounds of a form.
+// The limits of a form.
 const (
-	maxForm       = fieldBytes // bytes
-	maxFormFields = 1000       // docs/spec/device-api.md 1.5
-	maxFormDepth  = 32         // what is nested deeper stays one key
-	maxFormParts  = 4000       // of all keys: each of a nested one costs an object
+	maxForm       = maxFieldBytes // bytes
+	maxFormFields = 1000          // docs/spec/device-api.md 1.5
+	maxFormDepth  = 32            // deeper brackets stay part of the last key
+	maxFormParts  = 4000          // of all keys together: each part of a nested key costs an object
 )
 
 var errTooManyFields = &bodyError{fasthttp.StatusRequestEntityTooLarge, "too many parameters"}
 
-// readForm reads a form to the end.
-func readForm(in *bufio.Reader, to *store) (map[string]any, error) {
+// readForm reads a form to its end and decodes it.
+func readForm(in *bufio.Reader, to *bodyBuffer) (map[string]any, error) {
 	for {
 		c, err := in.ReadByte()
 		switch {
@@ -38,8 +38,8 @@ func readForm(in *bufio.Reader, to *store) (map[string]any, error) {
 	}
 }
 
-// decodeForm takes a form apart whose keys may be nested: a=1, net[host]=x, list[]=1. All leaves are
-// text; a repeated key makes a list, and of a key that is both a leaf and nested the last wins.
+// decodeForm decodes a form whose keys may be nested: a=1, net[host]=x, list[]=1. All leaves are text. A repeated
+// key makes a list. When a key is both a leaf and nested, the last one wins.
 func decodeForm(s string) (map[string]any, error) {
 	if strings.Count(s, "&") >= maxFormFields {
 		return nil, errTooManyFields
@@ -67,7 +67,7 @@ func unescapeForm(s string) string {
 	return s
 }
 
-// formPath splits "a[b][]" into "a", "b", "". A key without closed brackets is taken as it is.
+// formPath splits "a[b][]" into "a", "b", "". A key whose brackets are not closed stays whole.
 func formPath(key string) []string {
 	name, rest, found := strings.Cut(key, "[")
 	if !found || name == "" || !strings.HasSuffix(rest, "]") {
@@ -95,9 +95,9 @@ func insert(into map[string]any, path []string, value string) {
 	}
 }
 
-// joined is value, or the list of what was there and value.
-func joined(have any, value string) any {
-	switch v := have.(type) {
+// joined is value alone, or a list of the earlier values and value.
+func joined(earlier any, value string) any {
+	switch v := earlier.(type) {
 	case string:
 		return []any{v, value}
 	case []any:
@@ -106,7 +106,7 @@ func joined(have any, value string) any {
 	return value
 }
 
-// isIndex tells whether a last bracket makes a list: [] or a number small enough to be a position.
+// isIndex tells whether the last bracket of a key makes a list: it is empty, or a number from 0 to 20.
 func isIndex(s string) bool {
 	if s == "" {
 		return true

@@ -13,7 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// scripted is a connection whose client has sent everything and gone.
+// scripted is a connection whose client has sent everything and closed its side.
 type scripted struct {
 	in  *bytes.Reader
 	out bytes.Buffer
@@ -28,8 +28,7 @@ func (c *scripted) SetDeadline(time.Time) error      { return nil }
 func (c *scripted) SetReadDeadline(time.Time) error  { return nil }
 func (c *scripted) SetWriteDeadline(time.Time) error { return nil }
 
-// Whatever a client sends, what it gets back is a sequence of whole HTTP answers, and no handler
-// breaks.
+// A client gets a sequence of whole HTTP answers, whatever it sends, and no handler panics.
 func FuzzConversation(f *testing.F) {
 	const key = "?apikey=" + globalTestKey + " HTTP/1.1\r\nHost: x.balena:48484\r\n"
 	f.Add([]byte("GET /ping HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/device" + key + "\r\n"))
@@ -41,10 +40,10 @@ func FuzzConversation(f *testing.F) {
 		m := newMemory()
 		var log bytes.Buffer
 		s := newServer(m, m, m, zerolog.New(&log), defaultLimits())
-		s.handlers.life = context.Background()
+		s.handlers.ctx = context.Background()
 		c := &scripted{in: bytes.NewReader(sent)}
-		s.front().serve(s.gate.admit(c))
-		if bytes.Contains(log.Bytes(), []byte("broke")) {
+		s.newConnServer().serve(s.limiter.admit(c))
+		if bytes.Contains(log.Bytes(), []byte("panicked")) {
 			t.Fatalf("%q: %s", sent, log.String())
 		}
 		wantAnswers(t, sent, c.out.Bytes())
@@ -64,7 +63,7 @@ func wantAnswers(t *testing.T, sent, got []byte) {
 		if code := head.StatusCode(); code < 200 {
 			continue
 		}
-		// An answer to HEAD has a length and no body: the next answer, or the end, comes at once.
+		// An answer to HEAD has a length but no body: the next answer, or the end, follows at once.
 		if next, _ := r.Peek(9); string(next) == "HTTP/1.1 " || len(next) == 0 {
 			continue
 		}

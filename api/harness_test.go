@@ -24,7 +24,7 @@ const (
 	keyOfB        = "bbbb22" // app 13
 )
 
-// memory answers the API's three needs from memory and notes what it was asked to do.
+// memory implements Apps, Keys and Device in memory, and records what it was asked to do.
 type memory struct {
 	mu      sync.Mutex
 	state   view.State
@@ -34,9 +34,9 @@ type memory struct {
 	keys    map[string]int // app id, 0 for the global key
 	asked   []string
 	err     error                  // of the next actions
-	ignore  bool                   // updates
+	ignore  bool                   // updates are off
 	hold    chan struct{}          // actions wait for it, when set
-	entered chan struct{}          // actions say so, when set
+	entered chan struct{}          // gets an entry when an action starts, when set
 	listing func() <-chan struct{} // what Listed answers, when set
 	target  []byte
 	made    int
@@ -102,7 +102,7 @@ func settled() view.State {
 	}
 }
 
-// change edits the state as a new picture.
+// change edits the state, as a new revision.
 func (m *memory) change(edit func(*view.State)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -146,7 +146,7 @@ func (m *memory) GoesBy(name string) bool { return name == "kiosk-3.lan" }
 
 func (m *memory) Healthy() bool { return !m.sick }
 
-func (m *memory) note(ctx context.Context, format string, args ...any) error {
+func (m *memory) record(ctx context.Context, format string, args ...any) error {
 	m.mu.Lock()
 	m.asked = append(m.asked, fmt.Sprintf(format, args...))
 	m.mu.Unlock()
@@ -181,47 +181,47 @@ func (m *memory) Listed() <-chan struct{} {
 }
 
 func (m *memory) Trigger(force, cancel bool) bool {
-	_ = m.note(context.Background(), "update %v %v", force, cancel)
+	_ = m.record(context.Background(), "update %v %v", force, cancel)
 	return !m.ignore || force
 }
 
 func (m *memory) RestartApp(ctx context.Context, id int, force bool) error {
-	return m.note(ctx, "restart %d %v", id, force)
+	return m.record(ctx, "restart %d %v", id, force)
 }
 
 func (m *memory) PurgeApp(ctx context.Context, id int, force bool) error {
-	return m.note(ctx, "purge %d %v", id, force)
+	return m.record(ctx, "purge %d %v", id, force)
 }
 
 func (m *memory) StartService(ctx context.Context, id int, service string) error {
-	return m.note(ctx, "start %d %s", id, service)
+	return m.record(ctx, "start %d %s", id, service)
 }
 
 func (m *memory) StopService(ctx context.Context, id int, service string, force bool) error {
-	return m.note(ctx, "stop %d %s %v", id, service, force)
+	return m.record(ctx, "stop %d %s %v", id, service, force)
 }
 
 func (m *memory) RestartService(ctx context.Context, id int, service string, force bool) error {
-	return m.note(ctx, "restart %d %s %v", id, service, force)
+	return m.record(ctx, "restart %d %s %v", id, service, force)
 }
 
 func (m *memory) WithAllLocks(ctx context.Context, force bool, f func() error) error {
-	if err := m.note(ctx, "locks %v", force); err != nil {
+	if err := m.record(ctx, "locks %v", force); err != nil {
 		return err
 	}
 	return f()
 }
 
 func (m *memory) Reboot(ctx context.Context, force bool) error {
-	return m.note(ctx, "reboot %v", force)
+	return m.record(ctx, "reboot %v", force)
 }
 
 func (m *memory) Shutdown(ctx context.Context, force bool) error {
-	return m.note(ctx, "shutdown %v", force)
+	return m.record(ctx, "shutdown %v", force)
 }
 
 func (m *memory) CleanUpVolumes(ctx context.Context, inScope func(int) bool) error {
-	return m.note(ctx, "clean up %v %v", inScope(12), inScope(13))
+	return m.record(ctx, "clean up %v %v", inScope(12), inScope(13))
 }
 
 func (m *memory) VPN(context.Context) (enabled, connected bool) { return true, false }
@@ -231,22 +231,22 @@ func (m *memory) Tags(context.Context) ([]Tag, error) {
 }
 
 func (m *memory) SetTags(tags map[string]string) error {
-	return m.note(context.Background(), "tags %v", tags)
+	return m.record(context.Background(), "tags %v", tags)
 }
 
 func (m *memory) Journal(q JournalQuery) (io.ReadCloser, error) {
-	if err := m.note(context.Background(), "journal %+v", q); err != nil {
+	if err := m.record(context.Background(), "journal %+v", q); err != nil {
 		return nil, err
 	}
 	return reader{m.source}, nil
 }
 
 func (m *memory) Listen(inScope func(int) bool) Lines {
-	_ = m.note(context.Background(), "listen %v %v", inScope(12), inScope(13))
+	_ = m.record(context.Background(), "listen %v %v", inScope(12), inScope(13))
 	return m.source
 }
 
-// source is a journal and a listener: what is sent into it comes out, until it is closed.
+// source is a listener, and with reader a journal: it returns the lines that are sent into it, until it is closed.
 type source struct {
 	lines  chan []byte
 	closed chan struct{}
@@ -255,7 +255,7 @@ type source struct {
 
 func newSource() *source { return &source{lines: make(chan []byte), closed: make(chan struct{})} }
 
-// ended is a source with nothing in it.
+// ended is a source that is closed and empty.
 func ended() *source {
 	s := newSource()
 	s.Close()
@@ -379,7 +379,7 @@ func (r *rig) dial() net.Conn {
 	return c
 }
 
-// raw sends bytes as they are and reads one answer to method.
+// raw sends bytes and reads one answer to method.
 func (r *rig) raw(method, request string) reply {
 	r.t.Helper()
 	c := r.dial()
@@ -398,7 +398,7 @@ func (r *rig) read(method string, from *bufio.Reader) reply {
 	return reply{resp.StatusCode(), string(resp.Header.ContentType()), string(resp.Body()), resp.Header.String()}
 }
 
-// send makes one request; headers are lines without their end.
+// send makes one request. Headers are lines without CRLF.
 func (r *rig) send(method, path, body string, headers ...string) reply {
 	r.t.Helper()
 	var b strings.Builder

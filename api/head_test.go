@@ -17,7 +17,7 @@ func padded(size int, line, rest string) string {
 	return head + strings.Repeat("c", size-len(head)-4) + "\r\n\r\n"
 }
 
-// Heads of any length up to the limit are taken in, in any order on one connection, whole or in pieces.
+// One connection takes heads of any length up to the limit, in any order, whole or in pieces.
 func TestLongHeads(t *testing.T) {
 	r := start(t)
 	c := r.dial()
@@ -41,14 +41,14 @@ func TestLongHeads(t *testing.T) {
 	wantReply(t, r.read("GET", in), 200, "OK")
 	_, _ = io.WriteString(c, padded(maxHead+1, "GET /ping", ""))
 	wantFailure(t, r.read("GET", in), 431, "request header too large")
-	r.server.gate.mu.Lock()
-	defer r.server.gate.mu.Unlock()
-	if len(r.server.gate.open) > 1 {
-		t.Errorf("%d connections are open", len(r.server.gate.open))
+	r.server.limiter.mu.Lock()
+	defer r.server.limiter.mu.Unlock()
+	if len(r.server.limiter.open) > 1 {
+		t.Errorf("%d connections are open", len(r.server.limiter.open))
 	}
 }
 
-// Long heads that do not end take no more than their places, and short ones go by.
+// No more than maxLongHeads long heads are read at once. Short ones are still served.
 func TestLongHeadsAreBounded(t *testing.T) {
 	r := start(t)
 	long := padded(shortHead+100, "GET /ping", "")
@@ -56,20 +56,20 @@ func TestLongHeadsAreBounded(t *testing.T) {
 	for range maxLongHeads {
 		begin()
 	}
-	for range 300 { // until the server has read as much
+	for range 300 { // until the server has read them
 		if got := r.raw("GET", long); got.status != 200 {
 			wantFailure(t, got, 503, textManyLongHeads)
 			wantReply(t, r.send("GET", "/ping", ""), 200, "OK")
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
-		begin() // a whole one may have had the place of another
+		begin() // a whole head may have taken the slot of an unfinished one
 	}
 	t.Error("long heads have no bound")
 }
 
-// A place comes free after an answer, and when the client goes.
-func TestPlacesOfLongHeadsComeFree(t *testing.T) {
+// The slot of a long head is free again after the answer, and when the client closes the connection.
+func TestSlotsOfLongHeadsAreFreed(t *testing.T) {
 	r := start(t)
 	for range 2 * maxLongHeads {
 		c := r.dial()
@@ -84,10 +84,10 @@ func TestPlacesOfLongHeadsComeFree(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Error("no place came free")
+	t.Error("no slot was freed")
 }
 
-// headers are those of an answer, by name in small letters.
+// headers returns the status line and the headers of an answer, by lower-case name.
 func headers(answer string) (status string, fields map[string]string) {
 	lines := strings.Split(answer, "\r\n")
 	fields = map[string]string{}
@@ -98,8 +98,8 @@ func headers(answer string) (status string, fields map[string]string) {
 	return lines[0], fields
 }
 
-// What clients are told of the life of their connection is so.
-func TestLifeOfConnections(t *testing.T) {
+// The Connection and Keep-Alive headers are true.
+func TestConnectionHeaders(t *testing.T) {
 	r := start(t)
 	for _, c := range []struct {
 		request string
@@ -139,15 +139,15 @@ func TestLifeOfConnections(t *testing.T) {
 			}
 		}
 	}
-	if l := defaultLimits(); l.idle < l.promised+10*time.Second || l.promised%time.Second != 0 {
-		t.Errorf("clients are told %v, connections end after %v", l.promised, l.idle)
+	if l := defaultLimits(); l.idle < l.keepAlive+10*time.Second || l.keepAlive%time.Second != 0 {
+		t.Errorf("clients are told %v, connections end after %v", l.keepAlive, l.idle)
 	}
 }
 
-// A client that waits as long as it was told meets no end of its connection.
-func TestClientsThatGoByThePromise(t *testing.T) {
+// A client can use its connection again within the keep-alive timeout that it was told.
+func TestKeepAliveTimeout(t *testing.T) {
 	l := defaultLimits()
-	l.promised, l.head = time.Second, time.Second
+	l.keepAlive, l.head = time.Second, time.Second
 	r := startWith(t, l, zerolog.Nop())
 	c := r.dial()
 	in := bufio.NewReader(c)
@@ -158,11 +158,11 @@ func TestClientsThatGoByThePromise(t *testing.T) {
 		if !strings.Contains(got.header, "Keep-Alive: timeout=1\r\n") {
 			t.Fatalf("headers are %s", got.header)
 		}
-		time.Sleep(l.promised)
+		time.Sleep(l.keepAlive)
 	}
 }
 
-// HTTP/1.0 knows no chunks: an endless answer is what comes until the connection ends.
+// HTTP/1.0 does not know chunks: an endless answer lasts until the connection ends.
 func TestStreamsOfHTTP10(t *testing.T) {
 	for _, keep := range []string{"", "Connection: keep-alive\r\n"} {
 		for route, kind := range map[string]string{"GET /v2/local/logs": "application/x-ndjson", "POST /v2/journal-logs": typeText, "HEAD /v2/local/logs": "application/x-ndjson"} {
@@ -172,7 +172,7 @@ func TestStreamsOfHTTP10(t *testing.T) {
 			fmt.Fprintf(c, "%s?apikey=%s HTTP/1.0\r\n%sContent-Length: 0\r\n\r\n", route, globalTestKey, keep)
 			isHead := strings.HasPrefix(route, "HEAD")
 			if !isHead {
-				r.places(t, 1)
+				r.wantRunning(t, 1)
 				r.source.lines <- []byte("one\n")
 				r.source.lines <- []byte(strings.Repeat("x", 3000) + "\n")
 				close(r.source.lines)
@@ -194,25 +194,25 @@ func TestStreamsOfHTTP10(t *testing.T) {
 				t.Errorf("%s: body is %.60q", route, body)
 			}
 			wantClosed(t, r.source)
-			r.places(t, 0)
+			r.wantRunning(t, 0)
 		}
 	}
 }
 
-// A client of HTTP/1.0 that goes frees what was there for it, and one that stays does not outlive the server.
+// The stream of an HTTP/1.0 client ends with its client, and with the server.
 func TestStreamOfHTTP10Ends(t *testing.T) {
 	r := start(t)
 	r.source = newSource()
 	c := r.dial()
 	fmt.Fprintf(c, "GET /v2/local/logs?apikey=%s HTTP/1.0\r\n\r\n", globalTestKey)
-	r.places(t, 1)
+	r.wantRunning(t, 1)
 	c.Close()
 	wantClosed(t, r.source)
-	r.places(t, 0)
+	r.wantRunning(t, 0)
 	r.source = newSource()
 	c = r.dial()
 	fmt.Fprintf(c, "GET /v2/local/logs?apikey=%s HTTP/1.0\r\n\r\n", globalTestKey)
-	r.places(t, 1)
+	r.wantRunning(t, 1)
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}

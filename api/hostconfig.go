@@ -33,28 +33,28 @@ type hostProxy struct {
 	NoProxy  []string `json:"noProxy,omitempty"`
 }
 
-// hostConfig tells the name and the proxy of the host.
+// hostConfig shows the name and the proxy of the host.
 func (h *handlers) hostConfig(*call) Answer {
-	name, err := h.known.Hostname()
+	name, err := h.dev.Hostname()
 	if err != nil {
-		return problem(err)
+		return actionError(err)
 	}
-	p, direct, err := h.known.Proxy()
+	p, noProxy, err := h.dev.Proxy()
 	if err != nil {
-		return problem(err)
+		return actionError(err)
 	}
 	network := hostNetwork{Hostname: name}
 	if p != nil {
-		network.Proxy = &hostProxy{p.Type, p.IP, p.Port, p.Login, p.Password, p.DNS, direct}
+		network.Proxy = &hostProxy{p.Type, p.IP, p.Port, p.Login, p.Password, p.DNS, noProxy}
 	}
 	return document(hostSettings{network})
 }
 
-// setHostConfig changes them (docs/spec/device-api.md 2.14). All its errors are text.
+// setHostConfig changes the name and the proxy of the host (docs/spec/device-api.md 2.14). All its errors are text.
 func (h *handlers) setHostConfig(c *call) Answer {
 	network, err := object(c.body["network"])
 	if err != nil {
-		return refuseHost("Expecting Partial<{ hostname, proxy }> at network but instead got: " + shown(c.body["network"]))
+		return refuseHost("Expecting Partial<{ hostname, proxy }> at network but instead got: " + quoted(c.body["network"]))
 	}
 	name, err := hostnameOf(network)
 	if err != nil {
@@ -67,22 +67,22 @@ func (h *handlers) setHostConfig(c *call) Answer {
 	if name == nil && proxy.Nothing() {
 		return done()
 	}
-	if err := h.known.CheckHost(name, proxy); err != nil {
-		return hostProblem(err)
+	if err := h.dev.CheckHost(name, proxy); err != nil {
+		return hostError(err)
 	}
 	force := c.force() || truthy(network["force"])
-	err = h.carryOut(func(ctx context.Context) error {
-		return h.apps.WithAllLocks(ctx, force, func() error { return h.known.SetHost(name, proxy) })
+	err = h.runAction(func(ctx context.Context) error {
+		return h.apps.WithAllLocks(ctx, force, func() error { return h.dev.SetHost(name, proxy) })
 	})
 	if err != nil {
-		return hostProblem(err)
+		return hostError(err)
 	}
 	return done()
 }
 
-// refuseHost is E7 for what cannot be understood or had.
+// refuseHost answers E7 for input that is malformed, or that the host cannot take.
 func refuseHost(problem string) Answer {
-	return refuse(fasthttp.StatusBadRequest, textHostConfig+"\n"+problem)
+	return textAnswer(fasthttp.StatusBadRequest, textHostConfig+"\n"+problem)
 }
 
 var errShape = errors.New("not an object")
@@ -96,21 +96,21 @@ func object(raw json.RawMessage) (fields, error) {
 	return f, nil
 }
 
-// shown is a value as an error shows it: shortened, so that the answer is not as long as the request.
-func shown(raw json.RawMessage) string {
-	const most = 200
+// quoted is a value as an error shows it: shortened, so the answer is not as long as the request.
+func quoted(raw json.RawMessage) string {
+	const maxBytes = 200
 	switch {
 	case raw == nil:
 		return "undefined"
-	case len(raw) > most:
-		return strings.ToValidUTF8(string(raw[:most]), "") + "..."
+	case len(raw) > maxBytes:
+		return strings.ToValidUTF8(string(raw[:maxBytes]), "") + "..."
 	}
 	return string(raw)
 }
 
 func isNull(raw json.RawMessage) bool { return string(raw) == "null" }
 
-// hostnameOf is nil when the name stays, empty when it becomes the default.
+// hostnameOf is the new name: nil to keep the name, empty for the default.
 func hostnameOf(network fields) (*string, error) {
 	raw, given := network["hostname"]
 	if !given {
@@ -124,10 +124,10 @@ func hostnameOf(network fields) (*string, error) {
 }
 
 func expecting(what, where string, got json.RawMessage) error {
-	return errors.New("Expecting " + what + " at network." + where + " but instead got: " + shown(got))
+	return errors.New("Expecting " + what + " at network." + where + " but instead got: " + quoted(got))
 }
 
-// proxyOf is the change of the proxy. Fields we do not know are dropped, also local_ip and local_port.
+// proxyOf decodes the change of the proxy. It drops unknown fields, and local_ip and local_port.
 func proxyOf(raw json.RawMessage) (redsocks.Change, error) {
 	c := redsocks.Change{}
 	if raw == nil {
@@ -164,7 +164,7 @@ func proxyOf(raw json.RawMessage) (redsocks.Change, error) {
 	return c, err
 }
 
-// dnsOf knows true for the default, false and null for none.
+// dnsOf decodes the DNS server: true is the default, false and null are none.
 func dnsOf(given fields) (*string, error) {
 	raw, ok := given["dns"]
 	if !ok {
@@ -186,10 +186,10 @@ func dnsOf(given fields) (*string, error) {
 			return &dns, nil
 		}
 	}
-	return nil, errors.New("Expecting one of:\n    AddressString\n    boolean\nat network.proxy.1.dns but instead got: " + shown(raw))
+	return nil, errors.New("Expecting one of:\n    AddressString\n    boolean\nat network.proxy.1.dns but instead got: " + quoted(raw))
 }
 
-// textOf takes numbers as text, since a login may look like one; null clears.
+// textOf decodes a text. A number counts as text, since a login may look like one; null clears the field.
 func textOf(given fields, name string) (*string, error) {
 	raw, ok := given[name]
 	if !ok {
@@ -209,7 +209,7 @@ func textOf(given fields, name string) (*string, error) {
 	return &text, nil
 }
 
-// portOf takes a number or its digits as text; null clears, which no proxy allows.
+// portOf decodes a number, or its digits as text. null clears the field, which makes the proxy incomplete.
 func portOf(given fields) (*int, error) {
 	raw, ok := given["port"]
 	if !ok {
@@ -233,7 +233,8 @@ func portOf(given fields) (*int, error) {
 	return &port, nil
 }
 
-// noProxyOf is nil for absent and null, and clears for an empty list, text or object.
+// noProxyOf decodes the list of addresses without proxy. It is nil for an absent value and null. An empty list,
+// text or object clears it.
 func noProxyOf(raw json.RawMessage) (*[]string, error) {
 	if raw == nil || isNull(raw) {
 		return nil, nil
@@ -257,30 +258,30 @@ func noProxyOf(raw json.RawMessage) (*[]string, error) {
 	return &list, nil
 }
 
-// hostProblem is E7 for an action on the host.
-func hostProblem(err error) Answer {
+// hostError answers E7 for a failed action on the host.
+func hostError(err error) Answer {
 	if refused := redsocks.Refused(""); errors.As(err, &refused) {
 		return refuseHost(refused.Error())
 	}
 	if locked := (*view.LockedError)(nil); errors.As(err, &locked) {
-		return refuse(fasthttp.StatusLocked, locked.Text)
+		return textAnswer(fasthttp.StatusLocked, locked.Text)
 	}
-	return refuse(fasthttp.StatusServiceUnavailable, err.Error())
+	return textAnswer(fasthttp.StatusServiceUnavailable, err.Error())
 }
 
-// blink shows a person which device this is (docs/spec/device-api.md 2.3).
+// blink lets the LED blink, so a person can find the device (docs/spec/device-api.md 2.3).
 func (h *handlers) blink(*call) Answer {
-	h.known.Blink()
+	h.dev.Blink()
 	return done()
 }
 
-// enablePing and disablePing switch the check of the way to the cloud (docs/spec/device-api.md 2.9).
+// enablePing and disablePing switch the connectivity check (docs/spec/device-api.md 2.9).
 func (h *handlers) enablePing(*call) Answer {
-	h.known.EnablePing(true)
+	h.dev.EnablePing(true)
 	return Answer{Status: fasthttp.StatusNoContent}
 }
 
 func (h *handlers) disablePing(*call) Answer {
-	h.known.EnablePing(false)
+	h.dev.EnablePing(false)
 	return Answer{Status: fasthttp.StatusNoContent}
 }

@@ -17,13 +17,13 @@ type memoryHost struct {
 	name    string
 	nameErr error
 	proxy   *redsocks.Proxy
-	direct  []string
+	noProxy []string
 	err     error // of SetHost
 }
 
 func (m *memory) Hostname() (string, error) { return m.host.name, m.host.nameErr }
 
-func (m *memory) Proxy() (*redsocks.Proxy, []string, error) { return m.host.proxy, m.host.direct, nil }
+func (m *memory) Proxy() (*redsocks.Proxy, []string, error) { return m.host.proxy, m.host.noProxy, nil }
 
 func (m *memory) CheckHost(name *string, c redsocks.Change) error {
 	_, _, err := c.Over(m.host.proxy)
@@ -32,17 +32,17 @@ func (m *memory) CheckHost(name *string, c redsocks.Change) error {
 
 func (m *memory) SetHost(name *string, c redsocks.Change) error {
 	if name != nil {
-		_ = m.note(context.Background(), "name %q", *name)
+		_ = m.record(context.Background(), "name %q", *name)
 	}
 	if !c.Nothing() {
-		_ = m.note(context.Background(), "proxy %s", described(c))
+		_ = m.record(context.Background(), "proxy %s", described(c))
 	}
 	return m.host.err
 }
 
-func (m *memory) Blink() { _ = m.note(context.Background(), "blink") }
+func (m *memory) Blink() { _ = m.record(context.Background(), "blink") }
 
-func (m *memory) EnablePing(on bool) { _ = m.note(context.Background(), "ping %v", on) }
+func (m *memory) EnablePing(on bool) { _ = m.record(context.Background(), "ping %v", on) }
 
 func described(c redsocks.Change) string {
 	var words []string
@@ -74,9 +74,9 @@ func TestHostConfig(t *testing.T) {
 	}
 	r.host.name = "kiosk-3"
 	get(`{"network":{"hostname":"kiosk-3"}}`)
-	r.host.proxy, r.host.direct = &redsocks.Proxy{}, []string{"10.0.0.0/8"}
+	r.host.proxy, r.host.noProxy = &redsocks.Proxy{}, []string{"10.0.0.0/8"}
 	get(`{"network":{"hostname":"kiosk-3","proxy":{"noProxy":["10.0.0.0/8"]}}}`)
-	r.host.direct = nil
+	r.host.noProxy = nil
 	get(`{"network":{"hostname":"kiosk-3","proxy":{}}}`)
 	r.host.proxy = &redsocks.Proxy{Type: "socks5", IP: "10.9.8.7", Port: 1080, Login: "u", Password: `<"&>`, DNS: "1.1.1.1:53"}
 	get(`{"network":{"hostname":"kiosk-3","proxy":{"type":"socks5","ip":"10.9.8.7","port":1080,"login":"u","password":"<\"&>","dns":"1.1.1.1:53"}}}`)
@@ -84,7 +84,7 @@ func TestHostConfig(t *testing.T) {
 	wantFailure(t, r.do(keyOfA, "GET", hostConfigPath, ""), 503, "open /etc/hostname: no such file or directory")
 }
 
-// docs/spec/device-api.md 2.14: what is understood, and as what.
+// docs/spec/device-api.md 2.14: how each input is understood.
 func TestSetHostConfig(t *testing.T) {
 	r := start(t)
 	r.host.proxy = &redsocks.Proxy{Type: "socks5", IP: "1.1.1.1", Port: 1}
@@ -124,7 +124,7 @@ func TestSetHostConfig(t *testing.T) {
 	}
 }
 
-// docs/spec/device-api.md 2.14: what is refused, before a lock is taken.
+// docs/spec/device-api.md 2.14: malformed input is refused before a lock is taken.
 func TestSetHostConfigRefuses(t *testing.T) {
 	const first = textHostConfig + "\n"
 	r := start(t)
@@ -167,7 +167,7 @@ func TestSetHostConfigRefuses(t *testing.T) {
 		400, first+"Expecting Partial<{ hostname, proxy }> at network but instead got: undefined")
 }
 
-// docs/spec/device-api.md 2.14: locks and failures are told as text.
+// docs/spec/device-api.md 2.14: the answers for locks and failures are text.
 func TestSetHostConfigFails(t *testing.T) {
 	r := start(t)
 	const body = `{"network":{"hostname":"h"}}`

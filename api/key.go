@@ -6,25 +6,25 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// keysOf lists the keys a request carries, the one of the query first; each may be empty
+// keysOf returns the keys of a request, that of the query and that of the header; each may be empty
 // (docs/spec/device-api.md 1.7).
 func keysOf(ctx *fasthttp.RequestCtx) (query, header string) {
 	return queryKey(ctx.QueryArgs()), headerKey(string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)))
 }
 
-// queryKey is the parameter apikey, empty when it is repeated or not plain.
+// queryKey is the query parameter apikey, empty when it is repeated or nested.
 func queryKey(args *fasthttp.Args) string {
 	var key string
-	var seen int
+	var count int
 	for name, value := range args.All() {
 		if n := string(name); n == "apikey" {
 			key = string(value)
-			seen++
+			count++
 		} else if strings.HasPrefix(n, "apikey[") {
-			seen++
+			count++
 		}
 	}
-	if seen != 1 {
+	if count != 1 {
 		return ""
 	}
 	return key

@@ -109,7 +109,7 @@ func TestRegenerate(t *testing.T) {
 	if got := r.do("fresh1", "GET", "/v1/apps/13", ""); got.status != 401 {
 		t.Errorf("new key on another app: %v", got)
 	}
-	// The key that let the caller in is replaced, not the wrong one beside it.
+	// The valid key is replaced, not the wrong one beside it.
 	got = r.send("POST", "/v1/regenerate-api-key?apikey=wrong", "", "Authorization: Bearer "+globalTestKey)
 	wantReply(t, got, 200, "fresh2")
 	r.change(func(s *view.State) { s.LocalMode = true })
@@ -121,7 +121,7 @@ func TestRegenerate(t *testing.T) {
 	wantReply(t, r.do("fresh2", "POST", "/v1/regenerate-api-key", ""), 200, "fresh3")
 }
 
-// outrun is a keyring on which somebody else replaces every key after it was looked up.
+// outrun is a keyring whose keys are all replaced by another call after the lookup.
 type outrun struct{ Keys }
 
 func (outrun) Regenerate(string) (string, error) { return "", ErrUnknownKey }

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// match compares the raw path of a request with the path of a route: letter case does not count
-// and one slash may follow (docs/spec/device-api.md 1.4). A segment that starts with a colon stands
-// for one non-empty segment, which is returned as it was sent.
+// match compares the raw path of a request with the path of a route (docs/spec/device-api.md 1.4). It ignores letter
+// case and one slash at the end. A segment of the pattern that starts with a colon matches any non-empty segment,
+// which match returns as it was sent.
 func match(pattern, path string) (param string, ok bool) {
 	for {
 		colon := strings.Index(pattern, "/:")
@@ -19,8 +19,8 @@ func match(pattern, path string) (param string, ok bool) {
 		if len(path) <= colon || !strings.EqualFold(pattern[:colon], path[:colon]) {
 			return "", false
 		}
-		pattern, path = cutSegment(pattern[colon:]), path[colon:]
-		param = path[:len(path)-len(cutSegment(path))]
+		pattern, path = afterSegment(pattern[colon:]), path[colon:]
+		param = path[:len(path)-len(afterSegment(path))]
 		path = path[len(param):]
 		if param == "" {
 			return "", false
@@ -35,15 +35,15 @@ func equalTail(pattern, path string) bool {
 	return len(path) == len(pattern) && strings.EqualFold(pattern, path)
 }
 
-// cutSegment is what follows the first segment of s.
-func cutSegment(s string) string {
+// afterSegment is the rest of s after its first segment.
+func afterSegment(s string) string {
 	if slash := strings.IndexByte(s, '/'); slash >= 0 {
 		return s[slash:]
 	}
 	return ""
 }
 
-// unescape decodes a path parameter. Sequences that are not UTF-8 are refused too.
+// unescape decodes a path parameter. It refuses a parameter that is not valid UTF-8.
 func unescape(raw string) (string, bool) {
 	s, err := url.PathUnescape(raw)
 	return s, err == nil && utf8.ValidString(s)

@@ -2,7 +2,7 @@ package api
 
 import "strconv"
 
-// The strings clients may match (docs/spec/device-api.md 1.9).
+// The strings that clients may match (docs/spec/device-api.md 1.9).
 const (
 	textUnauthorized   = "Unauthorized"
 	textMissingApp     = "Missing app id"                                                       // S1
@@ -26,16 +26,16 @@ const (
 // Messages of our own.
 const (
 	textForeignOrigin = "Requests from other origins are refused"
-	textUnknownPage   = "This request changes something, and the browser does not say which page made it: it is refused. " +
-		"Send an API key with it, or make it with another program, such as curl"
-	textNoKeyToRenew  = "An API key is needed to regenerate it"
-	textManyLongHeads = "Too many requests with long headers came at once, try again later"
-	textBusy          = "Too many operations are running, try again later"
+	textUnknownPage   = "Requests that change something are refused when the browser does not say which page made them. " +
+		"Send an API key, or use another program, such as curl"
+	textNoKeyToRenew  = "Send the API key that is to be replaced"
+	textManyLongHeads = "too many requests with long headers, try again later"
+	textBusy          = "too many operations are running, try again later"
 	textUnknownError  = "Unknown error"
 )
 
 func textForeignHost(host string) string {
-	return "Requests of browsers to " + host + " are refused, since that name may belong to somebody else. " +
+	return "Requests of browsers to " + host + " are refused, because that name may belong to somebody else. " +
 		"Use the address of the device, its host name, or a name that ends in .local"
 }
 

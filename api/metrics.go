@@ -13,18 +13,17 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// answers counts what was answered, by the first digit of the status.
-type answers [6]atomic.Uint64
+// answerCounts counts answers by the first digit of their status.
+type answerCounts [6]atomic.Uint64
 
-func (a *answers) count(status int) {
+func (a *answerCounts) count(status int) {
 	if class := status / 100; class > 0 && class < len(a) {
 		a[class].Add(1)
 	}
 }
 
-// metrics is the body of GET /metrics: what was counted and measured, in Prometheus' text form 0.0.4.
-// It is written straight into the response, so that a scrape leaves nothing behind. Of services,
-// only those of apps in the caller's scope are told.
+// metrics is the body of GET /metrics, in the Prometheus text format 0.0.4. It shows only services of apps in the
+// caller's scope. It is written straight into the response, so a scrape leaves no garbage.
 type metrics struct {
 	h      *handlers
 	caller caller
@@ -39,8 +38,8 @@ func (h *handlers) metrics(c *call) Answer {
 func (m metrics) write(to *fasthttp.Response) {
 	e := exposition{to}
 	m.process(e)
-	m.work(e)
-	e.family("api_requests_total", "counter", "Requests to the device API that were answered, by class of status.")
+	m.applies(e)
+	e.family("api_requests_total", "counter", "Requests that the device API answered, by class of status.")
 	for class := 1; class < len(m.h.answers); class++ {
 		e.sample("api_requests_total", `code="`+classes[class]+`"`, float64(m.h.answers[class].Load()))
 	}
@@ -51,12 +50,12 @@ func (m metrics) write(to *fasthttp.Response) {
 var classes = [...]string{"", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 func (m metrics) process(e exposition) {
-	v := m.h.known.Vitals()
+	v := m.h.dev.Vitals()
 	e.family("info", "gauge", "Version of the supervisor.")
 	e.add(prefix, `info{version="`, version.String(), "\"} 1\n")
-	e.single("start_time_seconds", "gauge", "When the supervisor started, in Unix time.", float64(m.h.began.UnixMilli())/1000)
-	e.single("uptime_seconds", "gauge", "For how long the supervisor runs.", time.Since(m.h.began).Seconds())
-	e.single("memory_resident_bytes", "gauge", "Memory of the supervisor's process.", float64(v.Resident))
+	e.single("start_time_seconds", "gauge", "When the supervisor started, in Unix time.", float64(m.h.started.UnixMilli())/1000)
+	e.single("uptime_seconds", "gauge", "How long the supervisor has been running.", time.Since(m.h.started).Seconds())
+	e.single("memory_resident_bytes", "gauge", "Resident memory of the supervisor's process.", float64(v.Resident))
 	e.single("cpu_seconds_total", "counter", "Processor time of the supervisor's process.", v.CPU.Seconds())
 	e.single("goroutines", "gauge", "Goroutines of the supervisor.", float64(runtime.NumGoroutine()))
 	if v.CPUCelsius != 0 {
@@ -64,10 +63,10 @@ func (m metrics) process(e exposition) {
 	}
 }
 
-func (m metrics) work(e exposition) {
+func (m metrics) applies(e exposition) {
 	c := m.h.apps.Counts()
 	const apply = "apply_duration_seconds"
-	e.family(apply, "histogram", "Applies that reached the target state, by how long they took.")
+	e.family(apply, "histogram", "Durations of the applies that reached the target state.")
 	sum := uint64(0)
 	for i, bound := range view.ApplyBounds {
 		sum += c.Applies[i]
@@ -82,28 +81,28 @@ func (m metrics) work(e exposition) {
 	e.sample(apply+"_sum", "", c.ApplySeconds)
 	e.sample(apply+"_count", "", float64(sum))
 	e.single("step_failures_total", "counter", "Steps of applies that failed.", float64(c.StepFailures))
-	e.single("image_pulls_total", "counter", "Images fetched.", float64(c.Pulls))
-	e.single("image_pull_failures_total", "counter", "Attempts to fetch an image that failed.", float64(c.PullFailures))
-	e.single("engine_calls_total", "counter", "Calls of the container engine.", float64(c.EngineCalls))
-	e.single("engine_call_errors_total", "counter", "Calls that the container engine did not answer or could not carry out.", float64(c.EngineErrors))
+	e.single("image_pulls_total", "counter", "Images downloaded.", float64(c.Pulls))
+	e.single("image_pull_failures_total", "counter", "Attempts to download an image that failed.", float64(c.PullFailures))
+	e.single("engine_calls_total", "counter", "Calls to the container engine.", float64(c.EngineCalls))
+	e.single("engine_call_errors_total", "counter", "Calls to the container engine that failed or got no answer.", float64(c.EngineErrors))
 }
 
 func (m metrics) services(e exposition) {
 	state := m.h.apps.View()
 	e.single("engine_up", "gauge", "Whether the container engine can be reached.", bit(state.Synced && state.EngineError == ""))
-	e.single("update_applying", "gauge", "Whether an apply runs or waits.", bit(state.Applying))
-	e.single("update_failed", "gauge", "Whether a step of the update failed or something of the target is refused.", bit(state.Failed))
+	e.single("update_applying", "gauge", "Whether an apply is running or waiting.", bit(state.Applying))
+	e.single("update_failed", "gauge", "Whether a step of the update failed, or a part of the target state is refused.", bit(state.Failed))
 	e.family("service_running", "gauge", "Whether a container of the service runs.")
 	m.each(state, func(app *view.App, c *view.Container) {
 		e.service("service_running", app, c, bit(c.Running))
 	})
-	e.family("service_restarts_total", "counter", "How often a container of the service was started again.")
+	e.family("service_restarts_total", "counter", "How often a container of the service was restarted.")
 	m.each(state, func(app *view.App, c *view.Container) {
 		e.service("service_restarts_total", app, c, float64(c.Restarts))
 	})
 }
 
-// each calls f once for every service with a container: with the newest that runs, else the newest.
+// each calls f once for every service with a container: with the newest running container, else the newest one.
 func (m metrics) each(state *view.State, f func(*view.App, *view.Container)) {
 	for i := range state.Apps {
 		app := &state.Apps[i]
@@ -135,7 +134,7 @@ func bit(on bool) float64 {
 // prefix begins the name of every metric.
 const prefix = "resin_supervisor_"
 
-// exposition writes metrics into a response, which owns the buffer.
+// exposition writes metrics into the buffer of a response.
 type exposition struct{ to *fasthttp.Response }
 
 func (e exposition) add(parts ...string) {
@@ -144,7 +143,7 @@ func (e exposition) add(parts ...string) {
 	}
 }
 
-// number writes v, whole numbers without exponent.
+// number writes v without an exponent.
 func (e exposition) number(v float64) {
 	var digits [32]byte
 	e.to.AppendBody(strconv.AppendFloat(digits[:0], v, 'f', -1, 64))

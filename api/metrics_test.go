@@ -57,7 +57,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if own := r.do(keyOfB, "GET", "/metrics", "").body; !strings.Contains(own, `service="db"`) || strings.Contains(own, `service="web"`) {
-		t.Errorf("another app's services are told:\n%s", own)
+		t.Errorf("another app's services are shown:\n%s", own)
 	}
 	wantReply(t, r.send("GET", "/metrics", ""), 401, "Unauthorized")
 	if head := r.do(globalTestKey, "HEAD", "/metrics", ""); head.status != 200 || head.body != "" {
@@ -65,21 +65,21 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A scrape leaves nothing behind: the response's own buffer is used again.
+// A scrape leaves no garbage: it uses the buffer of the response again.
 func TestScrapeAllocates(t *testing.T) {
 	m := newMemory()
 	s := newServer(m, m, m, zerolog.Nop(), defaultLimits())
 	var resp fasthttp.Response
 	var page body = metrics{s.handlers, caller{all: true}}
-	state := m.View() // the test's own picture allocates, the real one does not
-	s.handlers.apps = still{m, state}
+	state := m.View() // View of the test allocates, the real one does not
+	s.handlers.apps = sameView{m, state}
 	scrape := func() {
 		resp.ResetBody()
 		page.(metrics).write(&resp)
 	}
 	scrape()
 	least := testing.AllocsPerRun(20, scrape)
-	for range 10 { // the count is of the whole process, and a collection empties the pools
+	for range 10 { // other goroutines allocate too, and a garbage collection empties the pools
 		least = min(least, testing.AllocsPerRun(20, scrape))
 	}
 	if least > 1 {
@@ -87,10 +87,10 @@ func TestScrapeAllocates(t *testing.T) {
 	}
 }
 
-// still always has the same picture.
-type still struct {
+// sameView always returns the same view.
+type sameView struct {
 	*memory
 	state *view.State
 }
 
-func (s still) View() *view.State { return s.state }
+func (s sameView) View() *view.State { return s.state }

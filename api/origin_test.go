@@ -7,11 +7,11 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// What Chromium 148 says of itself.
+// The User-Agent of Chromium 148.
 const mozilla = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0.7778.167 Safari/537.36"
 
-// The heads that Chromium 148 sends, as test/browser sees them. Sec-Fetch headers come only where the address is
-// of the browser's own machine. DEVICE stands for address and port of the API.
+// The headers that Chromium 148 sends, as seen by test/browser. It sends Sec-Fetch headers only to addresses of its own
+// machine. DEVICE stands for the address and port of the API.
 func TestHeadsOfBrowsers(t *testing.T) {
 	r := start(t)
 	r.change(func(s *view.State) { s.LocalMode = true })
@@ -44,7 +44,7 @@ func TestHeadsOfBrowsers(t *testing.T) {
 	f("rebound page that reads, without a referrer", 403, "GET", read, "evil.example:8000")
 	f("rebound page that sets", 403, "POST", setTarget, "evil.example:8000", "Origin: "+evil)
 	f("rebound page, secure", 403, "GET", read, "evil.example:8000", "Sec-Fetch-Dest: empty", "Sec-Fetch-Mode: cors", "Sec-Fetch-Site: same-origin")
-	// What a script may set of the headers: it cannot take away that of the language.
+	// A script can change Accept-Language, but it cannot remove it.
 	f("rebound page with another name for the browser", 403, "GET", cleanUp, "evil.example:8000", "User-Agent: x", "Accept-Language: en-US")
 	f("rebound page with empty headers", 403, "GET", cleanUp, "evil.example:8000", "User-Agent: x", "Accept-Language:")
 	f("set without a page", 403, "POST", setTarget, "DEVICE")
@@ -98,7 +98,7 @@ func TestHeadsOfOtherPrograms(t *testing.T) {
 	wantFailure(t, got, 403, textForeignHost("pi.fritz.box"))
 }
 
-// A key says enough, whether one is asked for or not: strangers have none.
+// A valid key is enough, even on a device that needs none: a foreign page has no key.
 func TestBrowsersWithAKey(t *testing.T) {
 	r := start(t)
 	const foreign = " HTTP/1.1\r\nHost: evil.example\r\nReferer: http://other.example/\r\nOrigin: http://other.example\r\n" + mozilla + "\r\n"
@@ -118,7 +118,7 @@ func TestBrowsersWithAKey(t *testing.T) {
 	wantFailure(t, r.raw("GET", "GET /v1/device?apikey=no"+foreign+"\r\n"), 403, textForeignOrigin)
 }
 
-// The endpoints that are open on every device show nothing of it: they serve everybody, as monitoring services do.
+// The open endpoints show nothing about the device. They serve everybody, for example monitoring services.
 func TestBrowsersAtOpenEndpoints(t *testing.T) {
 	r := start(t)
 	for _, local := range []bool{false, true} {

@@ -6,19 +6,18 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// Overview is the answer of GET /supervisor/v1/status: everything the supervisor knows of the
-// device and its apps except environments, for the status command. Only the global key may see
-// it. Times are absent when there is none.
+// Overview is the answer of GET /supervisor/v1/status, for the status command: all that the supervisor knows about the
+// device and its apps, except environments. Only the global key may see it. A time that does not apply is absent.
 type Overview struct {
-	Time        time.Time         `json:"time"`     // of the answer, for telling how long ago
-	Started     time.Time         `json:"started"`  // when the supervisor did
-	Revision    uint64            `json:"revision"` // two answers with the same one tell the same of the apps
+	Time        time.Time         `json:"time"`     // of the answer: other times are compared with it
+	Started     time.Time         `json:"started"`  // when the supervisor started
+	Revision    uint64            `json:"revision"` // while it is the same, the apps are the same
 	Device      OverviewDevice    `json:"device"`
 	Synced      bool              `json:"synced"`                // the engine was listed at least once
 	EngineError string            `json:"engineError,omitempty"` // why the engine cannot be reached
-	HasTarget   bool              `json:"hasTarget"`             // without a target state nothing is wanted and nothing unwanted
+	HasTarget   bool              `json:"hasTarget"`             // without a target state the apps stay as they are
 	Applying    bool              `json:"applying"`
-	Waiting     bool              `json:"waiting"` // the apply is not over, and no step of it is under way
+	Waiting     bool              `json:"waiting"` // the apply is not over, but no step of it is running
 	Pending     bool              `json:"updatePending"`
 	Failed      bool              `json:"updateFailed"`
 	Downloaded  bool              `json:"updateDownloaded"`
@@ -27,7 +26,7 @@ type Overview struct {
 	Problems    []OverviewProblem `json:"problems"` // newest first
 }
 
-// OverviewDevice is the device itself; text is empty while unknown.
+// OverviewDevice is the device itself. A text is empty while it is unknown.
 type OverviewDevice struct {
 	_                 incomparable
 	Name              string `json:"name"`
@@ -41,25 +40,25 @@ type OverviewDevice struct {
 	Managed           bool   `json:"managed"`
 	Registered        bool   `json:"registered"` // the cloud knows the device
 	LocalMode         bool   `json:"localMode"`
-	// CloudReachable says that the VPN is up or the cloud API took the last connection; it is true
-	// on a device without a cloud.
+	// CloudReachable says that the VPN is up, or that the cloud API accepted the last connection. It is always true on
+	// a device without a cloud.
 	CloudReachable bool    `json:"cloudReachable"`
 	MemoryBytes    int64   `json:"memoryBytes"`          // of the supervisor's process
-	CPUCelsius     float64 `json:"cpuCelsius,omitempty"` // of the processor, where it is known
+	CPUCelsius     float64 `json:"cpuCelsius,omitempty"` // of the processor, when known
 }
 
-// OverviewApp is one app as it is and as it should be.
+// OverviewApp is the current state and the target state of one app.
 type OverviewApp struct {
 	ID           int                 `json:"id"`
 	UUID         string              `json:"uuid"`
 	Name         string              `json:"name"`
 	InTarget     bool                `json:"inTarget"`
 	TargetCommit string              `json:"targetCommit,omitempty"`
-	Commit       string              `json:"commit,omitempty"` // last release fully applied
+	Commit       string              `json:"commit,omitempty"` // last release that was fully applied
 	UpdateStatus string              `json:"updateStatus"`     // of the target release
 	Rejected     string              `json:"rejected,omitempty"`
-	RolledBack   string              `json:"rolledBack,omitempty"` // which release failed its trial, and why
-	Waits        string              `json:"waits,omitempty"`      // what the release as a whole waits for
+	RolledBack   string              `json:"rolledBack,omitempty"` // which release failed its health gate, and why
+	Waits        string              `json:"waits,omitempty"`      // what the whole release waits for
 	LockHeld     bool                `json:"lockHeld"`             // by the supervisor
 	UserLock     string              `json:"userLock,omitempty"`   // the first service that holds an update lock of its own
 	Services     []OverviewService   `json:"services"`             // of the target release
@@ -72,7 +71,7 @@ type OverviewService struct {
 	Name    string `json:"name"`
 	Image   string `json:"image"`
 	ImageID int    `json:"imageId"`
-	Running bool   `json:"running"`         // it is to run
+	Running bool   `json:"running"`         // in the target
 	Waits   string `json:"waits,omitempty"` // what it waits for
 }
 
@@ -91,10 +90,10 @@ type OverviewContainer struct {
 	Error       string    `json:"error,omitempty"`
 	StartedAt   time.Time `json:"startedAt,omitzero"`
 	Restarts    int       `json:"restarts"`         // of the service's containers, since the supervisor started
-	Reason      string    `json:"reason,omitempty"` // why the supervisor last touched it
+	Reason      string    `json:"reason,omitempty"` // of the last step that changed it
 }
 
-// OverviewImage is one image that is known or being downloaded.
+// OverviewImage is one image that is on the device or being downloaded.
 type OverviewImage struct {
 	Name        string `json:"name"`
 	ServiceName string `json:"serviceName"`
@@ -103,7 +102,7 @@ type OverviewImage struct {
 	Progress    *int   `json:"progress,omitempty"` // percent, while downloading
 }
 
-// OverviewProblem is a step that failed or came up again without effect, or what was wrong with config.json.
+// OverviewProblem is a step that failed or had no lasting effect, or a fault of config.json.
 type OverviewProblem struct {
 	At      time.Time `json:"at"`
 	Subject string    `json:"subject"`
@@ -111,16 +110,16 @@ type OverviewProblem struct {
 	Reason  string    `json:"reason"`
 	Error   string    `json:"error"`
 	Retry   time.Time `json:"retry,omitzero"`
-	// Repeated says that the step was carried out and came up again for the same object.
+	// Repeated says that the step succeeded, but had to be planned again for the same object.
 	Repeated bool `json:"repeated,omitempty"`
 }
 
-// overview tells everything; it answers before the engine was listed too, to say why it was not.
+// overview also answers before the first listing of the engine, to say why the engine cannot be reached.
 func (h *handlers) overview(*call) Answer {
-	state, facts, vitals := h.apps.View(), h.known.Facts(), h.known.Vitals()
+	state, facts, vitals := h.apps.View(), h.dev.Facts(), h.dev.Vitals()
 	o := Overview{
 		Time:     time.Now().UTC(),
-		Started:  h.began.UTC(),
+		Started:  h.started.UTC(),
 		Revision: state.Revision,
 		Device: OverviewDevice{
 			Name:              state.DeviceName,
@@ -159,7 +158,12 @@ func (h *handlers) overview(*call) Answer {
 		o.Problems = append(o.Problems, OverviewProblem(p))
 	}
 	if facts.ConfigNotice != "" {
-		o.Problems = append(o.Problems, OverviewProblem{At: h.began, Subject: "config.json", Step: "identity", Reason: facts.ConfigNotice})
+		o.Problems = append(o.Problems, OverviewProblem{
+			At:      h.started,
+			Subject: "config.json",
+			Step:    "identity",
+			Reason:  facts.ConfigNotice,
+		})
 	}
 	return document(o)
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// concrete is the path of a row with a real app in it.
+// concrete is the path of a route with an app id.
 func concrete(r route) string { return strings.Replace(r.path, ":appId", "12", 1) }
 
 func TestEveryRouteKeepsTheDoor(t *testing.T) {
@@ -135,7 +135,7 @@ func documentedKeys(t *testing.T) map[string]string {
 	return table
 }
 
-// Every row of the route table, asked with the key of app 12, does to app 13 what docs/API.md says.
+// The key of app 12 may do to app 13 what docs/API.md says, on every route.
 func TestEveryRouteKeepsTheScope(t *testing.T) {
 	r := start(t)
 	r.facts.Registered = true
@@ -144,7 +144,7 @@ func TestEveryRouteKeepsTheScope(t *testing.T) {
 		r.take()
 		path := strings.Replace(row.path, ":appId", app, 1)
 		got := r.do(keyOfA, row.method, path, `{"appId":`+app+`,"serviceName":"ui","network":{}}`)
-		r.keys[keyOfA] = 12 // one row renews it
+		r.keys[keyOfA] = 12 // one route replaces it
 		return got
 	}
 	for _, row := range routes {
@@ -219,7 +219,7 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// matchBySegments is match written for clearness.
+// matchBySegments does the same as match, more simply.
 func matchBySegments(pattern, path string) (param string, ok bool) {
 	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
 	if len(have) == len(want)+1 && have[len(want)] == "" {

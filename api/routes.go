@@ -2,27 +2,27 @@ package api
 
 import "strings"
 
-// route is one row of the table.
+// route is one row of the route table.
 type route struct {
 	method  string
 	path    string
 	scope   scope
-	body    bodyRule
+	body    bodyKind
 	handler func(*handlers, *call) Answer
 }
 
-// bodyRule says what is kept of the body, which is read before the handler runs.
-type bodyRule uint8
+// bodyKind says how the body is read before the handler runs; limitsOf says what is kept of it.
+type bodyKind uint8
 
 const (
-	ignored bodyRule = iota // even a malformed body is skipped (docs/spec/device-api.md 1.5)
-	parsed                  // a malformed body is an error, also where no field is used
+	ignored bodyKind = iota // even a malformed body is accepted (docs/spec/device-api.md 1.5)
+	parsed                  // a malformed body is an error, even if the handler uses no field
 	hostBody
 	tagsBody
 	targetBody
 )
 
-// routes is the API: what is not in it is answered with 404. GET rows serve HEAD too.
+// routes is the API. Any other request is answered with 404. GET rows serve HEAD, too.
 var routes = []route{
 	{"GET", "/ping", open, ignored, (*handlers).ping},
 
@@ -68,7 +68,7 @@ var routes = []route{
 	{"GET", "/supervisor/v1/status", globalKey, parsed, (*handlers).overview},
 }
 
-// find is the row for a request, nil when there is none, and the raw parameter of its path.
+// find returns the row for a request, nil when there is none, and the raw parameter of its path.
 func find(method, path string) (*route, string) {
 	if method == "HEAD" {
 		method = "GET"
@@ -84,7 +84,7 @@ func find(method, path string) (*route, string) {
 	return nil, ""
 }
 
-// allowed lists the methods a path serves, comma-separated; empty when it serves none.
+// allowed lists the methods of a path, comma-separated. It is empty when the path is in no row.
 func allowed(path string) string {
 	var methods []string
 	for _, r := range routes {

@@ -9,21 +9,20 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// keep says what is kept of a JSON text, and what is answered where that is not enough
-// (docs/spec/device-api.md 1.5).
-type keep struct {
-	bytes   int        // in all
+// bodyLimits says how much of a JSON body is kept, and what happens beyond that (docs/spec/device-api.md 1.5).
+type bodyLimits struct {
+	bytes   int        // of the whole body
 	field   int        // bytes of one field
-	scalar  int        // bytes of one that is no list and no object
+	scalar  int        // bytes of a field that is neither a list nor an object
 	members int        // of any object
-	values  int        // in all
-	whole   bool       // the fields are not told apart
-	tooLong *bodyError // for a longer field; nil leaves it out
+	values  int        // of the whole body
+	whole   bool       // the handler wants the whole body, not its fields
+	tooLong *bodyError // the answer to a longer field; nil drops the field
 }
 
-// tooLarge is for more bytes or values in all.
-func (k *keep) tooLarge() error {
-	if k.whole {
+// tooLarge is the error for a body with too many bytes or values.
+func (l *bodyLimits) tooLarge() error {
+	if l.whole {
 		return errTargetTooLarge
 	}
 	return errTooLarge
@@ -32,54 +31,55 @@ func (k *keep) tooLarge() error {
 // maxLevels is how deep lists and objects may be nested.
 const maxLevels = 200
 
-// shownList is how long a list may be that is kept: nobody asks for a part of one, but an error may show it.
-const shownList = 160
+// maxListBytes is the length up to which a body that is a list is kept. No handler reads one, but an error may
+// quote it.
+const maxListBytes = 160
 
-// scanner checks a JSON text while it comes and keeps a compact copy of what is wanted of it: a body
-// costs what of it is decoded, not what was sent. Once it has failed, all that comes is 0.
+// scanner checks a JSON text while it arrives, and keeps a compact copy of the fields that fit the limits. So a
+// body costs the memory of what is kept, not of what was sent. After an error c is always 0.
 type scanner struct {
-	in     *bufio.Reader
-	read   int  // bytes in all
-	c      byte // to be looked at, 0 at the end
-	ended  bool
-	err    error
-	rule   *keep
-	to     *store
-	bound  int  // what the store holds at most with this field
-	over   bool // the field is longer than that: no more of it is kept
-	values int
+	in       *bufio.Reader
+	read     int  // bytes
+	c        byte // the next byte, 0 at the end
+	ended    bool
+	err      error
+	limits   *bodyLimits
+	to       *bodyBuffer
+	maxBytes int  // the size of the buffer at which the current field is too long
+	over     bool // the current field is too long: no more of it is kept
+	values   int
 }
 
-// scan reads an object or a list to the end. Of an object it keeps whole fields; a long list is only
-// hinted at.
-func scan(in *bufio.Reader, rule *keep, to *store) (isObject bool, err error) {
-	s := &scanner{in: in, rule: rule, to: to, bound: rule.bytes + 1}
-	s.skip()
-	s.blank()
+// scan reads an object or a list to the end. It keeps the fields of an object that fit, and a placeholder for a
+// long list.
+func scan(in *bufio.Reader, limits *bodyLimits, to *bodyBuffer) (isObject bool, err error) {
+	s := &scanner{in: in, limits: limits, to: to, maxBytes: limits.bytes + 1}
+	s.advance()
+	s.skipSpace()
 	switch {
 	case s.c == '{':
 		isObject = true
 		s.object(0)
 	case s.c == '[':
-		s.bound = shownList
+		s.maxBytes = maxListBytes
 		if s.list(0); s.over {
 			to.bytes = append(to.bytes[:0], `["..."]`...)
 		}
 	case s.err == nil:
-		s.fail(refusal("neither a JSON object nor a list"))
+		s.fail(malformedBody("neither a JSON object nor a list"))
 	}
-	s.blank()
+	s.skipSpace()
 	if !s.ended {
 		s.malformed()
 	}
 	return isObject, s.err
 }
 
-func refusal(what string) error {
+func malformedBody(what string) error {
 	return &bodyError{fasthttp.StatusBadRequest, "request body: " + what}
 }
 
-// fail ends the reading; the first reason counts.
+// fail stops the scanner. Only the first error counts.
 func (s *scanner) fail(err error) {
 	if s.err == nil {
 		s.err = err
@@ -89,14 +89,14 @@ func (s *scanner) fail(err error) {
 
 func (s *scanner) malformed() {
 	if s.ended {
-		s.fail(refusal("unexpected end of JSON"))
+		s.fail(malformedBody("unexpected end of JSON"))
 		return
 	}
-	s.fail(refusal("not JSON at byte " + strconv.Itoa(s.read)))
+	s.fail(malformedBody("not JSON at byte " + strconv.Itoa(s.read)))
 }
 
-// skip goes on to the next byte.
-func (s *scanner) skip() {
+// advance goes on to the next byte.
+func (s *scanner) advance() {
 	s.c = 0
 	if s.err != nil || s.ended {
 		return
@@ -113,19 +113,19 @@ func (s *scanner) skip() {
 	}
 }
 
-// keep keeps the byte and goes on to the next.
+// keep keeps the byte and goes on to the next one.
 func (s *scanner) keep() {
 	s.put(s.c)
-	s.skip()
+	s.advance()
 }
 
 func (s *scanner) put(c byte) {
 	switch {
 	case s.over || s.err != nil:
-	case len(s.to.bytes) == s.bound:
+	case len(s.to.bytes) == s.maxBytes:
 		s.over = true
-	case len(s.to.bytes) == s.rule.bytes:
-		s.fail(s.rule.tooLarge())
+	case len(s.to.bytes) == s.limits.bytes:
+		s.fail(s.limits.tooLarge())
 	default:
 		if err := s.to.add(c); err != nil {
 			s.fail(err)
@@ -133,19 +133,19 @@ func (s *scanner) put(c byte) {
 	}
 }
 
-func (s *scanner) blank() {
+func (s *scanner) skipSpace() {
 	for s.c == ' ' || s.c == '\t' || s.c == '\n' || s.c == '\r' {
-		s.skip()
+		s.advance()
 	}
 }
 
-// value reads a value and the blanks after it.
+// value reads a value and the white space after it.
 func (s *scanner) value(level int) {
-	if s.values++; s.values > s.rule.values {
-		s.fail(s.rule.tooLarge())
+	if s.values++; s.values > s.limits.values {
+		s.fail(s.limits.tooLarge())
 	}
 	if level > maxLevels {
-		s.fail(refusal("too many levels of JSON"))
+		s.fail(malformedBody("too many levels of JSON"))
 	}
 	switch s.c {
 	case '{':
@@ -153,69 +153,69 @@ func (s *scanner) value(level int) {
 	case '[':
 		s.list(level)
 	case '"':
-		s.text()
+		s.str()
 	case 't':
-		s.word("true")
+		s.literal("true")
 	case 'f':
-		s.word("false")
+		s.literal("false")
 	case 'n':
-		s.word("null")
+		s.literal("null")
 	default:
 		s.number()
 	}
-	s.blank()
+	s.skipSpace()
 }
 
-// object reads an object. The fields of the outermost, level 0, are kept or left out as a whole.
+// object reads an object. It keeps or drops each field of the outermost object, level 0, as a whole.
 func (s *scanner) object(level int) {
 	s.keep()
-	s.blank()
+	s.skipSpace()
 	for n := 1; s.c != '}'; n++ {
 		from := len(s.to.bytes)
 		if n > 1 && !s.comma(level > 0 || from > 1) {
 			return
 		}
 		start := len(s.to.bytes)
-		s.begin(level, start+s.rule.scalar)
-		if n > s.rule.members {
+		s.beginField(level, start+s.limits.scalar)
+		if n > s.limits.members {
 			s.fail(errTooManyFields)
 		}
-		s.text()
-		s.blank()
+		s.str()
+		s.skipSpace()
 		if s.c != ':' {
 			s.malformed()
 			return
 		}
 		s.keep()
-		s.blank()
+		s.skipSpace()
 		if s.c == '{' || s.c == '[' {
-			s.begin(level, start+s.rule.field)
+			s.beginField(level, start+s.limits.field)
 		}
 		s.value(level + 1)
-		s.finish(level, from)
+		s.endField(level, from)
 	}
 	s.keep()
 }
 
-// begin sets what the store may hold at most with a field of the outermost object.
-func (s *scanner) begin(level, bound int) {
+// beginField sets the size of the buffer at which a field of the outermost object is too long.
+func (s *scanner) beginField(level, maxBytes int) {
 	if level == 0 {
-		s.bound = bound
+		s.maxBytes = maxBytes
 	}
 }
 
-// finish leaves a field of the outermost object out again when it is too long.
-func (s *scanner) finish(level, from int) {
+// endField drops a field of the outermost object that is too long.
+func (s *scanner) endField(level, from int) {
 	if level > 0 {
 		return
 	}
-	if s.over && s.rule.tooLong != nil {
-		s.fail(s.rule.tooLong)
+	if s.over && s.limits.tooLong != nil {
+		s.fail(s.limits.tooLong)
 	}
 	if s.over {
 		s.to.bytes = s.to.bytes[:from]
 	}
-	s.over, s.bound = false, s.rule.bytes+1
+	s.over, s.maxBytes = false, s.limits.bytes+1
 }
 
 // comma reads the comma between two members.
@@ -227,14 +227,14 @@ func (s *scanner) comma(kept bool) bool {
 	if kept {
 		s.put(',')
 	}
-	s.skip()
-	s.blank()
+	s.advance()
+	s.skipSpace()
 	return true
 }
 
 func (s *scanner) list(level int) {
 	s.keep()
-	s.blank()
+	s.skipSpace()
 	for n := 1; s.c != ']'; n++ {
 		if n > 1 && !s.comma(true) {
 			return
@@ -244,7 +244,7 @@ func (s *scanner) list(level int) {
 	s.keep()
 }
 
-func (s *scanner) text() {
+func (s *scanner) str() {
 	if s.c != '"' {
 		s.malformed()
 		return
@@ -265,7 +265,7 @@ func (s *scanner) text() {
 	s.keep()
 }
 
-// escaped reads what follows a backslash.
+// escaped reads the rest of an escape sequence.
 func (s *scanner) escaped() {
 	if s.c == 'u' {
 		for range 4 {
@@ -313,9 +313,9 @@ func (s *scanner) digits() {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-func (s *scanner) word(w string) {
-	for i := range len(w) {
-		if s.c != w[i] {
+func (s *scanner) literal(text string) {
+	for i := range len(text) {
+		if s.c != text[i] {
 			s.malformed()
 			return
 		}

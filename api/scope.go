@@ -2,29 +2,29 @@ package api
 
 import "github.com/valyala/fasthttp"
 
-// scope says who may call a route and, where the route addresses an app, how the app is found and
-// what is answered when its id is bad or the key does not cover it (docs/spec/device-api.md 1.8).
+// scope says who may call a route (docs/spec/device-api.md 1.8). For a route of one app it also says how the app is
+// found, and how to answer when the id is bad or the key does not cover the app.
 type scope struct {
-	open    bool // no key, ever
-	global  bool // only a key for everything
-	changes bool // a GET that changes something all the same
+	open    bool // it never needs a key
+	global  bool // it needs the global key
+	changes bool // it changes something, although it is a GET
 	app     func(*call) (id int, ok bool)
 	badID   func(*call) Answer
 	denied  func(id int) Answer
 }
 
-// The scopes of the table.
+// The scopes of the route table.
 var (
-	// open passes everyone.
+	// open admits everyone.
 	open = scope{open: true}
-	// anyKey passes every key, also that of a service.
+	// anyKey admits every key, also that of a service.
 	anyKey = scope{}
-	// changingGet is anyKey of a GET that an image of a web page must not be able to make.
+	// changingGet is anyKey for a GET that changes something, so a web page must not trigger it with an image.
 	changingGet = scope{changes: true}
-	// globalKey passes only the key for everything.
+	// globalKey admits only the global key.
 	globalKey = scope{global: true}
 
-	// The rest pass a key that covers the app named in the body or in the path.
+	// The others admit a key that covers the app in the body or in the path.
 	restartBody = scope{app: appInBody, badID: badText(textMissingApp), denied: deniedJSON}
 	purgeBody   = scope{app: appInBody, badID: badText(textPurgeApp), denied: deniedJSON}
 	readPath    = scope{app: appInPath, badID: badText(textMissingApp), denied: deniedRead}
@@ -44,7 +44,7 @@ func nonZeroInPath(c *call) (int, bool) {
 }
 
 func badText(message string) func(*call) Answer {
-	return func(*call) Answer { return refuse(fasthttp.StatusBadRequest, message) }
+	return func(*call) Answer { return textAnswer(fasthttp.StatusBadRequest, message) }
 }
 
 func badJSON(message string) func(*call) Answer {
@@ -55,7 +55,7 @@ func badStatePath(c *call) Answer {
 	return fail(fasthttp.StatusBadRequest, textInvalidAppPath(c.param))
 }
 
-func deniedText(int) Answer { return refuse(fasthttp.StatusUnauthorized, textUnauthorized) }
+func deniedText(int) Answer { return textAnswer(fasthttp.StatusUnauthorized, textUnauthorized) }
 
 func deniedJSON(int) Answer { return fail(fasthttp.StatusUnauthorized, textUnauthorized) }
 
@@ -63,7 +63,7 @@ func deniedRead(int) Answer { return fail(fasthttp.StatusUnauthorized, textAppUn
 
 func deniedState(id int) Answer { return fail(fasthttp.StatusConflict, textNoSuchApp(id)) }
 
-// admit checks the caller against the scope and notes the addressed app in c.
+// admit checks the caller against the scope, and stores the app of the request in c.
 func (s scope) admit(c *call) (Answer, bool) {
 	if s.global && !c.caller.all {
 		return deniedJSON(0), false
@@ -84,15 +84,15 @@ func (s scope) admit(c *call) (Answer, bool) {
 
 // caller is who makes a request.
 type caller struct {
-	key   string // the valid key that came with the request, empty when none did
+	key   string // the valid key of the request, empty when it has none
 	appID int    // the app of a service's key
-	all   bool   // every app is in scope
+	all   bool   // all apps are in scope
 }
 
 func (c caller) covers(appID int) bool { return c.all || c.appID == appID }
 
-// authenticate finds out who makes a request for r, which is nil for none of the table, and notes it in c. Where no
-// key is asked for, whoever brings none may be a stranger's page.
+// authenticate stores in c who makes a request for r, which is nil for a request of no route. Without a key the request
+// may come from a foreign page, so it is checked for that when the device needs no key.
 func (h *handlers) authenticate(c *call, r *route) (Answer, bool) {
 	c.caller = h.identify(c.ctx)
 	keyless := h.keyless()
@@ -104,13 +104,13 @@ func (h *handlers) authenticate(c *call, r *route) (Answer, bool) {
 		return deniedText(0), false
 	}
 	changes := r != nil && (r.scope.changes || r.method != fasthttp.MethodGet)
-	if reason := h.fromStranger(c.ctx, changes); reason != "" {
+	if reason := h.foreignPage(c.ctx, changes); reason != "" {
 		return fail(fasthttp.StatusForbidden, reason), false
 	}
 	return Answer{}, true
 }
 
-// identify looks up the keys of a request; the first valid one counts.
+// identify looks up the keys of a request. The first valid one counts.
 func (h *handlers) identify(ctx *fasthttp.RequestCtx) caller {
 	query, header := keysOf(ctx)
 	for _, key := range []string{query, header} {
@@ -124,10 +124,10 @@ func (h *handlers) identify(ctx *fasthttp.RequestCtx) caller {
 	return caller{}
 }
 
-// keyless tells whether the device serves callers without a key: a managed device in local mode,
-// or an unmanaged one that was made for development.
+// keyless tells whether the device serves callers without a key. A managed device does in local mode, an unmanaged one
+// in development mode.
 func (h *handlers) keyless() bool {
-	facts := h.known.Facts()
+	facts := h.dev.Facts()
 	if !facts.Managed {
 		return facts.DevelopmentMode
 	}

@@ -1,6 +1,6 @@
-// Package api serves the device HTTP API: what app containers, people on the local network and, by
-// way of the cloud, remote users may ask of the supervisor. The route table is in routes.go; reads
-// are answered from memory, actions run to their end also when the client has gone.
+// Package api serves the device HTTP API to app containers, to people on the local network and, through the cloud, to
+// remote users. The route table is in routes.go. Reads are answered from memory. Actions run to their end, even when
+// the client has gone.
 package api
 
 import (
@@ -13,28 +13,28 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// limits bounds what clients can occupy.
+// limits bounds what clients can use up.
 type limits struct {
-	connections int           // above it the connection that waits longest is closed
-	unread      int           // bytes of answers that the kernel holds for a client that does not read
+	connections int           // open at once; at the limit the limiter evicts one
+	writeBuffer int           // bytes of answers that the kernel holds for a client that does not read
 	actions     int           // running at once
-	head        time.Duration // from the first byte to the end of the headers, also the wait for it
+	head        time.Duration // from the first byte to the end of the headers; also for the first byte
 	body        time.Duration // from the end of the headers to the end of the body
 	idle        time.Duration // between two requests
-	promised    time.Duration // of idle, whole seconds that clients are told: a request sent then meets no end
+	keepAlive   time.Duration // what clients are told; shorter than idle, so they never meet a closed connection
 	write       time.Duration // for an answer
-	grace       time.Duration // for answers in the works when the server stops
+	grace       time.Duration // for running answers when the server stops
 }
 
 func defaultLimits() limits {
 	return limits{
-		connections: 512, // what they cost: TestCrowds of test/surface
-		unread:      32 << 10,
+		connections: 512, // TestCrowds of test/surface measures their memory
+		writeBuffer: 32 << 10,
 		actions:     64,
 		head:        10 * time.Second,
 		body:        2 * time.Minute,
 		idle:        75 * time.Second,
-		promised:    60 * time.Second,
+		keepAlive:   60 * time.Second,
 		write:       30 * time.Second,
 		grace:       2 * time.Second,
 	}
@@ -44,113 +44,112 @@ func defaultLimits() limits {
 type Server struct {
 	handlers *handlers
 	limits   limits
-	gate     *gate
+	limiter  *limiter
 	log      zerolog.Logger
 }
 
-// New makes a server that answers from what its three sources know; they may still be empty.
+// New makes a server that answers from its three sources. They need not know anything yet.
 func New(apps Apps, keys Keys, device Device, log zerolog.Logger) *Server {
 	return newServer(apps, keys, device, log, defaultLimits())
 }
 
 func newServer(apps Apps, keys Keys, device Device, log zerolog.Logger, l limits) *Server {
 	h := newHandlers(apps, keys, device, l.actions)
-	h.patience = l.write
+	h.writeTimeout = l.write
 	return &Server{
 		handlers: h,
 		limits:   l,
-		gate:     newGate(l.connections),
+		limiter:  newLimiter(l.connections),
 		log:      log,
 	}
 }
 
-// Listen opens the API's port on all interfaces, IPv4 and IPv6 (docs/spec/device-api.md 1.1); who may
-// reach it is the firewall's business. Connections wait in the kernel until Serve takes them.
+// Listen opens the API's port on all interfaces, for IPv4 and IPv6 (docs/spec/device-api.md 1.1). The firewall decides
+// who can reach it. Connections wait in the kernel until Serve accepts them.
 func Listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 
-// Serve answers requests until ctx ends, then closes ln, gives answers in the works a moment, and
-// returns nil. Actions run with ctx, not with the client. Any other end of ln is an error.
+// Serve answers requests until ctx ends. Then it closes ln, lets running answers finish within the grace period, and
+// returns nil. Actions end with ctx, not with their client. Serve returns an error when ln fails.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	s.handlers.life = ctx
+	s.handlers.ctx = ctx
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
-	err := s.accept(ctx, ln, s.front())
+	err := s.accept(ctx, ln, s.newConnServer())
 	_ = ln.Close()
-	s.gate.drain(s.limits.grace)
+	s.limiter.drain(s.limits.grace)
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-// http is the part of fasthttp we use: it serves single connections, with a buffer that takes heads of so many
-// bytes. Its own accept loop is not used, because that gives up for good when descriptors run out and keeps
-// its peak of goroutines.
-func (s *Server) http(head int) *fasthttp.Server {
+// newHTTPServer makes a fasthttp server for connections whose request heads have at most maxHead bytes. We do not use
+// its accept loop, because that ends when descriptors run out, and never ends the goroutines of a peak.
+func (s *Server) newHTTPServer(maxHead int) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.refuseHead,
 		HeaderReceived:               s.allowBody,
-		Concurrency:                  2 * (s.limits.connections + extraPlaces), // the gate's limit counts
-		ReadBufferSize:               head,
-		ConnState:                    follow,
+		Concurrency:                  2 * (s.limits.connections + reserveSize), // never reached: the limiter bounds connections
+		ReadBufferSize:               maxHead,
+		ConnState:                    trackState,
 		WriteBufferSize:              2048,
 		ReadTimeout:                  s.limits.head,
 		WriteTimeout:                 s.limits.write,
 		IdleTimeout:                  s.limits.idle,
 		MaxRequestBodySize:           maxBody,
-		StreamRequestBody:            true, // a key is asked for before a body is read
+		StreamRequestBody:            true, // the key is checked before the body is read
 		DisablePreParseMultipartForm: true,
 		ReduceMemoryUsage:            true,
 		NoDefaultServerHeader:        true,
-		NoDefaultDate:                true, // the default wakes the process every second for ever
+		NoDefaultDate:                true, // dates would wake the process every second
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
-		Logger:                       silent{},
+		Logger:                       discardLogger{},
 	}
 }
 
-// silent drops what fasthttp would log, which can quote requests and so their keys.
-type silent struct{}
+// discardLogger drops the messages of fasthttp, because they can quote requests with their keys.
+type discardLogger struct{}
 
-func (silent) Printf(string, ...any) {}
+func (discardLogger) Printf(string, ...any) {}
 
-// allowBody gives a request with a body more time to send it.
+// allowBody gives the client more time for a request that has a body.
 func (s *Server) allowBody(head *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if n := head.ContentLength(); n == 0 || n == -2 { // -2: no body
 		return fasthttp.RequestConfig{}
 	}
 	config := fasthttp.RequestConfig{ReadTimeout: s.limits.body}
 	if head.ContentLength() > maxBody {
-		config.MaxRequestBodySize = 1 // bytes that are waited for before the answer; 0 is the default
+		config.MaxRequestBodySize = 1 // bytes to read before the answer; 0 would mean the default
 	}
 	return config
 }
 
-// accept takes connections until ln is closed. Running out of descriptors or memory passes: the
-// connection that waits longest makes room.
-func (s *Server) accept(ctx context.Context, ln net.Listener, front *front) error {
+// accept serves new connections until ln is closed. When descriptors or memory run out, it evicts a waiting connection
+// and tries again.
+func (s *Server) accept(ctx context.Context, ln net.Listener, cs *connServer) error {
 	pause := time.Duration(0)
 	for {
 		c, err := ln.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.serve(front, c)
+			s.serve(cs, c)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
 			if pause == 0 {
-				s.log.Warn().Err(err).Msg("api cannot accept connections")
+				s.log.Warn().Err(err).Msg("api cannot accept connections, will retry")
 			}
-			s.gate.evict()
+			s.limiter.evict()
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			wait(ctx, pause)
+			sleep(ctx, pause)
 		}
 	}
 }
 
-func wait(ctx context.Context, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -159,26 +158,26 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (s *Server) serve(front *front, c net.Conn) {
-	held := s.gate.admit(c)
-	if held == nil {
-		s.log.Debug().Msg("api connection refused, all are busy")
-		_ = c.Close()
+func (s *Server) serve(cs *connServer, nc net.Conn) {
+	c := s.limiter.admit(nc)
+	if c == nil {
+		s.log.Debug().Msg("api connection refused, handlers work for all others")
+		_ = nc.Close()
 		return
 	}
-	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(s.limits.unread)
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(s.limits.writeBuffer)
 	}
 	go func() {
-		defer s.gate.leave(held)
-		defer s.barrier()
-		front.serve(held)
+		defer s.limiter.remove(c)
+		defer s.logPanic()
+		cs.serve(c)
 	}()
 }
 
-// barrier keeps a defect in the serving of one connection from ending the process.
-func (s *Server) barrier() {
+// logPanic keeps a panic in one connection from ending the process.
+func (s *Server) logPanic() {
 	if cause := recover(); cause != nil {
-		s.log.Error().Interface("reason", cause).Msg("api connection broke")
+		s.log.Error().Interface("reason", cause).Msg("api connection panicked")
 	}
 }

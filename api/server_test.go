@@ -133,11 +133,11 @@ func TestHeaders(t *testing.T) {
 		if (body == "") == strings.Contains(header, "Content-Type:") {
 			t.Errorf("%s: %s", row.path, answer)
 		}
-		r.keys[globalTestKey] = 0 // one row renews it
+		r.keys[globalTestKey] = 0 // one route replaces it
 	}
 }
 
-// lockedBuffer takes log lines of several goroutines.
+// lockedBuffer collects log lines of several goroutines.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -175,15 +175,15 @@ func TestLogsRequestsWithoutTheirKey(t *testing.T) {
 	}
 }
 
-// brittle breaks in its handlers.
-type brittle struct{ *memory }
+// panicking panics in a handler.
+type panicking struct{ *memory }
 
-func (brittle) Healthy() bool { panic("broken") }
+func (panicking) Healthy() bool { panic("broken") }
 
 func TestPanicIsAnAnswer(t *testing.T) {
 	r := start(t)
 	var lines lockedBuffer
-	m := brittle{newMemory()}
+	m := panicking{newMemory()}
 	s := New(m, m, m, zerolog.New(&lines))
 	ln, err := Listen("127.0.0.1:0")
 	if err != nil {
@@ -199,7 +199,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if got := lines.String(); !strings.Contains(got, "api handler broke") || !strings.Contains(got, "server_test.go") {
+	if got := lines.String(); !strings.Contains(got, "api handler panicked") || !strings.Contains(got, "server_test.go") {
 		t.Errorf("logged: %s", got)
 	}
 }
@@ -227,7 +227,7 @@ func TestActionOutlivesItsClient(t *testing.T) {
 	}
 }
 
-// watcher tells how a restart ended.
+// watcher reports how a restart ended.
 type watcher struct {
 	*memory
 	finished chan error
@@ -251,7 +251,7 @@ func TestReadsAreServedWhileActionsRun(t *testing.T) {
 	}
 	wantFailure(t, r.do(globalTestKey, "POST", "/v1/purge", `{"appId":12}`), 503, textBusy)
 	for range 3 * l.connections {
-		r.dial() // idle; the actions' connections must not make room for these
+		r.dial() // idle; it must not evict a connection of an action
 	}
 	if got := r.do(globalTestKey, "GET", "/v1/device", ""); got.status != 200 {
 		t.Errorf("a read beside the actions: %v", got)
@@ -282,16 +282,15 @@ func TestIdleAndSlowClientsDoNotStopPing(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("20 pings took %v", took)
 	}
-	r.server.gate.mu.Lock()
-	open := len(r.server.gate.open)
-	r.server.gate.mu.Unlock()
+	r.server.limiter.mu.Lock()
+	open := len(r.server.limiter.open)
+	r.server.limiter.mu.Unlock()
 	if open > defaultLimits().connections {
 		t.Errorf("%d connections are open", open)
 	}
 }
 
-// Clients that ask and do not read their answers make room for others, before the time for writing
-// an answer is over.
+// Clients that do not read their answers are evicted before the write timeout.
 func TestClientsThatDoNotReadDoNotStopPing(t *testing.T) {
 	l := defaultLimits()
 	l.connections, l.write = 4, time.Hour
@@ -300,7 +299,7 @@ func TestClientsThatDoNotReadDoNotStopPing(t *testing.T) {
 	for range l.connections {
 		c := r.dial()
 		_ = c.(*net.TCPConn).SetReadBuffer(4096)
-		for { // until the server waits to write and so does not read any more
+		for { // until the server blocks in a write, and so does not read any more
 			_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 			if _, err := io.WriteString(c, ask); err != nil {
 				break
@@ -337,11 +336,11 @@ func TestTheLongestWaitMakesRoom(t *testing.T) {
 	l.connections = 3
 	r := startWith(t, l, zerolog.Nop())
 	waiting := func() int {
-		r.server.gate.mu.Lock()
-		defer r.server.gate.mu.Unlock()
-		return r.server.gate.waiting.Len()
+		r.server.limiter.mu.Lock()
+		defer r.server.limiter.mu.Unlock()
+		return r.server.limiter.waiting.Len()
 	}
-	// ping returns when the server waits for all open connections again: they queue in that order.
+	// ping returns when the server waits for all open connections again: they are in the queue in that order.
 	open := 0
 	ping := func(c net.Conn) error {
 		_, _ = io.WriteString(c, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -360,7 +359,7 @@ func TestTheLongestWaitMakesRoom(t *testing.T) {
 		}
 		cs = append(cs, c)
 	}
-	if err := ping(cs[0]); err != nil { // now the second has waited longest
+	if err := ping(cs[0]); err != nil { // now the second one has waited longest
 		t.Fatal(err)
 	}
 	late := r.dial()
@@ -391,7 +390,7 @@ func TestStopEndsEverything(t *testing.T) {
 	got := <-answered
 	wantFailure(t, got, 503, "context canceled")
 	if !strings.Contains(got.header, "Connection: close") {
-		t.Errorf("the last answer keeps the connection: %s", got.header)
+		t.Errorf("the last answer keeps the connection open: %s", got.header)
 	}
 	if _, err := in.ReadByte(); err == nil {
 		t.Error("an idle connection is still open")
@@ -408,7 +407,7 @@ func TestStopEndsEverything(t *testing.T) {
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
 
-// scarce is a listener that accepts once and then cannot for a few times.
+// scarce is a listener that accepts once, and then fails a few times.
 type scarce struct {
 	net.Listener
 	accepted bool
@@ -438,7 +437,7 @@ func TestServesOnAfterDescriptorsRanOut(t *testing.T) {
 	idle := r.dial()
 	_ = idle.SetDeadline(time.Now().Add(defaultLimits().head / 2))
 	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the idle connection did not make room: %v", err)
+		t.Errorf("the idle connection was not evicted: %v", err)
 	}
 	wantReply(t, r.send("GET", "/ping", ""), 200, "OK")
 	if got := strings.Count(lines.String(), "api cannot accept connections"); got != 1 {
@@ -451,22 +450,22 @@ func TestServesOnAfterDescriptorsRanOut(t *testing.T) {
 }
 
 func TestDrainClosesWhatComesBack(t *testing.T) {
-	g := newGate(1)
+	lim := newLimiter(1)
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	c := g.admit(ours)
-	g.busy(c)
+	c := lim.admit(ours)
+	lim.markBusy(c)
 	drained := make(chan struct{})
-	go func() { g.drain(time.Minute); close(drained) }()
+	go func() { lim.drain(time.Minute); close(drained) }()
 	for closing := false; !closing; runtime.Gosched() {
-		g.mu.Lock()
-		closing = g.closing
-		g.mu.Unlock()
+		lim.mu.Lock()
+		closing = lim.closing
+		lim.mu.Unlock()
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("a connection waits for its client while the server stops")
 	}
-	g.leave(c)
+	lim.remove(c)
 	<-drained
 }
 
@@ -497,7 +496,7 @@ func TestBodiesMayTakeLongerThanHeads(t *testing.T) {
 	c := r.dial()
 	fmt.Fprintf(c, "POST /v1/restart HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\nContent-Length: 12\r\n\r\n{",
 		globalTestKey, asJSON)
-	time.Sleep(3 * l.head) // the client is this slow
+	time.Sleep(3 * l.head) // a slow client
 	fmt.Fprint(c, `"appId":12}`)
 	wantReply(t, r.read("POST", bufio.NewReader(c)), 200, "OK")
 }
@@ -525,7 +524,7 @@ func TestDeviceAnswerIsMadeOnce(t *testing.T) {
 	get := func() *byte { return &h.device(nil).Body.(encoded)[0] }
 	first := get()
 	if get() != first {
-		t.Error("the same picture is encoded twice")
+		t.Error("the same view is encoded twice")
 	}
 	m.facts.IPAddress = "10.0.0.1"
 	second := get()
@@ -534,7 +533,7 @@ func TestDeviceAnswerIsMadeOnce(t *testing.T) {
 	}
 	m.state.Revision++
 	if get() == second {
-		t.Error("a new picture is not shown")
+		t.Error("a new view is not shown")
 	}
 }
 

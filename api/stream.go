@@ -9,62 +9,61 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// How many endless answers are given at once. One of the journal costs a process of the host of several
+// How many endless answers run at once. Each answer of the journal runs journalctl on the host, which takes several
 // megabytes.
 const (
-	maxStreams  = 256
-	maxJournals = 8
+	maxLogStreams     = 256
+	maxJournalStreams = 8
 )
 
-// stream is the body of an answer that goes on until its source ends or the client goes.
+// stream is the body of an answer that goes on until its source ends or the client closes the connection.
 type stream struct {
-	kind string // content type
-	from io.ReadCloser
-	life context.Context // ends the stream
-	free chan struct{}   // gives back a place when the stream has ended
-	// patience is how long one write may take.
-	patience time.Duration
+	mediaType    string
+	source       io.ReadCloser
+	ctx          context.Context // its end ends the stream
+	slots        chan struct{}   // the stream takes one entry out when it has ended
+	writeTimeout time.Duration   // of one write
 }
 
-func (s *stream) contentType() string { return s.kind }
+func (s *stream) contentType() string { return s.mediaType }
 
-// stream is an endless answer from what open opens, unless all places for such answers are taken.
-func (h *handlers) stream(kind string, places chan struct{}, open func() (io.ReadCloser, error)) Answer {
+// stream answers with what open returns, unless all slots are taken.
+func (h *handlers) stream(mediaType string, slots chan struct{}, open func() (io.ReadCloser, error)) Answer {
 	select {
-	case places <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
 		return fail(fasthttp.StatusServiceUnavailable, textBusy)
 	}
-	from, err := open()
+	source, err := open()
 	if err != nil {
-		<-places
-		return problem(err)
+		<-slots
+		return actionError(err)
 	}
-	return Answer{fasthttp.StatusOK, &stream{kind, from, h.life, places, h.patience}}
+	return Answer{fasthttp.StatusOK, &stream{mediaType, source, h.ctx, slots, h.writeTimeout}}
 }
 
-// write lets the source be sent as it comes, and closes it when the client goes. The connection ends
-// with the answer, so that whatever the client sends meanwhile can be dropped.
+// write sends the source as it comes, and closes it when the client closes the connection. The connection ends with
+// the answer, so what the client sends meanwhile is dropped.
 func (s *stream) write(ctx *fasthttp.RequestCtx) {
-	watched := &watched{ReadCloser: s.from, free: s.free}
-	watched.stop = context.AfterFunc(s.life, watched.end)
+	source := &streamSource{ReadCloser: s.source, slots: s.slots}
+	source.stop = context.AfterFunc(s.ctx, source.end)
 	ctx.SetConnectionClose()
 	ctx.Response.ImmediateHeaderFlush = true
-	held := connOf(ctx)
-	held.stream = s.patience
-	_ = held.Conn.SetReadDeadline(time.Time{})
-	go watched.watch(held.Conn)
+	c := connOf(ctx)
+	c.streamTimeout = s.writeTimeout
+	_ = c.Conn.SetReadDeadline(time.Time{})
+	go source.endWithClient(c.Conn)
 	if !ctx.Request.Header.IsHTTP11() {
-		s.pour(held, watched, ctx.IsHead())
+		s.writeHTTP10(c, source, ctx.IsHead())
 		return
 	}
-	ctx.Response.SetBodyStream(watched, -1)
+	ctx.Response.SetBodyStream(source, -1)
 }
 
-// pour sends the whole answer to a client of HTTP/1.0, which knows no chunks: what comes is the body, up to the
-// end of the connection. fasthttp, which would send it in chunks, finds the connection closed.
-func (s *stream) pour(to *conn, from io.ReadCloser, headOnly bool) {
-	_, err := io.WriteString(to, "HTTP/1.1 200 OK\r\nContent-Type: "+s.kind+"\r\nConnection: close\r\n\r\n")
+// writeHTTP10 sends the whole answer to a client of HTTP/1.0, which does not know chunks: the body lasts until the
+// connection ends. It closes the connection, so fasthttp cannot send the answer in chunks afterwards.
+func (s *stream) writeHTTP10(to *conn, from io.ReadCloser, headOnly bool) {
+	_, err := io.WriteString(to, "HTTP/1.1 200 OK\r\nContent-Type: "+s.mediaType+"\r\nConnection: close\r\n\r\n")
 	if err == nil && !headOnly {
 		_, _ = io.CopyBuffer(to, from, make([]byte, shortHead))
 	}
@@ -72,35 +71,35 @@ func (s *stream) pour(to *conn, from io.ReadCloser, headOnly bool) {
 	_ = to.Conn.Close()
 }
 
-// watched is a source that is closed once, by whoever first finds that it is not wanted any more.
-type watched struct {
+// streamSource closes its source once, however many callers end it.
+type streamSource struct {
 	io.ReadCloser
-	once sync.Once
-	stop func() bool
-	free chan struct{}
-	err  error
+	once  sync.Once
+	stop  func() bool
+	slots chan struct{}
+	err   error
 }
 
-// Close is called by the server when the answer has ended.
-func (w *watched) Close() error {
-	w.end()
-	return w.err
+// Close is called by fasthttp when the answer has ended.
+func (s *streamSource) Close() error {
+	s.end()
+	return s.err
 }
 
-func (w *watched) end() {
-	w.once.Do(func() {
-		w.err = w.ReadCloser.Close()
-		<-w.free
+func (s *streamSource) end() {
+	s.once.Do(func() {
+		s.err = s.ReadCloser.Close()
+		<-s.slots
 	})
 }
 
-// watch waits until the client has gone, or the server has closed the connection.
-func (w *watched) watch(client io.Reader) {
+// endWithClient ends the source when the client, or the server, closes the connection.
+func (s *streamSource) endWithClient(client io.Reader) {
 	var dropped [64]byte
 	for {
 		if _, err := client.Read(dropped[:]); err != nil {
-			w.stop()
-			w.end()
+			s.stop()
+			s.end()
 			return
 		}
 	}

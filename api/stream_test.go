@@ -17,7 +17,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// listen asks for an endless answer and returns its connection and what comes of it.
+// listen asks for an endless answer, and returns the connection, the body and the head.
 func (r *rig) listen(t *testing.T, method, path string) (net.Conn, *bufio.Reader, *http.Response) {
 	t.Helper()
 	c := r.dial()
@@ -39,22 +39,24 @@ func wantClosed(t *testing.T, s *source) {
 	}
 }
 
-// taken is how many endless answers are given.
-func (r *rig) taken() int { return len(r.server.handlers.streams) + len(r.server.handlers.readers) }
+// running is how many endless answers run.
+func (r *rig) running() int {
+	return len(r.server.handlers.logStreams) + len(r.server.handlers.journalStreams)
+}
 
-func (r *rig) places(t *testing.T, want int) {
+func (r *rig) wantRunning(t *testing.T, want int) {
 	t.Helper()
 	for range 2000 {
-		if r.taken() == want {
+		if r.running() == want {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%d places are taken, want %d", r.taken(), want)
+	t.Errorf("%d endless answers run, want %d", r.running(), want)
 }
 
-// The head of an endless answer comes before there is anything to tell, lines come as they are sent,
-// and it ends with its source.
+// The head of an endless answer comes before its first line. Lines come as they are sent. The answer ends with its
+// source.
 func TestStreamGoesOnUntilItsSourceEnds(t *testing.T) {
 	for path, kind := range map[string]string{"GET /v2/local/logs": "application/x-ndjson", "POST /v2/journal-logs": typeText} {
 		r := start(t)
@@ -70,7 +72,7 @@ func TestStreamGoesOnUntilItsSourceEnds(t *testing.T) {
 				t.Errorf("%s: got %.20q %v", path, got, err)
 			}
 			if path != "/v2/local/logs" {
-				break // a reader may cut what a line is
+				break // the journal is not read line by line
 			}
 		}
 		close(r.source.lines)
@@ -78,18 +80,18 @@ func TestStreamGoesOnUntilItsSourceEnds(t *testing.T) {
 			t.Errorf("%s ends with %v", path, err)
 		}
 		wantClosed(t, r.source)
-		r.places(t, 0)
+		r.wantRunning(t, 0)
 	}
 }
 
-// A client that goes frees all that was there for it, also while nothing is sent.
+// A stream ends when its client closes the connection, even while no line comes.
 func TestStreamEndsWithItsClient(t *testing.T) {
 	for _, path := range []string{"GET /v2/local/logs", "POST /v2/journal-logs"} {
 		r := start(t)
 		r.source = newSource()
 		method, path, _ := strings.Cut(path, " ")
 		c, _, _ := r.listen(t, method, path)
-		r.places(t, 1)
+		r.wantRunning(t, 1)
 		_, _ = io.WriteString(c, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n") // is dropped
 		select {
 		case <-r.source.closed:
@@ -98,11 +100,11 @@ func TestStreamEndsWithItsClient(t *testing.T) {
 		}
 		_ = c.Close()
 		wantClosed(t, r.source)
-		r.places(t, 0)
+		r.wantRunning(t, 0)
 	}
 }
 
-// The server does not wait for clients that listen.
+// The server does not wait for the clients of streams when it stops.
 func TestStreamEndsWithTheServer(t *testing.T) {
 	r := start(t)
 	r.source = newSource()
@@ -118,7 +120,7 @@ func TestStreamEndsWithTheServer(t *testing.T) {
 	_, _ = io.ReadAll(lines)
 }
 
-// An endless answer outlives the time that any other answer has.
+// The write timeout of other answers does not end an endless answer.
 func TestStreamOutlivesTheWriteTimeout(t *testing.T) {
 	l := defaultLimits()
 	l.write, l.head, l.idle = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
@@ -140,19 +142,19 @@ func TestStreamOutlivesTheWriteTimeout(t *testing.T) {
 
 func TestStreamsAreBounded(t *testing.T) {
 	r := start(t)
-	for range maxStreams {
-		r.server.handlers.streams <- struct{}{}
+	for range maxLogStreams {
+		r.server.handlers.logStreams <- struct{}{}
 	}
 	wantFailure(t, r.do(globalTestKey, "GET", "/v2/local/logs", ""), 503, textBusy)
 	r.source = newSource()
-	for range maxJournals {
+	for range maxJournalStreams {
 		r.listen(t, "POST", "/v2/journal-logs")
 	}
 	wantFailure(t, r.do(globalTestKey, "POST", "/v2/journal-logs", ""), 503, textBusy)
 	close(r.source.lines)
-	r.places(t, maxStreams)
+	r.wantRunning(t, maxLogStreams)
 	r.err = errors.New("no journal")
-	for range maxJournals + 1 {
+	for range maxJournalStreams + 1 {
 		wantFailure(t, r.do(globalTestKey, "POST", "/v2/journal-logs", ""), 503, "no journal")
 	}
 }
@@ -197,7 +199,7 @@ func TestTags(t *testing.T) {
 		{`{"a":null}`, 400, textTagsBody, ""},
 		{`["x"]`, 400, textTagsBody, ""},
 		{`[ ]`, 202, "", ""},
-		{`{"a":"` + strings.Repeat("x", fieldBytes) + `"}`, 400, view.ErrTooManyTags.Error(), ""},
+		{`{"a":"` + strings.Repeat("x", maxFieldBytes) + `"}`, 400, view.ErrTooManyTags.Error(), ""},
 		{`{"a b":"1"}`, 400, textTagKey, ""},
 		{"{\"a\u2003b\":\"1\"}", 400, textTagKey, ""},
 		{`{"a b":"1","a":1}`, 400, textTagsBody, ""},
@@ -225,14 +227,14 @@ func TestTags(t *testing.T) {
 	wantFailure(t, r.do(keyOfA, "PATCH", "/v2/device/tags", "{}"), 500, textNoCloud)
 }
 
-// A cloud that does not answer keeps no more connections busy than actions may.
+// When the cloud does not answer, requests for tags use no more connections than actions may.
 func TestTagsThatWaitAreBounded(t *testing.T) {
 	l := defaultLimits()
 	l.actions, l.connections = 4, 8
 	r := startWith(t, l, zerolog.Nop())
 	r.facts.Registered = true
 	silent := silentCloud{r.memory, make(chan struct{}, l.connections), make(chan struct{})}
-	r.server.handlers.known = silent
+	r.server.handlers.dev = silent
 	answers := make(chan reply, l.actions)
 	for range l.actions {
 		go func() { answers <- r.do(globalTestKey, "GET", "/v2/device/tags", "") }()
@@ -247,12 +249,12 @@ func TestTagsThatWaitAreBounded(t *testing.T) {
 	close(silent.end)
 	for range l.actions {
 		if got := <-answers; got.status != 200 {
-			t.Errorf("in the end: %v", got)
+			t.Errorf("at the end: %v", got)
 		}
 	}
 }
 
-// silentCloud lets those who ask for tags wait.
+// silentCloud blocks every request for tags until end is closed.
 type silentCloud struct {
 	*memory
 	asked, end chan struct{}

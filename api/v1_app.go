@@ -13,12 +13,12 @@ func (h *handlers) restartV1(c *call) Answer { return h.onApp(c, h.apps.RestartA
 
 // purgeV1 recreates the containers of an app with empty volumes (docs/spec/device-api.md 2.7).
 func (h *handlers) purgeV1(c *call) Answer {
-	return h.onApp(c, h.apps.PurgeApp, func() Answer { return document(data{Data: "OK"}) })
+	return h.onApp(c, h.apps.PurgeApp, func() Answer { return document(v1Result{Data: "OK"}) })
 }
 
-// onApp runs an action on the addressed app.
+// onApp runs an action on the app of the request.
 func (h *handlers) onApp(c *call, action func(context.Context, int, bool) error, then func() Answer) Answer {
-	state, refusal, ok := h.synced()
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
@@ -41,16 +41,16 @@ type appInfo struct {
 
 // app describes the container of a single-container app.
 func (h *handlers) app(c *call) Answer {
-	state, refusal, ok := h.synced()
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
 	app := appByID(state, c.appID)
 	if app == nil || len(app.Containers) == 0 {
-		return refuse(fasthttp.StatusBadRequest, textAppNotFound)
+		return textAnswer(fasthttp.StatusBadRequest, textAppNotFound)
 	}
 	if serviceCount(app) > 1 {
-		return refuse(fasthttp.StatusBadRequest, textSingleOnly)
+		return textAnswer(fasthttp.StatusBadRequest, textSingleOnly)
 	}
 	container := newest(app, anyContainer)
 	return document(appInfo{
@@ -64,7 +64,7 @@ func (h *handlers) app(c *call) Answer {
 	})
 }
 
-// publicEnv is an environment without the variables that hold secrets or say nothing of now.
+// publicEnv is an environment without the variables that hold secrets or an outdated device name.
 func publicEnv(env map[string]string) map[string]string {
 	public := make(map[string]string, len(env))
 	for name, value := range env {
@@ -87,42 +87,43 @@ func isPrivate(name string) bool {
 
 // startApp and stopApp act on the service of a single-container app (docs/spec/device-api.md 2.12).
 func (h *handlers) startApp(c *call) Answer {
-	return h.onSingle(c, func(ctx context.Context, service string) error {
+	return h.onSingleService(c, func(ctx context.Context, service string) error {
 		return h.apps.StartService(ctx, c.appID, service)
 	})
 }
 
 func (h *handlers) stopApp(c *call) Answer {
-	return h.onSingle(c, func(ctx context.Context, service string) error {
+	return h.onSingleService(c, func(ctx context.Context, service string) error {
 		return h.apps.StopService(ctx, c.appID, service, c.force())
 	})
 }
 
-func (h *handlers) onSingle(c *call, action func(ctx context.Context, service string) error) Answer {
-	state, refusal, ok := h.synced()
+// onSingleService runs an action on the only service of the app of the request.
+func (h *handlers) onSingleService(c *call, action func(ctx context.Context, service string) error) Answer {
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
 	app := appByID(state, c.appID)
 	if app == nil || !app.InTarget || len(app.Containers) == 0 {
-		return refuse(fasthttp.StatusBadRequest, textAppNotThere)
+		return textAnswer(fasthttp.StatusBadRequest, textAppNotThere)
 	}
 	if serviceCount(app) > 1 {
-		return refuse(fasthttp.StatusBadRequest, textNoService)
+		return textAnswer(fasthttp.StatusBadRequest, textNoService)
 	}
 	container := newest(app, anyContainer)
 	if !inTarget(app, container) {
-		return refuse(fasthttp.StatusNotFound, textNotInTarget)
+		return textAnswer(fasthttp.StatusNotFound, textNotInTarget)
 	}
 	return h.act(
 		func(ctx context.Context) error { return action(ctx, container.ServiceName) },
-		func() Answer { return h.containerNow(c.appID, container) },
+		func() Answer { return h.containerAfter(c.appID, container) },
 	)
 }
 
-// containerNow names the container of the service after an action, or before it should there be
-// none any more.
-func (h *handlers) containerNow(appID int, before *view.Container) Answer {
+// containerAfter answers with the container of the service after an action, or with the earlier one when there is none
+// any more.
+func (h *handlers) containerAfter(appID int, before *view.Container) Answer {
 	id := before.ID
 	if app := appByID(h.apps.View(), appID); app != nil {
 		if now := newest(app, ofService(before.ServiceName)); now != nil {

@@ -14,25 +14,25 @@ const (
 	stateIdle        = "Idle"
 )
 
-// deviceAnswer is an encoded answer of GET /v1/device with what it was made from.
+// deviceAnswer is an encoded answer of GET /v1/device, with the revision and the facts that it shows.
 type deviceAnswer struct {
 	revision uint64
 	facts    DeviceFacts
 	body     encoded
 }
 
-// device tells the device's state (docs/spec/device-api.md 2.11). The answer is encoded once for each
-// picture, so that asking often costs no more than a ping.
+// device shows the device's state (docs/spec/device-api.md 2.11). It encodes the answer once for each view, so frequent
+// calls cost no more than a ping.
 func (h *handlers) device(*call) Answer {
-	state, refusal, ok := h.synced()
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
-	facts := h.known.Facts()
-	last := h.cached.Load()
+	facts := h.dev.Facts()
+	last := h.deviceCache.Load()
 	if last == nil || last.revision != state.Revision || last.facts != facts {
 		last = &deviceAnswer{state.Revision, facts, encode(deviceState(state, facts))}
-		h.cached.Store(last)
+		h.deviceCache.Store(last)
 	}
 	return Answer{fasthttp.StatusOK, last.body}
 }
@@ -58,7 +58,7 @@ func deviceState(state *view.State, facts DeviceFacts) DeviceState {
 	return d
 }
 
-// deviceStatus is what the device does, else how its first service is (docs/spec/device-api.md A3).
+// deviceStatus is what the device does, or else the status of its first service (docs/spec/device-api.md A3).
 func deviceStatus(state *view.State, app *view.App) (string, *int) {
 	if mean := meanProgress(state, func(*view.App) bool { return true }); mean != nil {
 		percent := int(*mean)
@@ -83,12 +83,11 @@ func deviceStatus(state *view.State, app *view.App) (string, *int) {
 	return stateIdle, nil
 }
 
-// meanProgress is the mean percentage of all running downloads of the apps that pass, nil when
-// there is none.
-func meanProgress(state *view.State, pass func(*view.App) bool) *float64 {
+// meanProgress is the mean percentage of all downloads of the apps that fit, nil when nothing is downloaded.
+func meanProgress(state *view.State, fits func(*view.App) bool) *float64 {
 	sum, n := 0, 0
 	for i := range state.Apps {
-		if !pass(&state.Apps[i]) {
+		if !fits(&state.Apps[i]) {
 			continue
 		}
 		for _, image := range state.Apps[i].Images {
@@ -112,8 +111,8 @@ func percentOf(progress *int) int {
 	return *progress
 }
 
-// firstStatus is the status of the app's container with the smallest image id or, where there is
-// no container, of such an image.
+// firstStatus is the status of the app's container with the smallest image id or, without containers, of its image
+// with the smallest id.
 func firstStatus(app *view.App) string {
 	status, id := stateIdle, 0
 	for _, c := range app.Containers {

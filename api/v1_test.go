@@ -12,7 +12,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// wantJSON compares an answer with JSON, order free.
+// wantJSON compares an answer with JSON, in any order.
 func wantJSON(t *testing.T, got reply, want string) {
 	t.Helper()
 	if got.status != 200 || got.kind != typeJSON || canonical(t, got.body) != canonical(t, want) {
@@ -29,7 +29,7 @@ func canonical(t *testing.T, s string) string {
 	return string(encode(v))
 }
 
-// edit is a change to the fleet app.
+// edit changes the fleet app.
 func (r *rig) edit(f func(*view.App)) {
 	r.change(func(s *view.State) { s.Apps = slices.Clone(s.Apps); f(&s.Apps[0]) })
 }
@@ -126,7 +126,7 @@ func TestDeviceStatus(t *testing.T) {
 	})
 }
 
-// Right after the start a request waits for the engine to be listed.
+// Right after the start a request waits for the first listing of the engine.
 func TestRequestsWaitForTheFirstListing(t *testing.T) {
 	r := start(t)
 	waits, listed := make(chan struct{}), make(chan struct{})
@@ -155,7 +155,7 @@ func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 			if got.status != 200 {
 				t.Errorf("%s: %v", path, got)
 			}
-		case "/v1/device/host-config", "/v1/blink", "/v1/tcp-ping": // need no engine, or say themselves that they do
+		case "/v1/device/host-config", "/v1/blink", "/v1/tcp-ping": // need no engine, or report themselves that they do
 			if got.status >= 500 {
 				t.Errorf("%s: %v", path, got)
 			}
@@ -170,7 +170,7 @@ func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 				t.Errorf("%s: %v", path, got)
 			}
 			_ = r.take()
-		case "/v1/reboot", "/v1/shutdown": // whether apps must be known first is for the update loop to say
+		case "/v1/reboot", "/v1/shutdown": // the update loop decides whether it must know the apps first
 			if got.status != 202 {
 				t.Errorf("%s: %v", path, got)
 			}

@@ -8,8 +8,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// restart and purge are their older namesakes with the app in the path
-// (docs/spec/device-api.md 2.17, 2.18).
+// restart and purge are like restartV1 and purgeV1, with the app in the path (docs/spec/device-api.md 2.17, 2.18).
 func (h *handlers) restart(c *call) Answer { return h.onApp(c, h.apps.RestartApp, done) }
 
 func (h *handlers) purge(c *call) Answer { return h.onApp(c, h.apps.PurgeApp, done) }
@@ -21,7 +20,7 @@ func (h *handlers) restartService(c *call) Answer {
 	})
 }
 
-// startService starts the container of one service; no lock forbids it (docs/spec/device-api.md 2.16).
+// startService starts the container of one service. It takes no lock (docs/spec/device-api.md 2.16).
 func (h *handlers) startService(c *call) Answer {
 	return h.onService(c, func(ctx context.Context, service string) error {
 		return h.apps.StartService(ctx, c.appID, service)
@@ -40,29 +39,29 @@ func (h *handlers) onService(c *call, action func(ctx context.Context, service s
 	name := nameText(c.body["serviceName"])
 	imageID, _ := intValue(c.body["imageId"])
 	if name == "" && imageID == 0 {
-		return refuse(fasthttp.StatusBadRequest, textNoService)
+		return textAnswer(fasthttp.StatusBadRequest, textNoService)
 	}
-	state, refusal, ok := h.synced()
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
 	app := appByID(state, c.appID)
 	if app == nil || !app.InTarget || len(app.Containers) == 0 {
-		return refuse(fasthttp.StatusNotFound, textAppNotThere)
+		return textAnswer(fasthttp.StatusNotFound, textAppNotThere)
 	}
-	container := wanted(app, name, imageID)
+	container := pickContainer(app, name, imageID)
 	if container == nil {
-		return refuse(fasthttp.StatusNotFound, textServiceMissing)
+		return textAnswer(fasthttp.StatusNotFound, textServiceMissing)
 	}
 	if !inTarget(app, container) {
-		return refuse(fasthttp.StatusNotFound, textNotInTarget)
+		return textAnswer(fasthttp.StatusNotFound, textNotInTarget)
 	}
 	return h.act(func(ctx context.Context) error { return action(ctx, container.ServiceName) }, done)
 }
 
-// wanted is the container meant by a service name or an image id. Clients rely on it that the only
-// container of an app is taken whatever they name (docs/spec/device-api.md A15).
-func wanted(app *view.App, name string, imageID int) *view.Container {
+// pickContainer is the container with a service name or an image id. When the app has only one container, that one is
+// taken whatever the client names; clients rely on it (docs/spec/device-api.md A15).
+func pickContainer(app *view.App, name string, imageID int) *view.Container {
 	if len(app.Containers) == 1 {
 		return &app.Containers[0]
 	}

@@ -12,15 +12,15 @@ import (
 
 const success = "success"
 
-// version tells the version of the supervisor (docs/spec/device-api.md 2.22).
+// version shows the version of the supervisor (docs/spec/device-api.md 2.22).
 func (h *handlers) version(*call) Answer {
 	return document(struct {
 		Status  string `json:"status"`
 		Version string `json:"version"`
-	}{success, h.known.Facts().SupervisorVersion})
+	}{success, h.dev.Facts().SupervisorVersion})
 }
 
-// deviceName tells the name the last target gave the device (docs/spec/device-api.md 2.24).
+// deviceName shows the name of the device in the last target (docs/spec/device-api.md 2.24).
 func (h *handlers) deviceName(*call) Answer {
 	return document(struct {
 		Status string `json:"status"`
@@ -28,22 +28,22 @@ func (h *handlers) deviceName(*call) Answer {
 	}{success, cmp.Or(h.apps.View().DeviceName, "local")})
 }
 
-// vpn tells whether the host has a VPN and whether it is up (docs/spec/device-api.md 2.25).
+// vpn shows whether the host's VPN is enabled, and whether it is connected (docs/spec/device-api.md 2.25).
 func (h *handlers) vpn(*call) Answer {
 	type state struct {
 		Enabled   bool `json:"enabled"`
 		Connected bool `json:"connected"`
 	}
-	enabled, connected := h.known.VPN(h.life)
+	enabled, connected := h.dev.VPN(h.ctx)
 	return document(struct {
 		Status string `json:"status"`
 		VPN    state  `json:"vpn"`
 	}{success, state{enabled, connected}})
 }
 
-// cleanUpVolumes removes volumes that nobody needs any more (docs/spec/device-api.md 2.28).
+// cleanUpVolumes removes volumes that nothing uses any more (docs/spec/device-api.md 2.28).
 func (h *handlers) cleanUpVolumes(c *call) Answer {
-	if _, refusal, ok := h.synced(); !ok {
+	if _, refusal, ok := h.syncedView(); !ok {
 		return refusal
 	}
 	covers := c.caller.covers
@@ -54,13 +54,13 @@ func (h *handlers) cleanUpVolumes(c *call) Answer {
 	})
 }
 
-// deviceInfo tells what kind of board this is (docs/spec/device-api.md 2.32).
+// deviceInfo shows the type of the board (docs/spec/device-api.md 2.32).
 func (h *handlers) deviceInfo(*call) Answer {
 	type info struct {
 		Arch       string `json:"arch"`
 		DeviceType string `json:"deviceType"`
 	}
-	facts := h.known.Facts()
+	facts := h.dev.Facts()
 	return document(struct {
 		Status string `json:"status"`
 		Info   info   `json:"info"`
@@ -71,16 +71,16 @@ func (h *handlers) deviceInfo(*call) Answer {
 func (h *handlers) localTarget(c *call) Answer {
 	state, err := h.apps.LocalTarget(c.caller.covers)
 	if err != nil {
-		return problem(err)
+		return actionError(err)
 	}
 	body := append(encoded(`{"status":"success","state":`), state...)
 	return Answer{fasthttp.StatusOK, append(body, '}')}
 }
 
-// post takes over one target after the other: each costs several times its size.
-func (h *handlers) post(body []byte) error {
-	h.posting.Lock()
-	defer h.posting.Unlock()
+// storeTarget stores one target at a time, because each takes several times its size in memory.
+func (h *handlers) storeTarget(body []byte) error {
+	h.targetMu.Lock()
+	defer h.targetMu.Unlock()
 	return h.apps.SetLocalTarget(body)
 }
 
@@ -90,13 +90,13 @@ func (h *handlers) setLocalTarget(c *call) Answer {
 	if len(body) == 0 {
 		body = []byte("{}")
 	}
-	err := h.post(body)
+	err := h.storeTarget(body)
 	var invalid *view.InvalidTargetError
 	switch {
 	case errors.Is(err, view.ErrNotLocalMode) || errors.As(err, &invalid):
 		return fail(fasthttp.StatusBadRequest, err.Error())
 	case err != nil:
-		return problem(err)
+		return actionError(err)
 	}
 	return document(status{success, "OK"})
 }

@@ -11,12 +11,12 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// isoTime is ISO 8601 with milliseconds, for times in UTC.
+// isoTime formats a time in UTC as ISO 8601 with milliseconds.
 const isoTime = "2006-01-02T15:04:05.000Z"
 
-// appState tells how the containers and images of one app are (docs/spec/device-api.md 2.20).
+// appState shows the containers and images of one app (docs/spec/device-api.md 2.20).
 func (h *handlers) appState(c *call) Answer {
-	state, _, ok := h.synced()
+	state, _, ok := h.syncedView()
 	if !ok {
 		return fail(fasthttp.StatusInternalServerError, textStateUnreadable(c.appID))
 	}
@@ -30,12 +30,12 @@ func (h *handlers) appState(c *call) Answer {
 	})
 }
 
-// localServices lists containers and then the images that have none, by image id.
+// localServices lists the containers of an app, and its images without a container, by image id.
 func localServices(app *view.App) map[string]LocalService {
 	services := map[string]LocalService{}
 	for _, c := range oldestFirst(app.Containers) {
 		key := strconv.Itoa(c.ImageID)
-		if older, twice := services[key]; twice {
+		if older, found := services[key]; found {
 			older.Status = "Handing over"
 			services[key] = older
 			continue
@@ -57,9 +57,9 @@ func oldestFirst(containers []view.Container) []view.Container {
 	return sorted
 }
 
-// stateStatus tells whether an update runs and how one app is (docs/spec/device-api.md 2.21).
+// stateStatus shows whether an update runs, and the state of one app (docs/spec/device-api.md 2.21).
 func (h *handlers) stateStatus(c *call) Answer {
-	state, refusal, ok := h.synced()
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
@@ -121,28 +121,28 @@ func statusImage(i *view.Image) StatusImage {
 	}
 }
 
-// containerID names containers by service (docs/spec/device-api.md 2.23). While one is handed over to
-// another, the new one is named.
+// containerID shows container ids by service (docs/spec/device-api.md 2.23). During a hand-over it shows the new
+// container.
 func (h *handlers) containerID(c *call) Answer {
-	state, refusal, ok := h.synced()
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
 	services := map[string]string{}
-	asked := cmp.Or(c.query("serviceName"), c.query("service"))
+	name := cmp.Or(c.query("serviceName"), c.query("service"))
 	for i := range state.Apps {
 		app := &state.Apps[i]
 		if !c.caller.covers(app.ID) {
 			continue
 		}
-		if found := newest(app, ofService(asked)); asked != "" && found != nil {
+		if found := newest(app, ofService(name)); name != "" && found != nil {
 			return document(containerAnswer{Status: success, ContainerID: found.ID})
 		}
 		for _, container := range oldestFirst(app.Containers) {
 			services[container.ServiceName] = container.ID
 		}
 	}
-	if asked != "" {
+	if name != "" {
 		return fail(fasthttp.StatusServiceUnavailable, textServiceName)
 	}
 	return document(containersAnswer{success, services})

@@ -9,13 +9,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// localLogs sends the lines of the device's log as they come (docs/spec/device-api.md 2.33), of containers
-// those of the apps in scope.
+// localLogs sends the lines of the device's log as they come (docs/spec/device-api.md 2.33). Of containers it sends only
+// those of apps in scope.
 func (h *handlers) localLogs(c *call) Answer {
 	covers := c.caller.covers
-	return h.stream("application/x-ndjson", h.streams, func() (io.ReadCloser, error) {
+	return h.stream("application/x-ndjson", h.logStreams, func() (io.ReadCloser, error) {
 		ctx, cancel := context.WithCancel(context.Background())
-		return &lineReader{lines: h.known.Listen(covers), ctx: ctx, cancel: cancel}, nil
+		return &lineReader{lines: h.dev.Listen(covers), ctx: ctx, cancel: cancel}, nil
 	})
 }
 
@@ -24,7 +24,7 @@ type lineReader struct {
 	lines  Lines
 	ctx    context.Context
 	cancel context.CancelFunc
-	rest   []byte // of the line begun
+	rest   []byte // of the current line
 }
 
 func (r *lineReader) Read(p []byte) (int, error) {
@@ -58,10 +58,11 @@ func (h *handlers) journalLogs(c *call) Answer {
 			return fail(fasthttp.StatusBadRequest, "Expecting a text at "+name)
 		}
 	}
-	return h.stream(typeText, h.readers, func() (io.ReadCloser, error) { return h.known.Journal(q) })
+	return h.stream(typeText, h.journalStreams, func() (io.ReadCloser, error) { return h.dev.Journal(q) })
 }
 
-// textField stores a text or a number, unless it is absent, and tells whether it is one.
+// textField stores a text or a number in to, and leaves to as it is for an absent value. It returns false for any other
+// value.
 func textField(raw json.RawMessage, to *string) bool {
 	if len(raw) == 0 || string(raw) == "null" {
 		return true

@@ -4,9 +4,9 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// appsState tells for each app of the target how far its release is (docs/spec/device-api.md 2.19).
+// appsState shows how far the release of each app of the target is (docs/spec/device-api.md 2.19).
 func (h *handlers) appsState(c *call) Answer {
-	state, refusal, ok := h.synced()
+	state, refusal, ok := h.syncedView()
 	if !ok {
 		return refusal
 	}
@@ -48,15 +48,15 @@ func summarize(app *view.App) AppSummary {
 	return s
 }
 
-// summarizeService takes the container of the target release, or after a rollback of the one before,
-// else the image, else nothing is there yet.
+// summarizeService shows the container of the target release or, after a rollback, of the previous one. Without a
+// container it shows the image, and without an image a download that has not started.
 func summarizeService(app *view.App, service *view.Service) ServiceSummary {
 	s := ServiceSummary{Image: service.Image, ReleaseID: app.ReleaseID}
-	pass := ofRelease(app, service)
+	fits := ofRelease(app, service)
 	if app.RolledBack != "" {
-		pass = ofService(service.Name)
+		fits = ofService(service.Name)
 	}
-	if c := newest(app, pass); c != nil {
+	if c := newest(app, fits); c != nil {
 		s.Status = c.Status
 		return s
 	}
@@ -72,7 +72,7 @@ func summarizeService(app *view.App, service *view.Service) ServiceSummary {
 	return s
 }
 
-// ofRelease passes the containers of a service that belong to the target release.
+// ofRelease selects the containers of a service that belong to the target release.
 func ofRelease(app *view.App, service *view.Service) func(*view.Container) bool {
 	return func(c *view.Container) bool {
 		if c.ServiceName != service.Name {
@@ -85,7 +85,7 @@ func ofRelease(app *view.App, service *view.Service) func(*view.Container) bool 
 	}
 }
 
-// updateStatus is how far a release is, by the first rule that holds for any service
+// updateStatus is how far a release is: the first rule that holds for any service decides
 // (docs/spec/cloud.md 4.6).
 func updateStatus(app *view.App, services map[string]ServiceSummary) string {
 	var downloading, downloaded, applying bool
@@ -97,7 +97,7 @@ func updateStatus(app *view.App, services map[string]ServiceSummary) string {
 		case stateDownloaded:
 			downloaded = true
 		case stateInstalled:
-			// A service that is not to run is as far as it gets (docs/spec/device-api.md A17).
+			// A service that must not run is complete (docs/spec/device-api.md A17).
 			applying = applying || target.Running
 		case "Installing", "Awaiting handover":
 			applying = true

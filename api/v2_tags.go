@@ -25,15 +25,16 @@ const (
 
 // tags asks the cloud for the device's tags (docs/spec/device-api.md 2.26).
 func (h *handlers) tags(c *call) Answer {
-	switch facts := h.known.Facts(); {
+	switch facts := h.dev.Facts(); {
 	case !facts.Managed:
 		return fail(fasthttp.StatusInternalServerError, textNoCloud)
 	case !facts.Registered:
 		return fail(fasthttp.StatusInternalServerError, textNotRegistered)
 	}
 	var list []Tag
-	err := h.carryOut(func(ctx context.Context) (err error) { // a cloud that is silent must not take all connections
-		list, err = h.known.Tags(ctx)
+	// It counts as an action, because calls to a cloud that does not answer must not take all connections.
+	err := h.runAction(func(ctx context.Context) (err error) {
+		list, err = h.dev.Tags(ctx)
 		return err
 	})
 	if err != nil {
@@ -48,9 +49,9 @@ func (h *handlers) tags(c *call) Answer {
 	}{success, list})
 }
 
-// setTags keeps tags, to be sent to the cloud (docs/spec/device-api.md 2.27).
+// setTags stores tags, which are sent to the cloud later (docs/spec/device-api.md 2.27).
 func (h *handlers) setTags(c *call) Answer {
-	if !h.known.Facts().Managed {
+	if !h.dev.Facts().Managed {
 		return fail(fasthttp.StatusInternalServerError, textNoCloud)
 	}
 	tags, refusal := tagsOf(c)
@@ -58,7 +59,7 @@ func (h *handlers) setTags(c *call) Answer {
 		return fail(fasthttp.StatusBadRequest, refusal)
 	}
 	if len(tags) > 0 {
-		switch err := h.known.SetTags(tags); {
+		switch err := h.dev.SetTags(tags); {
 		case errors.Is(err, view.ErrTooManyTags):
 			return fail(fasthttp.StatusBadRequest, err.Error())
 		case err != nil:
@@ -70,7 +71,7 @@ func (h *handlers) setTags(c *call) Answer {
 	}{success})}
 }
 
-// tagsOf checks a map of tags in the order of its keys; the first mistake counts.
+// tagsOf checks a map of tags in the order of its keys, and refuses it at the first mistake.
 func tagsOf(c *call) (tags map[string]string, refusal string) {
 	if c.body == nil && len(c.raw) > len("[]") {
 		return nil, textTagsBody // a list; an empty one sets nothing

@@ -312,7 +312,7 @@ func TestOverview(t *testing.T) {
 	}
 }
 
-// A release that failed its trial is aborted, and its services are shown as they run from the one before.
+// A release that failed its health gate is shown as aborted, with the services of the previous release.
 func TestRolledBackRelease(t *testing.T) {
 	r := start(t)
 	r.edit(func(a *view.App) { a.TargetCommit, a.RolledBack = "c99", "release c99 failed: web is unhealthy" })

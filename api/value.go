@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The rules by which single values of a request count (docs/spec/device-api.md 1.6).
+// The rules for single values of a request (docs/spec/device-api.md 1.6).
 
 // intText reads an optional minus, digits and an optional dot with zeros only: 7, 7.0, 007.
 func intText(s string) (int, bool) {
@@ -50,7 +50,7 @@ func truthy(raw json.RawMessage) bool {
 	return false
 }
 
-// nameText is a name, empty when the value is none.
+// nameText is a name, empty when the value is not a name.
 func nameText(raw json.RawMessage) string {
 	s, _ := value(raw).(string)
 	if s == "null" || s == "undefined" {
@@ -59,7 +59,7 @@ func nameText(raw json.RawMessage) string {
 	return s
 }
 
-// value decodes scalars only; lists, objects and absent values are nil.
+// value decodes a scalar. It is nil for a list, an object and an absent value.
 func value(raw json.RawMessage) any {
 	if len(raw) == 0 || raw[0] == '{' || raw[0] == '[' {
 		return nil
