@@ -68,7 +68,7 @@ func TestClockIsWrongAtBoot(t *testing.T) {
 		}
 		return nil
 	})
-	if n := len(s.LogLines("device is not ready for its cloud yet, trying on")); n != 1 {
+	if n := len(s.LogLines("cannot register the device with the cloud, will retry")); n != 1 {
 		t.Errorf("the same failure is logged %d times", n)
 	}
 	s.WaitListed() // everything else works meanwhile

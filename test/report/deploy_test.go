@@ -118,7 +118,7 @@ func TestDeletedRelease(t *testing.T) {
 	if refused < 2 {
 		t.Errorf("%d reports were refused", refused)
 	}
-	if n := len(s.LogLines("the cloud refuses the report of the apps, a part of it is left out")); n != 1 {
+	if n := len(s.LogLines("the cloud refuses the report of the apps, will leave out former releases")); n != 1 {
 		t.Errorf("it was logged %d times", n)
 	}
 }

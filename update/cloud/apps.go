@@ -7,7 +7,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// The report's form of apps (docs/spec/cloud.md 4.5). What is empty is left out.
+// reportApp is an app as the report describes it (docs/spec/cloud.md 4.5). Empty parts are omitted.
 type reportApp struct {
 	ReleaseUUID string                    `json:"release_uuid,omitempty"`
 	Releases    map[string]*reportRelease `json:"releases,omitempty"`
@@ -26,13 +26,13 @@ type reportService struct {
 
 const downloading = "Downloading"
 
-// reportApps is what the report says of the apps of the target. lean leaves out what is not of the
-// releases in the target.
-func reportApps(s *view.State, lean bool) map[string]*reportApp {
+// reportApps describes the apps of the target for the report. With reduced it describes the target releases
+// only.
+func reportApps(s *view.State, reduced bool) map[string]*reportApp {
 	apps := make(map[string]*reportApp)
 	for i := range s.Apps {
 		if a := &s.Apps[i]; a.InTarget {
-			if r := appOf(a, lean); r.ReleaseUUID != "" || len(r.Releases) > 0 {
+			if r := appOf(a, reduced); r.ReleaseUUID != "" || len(r.Releases) > 0 {
 				apps[a.UUID] = r
 			}
 		}
@@ -40,10 +40,10 @@ func reportApps(s *view.State, lean bool) map[string]*reportApp {
 	return apps
 }
 
-func appOf(a *view.App, lean bool) *reportApp {
+func appOf(a *view.App, reduced bool) *reportApp {
 	r := &reportApp{ReleaseUUID: a.Commit, Releases: make(map[string]*reportRelease)}
 	put := func(commit, service string, s *reportService) {
-		if commit == "" || service == "" || s.Image == "" || lean && commit != a.TargetCommit {
+		if commit == "" || service == "" || s.Image == "" || reduced && commit != a.TargetCommit {
 			return
 		}
 		if r.Releases[commit] == nil {
@@ -51,7 +51,7 @@ func appOf(a *view.App, lean bool) *reportApp {
 		}
 		r.Releases[commit].Services[service] = s
 	}
-	if lean && a.Commit != a.TargetCommit {
+	if reduced && a.Commit != a.TargetCommit {
 		r.ReleaseUUID = ""
 	}
 	if a.Rejected == "" {
@@ -59,7 +59,7 @@ func appOf(a *view.App, lean bool) *reportApp {
 			put(a.TargetCommit, s.Name, &reportService{Image: s.Image, Status: downloading, Progress: new(int)})
 		}
 	}
-	if a.Agent != nil { // it runs: who else would say so
+	if a.Agent != nil { // the supervisor's own service, which runs because this code runs
 		put(a.TargetCommit, a.Agent.Name, &reportService{Image: a.Agent.Image, Status: "Running"})
 	}
 	for _, m := range a.Images {
@@ -77,15 +77,15 @@ func appOf(a *view.App, lean bool) *reportApp {
 	return r
 }
 
-// withFinished is a part of a report in which the download progress of an image ends at 100, once: when it is
-// on the device and was not at the last report. The cloud keeps the last value that it was told, whatever
-// the service does since (docs/spec/cloud.md 4.5).
-func withFinished(part, taken fields) fields {
+// withFullProgress returns the part of a report with download progress 100 for each image that arrived since the
+// last accepted report. Without this the cloud would show the last reported progress forever
+// (docs/spec/cloud.md 4.5).
+func withFullProgress(part, accepted fields) fields {
 	var apps, before map[string]*reportApp
 	if json.Unmarshal(part["apps"], &apps) != nil {
 		return part
 	}
-	_ = json.Unmarshal(taken["apps"], &before) // what cannot be read was not reported
+	_ = json.Unmarshal(accepted["apps"], &before) // on error no app counts as reported
 	all := 100
 	for uuid, app := range apps {
 		for commit, release := range app.Releases {
@@ -101,7 +101,7 @@ func withFinished(part, taken fields) fields {
 	return part
 }
 
-// service is what a report says of a service, nil when it says nothing.
+// service returns the report of a service, nil when there is none.
 func (a *reportApp) service(commit, name string) *reportService {
 	if a == nil || a.Releases[commit] == nil {
 		return nil
@@ -109,7 +109,7 @@ func (a *reportApp) service(commit, name string) *reportService {
 	return a.Releases[commit].Services[name]
 }
 
-// updateStatus is the status of a release with such services (docs/spec/cloud.md 4.6).
+// updateStatus returns the status of a release with these services (docs/spec/cloud.md 4.6).
 func updateStatus(services map[string]*reportService) string {
 	rank, words := 0, [...]string{"done", "applying changes", "downloaded", "downloading"}
 	for _, s := range services {

@@ -57,15 +57,15 @@ func TestTokenScope(t *testing.T) {
 	}
 }
 
-// engine.md 8.5: a token is used again for ten minutes.
+// engine.md 8.5: a token is reused for ten minutes.
 func TestTokensAreKeptForTenMinutes(t *testing.T) {
 	d := &Deltas{}
 	now := time.Unix(1_000_000, 0)
 	d.remember("a", token{"A", now})
-	if got := d.known("a", now.Add(tokenLife-time.Second)); got != "A" {
+	if got := d.freshToken("a", now.Add(tokenLife-time.Second)); got != "A" {
 		t.Errorf("a fresh token reads %q", got)
 	}
-	if got := d.known("a", now.Add(tokenLife)); got != "" {
+	if got := d.freshToken("a", now.Add(tokenLife)); got != "" {
 		t.Errorf("an old token reads %q", got)
 	}
 	d.remember("b", token{"B", now.Add(tokenLife)})
@@ -73,7 +73,7 @@ func TestTokensAreKeptForTenMinutes(t *testing.T) {
 		t.Errorf("%d tokens are kept, want the fresh one", len(d.tokens))
 	}
 	d.forget("b")
-	if got := d.known("b", now.Add(tokenLife)); got != "" {
+	if got := d.freshToken("b", now.Add(tokenLife)); got != "" {
 		t.Errorf("a forgotten token reads %q", got)
 	}
 }
@@ -86,7 +86,7 @@ func TestBaseMustBeAWebAddress(t *testing.T) {
 	}
 }
 
-// serveOnce answers one connection with the given bytes and returns what was asked.
+// serveOnce answers one connection with the given bytes and returns the request.
 func serveOnce(t *testing.T, answer string) (base string, asked <-chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -111,14 +111,14 @@ func serveOnce(t *testing.T, answer string) (base string, asked <-chan string) {
 	return "http://" + l.Addr().String(), lines
 }
 
-// cloud.md 0.2: User-Agent, authorization, a path of the base stays, no redirect is followed.
+// cloud.md 0.2: User-Agent and Authorization are sent, the path of the base is kept, no redirect is followed.
 func TestGet(t *testing.T) {
 	base, asked := serveOnce(t, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\n\r\nhi")
 	c, err := New(base+"/below/", "Supervisor/1.2.3", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := c.do(context.Background(), call{path: "/x", query: url.Values{"q": {"a b"}}, auth: "Bearer key", patience: time.Minute})
+	a, err := c.do(context.Background(), call{path: "/x", query: url.Values{"q": {"a b"}}, auth: "Bearer key", timeout: time.Minute})
 	if err != nil || a.status != 302 || string(a.body) != "hi" {
 		t.Errorf("got %d %q %v", a.status, a.body, err)
 	}
@@ -136,7 +136,7 @@ func TestGetIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.do(context.Background(), call{path: "/", patience: time.Minute}); err == nil {
+	if _, err := c.do(context.Background(), call{path: "/", timeout: time.Minute}); err == nil {
 		t.Error("an endless answer was accepted")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never answers
@@ -147,12 +147,12 @@ func TestGetIsBounded(t *testing.T) {
 	if c, err = New("http://"+l.Addr().String(), "x", nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.do(context.Background(), call{path: "/", patience: 50 * time.Millisecond}); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+	if _, err := c.do(context.Background(), call{path: "/", timeout: 50 * time.Millisecond}); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
 		t.Errorf("a silent server gave %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := c.do(ctx, call{path: "/", patience: time.Minute}); !errors.Is(err, context.Canceled) {
+	if _, err := c.do(ctx, call{path: "/", timeout: time.Minute}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled call gave %v", err)
 	}
 }

@@ -15,30 +15,29 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// ErrNoDelta says that the server has no delta between the two images and will have none: the image
-// is to be pulled as a whole.
+// ErrNoDelta means that the server will never have a delta between the two images: pull the complete image
+// instead.
 var ErrNoDelta = errors.New("no delta is offered")
 
-// ErrProcessing says that the server is still making the delta: it is to be asked again later.
+// ErrProcessing means that the server is still making the delta: ask again later.
 var ErrProcessing = errors.New("the delta is still being made")
 
-// tokenLife is how long a registry token is used again; usualPatience bounds the request for one, and
-// is what other calls are given unless the configuration says otherwise.
 const (
-	tokenLife     = 10 * time.Minute
-	usualPatience = 59 * time.Second
+	// tokenLife is how long a registry token is reused.
+	tokenLife = 10 * time.Minute
+	// defaultTimeout is the timeout of a call unless the configuration has another one.
+	defaultTimeout = 59 * time.Second
 )
 
-// Deltas asks a delta server how one image becomes another. It is safe for use by several
-// goroutines.
+// Deltas asks a delta server for deltas between images. It is safe for concurrent use.
 type Deltas struct {
-	// API is the cloud API, which gives out registry tokens; Server makes the deltas.
+	// API is the cloud API, which issues registry tokens. Server is the delta server.
 	API, Server *Client
-	// Login is the name and secret that registry tokens are asked for with.
+	// Login returns the name and secret for requesting registry tokens.
 	Login func() (name, secret string)
 
 	mu     sync.Mutex
-	tokens map[string]token // by the query that asked for it
+	tokens map[string]token // by the query that requested it
 }
 
 type token struct {
@@ -46,18 +45,18 @@ type token struct {
 	at   time.Time
 }
 
-// Request asks for the delta from image src to image dst and returns the name of an image that
-// balenaEngine makes dst from, with the token to pull it by (docs/spec/engine.md 8.5). The error is
-// ErrNoDelta or ErrProcessing, or else tells what went wrong: then asking again may help.
-func (d *Deltas) Request(ctx context.Context, src, dst string, patience time.Duration) (image, registryToken string, err error) {
-	image, registryToken, err = d.request(ctx, src, dst, patience)
+// Request asks for the delta from image src to image dst. It returns the name of the delta image, from which
+// balenaEngine makes dst, and the token to pull it (docs/spec/engine.md 8.5). The error wraps ErrNoDelta or
+// ErrProcessing; after any other error a retry may help.
+func (d *Deltas) Request(ctx context.Context, src, dst string, timeout time.Duration) (image, registryToken string, err error) {
+	image, registryToken, err = d.request(ctx, src, dst, timeout)
 	if err != nil {
 		err = fmt.Errorf("request delta from %s to %s: %w", src, dst, err)
 	}
 	return image, registryToken, err
 }
 
-func (d *Deltas) request(ctx context.Context, src, dst string, patience time.Duration) (image, registryToken string, err error) {
+func (d *Deltas) request(ctx context.Context, src, dst string, timeout time.Duration) (image, registryToken string, err error) {
 	scope, err := tokenScope(src, dst)
 	if err != nil {
 		return "", "", err
@@ -66,18 +65,18 @@ func (d *Deltas) request(ctx context.Context, src, dst string, patience time.Dur
 		return "", "", err
 	}
 	query := url.Values{"src": {src}, "dest": {dst}}
-	a, err := d.Server.do(ctx, call{path: "/api/v3/delta", query: query, auth: "Bearer " + registryToken, patience: patience})
+	a, err := d.Server.do(ctx, call{path: "/api/v3/delta", query: query, auth: "Bearer " + registryToken, timeout: timeout})
 	if err != nil {
 		return "", "", err
 	}
 	if a.status == fasthttp.StatusUnauthorized {
-		d.forget(scope.Encode()) // it may have lost its validity early
+		d.forget(scope.Encode()) // the token may have expired early
 	}
 	image, err = deltaImage(a.status, a.body)
 	return image, registryToken, err
 }
 
-// deltaImage reads the answer of the delta server.
+// deltaImage reads the name of the delta image from the answer of the delta server.
 func deltaImage(status int, body []byte) (string, error) {
 	switch {
 	case status == fasthttp.StatusBadGateway, status == fasthttp.StatusGatewayTimeout:
@@ -97,7 +96,7 @@ func deltaImage(status int, body []byte) (string, error) {
 	return answer.Name, nil
 }
 
-// tokenScope is the query for a token that may pull from both repositories.
+// tokenScope builds the query for a token that may pull from both repositories.
 func tokenScope(src, dst string) (url.Values, error) {
 	from, err := target.ParseReference(src)
 	if err != nil {
@@ -113,14 +112,14 @@ func tokenScope(src, dst string) (url.Values, error) {
 	}, nil
 }
 
-// token returns a registry token, a new one when none is known that is fresh.
+// token returns a registry token, and requests a new one if the last one is too old.
 func (d *Deltas) token(ctx context.Context, scope url.Values) (string, error) {
-	if text := d.known(scope.Encode(), time.Now()); text != "" {
+	if text := d.freshToken(scope.Encode(), time.Now()); text != "" {
 		return text, nil
 	}
 	name, secret := d.Login()
 	login := "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+secret))
-	a, err := d.API.do(ctx, call{path: "/auth/v1/token", query: scope, auth: login, patience: usualPatience})
+	a, err := d.API.do(ctx, call{path: "/auth/v1/token", query: scope, auth: login, timeout: defaultTimeout})
 	if err != nil {
 		return "", err
 	}
@@ -140,7 +139,7 @@ func registryToken(status int, body []byte) (string, error) {
 	return answer.Token, nil
 }
 
-func (d *Deltas) known(scope string, now time.Time) string {
+func (d *Deltas) freshToken(scope string, now time.Time) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t := d.tokens[scope]; now.Sub(t.at) < tokenLife {
@@ -155,7 +154,7 @@ func (d *Deltas) forget(scope string) {
 	delete(d.tokens, scope)
 }
 
-// remember keeps a token and drops those that are too old.
+// remember stores a token and drops expired ones.
 func (d *Deltas) remember(scope string, fresh token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oneAddress bounds the try of one address when a name has several (docs/spec/cloud.md 0.2).
-const oneAddress = 5 * time.Second
+// addressTimeout limits the attempt to connect to one of several addresses (docs/spec/cloud.md 0.2).
+const addressTimeout = 5 * time.Second
 
-// Dial connects as a net.Dialer does, except that names which end in .local are asked for by multicast
-// DNS: the resolver of a C library or a container does not know them (docs/spec/cloud.md 0.2).
+// Dial connects like a net.Dialer, but resolves names that end in .local by multicast DNS. The resolver of a
+// container does not know these names (docs/spec/cloud.md 0.2).
 func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -26,7 +26,7 @@ func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	}
 	var ips []netip.Addr
 	if strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".local") {
-		ips, err = askNeighbours(ctx, host)
+		ips, err = resolveMDNS(ctx, host)
 	} else {
 		ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}
@@ -37,7 +37,7 @@ func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	for i, ip := range ips {
 		limited, cancel := ctx, context.CancelFunc(func() {})
 		if i+1 < len(ips) {
-			limited, cancel = context.WithTimeout(ctx, oneAddress)
+			limited, cancel = context.WithTimeout(ctx, addressTimeout)
 		}
 		conn, err = new(net.Dialer).DialContext(limited, network, net.JoinHostPort(ip.Unmap().String(), port))
 		cancel()
@@ -48,18 +48,18 @@ func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return conn, err
 }
 
-// The group that answers for .local names, and how often and how long it is asked.
+// mdnsGroup is the multicast address that answers for .local names.
 var mdnsGroup = netip.MustParseAddr("224.0.0.251")
 
 const (
 	mdnsPort    = 5353
 	mdnsTries   = 3
-	mdnsPatient = time.Second
+	mdnsTimeout = time.Second
 )
 
-// askNeighbours resolves a name by multicast DNS, with a one-shot query on every interface (RFC 6762
-// 5.1): whoever has the name answers to the port the question came from.
-func askNeighbours(ctx context.Context, host string) ([]netip.Addr, error) {
+// resolveMDNS resolves a name by multicast DNS, with a one-shot query on every interface (RFC 6762 5.1). The
+// owner of the name answers to the port that the query came from.
+func resolveMDNS(ctx context.Context, host string) ([]netip.Addr, error) {
 	question, err := dnsQuestion(host)
 	if err != nil {
 		return nil, err
@@ -72,10 +72,10 @@ func askNeighbours(ctx context.Context, host string) ([]netip.Addr, error) {
 	defer context.AfterFunc(ctx, func() { socket.Close() })()
 	answer := make([]byte, 1500)
 	for range mdnsTries {
-		if err = sendEverywhere(socket, question); err != nil {
+		if err = sendOnAllInterfaces(socket, question); err != nil {
 			break
 		}
-		_ = socket.SetReadDeadline(time.Now().Add(mdnsPatient))
+		_ = socket.SetReadDeadline(time.Now().Add(mdnsTimeout))
 		for {
 			n, readErr := socket.Read(answer)
 			if readErr != nil {
@@ -89,13 +89,13 @@ func askNeighbours(ctx context.Context, host string) ([]netip.Addr, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}
-		err = errors.New("nobody on the network answers to that name")
+		err = errors.New("no device on the network answers to this name")
 	}
 	return nil, fmt.Errorf("look up %s: %w", host, err)
 }
 
-// sendEverywhere puts a question on every network the host is on.
-func sendEverywhere(socket *net.UDPConn, question []byte) error {
+// sendOnAllInterfaces sends a query on every network interface that is up.
+func sendOnAllInterfaces(socket *net.UDPConn, question []byte) error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func sendEverywhere(socket *net.UDPConn, question []byte) error {
 	if sent {
 		return nil
 	}
-	return errors.Join(errors.New("there is no network to ask on"), err)
+	return errors.Join(errors.New("no network interface could send the query"), err)
 }
 
 // Types of DNS records.
@@ -129,24 +129,24 @@ const (
 	typeAAAA = 28
 )
 
-// dnsQuestion asks for both kinds of address of a name.
+// dnsQuestion builds a query for the IPv4 and IPv6 addresses of a name.
 func dnsQuestion(host string) ([]byte, error) {
 	message := []byte{0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0}
 	for _, kind := range [...]uint16{typeA, typeAAAA} {
 		for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
 			if len(label) == 0 || len(label) > 63 {
-				return nil, fmt.Errorf("%q is no host name", host)
+				return nil, fmt.Errorf("%q is not a host name", host)
 			}
 			message = append(append(message, byte(len(label))), label...)
 		}
 		message = binary.BigEndian.AppendUint16(append(message, 0), kind)
-		message = binary.BigEndian.AppendUint16(message, 0x8001) // class IN, and the answer comes to us alone
+		message = binary.BigEndian.AppendUint16(message, 0x8001) // class IN, unicast response wanted
 	}
 	return message, nil
 }
 
-// dnsAddresses are the addresses of a name in an answer, IPv4 first; link-local IPv6 ones would need
-// to be told the interface and are left out.
+// dnsAddresses returns the addresses of a name in an answer, IPv4 first. It omits link-local IPv6 addresses:
+// they need an interface.
 func dnsAddresses(m []byte, host string) []netip.Addr {
 	if len(m) < 12 || m[2]&0x80 == 0 {
 		return nil
@@ -184,8 +184,7 @@ func dnsAddresses(m []byte, host string) []netip.Addr {
 	return append(four, six...)
 }
 
-// dnsName reads a name, which may go on elsewhere in the message, and returns where what follows it
-// begins.
+// dnsName reads a name, follows compression pointers, and returns the position after the name.
 func dnsName(m []byte, at int) (name string, next int, ok bool) {
 	for jumps := 0; at < len(m) && jumps < 16; {
 		size := int(m[at])

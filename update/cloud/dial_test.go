@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// answerTo is the answer of a responder to a question of dnsQuestion: the records follow it.
+// answerTo returns the start of an answer to a query from dnsQuestion. The records follow it.
 func answerTo(t testing.TB, host string, records ...[]byte) []byte {
 	m, err := dnsQuestion(host)
 	if err != nil {
@@ -18,7 +18,7 @@ func answerTo(t testing.TB, host string, records ...[]byte) []byte {
 	return m
 }
 
-// record has the name of the question, by a pointer.
+// record returns a record whose name is a pointer to the name of the question.
 func record(kind byte, ip ...byte) []byte {
 	return append([]byte{0xc0, 12, 0, kind, 0x80, 1, 0, 0, 0, 120, 0, byte(len(ip))}, ip...)
 }
@@ -34,7 +34,7 @@ func TestAddressesOfAnswers(t *testing.T) {
 		t.Errorf("addresses of another name: %v", got)
 	}
 	for i := range m {
-		dnsAddresses(m[:i], "api.test.local") // must not fail
+		dnsAddresses(m[:i], "api.test.local") // must not panic
 	}
 	if _, err := dnsQuestion("a..local"); err == nil {
 		t.Error("an empty label was accepted")

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Whatever a server answers, a call ends with a bounded answer, another address to ask, or an error.
+// Any answer of a server leads to a bounded answer, a redirect or an error.
 func FuzzAnswer(f *testing.F) {
 	const head = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\n"
 	f.Add([]byte(head + "Content-Length: 2\r\n\r\n{}"))
@@ -20,7 +20,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		c := &Client{base: base}
 		for _, follow := range []bool{false, true} {
-			a, to, _, err := c.receive(&source{Reader: bytes.NewReader(said)}, &call{follow: follow})
+			a, to, _, err := c.receive(&trackedReader{Reader: bytes.NewReader(said)}, &call{follow: follow})
 			if to != nil && err == nil && (!follow || to.Scheme != "https" || to.Host == "") {
 				t.Fatalf("%q leads to %s", said, to)
 			}
@@ -31,7 +31,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// A server's wish for patience is never negative, and a number of seconds is taken as it is.
+// Retry-After is never negative, and a number of seconds is used unchanged.
 func FuzzRetryAfter(f *testing.F) {
 	f.Add("120")
 	f.Add("Wed, 21 Oct 2026 07:28:00 GMT")
@@ -44,7 +44,7 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// Whatever a neighbour sends, what comes of it are addresses that can be dialled.
+// Any multicast DNS answer yields only addresses that can be dialled.
 func FuzzDNSAddresses(f *testing.F) {
 	question, err := dnsQuestion("box.local")
 	if err != nil {
@@ -62,7 +62,7 @@ func FuzzDNSAddresses(f *testing.F) {
 	})
 }
 
-// An answer of the delta server gives a name or an error, never neither.
+// Any answer of the delta server yields a name or an error, never neither.
 func FuzzDeltaImage(f *testing.F) {
 	f.Add(200, []byte(`{"name":"registry.example.com/delta@sha256:77aa"}`))
 	f.Add(200, []byte(`{"name":7}`))
@@ -80,7 +80,7 @@ func FuzzDeltaImage(f *testing.F) {
 	})
 }
 
-// A registry token is a non-empty text of an answer 200.
+// A registry token is not empty and comes from an answer with status 200.
 func FuzzRegistryToken(f *testing.F) {
 	f.Add(200, []byte(`{"token":"abc"}`))
 	f.Add(200, []byte(`{"token":""}`))

@@ -9,22 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KeepAlive keeps the connection of the last call for the next one, since calls come in bursts and a TLS handshake
-// is most of what a call costs a small processor. It has no timer: who made it calls Close when it was quiet for a
-// few seconds. It is safe for concurrent use; the nil one keeps nothing.
+// KeepAlive keeps the connection of the last call for the next one. Calls come in bursts, and on a small
+// processor the TLS handshake is most of the cost of a call. It has no timer: its owner calls Close after a few
+// seconds without calls. It is safe for concurrent use. A nil KeepAlive keeps nothing.
 type KeepAlive struct {
-	// Ended is called when a call or stream is over. It must not wait.
+	// Ended is called after each call or stream. It must not block.
 	Ended func()
 
 	mu   sync.Mutex
 	conn net.Conn // nil when there is none
-	to   string   // scheme and host that it leads to
+	to   string   // scheme and host of the server
 }
 
 // Close closes the connection, if there is one.
 func (k *KeepAlive) Close() { k.keep("", nil) }
 
-// take hands out the connection to a server, nil when there is none that is still open.
+// take returns the kept connection to a server, nil when there is none or it is closed.
 func (k *KeepAlive) take(to string) net.Conn {
 	if k == nil {
 		return nil
@@ -37,14 +37,14 @@ func (k *KeepAlive) take(to string) net.Conn {
 	}
 	k.conn = nil
 	k.mu.Unlock()
-	if !isQuiet(conn) {
+	if !isIdle(conn) {
 		conn.Close()
 		return nil
 	}
 	return conn
 }
 
-// keep takes a connection over in place of the one before.
+// keep stores a connection and closes the one before.
 func (k *KeepAlive) keep(to string, conn net.Conn) {
 	if k == nil {
 		conn.Close()
@@ -65,8 +65,8 @@ func (k *KeepAlive) ended() {
 	}
 }
 
-// isQuiet tells whether the other side neither closed a connection nor sent anything that nobody asked for.
-func isQuiet(conn net.Conn) (quiet bool) {
+// isIdle reports whether the server has neither closed the connection nor sent unexpected data.
+func isIdle(conn net.Conn) (idle bool) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
@@ -81,11 +81,11 @@ func isQuiet(conn net.Conn) (quiet bool) {
 	_ = raw.Read(func(fd uintptr) bool {
 		events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
 		n, err := unix.Poll(events, 0)
-		for err == unix.EINTR { // a signal waits, such as the runtime's to a thread that was busy for long
+		for err == unix.EINTR { // a signal interrupted the call, such as the runtime's preemption signal
 			n, err = unix.Poll(events, 0)
 		}
-		quiet = n == 0 && err == nil
+		idle = n == 0 && err == nil
 		return true
 	})
-	return quiet
+	return idle
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// peer is a server that answers the requests of each connection in turn as it is told to.
+// peer is a server that handles the requests of each connection as the test says.
 type peer struct {
 	*Client
 	t        *testing.T
@@ -28,7 +28,7 @@ const (
 	hangsUp      = ""
 )
 
-// newPeer serves connections: what[i] are the deeds of the i-th, after which it is closed.
+// newPeer serves connections. what[i] lists the actions on the i-th connection, which is then closed.
 func newPeer(t *testing.T, what ...[]string) *peer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -69,10 +69,10 @@ func (p *peer) serve(conn net.Conn, deeds []string) {
 	}
 }
 
-// calls makes calls one after the other and tells of the first error.
+// calls makes calls one after the other and returns the first error.
 func (p *peer) calls(n int, method string) (err error) {
 	for i := 0; i < n && err == nil; i++ {
-		_, err = p.do(context.Background(), call{method: method, path: fmt.Sprint("/", i), patience: 20 * time.Second, steady: i%2 == 0})
+		_, err = p.do(context.Background(), call{method: method, path: fmt.Sprint("/", i), timeout: 20 * time.Second, perStep: i%2 == 0})
 		if err == nil {
 			p.settle()
 		}
@@ -80,20 +80,20 @@ func (p *peer) calls(n int, method string) (err error) {
 	return err
 }
 
-// settle waits until a connection that the server closes is seen to be closed, or a moment when it does not.
+// settle waits until the client sees that the server closed the connection, or a short time.
 func (p *peer) settle() {
 	k := p.keepAlive
 	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		k.mu.Lock()
 		conn := k.conn
 		k.mu.Unlock()
-		if conn == nil || !isQuiet(conn) {
+		if conn == nil || !isIdle(conn) {
 			return
 		}
 	}
 }
 
-// Calls that follow each other use one connection as long as the server lets them.
+// Successive calls use one connection as long as the server keeps it open.
 func TestOneConnectionForABurst(t *testing.T) {
 	f := func(name string, calls, connections int, what ...[]string) {
 		t.Helper()
@@ -115,7 +115,7 @@ func TestOneConnectionForABurst(t *testing.T) {
 	f("more than an answer", 2, 2, []string{answersTwice}, []string{answers, answers})
 }
 
-// A call is made again on a new connection only when the old one was closed without a byte of an answer.
+// A call is repeated on a new connection only if the old one was closed without a byte of an answer.
 func TestCallIsMadeAgain(t *testing.T) {
 	f := func(name string, calls, requests int, ok bool, what ...[]string) {
 		t.Helper()
@@ -133,7 +133,7 @@ func TestCallIsMadeAgain(t *testing.T) {
 	f("an answer began", 2, 2, false, []string{answers, begins}, []string{answers})
 }
 
-// A connection is closed when it is asked for or another takes its place, and the nil KeepAlive keeps none.
+// Close and the next connection close the kept connection. A nil KeepAlive keeps none.
 func TestConnectionIsClosed(t *testing.T) {
 	pair := func() (near, far net.Conn) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -12,8 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// LogStream is an open request whose body is the device's log (docs/spec/cloud.md 5.1). The cloud answers
-// it only when it takes no more.
+// LogStream is an open request whose body is the device's log (docs/spec/cloud.md 5.1). The cloud answers only
+// when it ends the stream.
 type LogStream struct {
 	from  *Client
 	ctx   context.Context
@@ -24,14 +24,14 @@ type LogStream struct {
 }
 
 const (
-	sendPatience = 2 * time.Minute // for the cloud to take what was written
-	lastPatience = 2 * time.Second // the same, once the stream's context is over, and for the answer to a whole body
+	sendTimeout  = 2 * time.Minute // for each write
+	closeTimeout = 2 * time.Second // for each write after the end of the context, and for the answer after the end of the body
 )
 
-// LogStream opens the log stream of a device with its key, and returns once the head of the request
-// is sent. The end of ctx leaves little time for what is still written. The stream must be closed.
+// LogStream opens the log stream of a device with its key, and returns when the head of the request is sent. After
+// the end of ctx writes have only closeTimeout. The caller must close the stream.
 func (c *Client) LogStream(ctx context.Context, uuid, key string) (*LogStream, error) {
-	dialing, cancel := context.WithTimeout(ctx, sendPatience)
+	dialing, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	conn, err := c.dial(dialing)
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *Client) LogStream(ctx context.Context, uuid, key string) (*LogStream, e
 	}
 	s := &LogStream{from: c, ctx: ctx, conn: conn, ended: make(chan struct{})}
 	head := "POST " + strings.TrimRight(c.base.Path, "/") + "/device/v2/" + uuid + "/log-stream HTTP/1.1\r\nHost: " + c.base.Host +
-		"\r\nUser-Agent: " + c.agent + "\r\nAuthorization: Bearer " + key +
+		"\r\nUser-Agent: " + c.userAgent + "\r\nAuthorization: Bearer " + key +
 		"\r\nContent-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
 	if err := s.write([]byte(head)); err != nil {
 		conn.Close()
@@ -55,7 +55,7 @@ func (s *LogStream) watch() {
 	begin := make([]byte, len("HTTP/1.1 200"))
 	_, err := io.ReadFull(s.conn, begin)
 	if err == nil {
-		status, _ := strconv.Atoi(string(begin[len("HTTP/1.1 "):])) // 0 when it is no HTTP
+		status, _ := strconv.Atoi(string(begin[len("HTTP/1.1 "):])) // 0 if the answer is not HTTP
 		if status == fasthttp.StatusRequestTimeout {
 			return
 		}
@@ -66,7 +66,7 @@ func (s *LogStream) watch() {
 
 // Write sends a part of the body.
 func (s *LogStream) Write(p []byte) (int, error) {
-	if len(p) == 0 { // that would be the end of the body
+	if len(p) == 0 { // an empty chunk would end the body
 		return 0, nil
 	}
 	s.buf = append(strconv.AppendUint(s.buf[:0], uint64(len(p)), 16), "\r\n"...)
@@ -78,35 +78,35 @@ func (s *LogStream) Write(p []byte) (int, error) {
 }
 
 func (s *LogStream) write(p []byte) error {
-	_ = s.conn.SetWriteDeadline(time.Now().Add(sendPatience))
-	defer context.AfterFunc(s.ctx, func() { _ = s.conn.SetWriteDeadline(time.Now().Add(lastPatience)) })()
+	_ = s.conn.SetWriteDeadline(time.Now().Add(sendTimeout))
+	defer context.AfterFunc(s.ctx, func() { _ = s.conn.SetWriteDeadline(time.Now().Add(closeTimeout)) })()
 	if _, err := s.conn.Write(p); err != nil {
 		return fmt.Errorf("log stream: %w", err)
 	}
 	return nil
 }
 
-// Ended is closed when the cloud answered or the connection broke off.
+// Ended is closed when the cloud answered or the connection broke.
 func (s *LogStream) Ended() <-chan struct{} { return s.ended }
 
-// Err tells why the stream ended, once Ended is closed; nil when the cloud timed it out, as it does with every
-// stream after about 5 minutes (docs/spec/host.md 8).
+// Err returns why the stream ended, after Ended is closed. It returns nil when the cloud timed the stream out, which
+// it does about every 5 minutes (docs/spec/host.md 8).
 func (s *LogStream) Err() error { return s.err }
 
-// Finish ends the body and waits a moment for the answer: a proxy may drop a request whose answer nobody waits for.
+// Finish ends the body and waits up to closeTimeout for the answer. Otherwise a proxy may drop the request.
 func (s *LogStream) Finish() {
 	if s.write([]byte("0\r\n\r\n")) != nil {
 		return
 	}
-	late := time.NewTimer(lastPatience)
-	defer late.Stop()
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
 	select {
 	case <-s.ended:
-	case <-late.C:
+	case <-timer.C:
 	}
 }
 
-// Close closes the connection. Without Finish the body has no end, and the cloud refuses it.
+// Close closes the connection. Without Finish the body is incomplete and the cloud refuses it.
 func (s *LogStream) Close() error {
 	defer s.from.keepAlive.ended()
 	return s.conn.Close()

@@ -14,35 +14,35 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// poller is what immediate polls are asked with.
+// poller holds the requests for immediate polls and the state of polling.
 type poller struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	wake chan struct{}
 
-	mu            sync.Mutex
-	asked         bool
-	force, cancel bool
-	known         string           // etag of a target that is of no use and was refused
-	failures      int              // scheduled polls in a row; belongs to the goroutine of poll, as what follows does
-	unfinished    int              // attempts in a row to complete the provisioning
-	again         <-chan time.Time // when it is tried again, nil when it is complete
+	mu                sync.Mutex
+	asked             bool
+	force, cancel     bool
+	unusableETag      string           // etag of the last unusable target, so that it is not downloaded again
+	failures          int              // failed scheduled polls in a row; owned by the goroutine of poll, as the fields below
+	provisionFailures int              // failed attempts in a row to complete provisioning
+	retryProvision    <-chan time.Time // fires for the next attempt, nil when provisioning is complete
 }
 
-// hopeless is after how many failures in a row a poll is given the time that is usual, whatever the
-// configuration says: one that leaves too little could never be corrected.
-const hopeless = 3
+// lenientAfter is how many failed polls in a row make polls use at least the default timeout. Otherwise a
+// configured timeout that is too short could never be corrected by a new target.
+const lenientAfter = 3
 
-// fetched is a target as it came.
-type fetched struct {
+// fetchedTarget is a target as received.
+type fetchedTarget struct {
 	body []byte
 	etag string
 }
 
 var errGone = errors.New("the device is deleted or frozen in the cloud")
 
-// Trigger asks for a poll now; several requests may share one. It is ignored, and false, when updates
-// are not to be instant and nobody forces (docs/spec/cloud.md 3.3).
+// Trigger requests a poll now. Several requests may share one poll. Trigger returns false and does nothing if
+// instant updates are off, unless forced (docs/spec/cloud.md 3.3).
 func (d *Device) Trigger(force, cancel bool) (accepted bool) {
 	if !force && !d.o.Terms().Instant {
 		return false
@@ -51,7 +51,7 @@ func (d *Device) Trigger(force, cancel bool) (accepted bool) {
 	p.mu.Lock()
 	p.asked, p.force, p.cancel = true, p.force || force, p.cancel || cancel
 	p.mu.Unlock()
-	poke(p.wake)
+	notify(p.wake)
 	return true
 }
 
@@ -63,53 +63,53 @@ func (p *poller) take() (asked, force, cancel bool) {
 	return asked, force, cancel
 }
 
-// poll gets the target on schedule and when somebody asks, one poll at a time, until ctx ends
-// (docs/spec/cloud.md 3.2, 3.3). A poll that was asked for does not move the schedule.
+// poll polls the target on schedule and on request, one poll at a time, until ctx ends
+// (docs/spec/cloud.md 3.2, 3.3). A requested poll does not change the schedule.
 func (d *Device) poll(ctx context.Context) {
 	p := &d.poller
 	due := time.NewTimer(0)
 	defer due.Stop()
 	if !d.o.Terms().Instant {
-		due.Reset(d.interval() + spread(d.interval()))
-		d.finish(ctx)
+		due.Reset(d.interval() + jitter(d.interval()))
+		d.finishProvisioning(ctx)
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-p.again:
-			d.finish(ctx)
+		case <-p.retryProvision:
+			d.finishProvisioning(ctx)
 		case <-d.poller.wake:
 			if asked, force, cancel := d.poller.take(); asked {
-				if err := d.turn(ctx, true, force, cancel); err != nil {
-					d.o.Log.Warn().Err(err).Msg("poll that was asked for failed")
+				if err := d.pollOnce(ctx, true, force, cancel); err != nil {
+					d.o.Log.Warn().Err(err).Msg("requested poll failed")
 				}
 			}
 		case <-due.C:
-			err := d.turn(ctx, false, false, false)
+			err := d.pollOnce(ctx, false, false, false)
 			if err == nil {
 				p.failures = 0
-				d.polled.Store(int64(time.Since(d.began)))
+				d.polled.Store(int64(time.Since(d.started)))
 			} else if p.failures++; ctx.Err() == nil {
 				d.o.Log.Warn().Err(err).Int("failures", p.failures).Msg("poll failed")
 			}
-			due.Reset(pollDelay(p.failures, d.interval(), spread))
+			due.Reset(pollDelay(p.failures, d.interval(), jitter))
 		}
 	}
 }
 
-// pollDelay is the time to the next scheduled poll.
-func pollDelay(failures int, interval time.Duration, spread func(time.Duration) time.Duration) time.Duration {
+// pollDelay returns the time to the next scheduled poll.
+func pollDelay(failures int, interval time.Duration, jitter func(time.Duration) time.Duration) time.Duration {
 	if failures > 0 {
 		return backoff(failures, interval)
 	}
-	return interval + spread(interval)
+	return interval + jitter(interval)
 }
 
-// turn makes one poll and hands on what came (docs/spec/cloud.md 3.4).
-func (d *Device) turn(ctx context.Context, asked, force, cancel bool) error {
-	d.finish(ctx)
-	etag, err := d.heldETag()
+// pollOnce makes one poll and delivers the target (docs/spec/cloud.md 3.4).
+func (d *Device) pollOnce(ctx context.Context, asked, force, cancel bool) error {
+	d.finishProvisioning(ctx)
+	etag, err := d.etagToSend()
 	if err != nil {
 		return err
 	}
@@ -130,26 +130,26 @@ func (d *Device) turn(ctx context.Context, asked, force, cancel bool) error {
 	return err
 }
 
-// heldETag is the etag that says which target the device has, none as long as the cloud is to be told something
-// about it (introduce).
-func (d *Device) heldETag() (string, error) {
-	if done, err := d.introduction(); err != nil || !d.covers(done) {
+// etagToSend returns the etag of the target that the device has. It is empty until introduce has succeeded, which
+// needs the target.
+func (d *Device) etagToSend() (string, error) {
+	if done, err := d.introduction(); err != nil || !d.isComplete(done) {
 		return "", err
 	}
-	return cmp.Or(d.poller.known, d.o.Targets.CloudETag()), nil
+	return cmp.Or(d.poller.unusableETag, d.o.Targets.CloudETag()), nil
 }
 
-// get asks for the target (docs/spec/cloud.md 3.1). Neither target nor error means that it is still the one
-// of the etag.
-func (d *Device) get(ctx context.Context, etag string) (*fetched, error) {
+// get downloads the target (docs/spec/cloud.md 3.1). It returns nil without an error if the target still has
+// the etag.
+func (d *Device) get(ctx context.Context, etag string) (*fetchedTarget, error) {
 	i := d.o.Identity()
 	path := "/device/v3/" + i.UUID + "/state"
-	r := call{path: path, etag: etag, steady: true, follow: true}
-	if d.poller.failures >= hopeless {
-		r.patience = usualPatience
+	r := call{path: path, etag: etag, perStep: true, follow: true}
+	if d.poller.failures >= lenientAfter {
+		r.timeout = defaultTimeout
 	}
 	a, err := d.ask(ctx, r)
-	if err == nil && a.status == fasthttp.StatusUnauthorized && d.recall(ctx, i) {
+	if err == nil && a.status == fasthttp.StatusUnauthorized && d.restoreFormerKey(ctx, i) {
 		a, err = d.ask(ctx, r)
 	}
 	switch {
@@ -161,28 +161,28 @@ func (d *Device) get(ctx context.Context, etag string) (*fetched, error) {
 		d.o.Targets.Heard()
 		return nil, nil
 	case a.status != fasthttp.StatusOK:
-		return nil, &refusal{path, a}
+		return nil, &statusError{path, a}
 	}
-	return &fetched{a.body, a.etag}, nil
+	return &fetchedTarget{a.body, a.etag}, nil
 }
 
-// deliver hands a target on. What is durable, and what cannot be used whoever asks again, is not asked
-// for again; after any other error it is.
-func (d *Device) deliver(f *fetched, force bool) (changed bool, err error) {
+// deliver passes a target to Targets. A target that is stored or unusable is not downloaded again; after any other
+// error it is.
+func (d *Device) deliver(f *fetchedTarget, force bool) (changed bool, err error) {
 	changed, err = d.o.Targets.SetCloudTarget(f.body, f.etag, force)
 	invalid := (*view.InvalidTargetError)(nil)
 	if errors.As(err, &invalid) {
-		d.o.Log.Error().Err(err).Msg("target state cannot be used")
-		d.poller.known = f.etag
+		d.o.Log.Error().Err(err).Msg("target state is unusable, keeping the one before")
+		d.poller.unusableETag = f.etag
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("take the target state: %w", err)
+		return false, fmt.Errorf("store the target state: %w", err)
 	}
-	d.poller.known = ""
+	d.poller.unusableETag = ""
 	if changed {
-		d.report.allow()
-		debug.FreeOSMemory() // the target in all its forms is far more than the agent has otherwise
+		d.report.forgetRefusals()
+		debug.FreeOSMemory() // decoding the target takes more memory than anything else here
 	}
 	return changed, nil
 }

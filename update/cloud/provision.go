@@ -11,28 +11,30 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/hostos/retry"
 )
 
-// settleIn registers the device, which has to come before the first poll, and waits for what came with the image.
-// Registration is tried until it succeeds, or until it is clear that the cloud knows the device and will not have
-// a step that is left: finish goes on with that (docs/spec/cloud.md 2.7). It returns false when ctx ended first.
-func (d *Device) settleIn(ctx context.Context) bool {
+// prepare registers the device, which must happen before the first poll, and waits for the preload. It retries
+// until registration succeeds, or until the cloud knows the device and permanently refuses a remaining step:
+// finishProvisioning retries that step later (docs/spec/cloud.md 2.7). It returns false if ctx ended first.
+func (d *Device) prepare(ctx context.Context) bool {
 	last := ""
 	for answers := 0; ; {
 		err := d.provision(ctx, true)
-		if isAnswer(err) {
+		if isAnswered(err) {
 			answers++
 		} else {
 			answers = 0
 		}
-		if err == nil || isLasting(err, answers) && (d.known || d.o.Identity().RegisteredAt != 0) {
+		if err == nil || isPermanent(err, answers) && (d.knownToCloud || d.o.Identity().RegisteredAt != 0) {
 			break
 		}
 		if text := err.Error(); text != last && ctx.Err() == nil {
 			last = text
-			d.o.Log.Warn().Err(err).Msg("device is not ready for its cloud yet, trying on")
+			d.o.Log.Warn().Err(err).Msg("cannot register the device with the cloud, will retry")
 		}
-		if !rest(ctx, max(d.o.Identity().BootstrapDelay, 100*time.Millisecond)) {
+		if !retry.Sleep(ctx, max(d.o.Identity().BootstrapDelay, 100*time.Millisecond)) {
 			return false
 		}
 	}
@@ -40,30 +42,30 @@ func (d *Device) settleIn(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// lastingAnswers is after how many answers in a row there is no sense in waiting for another one.
-const lastingAnswers = 20
+// permanentAfter is how many failed answers in a row make a failure permanent.
+const permanentAfter = 20
 
-// isAnswer tells whether the call that failed was answered.
-func isAnswer(err error) bool { return refused(err) != 0 || errors.Is(err, errForeign) }
+// isAnswered reports whether the server answered the call that failed.
+func isAnswered(err error) bool { return statusOf(err) != 0 || errors.Is(err, errNotCloud) }
 
-// isLasting tells whether the step that failed will go on failing. It does not say so of a key or
-// device that the cloud does not know: without those a poll is in vain too.
-func isLasting(err error, answers int) bool {
-	return !isUnknown(err) && (isFinal(refused(err)) || answers >= lastingAnswers)
+// isPermanent reports whether retrying the failed step is useless. An unknown key or device is not permanent:
+// polls would fail too, so registration must continue.
+func isPermanent(err error, answers int) bool {
+	return !isUnknown(err) && (isFinalStatus(statusOf(err)) || answers >= permanentAfter)
 }
 
-// isFinal tells whether the answer to the same call will be the same whenever it is made.
-func isFinal(status int) bool {
+// isFinalStatus reports whether the same call would always get this status.
+func isFinalStatus(status int) bool {
 	return status >= 400 && status < 500 && status != fasthttp.StatusRequestTimeout && status != fasthttp.StatusTooManyRequests
 }
 
-// finish carries out what of provisioning may follow the first poll. It goes before polls as long as it is not
-// done, so that a device that is to be pinned does not run another release in between, but no poll waits for
-// its success (docs/spec/cloud.md 2.7, 8.2). The identity stays: reports are sent beside it.
-func (d *Device) finish(ctx context.Context) {
+// finishProvisioning does the provisioning steps that may follow the first poll. Until they succeed it runs before
+// each poll, so that a device to be pinned does not run another release first. A failure does not stop the poll
+// (docs/spec/cloud.md 2.7, 8.2). It never changes the identity, because reports are sent at the same time.
+func (d *Device) finishProvisioning(ctx context.Context) {
 	p := &d.poller
 	if _, _, pin := d.o.Targets.PinRequest(); !pin && d.o.Identity().provisioned() {
-		p.again, p.unfinished = nil, 0
+		p.retryProvision, p.provisionFailures = nil, 0
 		return
 	}
 	err := d.provision(ctx, false)
@@ -71,27 +73,27 @@ func (d *Device) finish(ctx context.Context) {
 		err = d.pin(ctx)
 	}
 	if err == nil {
-		p.again, p.unfinished = nil, 0
+		p.retryProvision, p.provisionFailures = nil, 0
 		return
 	}
-	if p.unfinished++; p.unfinished == 1 && ctx.Err() == nil {
-		d.o.Log.Warn().Err(err).Msg("provisioning is not complete, will retry beside polls")
+	if p.provisionFailures++; p.provisionFailures == 1 && ctx.Err() == nil {
+		d.o.Log.Warn().Err(err).Msg("provisioning is not complete, will retry with each poll")
 	}
-	p.again = time.After(backoff(p.unfinished, d.interval()))
+	p.retryProvision = time.After(backoff(p.provisionFailures, d.interval()))
 }
 
-// provisioned tells whether nothing of registration is left to be done.
+// provisioned reports whether registration is complete.
 func (i Identity) provisioned() bool { return i.RegisteredAt != 0 && i.DeviceID != 0 && i.APIKey == "" }
 
-// provision makes one attempt. Where the device stands is in config.json alone, so that a crash at
-// any point repeats the step with the same identity:
+// provision makes one attempt. Only config.json records the progress, so after a crash the same step is repeated
+// with the same identity:
 //
-//	no registered_at                -> register, or find out that we are registered
+//	no registered_at                -> register, or find out that the device is registered
 //	registered_at, no deviceId      -> exchange keys
 //	registered_at, deviceId, apiKey -> exchange keys, the identity stays
 //	registered_at, deviceId         -> done
 //
-// With regenerate, a device that the cloud does not know becomes another one.
+// With regenerate, a device that the cloud does not know gets a new identity.
 func (d *Device) provision(ctx context.Context, regenerate bool) error {
 	i := d.o.Identity()
 	id, at := i.DeviceID, i.RegisteredAt
@@ -103,9 +105,9 @@ func (d *Device) provision(ctx context.Context, regenerate bool) error {
 		id, err = d.register(ctx, i, regenerate)
 		at = time.Now().UnixMilli()
 	case id == 0:
-		id, err = d.exchange(ctx, i, regenerate)
+		id, err = d.exchangeKeys(ctx, i, regenerate)
 	default:
-		id, err = d.exchange(ctx, i, false)
+		id, err = d.exchangeKeys(ctx, i, false)
 	}
 	if err != nil {
 		return err
@@ -136,9 +138,9 @@ func (d *Device) register(ctx context.Context, i Identity, regenerate bool) (id 
 		OSVariant         *string `json:"os_variant,omitempty"`
 		MACAddress        string  `json:"mac_address,omitempty"`
 	}{i.ApplicationID, i.UUID, f.DeviceType, i.DeviceAPIKey, f.SupervisorVersion, f.OSVersion, f.OSVariant, f.MACAddress}}, &made)
-	if refused(err) == fasthttp.StatusConflict {
-		d.known = true
-		return d.exchange(ctx, i, regenerate)
+	if statusOf(err) == fasthttp.StatusConflict {
+		d.knownToCloud = true
+		return d.exchangeKeys(ctx, i, regenerate)
 	}
 	if err == nil && made.ID == 0 {
 		err = errors.New("register: the answer has no id")
@@ -146,10 +148,10 @@ func (d *Device) register(ctx context.Context, i Identity, regenerate bool) (id 
 	return made.ID, err
 }
 
-// exchange makes sure that the cloud knows the device's own key, and returns the device's id
-// (docs/spec/cloud.md 2.5). Only definite answers to both keys that the device is not known lead to another
-// identity: after an outage there must not be two devices (Q3).
-func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id int64, err error) {
+// exchangeKeys makes sure that the cloud knows the device's own key, and returns the device's id
+// (docs/spec/cloud.md 2.5). The device gets a new identity only if the cloud answers for both keys that it does not
+// know the device: an outage must not turn one device into two (Q3).
+func (d *Device) exchangeKeys(ctx context.Context, i Identity, regenerate bool) (id int64, err error) {
 	if i.DeviceAPIKey != "" {
 		if id, err = d.lookUp(ctx, i.UUID, i.DeviceAPIKey); err == nil {
 			return id, nil
@@ -157,7 +159,7 @@ func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id 
 	}
 	own := err
 	if i.APIKey == "" {
-		if isUnknown(err) && d.recall(ctx, i) {
+		if isUnknown(err) && d.restoreFormerKey(ctx, i) {
 			return d.o.Identity().DeviceID, nil
 		}
 		return 0, fmt.Errorf("exchange keys: config.json has no apiKey (%w)", err)
@@ -167,53 +169,53 @@ func (d *Device) exchange(ctx context.Context, i Identity, regenerate bool) (id 
 		var a answer
 		a, err = d.ask(ctx, call{method: "POST", path: path, auth: bearer(i.APIKey), body: map[string]string{"apiKey": i.DeviceAPIKey}})
 		if err == nil && a.status != fasthttp.StatusOK {
-			err = &refusal{path, a}
+			err = &statusError{path, a}
 		}
 	}
 	switch {
 	case err == nil:
 		return id, nil
-	case own != nil && !isUnknown(own): // the key may well be known
+	case own != nil && !isUnknown(own): // the cloud may know the device key
 		return 0, own
 	case !regenerate || !isUnknown(err):
 		return 0, err
 	}
-	d.known = false
-	d.o.Log.Warn().Err(err).Msg("the cloud does not know this device, it registers anew")
+	d.knownToCloud = false
+	d.o.Log.Warn().Err(err).Msg("the cloud does not know this device, registering it with a new identity")
 	if err := d.o.Save(map[string]any{"uuid": newID(), "deviceApiKey": newID(), "registered_at": nil, "deviceId": nil}); err != nil {
 		return 0, err
 	}
-	return 0, errors.New("the device has a new identity, still to be registered")
+	return 0, errors.New("the device has a new identity, which is not registered yet")
 }
 
-// recall goes back to an earlier key of the device, of which the cloud says that it is good: the one in config.json
-// was refused (docs/spec/host.md 3.2). It tells whether there was one.
-func (d *Device) recall(ctx context.Context, i Identity) bool {
+// restoreFormerKey restores an earlier key of the device after the cloud refused the one in config.json
+// (docs/spec/host.md 3.2). It reports whether the cloud accepted an earlier key.
+func (d *Device) restoreFormerKey(ctx context.Context, i Identity) bool {
 	for _, key := range d.o.FormerKeys() {
 		id, err := d.lookUp(ctx, i.UUID, key)
 		if err != nil {
 			continue
 		}
 		if err = d.o.Save(map[string]any{"deviceApiKey": key, "deviceId": id}); err == nil {
-			d.o.Log.Warn().Msg("the cloud refused the deviceApiKey of config.json, the one before is back")
+			d.o.Log.Warn().Msg("the cloud refused the deviceApiKey of config.json, restored an earlier one")
 			return true
 		}
-		d.o.Log.Error().Err(err).Msg("the cloud knows an earlier deviceApiKey, which was not stored")
+		d.o.Log.Error().Err(err).Msg("cannot store the earlier deviceApiKey that the cloud accepts, will retry")
 	}
 	return false
 }
 
 var errUnknown = errors.New("the cloud has no such device")
 
-// errForeign says that somebody else answered, such as a page that asks for a login.
-var errForeign = errors.New("the answer is not the cloud's")
+// errNotCloud means that another server answered, such as the login page of a network.
+var errNotCloud = errors.New("the answer does not come from the cloud API")
 
 func isUnknown(err error) bool {
-	status := refused(err)
+	status := statusOf(err)
 	return errors.Is(err, errUnknown) || status == fasthttp.StatusUnauthorized || status == fasthttp.StatusNotFound
 }
 
-// lookUp is the id of the device as the holder of a key sees it.
+// lookUp asks the cloud for the device's id with the given key.
 func (d *Device) lookUp(ctx context.Context, uuid, key string) (int64, error) {
 	var list found
 	err := d.call(ctx, call{path: "/v7/device", query: odata("id", "uuid eq '"+uuid+"'"), auth: bearer(key)}, &list)
@@ -221,7 +223,7 @@ func (d *Device) lookUp(ctx context.Context, uuid, key string) (int64, error) {
 	case err != nil:
 		return 0, err
 	case list.D == nil || len(list.D) > 0 && list.D[0].ID == 0:
-		return 0, fmt.Errorf("look the device up: %w", errForeign)
+		return 0, fmt.Errorf("look the device up: %w", errNotCloud)
 	case len(list.D) == 0:
 		return 0, errUnknown
 	}
@@ -235,25 +237,24 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// preloadPatience is how long the engine, which a preload needs, may take before the cloud is heard
-// all the same.
-const preloadPatience = time.Minute
+// preloadTimeout limits the wait for the preload, which needs the engine, before the first poll.
+const preloadTimeout = time.Minute
 
-// awaitPreload waits for what came with the image, which comes before what the cloud says.
+// awaitPreload waits for the preload, which takes precedence over the cloud's target.
 func (d *Device) awaitPreload(ctx context.Context) {
-	waiting, cancel := context.WithTimeout(ctx, preloadPatience)
+	waiting, cancel := context.WithTimeout(ctx, preloadTimeout)
 	defer cancel()
 	d.o.Targets.AwaitPreload(waiting)
 }
 
-// pin carries out the wish of a preload to stay at its release (docs/spec/cloud.md 8.2).
+// pin pins the device to the release of its preload, if the preload asks for that (docs/spec/cloud.md 8.2).
 func (d *Device) pin(ctx context.Context) error {
 	app, commit, wanted := d.o.Targets.PinRequest()
 	if !wanted {
 		return nil
 	}
 	if app == 0 || commit == "" {
-		d.o.Log.Warn().Int("app", app).Str("commit", commit).Msg("request to pin the device is not complete, it is dropped")
+		d.o.Log.Warn().Int("app", app).Str("commit", commit).Msg("dropped an incomplete request to pin the device")
 		return d.o.Targets.PinDone()
 	}
 	var list found
@@ -262,7 +263,7 @@ func (d *Device) pin(ctx context.Context) error {
 		return err
 	}
 	if len(list.D) == 0 {
-		d.o.Log.Warn().Str("commit", commit).Msg("the cloud has no release to pin the device to, the request is dropped")
+		d.o.Log.Warn().Str("commit", commit).Msg("dropped the request to pin the device: the cloud does not have the release")
 		return d.o.Targets.PinDone()
 	}
 	err := d.call(ctx, call{method: "PATCH", path: d.path("device", d.o.Identity().DeviceID), body: map[string]int64{"is_pinned_on__release": list.D[0].ID}}, nil)
@@ -272,11 +273,11 @@ func (d *Device) pin(ctx context.Context) error {
 	return d.o.Targets.PinDone()
 }
 
-// introduction is the durable note of which cloud was told how the device is configured.
+// introduction records durably which cloud received the device's initial configuration.
 type introduction struct {
 	Endpoint string `json:"endpoint"`
-	Boot     bool   `json:"boot"`               // boot configuration was told too, of which earlier agents knew nothing
-	LateBoot bool   `json:"lateBoot,omitempty"` // also of what came late to it
+	Boot     bool   `json:"boot"`               // it included boot configuration, which earlier versions left out
+	LateBoot bool   `json:"lateBoot,omitempty"` // it included the boot configuration of Options.LateBoot
 }
 
 const (
@@ -284,12 +285,12 @@ const (
 	introductionVersion = 1
 )
 
-// introduce tells a cloud that the device is new to what of its configuration is out of the ordinary, so that the
-// first target does not reset it (docs/spec/cloud.md 2.6). It returns the target that f is after that.
-func (d *Device) introduce(ctx context.Context, f *fetched) (*fetched, error) {
+// introduce sends the device's non-default configuration to a cloud that does not have it yet, so that the first
+// target does not reset it (docs/spec/cloud.md 2.6). It returns the target to use: f, or a newer one.
+func (d *Device) introduce(ctx context.Context, f *fetchedTarget) (*fetchedTarget, error) {
 	i := d.o.Identity()
 	done, err := d.introduction()
-	if err != nil || d.covers(done) {
+	if err != nil || d.isComplete(done) {
 		return f, err
 	}
 	config, err := configOf(f.body, i.UUID)
@@ -299,7 +300,7 @@ func (d *Device) introduce(ctx context.Context, f *fetched) (*fetched, error) {
 	initial := d.o.Initial(config)
 	if i.DeviceID == 0 {
 		if len(initial) > 0 {
-			err = errors.New("the target would reset configuration of which the cloud cannot be told before the device's id is known")
+			err = errors.New("the target would reset configuration that the cloud does not have yet: the device's id is not known")
 		}
 		return f, err
 	}
@@ -310,17 +311,17 @@ func (d *Device) introduce(ctx context.Context, f *fetched) (*fetched, error) {
 			Device int64  `json:"device"`
 			Name   string `json:"name"`
 		}{value, i.DeviceID, "RESIN_" + name}}, nil)
-		switch status := refused(err); {
-		case err == nil, status == fasthttp.StatusConflict: // an earlier attempt got so far
+		switch status := statusOf(err); {
+		case err == nil, status == fasthttp.StatusConflict: // an earlier attempt set it
 			posted = true
-		case isFinal(status): // one that the cloud will not have must not keep the device from its target
-			d.o.Log.Error().Err(err).Str("variable", name).Msg("the cloud refuses a variable of the initial configuration, it is left out")
+		case isFinalStatus(status): // a refused variable must not block the target
+			d.o.Log.Error().Err(err).Str("variable", name).Msg("skipped a variable of the initial configuration that the cloud refuses")
 			d.o.Say("Unable to report initial configuration variable "+name+" to API", true)
 		default:
 			return nil, err
 		}
 	}
-	if posted { // f says nothing of what was just told, and would reset it
+	if posted { // f lacks the variables just posted, and would reset them
 		if f, err = d.get(ctx, ""); err != nil {
 			return nil, err
 		}
@@ -328,33 +329,33 @@ func (d *Device) introduce(ctx context.Context, f *fetched) (*fetched, error) {
 	if i.Name != "" && done.Endpoint != i.Endpoint {
 		err := d.call(ctx, call{method: "PATCH", path: d.path("device", i.DeviceID), body: map[string]string{"device_name": i.Name}}, nil)
 		if err != nil {
-			d.o.Log.Warn().Err(err).Msg("device name was not set in the cloud")
+			d.o.Log.Warn().Err(err).Msg("cannot set the device name in the cloud")
 			d.o.Say("Unable to report initial device name to API", true)
 		}
 	}
 	done = introduction{i.Endpoint, true, d.o.LateBoot}
 	if err = d.o.Docs.Save(introductionName, introductionVersion, done); err == nil {
-		d.told = done
+		d.introduced = done
 	}
 	return f, err
 }
 
-// introduction is the note of which cloud was told. It is read once.
+// introduction returns the record of the last introduction, which it loads once.
 func (d *Device) introduction() (introduction, error) {
-	if d.told == (introduction{}) {
-		if _, err := d.o.Docs.Load(introductionName, introductionVersion, &d.told); err != nil {
+	if d.introduced == (introduction{}) {
+		if _, err := d.o.Docs.Load(introductionName, introductionVersion, &d.introduced); err != nil {
 			return introduction{}, err
 		}
 	}
-	return d.told, nil
+	return d.introduced, nil
 }
 
-// covers tells whether the note says that the cloud was told all there is to tell.
-func (d *Device) covers(done introduction) bool {
+// isComplete reports whether the cloud has the complete initial configuration.
+func (d *Device) isComplete(done introduction) bool {
 	return done.Endpoint == d.o.Identity().Endpoint && done.Boot && (done.LateBoot || !d.o.LateBoot)
 }
 
-// configOf is the configuration that a target has for a device.
+// configOf returns the configuration of a device in a target.
 func configOf(target []byte, uuid string) (map[string]string, error) {
 	var devices map[string]struct {
 		Config map[string]string `json:"config"`

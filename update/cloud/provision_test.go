@@ -10,8 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// cloud.md 15, 16 (Q3): another identity is made only when the cloud said with both keys that it does
-// not know the device. An outage, a clock or somebody on the way to the cloud makes no second device.
+// cloud.md 15, 16 (Q3): the device gets a new identity only if the cloud answers for both keys that it does not know the
+// device. An outage, a wrong clock or a captive portal never causes one.
 func TestIdentityIsKept(t *testing.T) {
 	type reply struct {
 		status int
@@ -73,8 +73,8 @@ func TestIdentityIsKept(t *testing.T) {
 	f("other is a page", empty, reply{200, `<html>`}, false)
 }
 
-// docs/spec/host.md 3.2: an earlier key of the device comes back when the cloud refuses the present one and says that
-// the earlier one is good; a key that works stays, and an outage changes nothing.
+// docs/spec/host.md 3.2: an earlier key is restored if the cloud refuses the current one and accepts the earlier one. A
+// working key stays, and an outage changes nothing.
 func TestEarlierKeyComesBack(t *testing.T) {
 	f := func(name string, i Identity, good string, status int, former []string, want string) {
 		t.Helper()
@@ -112,7 +112,7 @@ func TestEarlierKeyComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i.DeviceID == 0 {
-			_, err = d.exchange(context.Background(), i, true)
+			_, err = d.exchangeKeys(context.Background(), i, true)
 		} else {
 			_, err = d.get(context.Background(), "")
 		}

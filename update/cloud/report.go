@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"resin-supervisor/hostos/file"
+	"resin-supervisor/hostos/retry"
 )
 
 // fields is a report, or a part of one: JSON by name of the field.
 type fields map[string]json.RawMessage
 
-// metrics are the fields whose change alone is no reason to report before its time, each with the size
-// of the steps that count, 0 for any (docs/spec/cloud.md 4.8).
+// metrics are the fields that do not trigger a report by themselves. The value is the size of the steps that count
+// as a change, 0 for any change (docs/spec/cloud.md 4.8).
 var metrics = map[string]int{"cpu_usage": 20, "cpu_temp": 5, "memory_usage": 10, "memory_total": 0,
 	"storage_block_device": 0, "storage_total": 0, "storage_usage": 0, "cpu_id": 0}
 
@@ -28,35 +29,34 @@ const (
 	metricsPeriod = 300 * time.Second
 )
 
-// reporter belongs to the goroutine of sendReports, but for wake and allowed.
+// reporter belongs to the goroutine of sendReports, except wake and retryRefused.
 type reporter struct {
-	d       *Device
-	wake    chan struct{}
-	allowed atomic.Bool // what was refused may be tried again: there is another target
+	d            *Device
+	wake         chan struct{}
+	retryRefused atomic.Bool // there is another target: send refused values again
 
-	taken   fields    // the whole report that the cloud took last
-	sent    time.Time // when the last report was taken, or the agent looked in vain for something new
-	reports bool      // at least one was sent since the start
-	refused map[string]refusedField
-	lean    time.Time // until when apps are reported without former releases
+	accepted     fields    // the last report that the cloud accepted
+	sent         time.Time // time of the last accepted report, or of the last check that found no change
+	reported     bool      // a report was accepted at sent
+	refused      map[string]refusedField
+	reducedUntil time.Time // until then apps are reported without former releases
 }
 
-// refusedField is a value that the cloud refused and that is not sent again for a while.
+// refusedField is a value that the cloud refused. It is not sent again before until.
 type refusedField struct {
 	value json.RawMessage
 	until time.Time
 }
 
-// Changed says that there may be something new to report. It never waits.
-func (d *Device) Changed() { poke(d.report.wake) }
+// Changed tells the reporter that the state may have changed. It never blocks.
+func (d *Device) Changed() { notify(d.report.wake) }
 
-func (r *reporter) allow() {
-	r.allowed.Store(true)
-	poke(r.wake)
+func (r *reporter) forgetRefusals() {
+	r.retryRefused.Store(true)
+	notify(r.wake)
 }
 
-// sendReports reports the current state when it changed, the metrics now and then, until ctx ends. A
-// timer runs only until the next report is due.
+// sendReports reports the current state when it changes, and the metrics every metricsPeriod, until ctx ends.
 func (d *Device) sendReports(ctx context.Context) {
 	r := &d.report
 	r.load()
@@ -71,9 +71,9 @@ func (d *Device) sendReports(ctx context.Context) {
 			wait = nextMetrics(time.Since(r.sent))
 		} else {
 			if failures++; failures == 1 && ctx.Err() == nil {
-				d.o.Log.Warn().Err(err).Msg("report failed, trying on")
+				d.o.Log.Warn().Err(err).Msg("report failed, will retry")
 			}
-			if !rest(ctx, reportDelay(failures, err, d.interval(), time.Now())) {
+			if !retry.Sleep(ctx, reportDelay(failures, err, d.interval(), time.Now())) {
 				return
 			}
 			continue
@@ -90,69 +90,69 @@ func (d *Device) sendReports(ctx context.Context) {
 	}
 }
 
-// pause keeps the least distance to the last report.
+// pause waits until reportPause has passed since the last report. It returns false if ctx ended first.
 func (r *reporter) pause(ctx context.Context) bool {
 	left := reportPause - time.Since(r.sent)
-	return !r.reports || left <= 0 || rest(ctx, left)
+	return !r.reported || left <= 0 || retry.Sleep(ctx, left)
 }
 
-// nextMetrics is the time until the metrics are looked at again.
+// nextMetrics returns the time until the next check of the metrics.
 func nextMetrics(since time.Duration) time.Duration {
 	return max(metricsPeriod-since, reportPause)
 }
 
-// reportDelay is the time until a failed report is tried again (docs/spec/cloud.md 4.11).
+// reportDelay returns the time until the retry of a failed report (docs/spec/cloud.md 4.11).
 func reportDelay(failures int, err error, limit time.Duration, now time.Time) time.Duration {
-	if after := retryAfter(afterOf(err), now); after > 0 {
+	if after := retryAfter(retryAfterOf(err), now); after > 0 {
 		return min(after, limit)
 	}
 	return backoff(failures, limit)
 }
 
-// send reports what differs from what the cloud knows; nothing that differs is no error. From the
-// second refusal on the report is taken apart.
+// send reports the changes since the last accepted report, if there are any. After the second refusal it sends a
+// reduced report.
 func (r *reporter) send(ctx context.Context, failures int) error {
 	now := time.Now()
-	if r.allowed.Swap(false) {
+	if r.retryRefused.Swap(false) {
 		clear(r.refused)
-		r.lean = time.Time{}
+		r.reducedUntil = time.Time{}
 	}
-	full, err := r.build(now.Before(r.lean))
+	full, err := r.build(now.Before(r.reducedUntil))
 	if err != nil {
 		return err
 	}
-	news := r.news(full, now)
+	changes := r.changes(full, now)
 	due := r.sent.IsZero() || now.Sub(r.sent) >= metricsPeriod
-	if len(news) == 0 || !due && onlyMetrics(news) {
+	if len(changes) == 0 || !due && onlyMetrics(changes) {
 		if due {
-			r.sent, r.reports = now, false // look again in a period, but do not hold up what changes
+			r.sent, r.reported = now, false // check the metrics again in metricsPeriod, report changes without a pause
 		}
 		return nil
 	}
-	if err = r.patch(ctx, news); err != nil && failures > 0 && isRefusal(err) {
-		err = r.narrow(ctx, news, err)
+	if err = r.patch(ctx, changes); err != nil && failures > 0 && isRefusal(err) {
+		err = r.sendReduced(ctx, changes, err)
 	} else if err == nil {
-		maps.Copy(r.taken, news)
-		for name := range r.taken {
+		maps.Copy(r.accepted, changes)
+		for name := range r.accepted {
 			if full[name] == nil {
-				delete(r.taken, name) // it is gone, and news should it come back
+				delete(r.accepted, name) // the field is gone: if it comes back, that is a change
 			}
 		}
 	}
 	if err != nil {
 		return err
 	}
-	r.sent, r.reports = time.Now(), true
+	r.sent, r.reported = time.Now(), true
 	r.save()
 	return nil
 }
 
-// build is the whole report as of now.
-func (r *reporter) build(lean bool) (fields, error) {
+// build returns the complete report for the current state.
+func (r *reporter) build(reduced bool) (fields, error) {
 	o := &r.d.o
-	f, terms := o.Facts(), o.Terms()
-	all := o.Metrics(terms.Metrics)
-	if !terms.Metrics {
+	f, settings := o.Facts(), o.Terms()
+	all := o.Metrics(settings.Metrics)
+	if !settings.Metrics {
 		for name := range metrics {
 			all[name] = nil
 		}
@@ -165,10 +165,10 @@ func (r *reporter) build(lean bool) (fields, error) {
 		all["mac_address"] = f.MACAddress
 	}
 	if s := o.Targets.View(); !s.Synced {
-		if r.taken["apps"] != nil {
-			all["apps"] = r.taken["apps"] // what the engine has is not known yet
+		if r.accepted["apps"] != nil {
+			all["apps"] = r.accepted["apps"] // the engine's containers are not known yet
 		}
-	} else if apps := reportApps(s, lean); len(apps) > 0 && !s.LocalMode {
+	} else if apps := reportApps(s, reduced); len(apps) > 0 && !s.LocalMode {
 		all["apps"] = apps
 	}
 	full := make(fields, len(all))
@@ -182,12 +182,12 @@ func (r *reporter) build(lean bool) (fields, error) {
 	return full, nil
 }
 
-// news is what of a report the cloud does not know. A metric within the step of what it knows takes
-// the known value.
-func (r *reporter) news(full fields, now time.Time) fields {
-	news := make(fields)
+// changes returns the fields of a report that differ from the last accepted one. A metric that stays within its
+// step keeps the accepted value.
+func (r *reporter) changes(full fields, now time.Time) fields {
+	changes := make(fields)
 	for name, value := range full {
-		old, known := r.taken[name]
+		old, known := r.accepted[name]
 		if step := metrics[name]; known && step > 0 && sameStep(old, value, step) {
 			full[name] = old
 			continue
@@ -198,12 +198,12 @@ func (r *reporter) news(full fields, now time.Time) fields {
 		if no, refused := r.refused[name]; refused && now.Before(no.until) && bytes.Equal(no.value, value) {
 			continue
 		}
-		news[name] = value
+		changes[name] = value
 	}
-	return news
+	return changes
 }
 
-// sameStep tells whether two numbers lie in the same step.
+// sameStep reports whether two numbers are in the same step.
 func sameStep(old, value json.RawMessage, step int) bool {
 	var a, b *int
 	if json.Unmarshal(old, &a) != nil || json.Unmarshal(value, &b) != nil || a == nil || b == nil {
@@ -212,8 +212,8 @@ func sameStep(old, value json.RawMessage, step int) bool {
 	return *a/step == *b/step
 }
 
-func onlyMetrics(news fields) bool {
-	for name := range news {
+func onlyMetrics(changes fields) bool {
+	for name := range changes {
 		if _, is := metrics[name]; !is {
 			return false
 		}
@@ -223,75 +223,75 @@ func onlyMetrics(news fields) bool {
 
 // patch sends a part of a report.
 func (r *reporter) patch(ctx context.Context, part fields) error {
-	part = withFinished(part, r.taken)
+	part = withFullProgress(part, r.accepted)
 	return r.d.call(ctx, call{method: "PATCH", path: "/device/v3/state", body: map[string]fields{r.d.o.Identity().UUID: part}}, nil)
 }
 
-// isRefusal tells whether the cloud will not take the same report however often it comes.
+// isRefusal reports whether the cloud will never accept the same report.
 func isRefusal(err error) bool {
-	switch refused(err) {
+	switch statusOf(err) {
 	case 400, 401, 413:
 		return true
 	}
 	return false
 }
 
-// A refused part is left out so long, unless its value changes or another target comes.
-const refusalLasts = time.Hour
+// refusalTTL is how long a refused value is left out, unless it changes or another target comes.
+const refusalTTL = time.Hour
 
-// narrow gets through what it can of a refused report (docs/spec/cloud.md Q17): all but the apps, then the
-// apps without former releases, such as one that was deleted in the cloud; field by field if the rest
-// is what is refused. When not even that goes through, the error is that of the first part.
-func (r *reporter) narrow(ctx context.Context, news fields, why error) error {
-	device := maps.Clone(news)
+// sendReduced sends as much of a refused report as the cloud accepts (docs/spec/cloud.md Q17). It first sends all
+// fields except the apps, one by one if they are refused together. It then sends the apps without former
+// releases, of which the cloud may have deleted one.
+func (r *reporter) sendReduced(ctx context.Context, changes fields, why error) error {
+	device := maps.Clone(changes)
 	delete(device, "apps")
 	if len(device) == 0 {
-		device["status"] = json.RawMessage(`"Idle"`) // tells a refused device from refused apps
+		device["status"] = json.RawMessage(`"Idle"`) // shows whether the device is refused or only its apps
 	}
 	err := r.patch(ctx, device)
 	switch {
 	case err == nil:
-		maps.Copy(r.taken, device)
-	case refused(err) == 401 || !isRefusal(err):
+		maps.Copy(r.accepted, device)
+	case statusOf(err) == 401 || !isRefusal(err):
 		return err
 	default:
-		if err := r.single(ctx, device); err != nil {
+		if err := r.sendFields(ctx, device); err != nil {
 			return err
 		}
 	}
-	if news["apps"] == nil {
+	if changes["apps"] == nil {
 		return nil
 	}
-	r.d.o.Log.Warn().AnErr("reason", why).Msg("the cloud refuses the report of the apps, a part of it is left out")
-	r.refuse("apps", news["apps"])
-	lean, err := r.build(true)
-	if err != nil || lean["apps"] == nil {
+	r.d.o.Log.Warn().AnErr("reason", why).Msg("the cloud refuses the report of the apps, will leave out former releases")
+	r.refuse("apps", changes["apps"])
+	reduced, err := r.build(true)
+	if err != nil || reduced["apps"] == nil {
 		return err
 	}
-	err = r.patch(ctx, fields{"apps": lean["apps"]})
+	err = r.patch(ctx, fields{"apps": reduced["apps"]})
 	switch {
 	case err == nil:
-		r.taken["apps"] = lean["apps"]
-		r.lean = time.Now().Add(refusalLasts)
+		r.accepted["apps"] = reduced["apps"]
+		r.reducedUntil = time.Now().Add(refusalTTL)
 	case isRefusal(err):
-		r.refuse("apps", lean["apps"])
-		r.lean = time.Now().Add(refusalLasts)
+		r.refuse("apps", reduced["apps"])
+		r.reducedUntil = time.Now().Add(refusalTTL)
 	default:
 		return err
 	}
 	return nil
 }
 
-// single sends the fields one by one and leaves out those that are refused.
-func (r *reporter) single(ctx context.Context, part fields) error {
+// sendFields sends the fields one by one and leaves out refused ones.
+func (r *reporter) sendFields(ctx context.Context, part fields) error {
 	for _, name := range slices.Sorted(maps.Keys(part)) {
 		err := r.patch(ctx, fields{name: part[name]})
 		switch {
 		case err == nil:
-			r.taken[name] = part[name]
+			r.accepted[name] = part[name]
 		case isRefusal(err):
 			r.refuse(name, part[name])
-			r.d.o.Log.Warn().Err(err).Str("field", name).Msg("the cloud refuses a field of the report, it is left out")
+			r.d.o.Log.Warn().Err(err).Str("field", name).Msg("the cloud refuses a field of the report, will leave it out")
 		default:
 			return err
 		}
@@ -300,12 +300,12 @@ func (r *reporter) single(ctx context.Context, part fields) error {
 }
 
 func (r *reporter) refuse(name string, value json.RawMessage) {
-	r.refused[name] = refusedField{value, time.Now().Add(refusalLasts)}
+	r.refused[name] = refusedField{value, time.Now().Add(refusalTTL)}
 }
 
-// cached is the file of the last report that the cloud took. It outlives the agent and not the boot
-// (docs/spec/cloud.md 4.12).
-type cached struct {
+// cacheFile is the content of the file with the last accepted report. The file survives a restart of the
+// supervisor, but not a reboot (docs/spec/cloud.md 4.12).
+type cacheFile struct {
 	Endpoint string `json:"endpoint"`
 	UUID     string `json:"uuid"`
 	Report   fields `json:"report"`
@@ -313,18 +313,18 @@ type cached struct {
 
 func (r *reporter) load() {
 	i := r.d.o.Identity()
-	var c cached
+	var c cacheFile
 	raw, err := file.Read(r.d.o.Cache, file.Large)
 	if err == nil && json.Unmarshal(raw, &c) == nil && c.Report != nil && c.Endpoint == i.Endpoint && c.UUID == i.UUID {
-		r.taken = c.Report
+		r.accepted = c.Report
 		return
 	}
-	r.taken = make(fields)
+	r.accepted = make(fields)
 }
 
 func (r *reporter) save() {
 	i := r.d.o.Identity()
-	raw, err := json.Marshal(cached{i.Endpoint, i.UUID, r.taken})
+	raw, err := json.Marshal(cacheFile{i.Endpoint, i.UUID, r.accepted})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(r.d.o.Cache), 0o755)
 	}
@@ -332,6 +332,6 @@ func (r *reporter) save() {
 		err = file.Write(r.d.o.Cache, raw, 0o600)
 	}
 	if err != nil {
-		r.d.o.Log.Warn().Err(err).Msg("report is not kept for the next start")
+		r.d.o.Log.Warn().Err(err).Msg("cannot store the last report, the next start sends a complete one")
 	}
 }

@@ -32,7 +32,7 @@ func TestPollDelay(t *testing.T) {
 	}
 	seen := map[time.Duration]bool{}
 	for range 1000 {
-		d := pollDelay(0, interval, spread)
+		d := pollDelay(0, interval, jitter)
 		if d < interval || d >= interval+time.Minute {
 			t.Fatalf("delay %v", d)
 		}
@@ -41,7 +41,7 @@ func TestPollDelay(t *testing.T) {
 	if len(seen) < 900 {
 		t.Errorf("%d different delays of 1000", len(seen))
 	}
-	if d := pollDelay(0, time.Second, spread); d >= 2*time.Second {
+	if d := pollDelay(0, time.Second, jitter); d >= 2*time.Second {
 		t.Errorf("delay %v at an interval of a second", d)
 	}
 }
@@ -49,7 +49,7 @@ func TestPollDelay(t *testing.T) {
 // cloud.md 57, Q7: delays after failed reports; Retry-After is in seconds or a date.
 func TestReportDelay(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	asks := func(after string) error { return &refusal{"/", answer{status: 503, after: after}} }
+	asks := func(after string) error { return &statusError{"/", answer{status: 503, retryAfter: after}} }
 	f := func(failures int, err error, limit, want time.Duration) {
 		t.Helper()
 		if got := reportDelay(failures, err, limit, now); got != want {
@@ -68,7 +68,7 @@ func TestReportDelay(t *testing.T) {
 	f(1, asks("Fri, 02 Jan 2026 03:00:00 GMT"), time.Hour, 15*time.Second)
 }
 
-// cloud.md 31, 54: the metrics are looked at again a period after the last report.
+// cloud.md 31, 54: the metrics are checked again a period after the last report.
 func TestNextMetrics(t *testing.T) {
 	for since, want := range map[time.Duration]time.Duration{0: 300 * time.Second, 299 * time.Second: 10 * time.Second,
 		120 * time.Second: 180 * time.Second, time.Hour: 10 * time.Second} {
@@ -78,14 +78,14 @@ func TestNextMetrics(t *testing.T) {
 	}
 }
 
-// server is a cloud that takes reports, or does not.
+// server is a cloud that accepts or refuses reports.
 type server struct {
 	mu     sync.Mutex
 	bodies []map[string]json.RawMessage
 	refuse func(body map[string]json.RawMessage) int
 }
 
-// rig is a device that reports to a server, with its state in the hands of the test.
+// rig is a device that reports to a server. The test sets its state.
 type rig struct {
 	*reporter
 	server  *server
@@ -143,7 +143,7 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 	ctx.SetStatusCode(s.refuse(body["abc"]))
 }
 
-// sent are the names in the reports that came since it was asked last, one text for each.
+// sent returns the names of the fields in each report since the last call, one text per report.
 func (s *server) sent() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +168,7 @@ type nothing struct{}
 func (nothing) Load(string, int, any) (bool, error) { return false, nil }
 func (nothing) Save(string, int, any) error         { return nil }
 
-// step sends once and wants the fields of the reports that came of it.
+// step sends once and checks the fields of the resulting reports.
 func (g *rig) step(t *testing.T, failures int, want ...string) {
 	t.Helper()
 	err := g.send(context.Background(), failures)
@@ -195,7 +195,7 @@ func TestWhatIsReported(t *testing.T) {
 	g.later(metricsPeriod)
 	g.step(t, 0)
 	g.metrics["cpu_usage"] = 20
-	g.step(t, 0) // the time of the metrics was used up by looking
+	g.step(t, 0) // the check of the metrics counts as a report
 	g.metrics["is_undervolted"] = true
 	g.step(t, 0, "cpu_usage is_undervolted")
 	g.metrics["memory_usage"] = 110
@@ -221,7 +221,7 @@ func app(commit string, releases ...string) view.App {
 	return a
 }
 
-// Q17 and issue point 4: what the cloud refuses is left out, and the rest gets through.
+// Q17: the refused part of a report is left out, and the rest is accepted.
 func TestNarrowing(t *testing.T) {
 	g := newRig(t)
 	g.state.Apps = []view.App{app("r1", "r2", "r1")}
@@ -234,19 +234,19 @@ func TestNarrowing(t *testing.T) {
 	}
 	g.state.Apps[0].Images[0].Status = "Installing"
 	g.facts.IPAddress = "10.0.0.3"
-	g.step(t, 0, "apps ip_address") // once may be by chance
+	g.step(t, 0, "apps ip_address") // the first refusal may be temporary
 	g.step(t, 1, "apps ip_address", "ip_address", "apps")
-	if strings.Contains(string(g.taken["apps"]), "r1") {
-		t.Errorf("apps are taken as %s", g.taken["apps"])
+	if strings.Contains(string(g.accepted["apps"]), "r1") {
+		t.Errorf("apps are taken as %s", g.accepted["apps"])
 	}
 	g.step(t, 0)
 	g.state.Apps[0].Images[0].Status = "Downloaded"
-	g.step(t, 0, "apps") // without the release that is refused, at the first try
+	g.step(t, 0, "apps") // without the refused release, at the first attempt
 	g.server.refuse = func(map[string]json.RawMessage) int { return 200 }
-	g.allow() // there is another target
+	g.forgetRefusals() // there is another target
 	g.step(t, 0, "apps")
 
-	g.server.refuse = func(b map[string]json.RawMessage) int { // nothing of the apps is to the cloud's liking
+	g.server.refuse = func(b map[string]json.RawMessage) int { // every app is refused
 		if b["apps"] != nil {
 			return 401
 		}
@@ -261,7 +261,7 @@ func TestNarrowing(t *testing.T) {
 
 	for _, status := range []int{400, 413} {
 		g = newRig(t)
-		g.server.refuse = func(b map[string]json.RawMessage) int { // one field is not
+		g.server.refuse = func(b map[string]json.RawMessage) int { // one field is refused
 			if b["os_version"] != nil {
 				return status
 			}
@@ -269,8 +269,8 @@ func TestNarrowing(t *testing.T) {
 		}
 		g.step(t, 0, whole)
 		g.step(t, 1, append([]string{whole, whole}, strings.Fields(whole)...)...)
-		if len(g.taken) != len(strings.Fields(whole))-1 {
-			t.Errorf("taken are %v", slices.Sorted(maps.Keys(g.taken)))
+		if len(g.accepted) != len(strings.Fields(whole))-1 {
+			t.Errorf("taken are %v", slices.Sorted(maps.Keys(g.accepted)))
 		}
 		g.step(t, 0)
 	}
@@ -281,12 +281,12 @@ func TestNarrowing(t *testing.T) {
 	all := strings.Replace(whole, "api_secret", "api_secret apps", 1)
 	g.step(t, 0, all)
 	g.step(t, 1, all, whole)
-	if len(g.refused) != 0 || len(g.taken) != 0 {
+	if len(g.refused) != 0 || len(g.accepted) != 0 {
 		t.Error("a refused device counts as refused fields")
 	}
 }
 
-// cloud.md 59: the cache is taken by the next run, unless it is broken or of another device.
+// cloud.md 59: the next run uses the cache, unless it is broken or belongs to another device.
 func TestCache(t *testing.T) {
 	g := newRig(t)
 	g.step(t, 0, whole)
@@ -298,7 +298,7 @@ func TestCache(t *testing.T) {
 	next.step(t, 0, "api_secret")
 	next.d.o.Identity = func() Identity { return Identity{Endpoint: "http://other", UUID: "abc"} }
 	next.load()
-	if len(next.taken) != 0 {
+	if len(next.accepted) != 0 {
 		t.Error("the report to another cloud counts")
 	}
 }
@@ -327,8 +327,8 @@ func TestUpdateStatus(t *testing.T) {
 	f("done", reportService{Status: downloading, Progress: percent(100)})
 }
 
-// 4.5: the cloud keeps the progress that it was told last, so the download of what is on the device now ends at
-// 100 in one report, whichever status that has.
+// 4.5: the cloud keeps the last reported progress, so one report has the progress 100 for an image that arrived,
+// whatever its status.
 func TestFinishedDownloads(t *testing.T) {
 	percent := func(n int) *int { return &n }
 	apps := func(s *reportService) fields {
@@ -344,7 +344,7 @@ func TestFinishedDownloads(t *testing.T) {
 		wanted.Progress = want
 		part := apps(now)
 		sent := string(part["apps"])
-		if got := withFinished(part, before)["apps"]; string(got) != string(apps(&wanted)["apps"]) {
+		if got := withFullProgress(part, before)["apps"]; string(got) != string(apps(&wanted)["apps"]) {
 			t.Errorf("after %s the report of %s is %s", before["apps"], sent, got)
 		}
 		if string(part["apps"]) != sent {
@@ -364,12 +364,12 @@ func TestFinishedDownloads(t *testing.T) {
 	f(fields{"apps": json.RawMessage(`7`)}, running, percent(100))
 	f(apps(&reportService{Image: "other", Status: "Running"}), running, percent(100))
 	f(begun, &reportService{Image: "i", Status: downloading, Progress: percent(50)}, percent(50))
-	if got := withFinished(fields{"status": json.RawMessage(`"Idle"`)}, begun); len(got) != 1 {
+	if got := withFullProgress(fields{"status": json.RawMessage(`"Idle"`)}, begun); len(got) != 1 {
 		t.Errorf("a report without apps: %s", got)
 	}
 }
 
-// 4.5, 4.6: what is in a report of apps.
+// 4.5, 4.6: the content of a report of apps.
 func TestReportApps(t *testing.T) {
 	zero := 0
 	forty := 40

@@ -11,7 +11,7 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// bundles are the files in which systems keep the certificates they trust, most common first.
+// bundles are the files where systems keep their trusted certificates, most common first.
 var bundles = [...]string{
 	"etc/ssl/certs/ca-certificates.crt",
 	"etc/pki/tls/certs/ca-bundle.crt",
@@ -19,31 +19,31 @@ var bundles = [...]string{
 	"etc/ssl/cert.pem",
 }
 
-// Trust is what servers are trusted by. Of more than a hundred root certificates a device needs one or
-// two, so only those stay in memory by which a server was verified; all are read when these do not do.
-// It is safe for concurrent use.
+// Trust holds the root certificates that verify servers. A device needs one or two of more than a hundred
+// roots, so only the roots that have verified a server stay in memory. All roots are read when these do not
+// verify a server. It is safe for concurrent use.
 type Trust struct {
 	all  func() *x509.CertPool
 	mu   sync.Mutex
 	used *x509.CertPool // nil before the first server was verified
 }
 
-// NewTrust trusts the certificates that all reads, which it calls when they are needed.
+// NewTrust returns a Trust that calls all to read the certificates when they are needed.
 func NewTrust(all func() *x509.CertPool) *Trust { return &Trust{all: all} }
 
-func (t *Trust) known() *x509.CertPool {
+func (t *Trust) usedRoots() *x509.CertPool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.used
 }
 
-// learn keeps the roots by which a server was verified.
+// learn keeps the roots that verified a server.
 func (t *Trust) learn(chains [][]*x509.Certificate) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	used := x509.NewCertPool()
 	if t.used != nil {
-		used = t.used.Clone() // the present one may be in use
+		used = t.used.Clone() // another goroutine may be using the current pool
 	}
 	for _, chain := range chains {
 		used.AddCert(chain[len(chain)-1])
@@ -53,16 +53,15 @@ func (t *Trust) learn(chains [][]*x509.Certificate) {
 	}
 }
 
-// unverified tells whether an error is about the certificate of a server.
-func unverified(err error) bool {
+// isCertificateError reports whether a server's certificate could not be verified.
+func isCertificateError(err error) bool {
 	bad := (*tls.CertificateVerificationError)(nil)
 	return errors.As(err, &bad)
 }
 
-// Roots reads the certificates that servers are trusted by (docs/spec/cloud.md 0.2): the first bundle
-// found in one of the root directories, the PEM file extra, the PEM text own, and the same in base64 as
-// config.json has it; each may be missing.
-// A directory of single files is not read: it would cost several times as much.
+// Roots reads the trusted root certificates (docs/spec/cloud.md 0.2): the first bundle found in one of the root
+// directories, the PEM file extra, the PEM text own, and encoded, a PEM text in base64 from config.json. Each
+// may be missing. Roots does not read a directory of single certificates, which costs several times as much.
 func Roots(directories []string, extra, own, encoded string) *x509.CertPool {
 	pool := x509.NewCertPool()
 	if bundle := firstBundle(directories); bundle != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// authority is a root certificate and a certificate of 127.0.0.1 that it vouches for.
+// authority returns a root certificate and a certificate of 127.0.0.1 that it signed.
 func authority(t *testing.T, number int64) (*x509.Certificate, *tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -40,7 +40,7 @@ func authority(t *testing.T, number int64) (*x509.Certificate, *tls.Certificate)
 	return root, &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}
 }
 
-// All roots are read at first, and again only for a server that those in use do not vouch for.
+// All roots are read for the first server, and again only for a server that the used roots do not verify.
 func TestTrustKeepsWhatIsUsed(t *testing.T) {
 	first, firstServer := authority(t, 1)
 	second, secondServer := authority(t, 2)
@@ -79,7 +79,7 @@ func TestTrustKeepsWhatIsUsed(t *testing.T) {
 		t.Helper()
 		shown.Store(server)
 		conn, err := c.dial(context.Background())
-		if trusted != (err == nil) || !trusted && (!unverified(err) || conn != nil) || reads != wantReads {
+		if trusted != (err == nil) || !trusted && (!isCertificateError(err) || conn != nil) || reads != wantReads {
 			t.Fatalf("got %v, %v after %d reads, want %d", conn, err, reads, wantReads)
 		}
 		if err == nil {
@@ -97,7 +97,7 @@ func TestTrustKeepsWhatIsUsed(t *testing.T) {
 	want := x509.NewCertPool()
 	want.AddCert(first)
 	want.AddCert(second)
-	if !trust.known().Equal(want) { // and not those of the servers themselves, which a renewal replaces
+	if !trust.usedRoots().Equal(want) { // not the server certificates, which a renewal replaces
 		t.Error("other certificates are kept than the two roots")
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// settler is a device at its first contact with a cloud, which answers as the test says, and its targets.
+// settler is a device at its first contact with a cloud. The test sets the answers of the cloud.
 type settler struct {
 	*Device
 	identity Identity
@@ -111,7 +111,7 @@ func (s *settler) View() *view.State               { return &view.State{} }
 func (s *settler) PinRequest() (int, string, bool) { return 0, "", false }
 func (s *settler) PinDone() error                  { return nil }
 
-// targetWith is a target whose configuration has the names.
+// targetWith returns a target whose configuration has the names.
 func targetWith(names ...string) string {
 	config := map[string]string{}
 	for _, name := range names {
@@ -121,9 +121,9 @@ func targetWith(names ...string) string {
 	return string(raw)
 }
 
-// docs/spec/cloud.md 2.7, checklist 18, 19: no refusal of a step keeps a registered device from its polls, as long as
-// the cloud may know its key.
-func TestSettleIn(t *testing.T) {
+// docs/spec/cloud.md 2.7, checklist 18, 19: a registered device polls even if the cloud refuses a step, unless the cloud
+// does not know its key.
+func TestPrepare(t *testing.T) {
 	type reply struct {
 		status int
 		body   string
@@ -142,9 +142,9 @@ func TestSettleIn(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		settled := make(chan bool, 1)
-		go func() { settled <- s.settleIn(ctx) }()
+		go func() { settled <- s.prepare(ctx) }()
 		done := false
-		for n := 0; n < 3*lastingAnswers && !done; { // as many answers as would be too many
+		for n := 0; n < 3*permanentAfter && !done; { // more answers than prepare waits for
 			select {
 			case done = <-settled:
 			case <-time.After(time.Millisecond):
@@ -174,7 +174,7 @@ func TestSettleIn(t *testing.T) {
 	f("no id, and the key is not known", noID, denied, denied, false)
 }
 
-// docs/spec/cloud.md 2.6, 2.7, checklist 22: no target is used before the cloud knows what it would reset.
+// docs/spec/cloud.md 2.6, 2.7, checklist 22: no target is used before the cloud has the configuration that it would reset.
 func TestFirstTarget(t *testing.T) {
 	known := Identity{RegisteredAt: 9, DeviceID: 7}
 	posting, state := 201, 503
@@ -191,16 +191,16 @@ func TestFirstTarget(t *testing.T) {
 			s.initial[name] = "1"
 		}
 	}
-	f := func(what string, taken bool) {
+	f := func(what string, accepted bool) {
 		t.Helper()
 		before := len(s.stored)
-		err := s.turn(context.Background(), false, false, false)
-		if got := len(s.stored) > before; got != taken || (err == nil) != taken {
+		err := s.pollOnce(context.Background(), false, false, false)
+		if got := len(s.stored) > before; got != accepted || (err == nil) != accepted {
 			t.Errorf("%s: a target was taken: %v (%v)", what, got, err)
 		}
 	}
 	start(known, "HOST_CONFIG_gpu_mem")
-	for range lastingAnswers + 1 {
+	for range permanentAfter + 1 {
 		f("the cloud is ill", false)
 	}
 	state = 403

@@ -10,21 +10,22 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"resin-supervisor/hostos/retry"
 	"resin-supervisor/update/view"
 )
 
-// tags is the queue of tags that services set (docs/spec/cloud.md A.2).
+// tags is the queue of tags to send (docs/spec/cloud.md A.2).
 type tags struct {
 	wake chan struct{}
 	docs Documents
 
-	mu   sync.Mutex // held while saving
-	doc  tagsDocument
-	last time.Time // when one was set or taken
-	held time.Time // since when the sender waits for setting tags to rest, zero when it does not
+	mu           sync.Mutex // held while saving
+	doc          tagsDocument
+	last         time.Time // time of the last change
+	pendingSince time.Time // since then tags wait to be sent, zero when none do
 }
 
-// tagsDocument holds what is wanted and what the cloud took.
+// tagsDocument holds the tags that were set and those that the cloud accepted.
 type tagsDocument struct {
 	Target   map[string]string `json:"target"`
 	Reported map[string]string `json:"reported"`
@@ -33,10 +34,11 @@ type tagsDocument struct {
 const (
 	tagsName    = "tags"
 	tagsVersion = 1
-	// tagsPause is how long setting tags must have rested: what is set in one go is sent in one go.
-	tagsPause = 10 * time.Second
-	// tagsMost is how long that may take: a service that never rests is heard all the same.
-	tagsMost = time.Minute
+	// tagsQuiet is how long tags must stay unchanged before they are sent, so that tags that are set together
+	// are sent together.
+	tagsQuiet = 10 * time.Second
+	// tagsMaxWait is how long tags wait at most when they change all the time.
+	tagsMaxWait = time.Minute
 )
 
 // Tag is a tag of the device in the cloud.
@@ -53,27 +55,27 @@ func (t *tags) open(docs Documents) error {
 	return err
 }
 
-// SetTags sets tags of the device. They are durable when it returns and sent later; view.ErrTooManyTags
-// refuses more than are kept. The cloud keeps
-// the names that begin with io.resin. or io.balena. for itself: they are left out (docs/spec/cloud.md Q13).
+// SetTags sets tags of the device. They are durable when it returns, and are sent later. The error is
+// view.ErrTooManyTags if the queue is full. Names that begin with io.resin. or io.balena. belong to the cloud and
+// are skipped (docs/spec/cloud.md Q13).
 func (d *Device) SetTags(set map[string]string) error {
 	own := maps.Clone(set)
 	maps.DeleteFunc(own, func(key, _ string) bool {
 		reserved := strings.HasPrefix(key, "io.resin.") || strings.HasPrefix(key, "io.balena.")
 		if reserved {
-			d.o.Log.Warn().Str("tag", key).Msg("a tag of the cloud's own cannot be set")
+			d.o.Log.Warn().Str("tag", key).Msg("skipped a tag: names that begin with io.resin. or io.balena. are reserved")
 		}
 		return reserved
 	})
 	err := d.tags.set(own)
 	if err == nil {
-		poke(d.tags.wake)
+		notify(d.tags.wake)
 	}
 	return err
 }
 
-// set adds tags to those that wait, and writes nothing when all are set already. When there is no room for
-// more, those that the cloud has are forgotten first: they would only be sent again.
+// set adds tags to the queue, and writes nothing if all are set already. If the queue is full, it first drops the
+// tags that the cloud already has.
 func (t *tags) set(set map[string]string) error {
 	return t.change(func(doc tagsDocument) error {
 		maps.Copy(doc.Target, set)
@@ -100,7 +102,7 @@ func fits(set map[string]string) bool {
 	return len(set) <= view.MostTags && size <= view.MostTagBytes
 }
 
-// change makes a changed queue durable.
+// change applies f to a copy of the queue and stores the copy.
 func (t *tags) change(f func(tagsDocument) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -118,28 +120,28 @@ func (t *tags) change(f func(tagsDocument) error) error {
 	return nil
 }
 
-// pending are the tags that the cloud does not have, and how long they are to wait for others.
+// pending returns the tags that the cloud does not have, and how long they still wait for others.
 func (t *tags) pending(now time.Time) (map[string]string, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	news := make(map[string]string)
+	changes := make(map[string]string)
 	for key, value := range t.doc.Target {
 		if old, known := t.doc.Reported[key]; !known || old != value {
-			news[key] = value
+			changes[key] = value
 		}
 	}
-	if len(news) == 0 {
-		t.held = time.Time{}
-	} else if t.held.IsZero() {
-		t.held = now
+	if len(changes) == 0 {
+		t.pendingSince = time.Time{}
+	} else if t.pendingSince.IsZero() {
+		t.pendingSince = now
 	}
-	return news, min(tagsPause-now.Sub(t.last), tagsMost-now.Sub(t.held))
+	return changes, min(tagsQuiet-now.Sub(t.last), tagsMaxWait-now.Sub(t.pendingSince))
 }
 
-// took notes tags that the cloud has, or, where it will not have them, that they are not wanted.
-func (t *tags) took(sent map[string]string, wanted bool) error {
+// record marks sent tags as accepted by the cloud, or drops them if they are not wanted.
+func (t *tags) record(sent map[string]string, wanted bool) error {
 	return t.change(func(doc tagsDocument) error {
-		t.held = time.Time{}
+		t.pendingSince = time.Time{}
 		for key, value := range sent {
 			if wanted {
 				doc.Reported[key] = value
@@ -154,8 +156,8 @@ func (t *tags) took(sent map[string]string, wanted bool) error {
 // sendTags sends tags until ctx ends.
 func (d *Device) sendTags(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
-		news, wait := d.tags.pending(time.Now())
-		if len(news) == 0 {
+		changes, wait := d.tags.pending(time.Now())
+		if len(changes) == 0 {
 			select {
 			case <-d.tags.wake:
 			case <-ctx.Done():
@@ -163,47 +165,47 @@ func (d *Device) sendTags(ctx context.Context) {
 			continue
 		}
 		if wait > 0 {
-			rest(ctx, wait)
+			retry.Sleep(ctx, wait)
 			continue
 		}
-		err := d.patchTags(ctx, news)
+		err := d.patchTags(ctx, changes)
 		if isRefused(err) {
-			err = d.sift(ctx, news)
+			err = d.sendEach(ctx, changes)
 		}
 		if err == nil {
 			failures = 0
 			continue
 		}
 		if failures++; failures == 1 && ctx.Err() == nil {
-			d.o.Log.Warn().Err(err).Msg("tags were not sent, trying on")
+			d.o.Log.Warn().Err(err).Msg("cannot send tags, will retry")
 		}
-		rest(ctx, reportDelay(failures, err, d.interval(), time.Now()))
+		retry.Sleep(ctx, reportDelay(failures, err, d.interval(), time.Now()))
 	}
 }
 
-func (d *Device) patchTags(ctx context.Context, news map[string]string) error {
-	body := map[string]map[string]string{d.o.Identity().UUID: news}
+func (d *Device) patchTags(ctx context.Context, changes map[string]string) error {
+	body := map[string]map[string]string{d.o.Identity().UUID: changes}
 	err := d.call(ctx, call{method: "PATCH", path: "/device/v3/tags", body: body}, nil)
 	if err == nil {
-		err = d.tags.took(news, true)
+		err = d.tags.record(changes, true)
 	}
 	return err
 }
 
-// isRefused tells whether the cloud will not have what was sent, whenever it is sent.
+// isRefused reports whether the cloud will never accept these tags.
 func isRefused(err error) bool {
-	status := refused(err)
+	status := statusOf(err)
 	return status == fasthttp.StatusBadRequest || status == fasthttp.StatusRequestEntityTooLarge
 }
 
-// sift sends tags one by one and drops those that the cloud refuses.
-func (d *Device) sift(ctx context.Context, news map[string]string) error {
-	for key, value := range news {
+// sendEach sends tags one by one and drops those that the cloud refuses.
+func (d *Device) sendEach(ctx context.Context, changes map[string]string) error {
+	for key, value := range changes {
 		one := map[string]string{key: value}
 		err := d.patchTags(ctx, one)
 		if isRefused(err) {
-			d.o.Log.Error().Err(err).Str("tag", key).Msg("the cloud refuses a tag, it is dropped")
-			err = d.tags.took(one, false)
+			d.o.Log.Error().Err(err).Str("tag", key).Msg("dropped a tag that the cloud refuses")
+			err = d.tags.record(one, false)
 		}
 		if err != nil {
 			return err
@@ -212,7 +214,7 @@ func (d *Device) sift(ctx context.Context, news map[string]string) error {
 	return nil
 }
 
-// Tags asks the cloud for the tags of the device.
+// Tags gets the tags of the device from the cloud.
 func (d *Device) Tags(ctx context.Context) ([]Tag, error) {
 	i := d.o.Identity()
 	var list found

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// cloud.md 101: what is set in one go is sent in one go, but a service that sets a tag every few
-// seconds is heard as well, and the cloud still has its pause then.
+// cloud.md 101: tags that are set together are sent together. The tags of a service that sets one every few seconds are
+// sent too, with a pause between calls.
 func TestTagsThatNeverRest(t *testing.T) {
 	g := &tags{}
 	if err := g.open(nothing{}); err != nil {
@@ -21,30 +21,30 @@ func TestTagsThatNeverRest(t *testing.T) {
 	}
 	set(0)
 	began := time.Now()
-	if news, wait := g.pending(began); len(news) != 1 || wait < tagsPause-time.Second {
-		t.Fatalf("%v waits %v after it was set", news, wait)
+	if changes, wait := g.pending(began); len(changes) != 1 || wait < tagsQuiet-time.Second {
+		t.Fatalf("%v waits %v after it was set", changes, wait)
 	}
 	waited := time.Duration(0)
 	for i := 1; ; i++ {
 		waited += 5 * time.Second
 		set(i)
 		g.last = began.Add(waited)
-		news, wait := g.pending(began.Add(waited))
+		changes, wait := g.pending(began.Add(waited))
 		if wait <= 0 {
-			if err := g.took(news, true); err != nil {
+			if err := g.record(changes, true); err != nil {
 				t.Fatal(err)
 			}
 			break
 		}
-		if waited > 2*tagsMost {
+		if waited > 2*tagsMaxWait {
 			t.Fatal("a tag that is set every 5 s is never sent")
 		}
 	}
-	if waited < tagsPause {
+	if waited < tagsQuiet {
 		t.Errorf("sent after %v", waited)
 	}
 	set(1000)
-	if _, wait := g.pending(time.Now()); wait < tagsPause-time.Second {
+	if _, wait := g.pending(time.Now()); wait < tagsQuiet-time.Second {
 		t.Errorf("the next one waits only %v", wait)
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// docs/spec/host.md 8: what the cloud API takes in a URL only as it is goes out as it is; what would end or change a
-// part of the URL stays escaped.
+// docs/spec/host.md 8: characters that the cloud API accepts only unescaped are sent unescaped. Characters with a meaning
+// in a URL stay escaped.
 func TestBytesOfURLs(t *testing.T) {
 	f := func(path string, query url.Values, want string) {
 		t.Helper()
