@@ -206,7 +206,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	refusal("read " + s.Path("data/backup.tgz") + ": data/holes is a sparse file of the kind that engines do not unpack")
+	refusal("read " + s.Path("data/backup.tgz") + ": data/holes is a sparse file in a format that the engine cannot unpack")
 	archive(t, s, "", func(dir string) { write(t, filepath.Join(dir, "data", "f"), "saved") })
 	whole := s.ReadFile("backup.tgz") // in its place it would be taken before it is cut
 	s.WriteFile("data/backup.tgz", whole[:len(whole)-9])

@@ -1,6 +1,5 @@
-// Package backup looks into the archive of volumes that the migration of a device leaves, a tar file
-// in any of its common forms, to tell what is in it before anything is unpacked. It holds one block at
-// a time.
+// Package backup lists the volumes in the archive that the migration of a device leaves, before it is unpacked. The
+// archive is a tar file in any common format. The package reads one block at a time.
 package backup
 
 import (
@@ -16,19 +15,18 @@ const blockSize = 512
 
 var errHeader = errors.New("not a tar archive, or a broken one")
 
-// Names reads a tar archive to its end and returns the names at its top. All of them are directories.
-// The plain headers are enough for that: of a long name the beginning is there, and what is cut before
-// its first slash is no name of a volume. A size that only an extended header has room for, of a file of
-// more than 8 GiB, makes the archive a broken one.
+// Names reads a tar archive to its end and returns its top-level names, which must be directories. It reads basic
+// headers only. They hold the beginning of a long name, which is enough: a name that is cut before its first
+// slash is too long for a volume. A file above 8 GiB whose size is in an extended header is an error.
 func Names(in io.Reader) (names []string, err error) {
 	var block [blockSize]byte
 	for {
-		if _, err := io.ReadFull(in, block[:]); err == io.EOF { // without the blocks that mark the end
+		if _, err := io.ReadFull(in, block[:]); err == io.EOF { // the end marker is missing
 			return names, nil
 		} else if err != nil {
 			return nil, err
 		}
-		if block[0] == 0 { // what comes after the end may be the checksum of the compression
+		if block[0] == 0 { // read on, so that decompression verifies its checksum
 			_, err := io.Copy(io.Discard, in)
 			return names, err
 		}
@@ -37,17 +35,17 @@ func Names(in io.Reader) (names []string, err error) {
 			return nil, errHeader
 		}
 		name := cString(block[:100])
-		if block[262] == 0 && block[345] != 0 { // POSIX; GNU has other things there
+		if block[262] == 0 && block[345] != 0 { // POSIX only: GNU uses the field differently
 			name = cString(block[345:500]) + "/" + name
 		}
 		switch kind {
-		case 'x', 'L', 'K', 'g': // more of the entry after it
+		case 'x', 'L', 'K', 'g': // extended headers of the next entry
 		default:
-			if names, err = note(names, name, kind); err != nil {
+			if names, err = addTop(names, name, kind); err != nil {
 				return nil, err
 			}
 			if kind >= '1' && kind <= '6' {
-				size = 0 // links, devices and directories have no content, whatever they say
+				size = 0 // links, devices and directories have no content, even if their size says so
 			}
 		}
 		size = (size + blockSize - 1) &^ (blockSize - 1)
@@ -57,13 +55,13 @@ func Names(in io.Reader) (names []string, err error) {
 	}
 }
 
-// note adds the top of an entry's name.
-func note(names []string, name string, kind byte) ([]string, error) {
+// addTop adds the top-level directory of an entry to names.
+func addTop(names []string, name string, kind byte) ([]string, error) {
 	clean := strings.TrimPrefix(path.Clean(name), "/")
 	top, _, below := strings.Cut(clean, "/")
 	switch {
 	case kind == 'S':
-		return nil, errors.New(clean + " is a sparse file of the kind that engines do not unpack")
+		return nil, errors.New(clean + " is a sparse file in a format that the engine cannot unpack")
 	case top == "..":
 		return nil, errors.New(name + " leads out of the archive")
 	case clean == "." || clean == "" || slices.Contains(names, top):
@@ -80,8 +78,8 @@ func cString(b []byte) string {
 	return string(b)
 }
 
-// number reads a numeric field: octal digits, or big-endian binary when they are too few. It is
-// negative when the field holds no size.
+// number parses a numeric field: octal digits, or a big-endian number for large values. It returns a negative number
+// if the field is invalid.
 func number(b []byte) (n int64) {
 	bits := 3
 	if b[0] == 0x80 {

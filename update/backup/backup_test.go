@@ -41,7 +41,7 @@ func plain(name, text string) file {
 	return file{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, ModTime: time.Unix(1e9, 0)}, text}
 }
 
-// Archives of all forms tell of their tops.
+// Names lists the top-level directories of archives in all formats.
 func TestNames(t *testing.T) {
 	long, wide := strings.Repeat("l", 150), strings.Repeat("w", 90)
 	f := func(format tar.Format, want string, files ...file) {
@@ -67,7 +67,7 @@ func TestNames(t *testing.T) {
 	f(tar.FormatPAX, "", file{tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"path": "no"}}, ""})
 	f(tar.FormatGNU, "")
 
-	// A hard link of some makers has the size of its file, and no content.
+	// Some programs write the size of the file into a hard link, which has no content.
 	link := archive(t, tar.FormatGNU, plain("data/f", "x"), file{tar.Header{Typeflag: tar.TypeLink, Name: "data/hard", Linkname: "data/f"}, ""}, dir("logs/"))
 	copy(link[1024+124:], "00000001000\x00")
 	if names, err := Names(bytes.NewReader(link)); err != nil || len(names) != 2 {
@@ -75,7 +75,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// What does not consist of directories, or cannot be read to its end, is refused.
+// Names refuses an archive with other top-level entries than directories, and one that it cannot read to the end.
 func TestRefused(t *testing.T) {
 	f := func(in []byte, want string) {
 		t.Helper()

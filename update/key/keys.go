@@ -2,7 +2,7 @@ package key
 
 import "slices"
 
-// keys is the stored document. A value is never changed once others can see it.
+// keys is the stored document. It is immutable once it is shared.
 type keys struct {
 	Global   string       `json:"global"`
 	Services []serviceKey `json:"services"`
@@ -18,7 +18,7 @@ func (k serviceKey) belongsTo(appID int, service string) bool {
 	return k.AppID == appID && k.Service == service
 }
 
-// of finds the key of a service.
+// of returns the key of a service.
 func (k keys) of(appID int, service string) (string, bool) {
 	for _, held := range k.Services {
 		if held.belongsTo(appID, service) {
@@ -28,7 +28,7 @@ func (k keys) of(appID int, service string) (string, bool) {
 	return "", false
 }
 
-// with is a copy in which the service has this key.
+// with returns a copy in which the service has this key.
 func (k keys) with(appID int, service, key string) keys {
 	next := slices.Clone(k.Services)
 	for i := range next {
@@ -41,8 +41,8 @@ func (k keys) with(appID int, service, key string) keys {
 	return keys{Global: k.Global, Services: next}
 }
 
-// usable drops what must never open anything: words that are no keys, and a second holder of a key
-// or second key of a holder. Whoever loses a key here gets a new one at the next use.
+// usable drops invalid keys, duplicate keys, and all but the first key of a service. A service that loses its key
+// gets a new one at the next use.
 func usable(stored keys) keys {
 	var clean keys
 	seen := map[string]bool{}

@@ -1,6 +1,5 @@
-// Package key is the ring of device API keys: one global key for the cloud and one key for each
-// service that asked for the API (docs/spec/device-api.md 1.7 and 1.8). A key is durable before anybody
-// gets to see it.
+// Package key manages the device API keys: one global key for the cloud, and one key for each service that uses the
+// API (docs/spec/device-api.md 1.7 and 1.8). A key is stored durably before it is handed out.
 package key
 
 import (
@@ -10,40 +9,39 @@ import (
 	"sync/atomic"
 )
 
-// The ring is one document of the store.
+// The document of the store that holds the ring.
 const (
 	document = "keys"
 	version  = 1
 )
 
-// ErrUnknown says that a key is not, or no longer, on the ring.
+// ErrUnknown means that a key is not on the ring.
 var ErrUnknown = errors.New("unknown API key")
 
-// Documents is durable storage for small documents, as package store provides it.
+// Documents stores small documents durably. Package store implements it.
 type Documents interface {
 	Load(name string, version int, v any) (found bool, err error)
 	Save(name string, version int, v any) error
 }
 
-// Scope is what a key opens: everything, or one app. A key that is not global belongs to one
-// service of that app.
+// Scope is what a key gives access to: everything, or one app. A key that is not global belongs to one service of
+// that app.
 type Scope struct {
 	Global  bool
 	AppID   int
 	Service string
 }
 
-// Ring holds all keys. It is safe for concurrent use: readers take no lock and never wait for the
-// medium.
+// Ring holds all keys. It is safe for concurrent use. Readers take no lock and never wait for the disk.
 type Ring struct {
 	docs Documents
 	now  atomic.Pointer[snapshot]
-	// changing orders the changes. It is held while the changed ring is saved, which is the point:
-	// the next change starts from what is durable. Reads go by the snapshot.
+	// changing serializes changes. It is held until the changed ring is saved, so that each change starts from
+	// durable state. Readers use the snapshot.
 	changing sync.Mutex
 }
 
-// Open reads the stored keys and makes the global key when there is none yet.
+// Open loads the stored keys, and makes the global key if there is none.
 func Open(docs Documents) (*Ring, error) {
 	var stored keys
 	if _, err := docs.Load(document, version, &stored); err != nil {
@@ -62,11 +60,11 @@ func Open(docs Documents) (*Ring, error) {
 	return r, nil
 }
 
-// Global is the key of the cloud, reported to it as api_secret.
+// Global returns the global key, which is reported to the cloud as api_secret.
 func (r *Ring) Global() string { return r.now.Load().keys.Global }
 
-// Service is the key of a service, made and stored at its first use. After an error there is no
-// key yet; the next call tries again.
+// Service returns the key of a service. The first call makes and stores it. After an error the service has no key,
+// and the next call tries again.
 func (r *Ring) Service(appID int, service string) (string, error) {
 	if key, ok := r.now.Load().keys.of(appID, service); ok {
 		return key, nil
@@ -84,10 +82,9 @@ func (r *Ring) Service(appID int, service string) (string, error) {
 	return key, nil
 }
 
-// Adopt stores the key that a service's running container has from an earlier supervisor, so that
-// it need not be made anew (docs/spec/cloud.md 7.6). It reports false and changes nothing when the
-// service has a key already, when the key is not a word of 16 to 64 letters, digits and
-// underscores, or when somebody else holds it.
+// Adopt stores the key that a service's running container got from an earlier supervisor, so that the container need
+// not be recreated (docs/spec/cloud.md 7.6). It returns false and changes nothing if the service already has a key,
+// if the key is not 16 to 64 letters, digits and underscores, or if another service has the same key.
 func (r *Ring) Adopt(appID int, service, key string) (adopted bool, err error) {
 	if !isWord(key) {
 		return false, nil
@@ -107,11 +104,11 @@ func (r *Ring) Adopt(appID int, service, key string) (adopted bool, err error) {
 	return true, nil
 }
 
-// Lookup finds out what a key opens. Its time depends on the number of keys only.
+// Lookup returns the scope of a key. Its duration depends only on the number of keys.
 func (r *Ring) Lookup(key string) (Scope, bool) { return r.now.Load().lookup(key) }
 
-// Regenerate replaces a key by a new one for the same holder (docs/spec/device-api.md 2.10). From its
-// return on the old one is refused. A key that is not on the ring gives ErrUnknown.
+// Regenerate replaces a key by a new one with the same scope (docs/spec/device-api.md 2.10). When it returns, the old
+// key is no longer valid. The error is ErrUnknown if the key is not on the ring.
 func (r *Ring) Regenerate(key string) (newKey string, scope Scope, err error) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -133,7 +130,7 @@ func (r *Ring) Regenerate(key string) (newKey string, scope Scope, err error) {
 	return newKey, scope, nil
 }
 
-// commit makes a changed ring durable and then visible. The caller holds changing, or is Open.
+// commit stores a changed ring durably and then makes it visible. The caller holds changing, or is Open.
 func (r *Ring) commit(next keys) error {
 	if err := r.docs.Save(document, version, next); err != nil {
 		return fmt.Errorf("store API keys: %w", err)

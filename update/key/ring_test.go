@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// shelf keeps documents in memory, as bytes like the real store, and can be out of order.
+// shelf keeps documents in memory, as bytes like the real store, and can fail.
 type shelf struct {
 	mu     sync.Mutex
 	docs   map[string][]byte
@@ -208,7 +208,7 @@ func TestDamagedDocument(t *testing.T) {
 	}
 }
 
-// Many callers get the same first key, and of many that regenerate one key exactly one wins.
+// Concurrent callers get the same first key. Of concurrent calls of Regenerate for one key exactly one succeeds.
 func TestConcurrentUse(t *testing.T) {
 	s := newShelf()
 	r := open(t, s)

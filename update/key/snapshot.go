@@ -7,20 +7,20 @@ import (
 	"encoding/hex"
 )
 
-// The length of a key that is taken over. Our own have 32.
+// Lengths of an adopted key. Generated keys have 32 characters.
 const (
 	shortest = 16
 	longest  = 64
 )
 
-// snapshot is one immutable state of the ring with what a lookup needs.
+// snapshot is one immutable state of the ring, prepared for lookups.
 type snapshot struct {
 	keys    keys
 	entries []entry
 }
 
-// entry is one key for lookups. Digests have one length, so comparing them tells nothing about the
-// length of a key either.
+// entry is one key for lookups. All digests have the same length, so the time of a comparison does not reveal the
+// length of a key.
 type entry struct {
 	digest [sha256.Size]byte
 	scope  Scope
@@ -41,7 +41,7 @@ func (s *snapshot) add(key string, scope Scope) {
 	s.entries = append(s.entries, entry{digest: sha256.Sum256([]byte(key)), scope: scope})
 }
 
-// lookup compares with every key, also after it found one, each in constant time.
+// lookup compares key with every key of the ring in constant time, even after a match.
 func (s *snapshot) lookup(key string) (Scope, bool) {
 	digest := sha256.Sum256([]byte(key))
 	found := -1
@@ -55,14 +55,14 @@ func (s *snapshot) lookup(key string) (Scope, bool) {
 	return s.entries[found].scope, true
 }
 
-// generate makes a key: 16 random bytes as 32 lower-case hex digits (docs/spec/device-api.md 1.8).
+// generate returns a new key: 16 random bytes as 32 lower-case hex digits (docs/spec/device-api.md 1.8).
 func generate() string {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails: the runtime ends the process when there is no randomness
 	return hex.EncodeToString(b)
 }
 
-// isWord reports whether a key has a form that requests can carry.
+// isWord reports whether a key has only characters that are safe in a request, and a valid length.
 func isWord(key string) bool {
 	if len(key) < shortest || len(key) > longest {
 		return false

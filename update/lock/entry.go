@@ -13,20 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// owner is the user "nobody", whom the supervisor's lock files belong to.
+// owner is the id of the user nobody, who owns the supervisor's lock files.
 const owner = 65534
 
-// suffix ends the name of everything the supervisor makes here, temporary files too, so that what a
-// crash left is found again.
+// suffix ends the names of the supervisor's lock files and temporary files, so that it finds them again after a
+// crash.
 const suffix = "updates.lock"
 
-// holder says whose an entry of a lock directory is.
+// holder is who made an entry of a lock directory.
 type holder int
 
 const (
-	nobody     holder = iota // there is no such entry
-	supervisor               // a plain file of the owner
-	user                     // anything else: file, directory, link
+	nobody     holder = iota // there is no entry
+	supervisor               // a regular file that belongs to owner
+	user                     // anything else
 )
 
 // openDir opens a directory below parent without following a link.
@@ -39,7 +39,7 @@ func openDir(parent *os.File, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// makeDir opens a directory below parent, which it makes if need be.
+// makeDir opens a directory below parent, and makes it if it is missing.
 func makeDir(parent *os.File, name string) (*os.File, error) {
 	err := unix.Mkdirat(int(parent.Fd()), name, 0o755)
 	if err != nil && err != unix.EEXIST {
@@ -48,7 +48,7 @@ func makeDir(parent *os.File, name string) (*os.File, error) {
 	return openDir(parent, name)
 }
 
-// directories lists the names of the directories in dir, sorted.
+// directories returns the sorted names of the directories in dir.
 func directories(dir *os.File) ([]string, error) {
 	list, err := dir.ReadDir(-1)
 	var found []string
@@ -61,7 +61,8 @@ func directories(dir *os.File) ([]string, error) {
 	return found, err
 }
 
-func look(dir *os.File, name string) (holder, error) {
+// statEntry returns who made an entry.
+func statEntry(dir *os.File, name string) (holder, error) {
 	var stat unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	switch {
@@ -75,18 +76,18 @@ func look(dir *os.File, name string) (holder, error) {
 	return user, nil
 }
 
-// userLock returns the name of the first lock of a user in dir, empty when there is none.
+// userLock returns the name of the first user lock in dir, empty when there is none.
 func userLock(dir *os.File) string {
 	for _, name := range names {
-		if who, _ := look(dir, name); who == user {
+		if who, _ := statEntry(dir, name); who == user {
 			return name
 		}
 	}
 	return ""
 }
 
-// ourLocks lists the supervisor's files in dir. Names are read in portions: the container may have
-// put any number of files there.
+// ourLocks returns the names of the supervisor's files in dir. It reads the directory in portions, because the
+// container may have put any number of files there.
 func ourLocks(dir *os.File) ([]string, error) {
 	var ours []string
 	for {
@@ -95,7 +96,7 @@ func ourLocks(dir *os.File) ([]string, error) {
 			if !strings.HasSuffix(name, suffix) {
 				continue
 			}
-			if who, _ := look(dir, name); who == supervisor {
+			if who, _ := statEntry(dir, name); who == supervisor {
 				ours = append(ours, name)
 			}
 		}
@@ -120,17 +121,16 @@ func removeOurs(dir *os.File) error {
 	return err
 }
 
-// removeAny removes whatever a user put under name. Failure shows when the name is wanted: it is
-// still taken.
+// removeAny removes any file or empty directory. On failure the name stays in use, which create reports.
 func removeAny(dir *os.File, name string) {
 	if unix.Unlinkat(int(dir.Fd()), name, 0) != nil {
 		_ = unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR)
 	}
 }
 
-// create makes a file of the owner under name in one step; unix.EEXIST says that the name is taken.
-// The file gets its owner under a temporary name first. It is linked by its descriptor, so that
-// a container that swaps the temporary name gains nothing.
+// create atomically makes a file name that belongs to owner. The error wraps unix.EEXIST if the name exists. create
+// sets the owner under a temporary name, then links the file by its descriptor: a container that replaces the
+// temporary file cannot change what is linked.
 func create(dir *os.File, name string) error {
 	temporary := "." + rand.Text() + "." + suffix
 	at := int(dir.Fd())

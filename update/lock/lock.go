@@ -1,6 +1,6 @@
-// Package lock handles update locks: files by which an app says "do not touch me now", and by which
-// the supervisor says "I am updating you" (docs/spec/engine.md 7). They lie in a directory per service
-// that the service's container owns, so nothing found there is trusted and no link is followed.
+// Package lock handles update locks (docs/spec/engine.md 7). With a lock file an app forbids updates, and the
+// supervisor announces one. Each service has a directory for its lock files, which its container can write. So
+// this package trusts no content of the directory and follows no link.
 package lock
 
 import (
@@ -15,23 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// names are the lock files of a service: either blocks, and the supervisor makes both.
+// names are the lock files of a service. Either one locks the service; the supervisor makes both.
 var names = [...]string{"updates.lock", "resin-updates.lock"}
 
-// HeldError says that a lock made by a user keeps the app from being touched.
+// HeldError means that a user lock blocks the update of the app.
 type HeldError struct {
 	AppID   int
 	Service string
 	Path    string // of the lock file
 }
 
-// Error is the message for the client (docs/spec/device-api.md 1.9 S11).
+// Error returns the message for API clients (docs/spec/device-api.md 1.9 S11).
 func (e *HeldError) Error() string {
 	return fmt.Sprintf("Lockfile exists for { appId: %d, service: %s }", e.AppID, e.Service)
 }
 
-// Dir is the directory of all update locks. It keeps nothing in memory: the files are the truth.
-// Calls for different apps may overlap; Take and Release for one app must not.
+// Dir is the directory of all update locks. It has no state in memory; only the files count. Calls for different apps
+// may overlap, but Take and Release of one app must not.
 type Dir struct {
 	tmp string
 }
@@ -41,9 +41,9 @@ func New(root string) *Dir {
 	return &Dir{tmp: filepath.Join(root, "tmp")}
 }
 
-// Prepare makes the directory balena-supervisor, or a link to resin-supervisor on a host that has only
-// the latter. Call it once, before anything else. An absolute link, which would lead out of a mounted
-// root, is made a relative one.
+// Prepare makes the directory balena-supervisor, or a link with this name if the host has only resin-supervisor. It
+// replaces an absolute link, which would lead out of a mounted root, by a relative one. Call it once, before all
+// other methods.
 func (d *Dir) Prepare() error {
 	const target = "resin-supervisor"
 	name := filepath.Join(d.tmp, "balena-supervisor")
@@ -60,13 +60,13 @@ func (d *Dir) Prepare() error {
 		return os.Symlink(target, name)
 	}
 	if err = os.Mkdir(name, 0o755); errors.Is(err, fs.ErrNotExist) {
-		return nil // the host has no such tmp: nobody there looks for locks
+		return nil // the host has no tmp directory, so no service uses locks
 	}
 	return err
 }
 
-// Services lists the services that have a directory under the app, sorted: those that an action
-// outside the planner locks. None is no error.
+// Services returns the sorted names of the app's services that have a directory. It returns none without an error if
+// the app has no directory.
 func (d *Dir) Services(appID int) ([]string, error) {
 	app, err := d.openApp(appID)
 	if err != nil || app == nil {
@@ -76,8 +76,8 @@ func (d *Dir) Services(appID int) ([]string, error) {
 	return directories(app)
 }
 
-// UserLock returns the first service, by name, that holds a user's lock. What cannot be read holds
-// none: Take will say why.
+// UserLock returns the first service, by name, that has a user lock. It ignores unreadable directories, for which
+// Take returns an error.
 func (d *Dir) UserLock(appID int) (service string, held bool) {
 	_ = d.each(appID, func(name string, dir *os.File) error {
 		if !held && userLock(dir) != "" {
@@ -88,14 +88,14 @@ func (d *Dir) UserLock(appID int) (service string, held bool) {
 	return service, held
 }
 
-// Leftovers lists the apps, by id, for which there are lock files of the supervisor: after a start
-// those that an earlier run left behind, later also those held.
+// Leftovers returns the sorted ids of the apps that have lock files of the supervisor. At the start these are from an
+// earlier run; later they include the locks that are held.
 func (d *Dir) Leftovers() ([]int, error) {
 	ids, err := d.Apps()
 	return slices.DeleteFunc(ids, func(id int) bool { return !d.hasOurs(id) }), err
 }
 
-// Apps lists the apps, by id, that have a directory for locks.
+// Apps returns the sorted ids of the apps that have a directory for locks.
 func (d *Dir) Apps() ([]int, error) {
 	root, err := d.open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -128,8 +128,8 @@ func (d *Dir) hasOurs(appID int) (found bool) {
 	return found
 }
 
-// Release removes all lock files of the supervisor from the app's directories, and no others. It
-// goes on after an error and returns the first.
+// Release removes the supervisor's lock files from the app's directories. It continues after an error and returns the
+// first one.
 func (d *Dir) Release(appID int) error {
 	var first error
 	err := d.each(appID, func(service string, dir *os.File) error {
@@ -144,17 +144,17 @@ func (d *Dir) Release(appID int) error {
 	return err
 }
 
-// services is the directory that holds one directory per app.
+// services returns the directory that holds one directory per app.
 func (d *Dir) services() string {
 	return filepath.Join(d.tmp, "balena-supervisor", "services")
 }
 
-// open opens that directory. Anything else in its place, such as a FIFO, is an error at once.
+// open opens the directory services. If it is something else, such as a FIFO, open returns an error at once.
 func (d *Dir) open() (*os.File, error) {
 	return os.OpenFile(d.services(), os.O_RDONLY|unix.O_DIRECTORY, 0)
 }
 
-// openApp opens the app's directory; nil without an error means that there is none.
+// openApp opens the app's directory. It returns nil without an error if there is none.
 func (d *Dir) openApp(appID int) (*os.File, error) {
 	root, err := d.open()
 	if err == nil {
@@ -170,8 +170,8 @@ func (d *Dir) openApp(appID int) (*os.File, error) {
 	return nil, err
 }
 
-// each calls f for the directory of every service of the app, by name, until f fails. A directory
-// that went away or is none is passed over.
+// each calls f for the directory of every service of the app, by name, until f fails. It skips directories that it
+// cannot open.
 func (d *Dir) each(appID int, f func(service string, dir *os.File) error) error {
 	app, err := d.openApp(appID)
 	if err != nil || app == nil {

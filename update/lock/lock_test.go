@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// fixture is a lock directory below a temporary root; lock files need chown, so root.
+// fixture is a lock directory below a temporary root. It needs root, for chown.
 type fixture struct {
 	*testing.T
 	*Dir
@@ -34,7 +34,7 @@ func (f fixture) must(err error) {
 	}
 }
 
-// file is the path of a file in a service's directory, which it makes.
+// file makes a service's directory and returns the path of a file in it.
 func (f fixture) file(app, service, name string) string {
 	f.Helper()
 	dir := filepath.Join(f.root, "tmp/balena-supervisor/services", app, service)
@@ -50,7 +50,7 @@ func (f fixture) lock(app, service, name string) string {
 	return path
 }
 
-// ours makes what an earlier run of the supervisor leaves.
+// ours makes a lock file of an earlier run of the supervisor.
 func (f fixture) ours(app, service, name string) string {
 	f.Helper()
 	path := f.lock(app, service, name)
@@ -81,10 +81,10 @@ func (f fixture) expect(app, service string, want ...string) {
 	}
 }
 
-// both is what a held service's directory holds.
+// both are the entries of a locked service's directory.
 var both = []string{"resin-updates.lock:ours", "updates.lock:ours"}
 
-// wantHeld checks the whole error.
+// wantHeld checks all fields of the error.
 func (f fixture) wantHeld(err error, service, path string) {
 	f.Helper()
 	var held *HeldError
@@ -302,7 +302,7 @@ func TestTwoTakesAtOnce(t *testing.T) {
 	}
 }
 
-// A user and the supervisor want the same name: exactly one of them gets it.
+// When a user and the supervisor make the same lock file, exactly one of them succeeds.
 func TestTakeAgainstAUser(t *testing.T) {
 	f := newFixture(t)
 	won := map[bool]int{}
@@ -333,7 +333,7 @@ func TestTakeAgainstAUser(t *testing.T) {
 	t.Logf("supervisor %d, user %d", won[true], won[false])
 }
 
-// The lock that comes after all services were looked at.
+// A user lock appears after all services were checked.
 func TestTakeNameRespectsALateLock(t *testing.T) {
 	f := newFixture(t)
 	f.lock("7", "web", "updates.lock")

@@ -12,16 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Take makes both lock files for every service, and their directories. The supervisor's files that
-// are there already, from an earlier run, count as held. With force a user's lock is removed first.
-// After any failure the app holds no lock of the supervisor; the error is *HeldError when a user's
-// lock is in the way. Without force all services are looked at before the first file is made.
+// Take makes both lock files for every service, and missing directories. It keeps lock files of the supervisor from an
+// earlier run. With force it removes user locks. Without force it checks all services for user locks before it makes
+// the first file. After an error it releases all locks; the error is *HeldError if a user lock is the cause.
 func (d *Dir) Take(appID int, services []string, force bool) error {
 	err := d.take(appID, services, force)
 	if err == nil {
 		return nil
 	}
-	_ = d.Release(appID) // what stays is a leftover, to be released when the app settles
+	_ = d.Release(appID) // Leftovers lists files that cannot be removed now
 	if held, ok := errors.AsType[*HeldError](err); ok {
 		return held
 	}
@@ -57,7 +56,7 @@ func isName(service string) bool {
 	return service != "" && service != "." && service != ".." && !strings.ContainsAny(service, "/\x00")
 }
 
-// check looks for users' locks before anything is changed.
+// check returns *HeldError if a service has a user lock.
 func (d *Dir) check(appID int, services []string) error {
 	app, err := d.openApp(appID)
 	if err != nil || app == nil {
@@ -104,7 +103,7 @@ func (d *Dir) takeService(app *os.File, appID int, service string, force bool) e
 		return err
 	}
 	defer dir.Close()
-	// any user of the container may make a lock, and only its owner may remove it
+	// sticky and world-writable: any user of the container may make a lock, and only its owner may remove it
 	if err := unix.Fchmod(int(dir.Fd()), unix.S_ISVTX|0o777); err != nil {
 		return fmt.Errorf("set mode of %s: %w", dir.Name(), err)
 	}
@@ -120,9 +119,9 @@ func (d *Dir) takeService(app *os.File, appID int, service string, force bool) e
 	return nil
 }
 
-// takeName returns false when a user's lock is, or just came, in the way.
+// takeName makes one lock file. It returns false if a user lock has the name.
 func takeName(dir *os.File, name string, force bool) (bool, error) {
-	who, err := look(dir, name)
+	who, err := statEntry(dir, name)
 	if err != nil {
 		return false, err
 	}
@@ -138,6 +137,6 @@ func takeName(dir *os.File, name string, force bool) (bool, error) {
 	if !errors.Is(err, unix.EEXIST) {
 		return err == nil, err
 	}
-	who, err = look(dir, name)
+	who, err = statEntry(dir, name)
 	return who == supervisor, err
 }

@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// serviceEvents are those by which a lock goes: removed, renamed, given to another owner.
+	// serviceEvents are the events of a lock that goes away: it is removed, renamed or changes its owner.
 	serviceEvents = unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
-	// appEvents are those by which a service's directory comes or goes.
+	// appEvents are the events of a service's directory that appears or goes away.
 	appEvents = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
-	// directly keeps a link from leading the watch elsewhere.
+	// directly refuses links, which could lead the watch to another directory.
 	directly = unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
 )
 
-// Wait returns nil once it is worth trying to take the locks of one of the apps again: it holds no
-// user's lock, at once if so already, or some lock file in its directories was removed. It returns
-// the context's error when ctx ends first, and another one when the kernel refuses to watch.
+// Wait returns nil when taking the locks of one of the apps may succeed: the app has no user lock, or one of its lock
+// files was removed. It returns at once if that is already so. It returns the context's error if ctx ends first,
+// or an error of inotify.
 func (d *Dir) Wait(ctx context.Context, appIDs ...int) error {
 	watcher, err := inotify.New()
 	if err != nil {
@@ -29,7 +29,7 @@ func (d *Dir) Wait(ctx context.Context, appIDs ...int) error {
 	}
 	defer watcher.Close()
 	for {
-		// first watch, then look, so that nothing is missed in between
+		// watch before checking, so that no change between the two is missed
 		if err := d.watch(watcher, appIDs); err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (d *Dir) isFree(appID int) bool {
 	return !held
 }
 
-// isRemoval reports whether a lock file went, or may have gone because the kernel dropped events.
+// isRemoval reports whether a lock file was removed, or may have been because the kernel dropped events.
 func isRemoval(event inotify.Event) bool {
 	if event.Mask&unix.IN_Q_OVERFLOW != 0 {
 		return true
@@ -59,7 +59,7 @@ func isRemoval(event inotify.Event) bool {
 	return event.Mask&(unix.IN_DELETE|unix.IN_MOVED_FROM) != 0 && slices.Contains(names[:], event.Name)
 }
 
-// watch adds the directories there are now; those watched before stay as they are.
+// watch adds all directories of the apps to the watcher. Adding a directory twice is harmless.
 func (d *Dir) watch(watcher *inotify.Watcher, appIDs []int) error {
 	for _, id := range appIDs {
 		if err := add(watcher, d.Path(id, ""), appEvents); err != nil {
@@ -78,7 +78,7 @@ func (d *Dir) watch(watcher *inotify.Watcher, appIDs []int) error {
 	return nil
 }
 
-// add passes over what is no directory any more.
+// add watches a directory. It ignores one that no longer exists.
 func add(watcher *inotify.Watcher, path string, events uint32) error {
 	_, err := watcher.Add(path, events|directly)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// waiting is a Wait that runs.
+// waiting is a running Wait.
 type waiting struct {
 	fixture
 	ended chan error
 }
 
-// wait starts Wait and lets it settle: it must not end within a short time.
+// wait starts Wait and checks that it does not end within a short time.
 func (f fixture) wait(ctx context.Context, apps ...int) waiting {
 	f.Helper()
 	w := waiting{f, make(chan error, 1)}
@@ -56,7 +56,7 @@ func TestWaitEndsWhenTheLockGoes(t *testing.T) {
 			path := f.lock("7", "web", "updates.lock")
 			other := f.lock("8", "web", "resin-updates.lock")
 			w := f.wait(t.Context(), 7, 8)
-			// nothing of this frees an app
+			// none of this frees an app
 			f.must(os.Chtimes(path, time.Now(), time.Now()))
 			f.must(os.Remove(f.lock("7", "web", "something")))
 			f.must(os.Remove(f.lock("6", "web", "updates.lock")))
@@ -78,7 +78,7 @@ func TestWaitEndsAtOnce(t *testing.T) {
 	f.must(f.Wait(t.Context(), 7, 8))
 }
 
-// One lock of two: the planner may need only that one, so it is worth a try.
+// Removing one of two locks ends Wait: the planner may need only that one.
 func TestWaitEndsOnAnyRemoval(t *testing.T) {
 	f := newFixture(t)
 	f.lock("7", "old", "updates.lock")

@@ -1,6 +1,5 @@
-// Package registry reads what an image registry says of an image before anything of it is downloaded:
-// which layers it has and how large they are (the registry's HTTP API, version 2, with manifests of
-// Docker's schema 2 and of OCI).
+// Package registry asks an image registry for the layers of an image and their sizes, before the image is
+// downloaded (HTTP API version 2, with Docker schema 2 and OCI manifests).
 package registry
 
 import (
@@ -19,25 +18,25 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Refused is an error that is the registry's own word, and no failure to get at it.
+// Refused is an error by which the registry refuses an image, as opposed to a failure to ask the registry.
 type Refused string
 
-// Error says what the registry says.
+// Error returns the reason.
 func (r Refused) Error() string { return string(r) }
 
-// Get asks for what an http or https URL names, with the headers Authorization, Accept and, unless it is
-// empty, Range; challenge is the header WWW-Authenticate of the answer. It follows redirects, without
-// showing another host who asks and never from https to http, bounds the size of an answer, and of one that
-// is all instead of a part takes nothing.
-type Get func(ctx context.Context, u *url.URL, auth, accept, part string) (status int, body []byte, challenge string, err error)
+// Get fetches an http or https URL with the headers Authorization, Accept and, unless it is empty, Range. challenge
+// is the header WWW-Authenticate of the answer. Get follows redirects, but never from https to http, and never
+// sends auth to another host. It limits the size of an answer, and returns no body if the server ignores the
+// range.
+type Get func(ctx context.Context, u *url.URL, auth, accept, byteRange string) (status int, body []byte, challenge string, err error)
 
-// Query asks for one image.
+// Query describes one image and how to ask for it.
 type Query struct {
 	Image        target.Reference
 	Name, Secret string // the device's login; empty for none
-	Plain        bool   // the registry is spoken to without TLS
-	// Rank says how well an image for a platform runs here, 0 for not at all. Of an image that comes for
-	// several platforms the one with the highest rank is meant.
+	Plain        bool   // use http instead of https
+	// Rank returns how well an image for a platform runs on this device, 0 for not at all. Of several
+	// platforms the one with the highest rank is used.
 	Rank func(architecture, variant string) int
 }
 
@@ -46,37 +45,37 @@ type Layer struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	Diff string // digest of the unpacked layer, as the engine knows it
-	Size int64  // bytes to be downloaded
+	Size int64  // bytes to download
 
 	session *session
-	gzip    string // digest of what is downloaded, empty when it is packed otherwise
-	plain   bool   // it is not packed
+	gzip    string // digest of the download if it is a gzip file, else empty
+	plain   bool   // it is not compressed
 }
 
 const (
-	// patience bounds one look at an image, and at the size of a layer.
-	patience = time.Minute
-	// kinds are the documents that are understood.
-	kinds = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, " +
+	// timeout limits the queries for one image, or for the size of one layer.
+	timeout = time.Minute
+	// acceptedTypes are the supported manifest types.
+	acceptedTypes = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, " +
 		"application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*"
-	// maxLayer is the largest size, in bytes, that is believed, so that sums of sizes are sums.
+	// maxLayer limits the size of a layer, in bytes, so that sums of sizes cannot overflow.
 	maxLayer = 1 << 40
 )
 
-// document is what is of use here of all that comes as JSON.
+// document has the used fields of all JSON documents of a registry.
 type document struct {
-	Manifests []part // of a list of images for several platforms
-	Config    part   // of a manifest
-	Layers    []part
+	Manifests []descriptor // of an image index for several platforms
+	Config    descriptor   // of a manifest
+	Layers    []descriptor
 	RootFS    struct { // of a configuration
 		Diffs []string `json:"diff_ids"`
 	}
-	Token string // of a token server
-	Other string `json:"access_token"`
+	Token       string // of a token server
+	AccessToken string `json:"access_token"` // the same, from other token servers
 }
 
-// part is something that a document names.
-type part struct {
+// descriptor refers to a manifest, configuration or layer.
+type descriptor struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	MediaType, Digest string
@@ -84,27 +83,27 @@ type part struct {
 	Platform          struct{ Architecture, OS, Variant string }
 }
 
-// Layers lists the layers of an image, lowest first. The error may be Refused.
+// Layers returns the layers of an image, lowest first. The error may wrap Refused.
 func (get Get) Layers(ctx context.Context, q Query) ([]Layer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	layers, err := open(get, &q).layers(ctx)
+	layers, err := newSession(get, &q).layers(ctx)
 	if err != nil {
-		err = fmt.Errorf("look at image %s in its registry: %w", q.Image, err)
+		err = fmt.Errorf("inspect image %s in its registry: %w", q.Image, err)
 	}
 	return layers, err
 }
 
-// session is the calls of one query.
+// session makes the calls of one query.
 type session struct {
 	get Get
 	*Query
 	base url.URL // of the repository
-	auth string  // what the registry wants to see, once it said so
+	auth string  // Authorization header, once the registry has asked for it
 }
 
-// open finds the registry of an image: where it names none, it is Docker's.
-func open(get Get, q *Query) *session {
+// newSession finds the registry of an image, which is Docker Hub when the name has none.
+func newSession(get Get, q *Query) *session {
 	s := &session{get: get, Query: q, base: url.URL{Scheme: "https", Host: q.Image.Registry}}
 	repo := q.Image.Repo
 	if s.base.Host == "" || s.base.Host == "docker.io" {
@@ -120,7 +119,7 @@ func open(get Get, q *Query) *session {
 	return s
 }
 
-// root is the path of a registry below which repositories are.
+// root is the path prefix of repositories.
 const root = "/v2/"
 
 func (s *session) layers(ctx context.Context) ([]Layer, error) {
@@ -134,7 +133,7 @@ func (s *session) layers(ctx context.Context) ([]Layer, error) {
 	}
 	c := m
 	if err == nil && m.Config.Digest == "" {
-		err = errors.New("the registry has it in a form that is not understood")
+		err = errors.New("the registry has it in an unsupported format")
 	}
 	if err == nil {
 		c, err = s.document(ctx, "/blobs/"+m.Config.Digest)
@@ -145,8 +144,8 @@ func (s *session) layers(ctx context.Context) ([]Layer, error) {
 	return s.pair(m.Layers, c.RootFS.Diffs)
 }
 
-// choose is the manifest of the platform that runs best here, the first of equal ones, empty for none.
-func (s *session) choose(list []part) (digest string) {
+// choose returns the digest of the manifest with the highest rank, the first of equal ones, empty for none.
+func (s *session) choose(list []descriptor) (digest string) {
 	best := 0
 	for i := range list {
 		e := &list[i]
@@ -157,10 +156,10 @@ func (s *session) choose(list []part) (digest string) {
 	return digest
 }
 
-// pair puts what manifest and configuration say of the layers together.
-func (s *session) pair(list []part, diffs []string) ([]Layer, error) {
+// pair combines the layers of a manifest with the digests of a configuration.
+func (s *session) pair(list []descriptor, diffs []string) ([]Layer, error) {
 	if len(list) != len(diffs) {
-		return nil, errors.New("manifest and configuration are of different images")
+		return nil, errors.New("manifest and configuration have different numbers of layers")
 	}
 	layers := make([]Layer, len(list))
 	for n := range list {
@@ -189,21 +188,21 @@ func decode(body []byte, err error) (*document, error) {
 	return d, err
 }
 
-// read gets something of the repository, and shows who asks if that is wanted.
-func (s *session) read(ctx context.Context, path, part string) ([]byte, error) {
+// read gets a file of the repository, and logs in if the registry asks for that.
+func (s *session) read(ctx context.Context, path, byteRange string) ([]byte, error) {
 	u := s.base
 	u.Path += path
-	status, body, challenge, err := s.get(ctx, &u, s.auth, kinds, part)
+	status, body, challenge, err := s.get(ctx, &u, s.auth, acceptedTypes, byteRange)
 	if err == nil && status == 401 && s.auth == "" {
 		if s.auth, err = s.authorize(ctx, challenge); err == nil {
-			status, body, _, err = s.get(ctx, &u, s.auth, kinds, part)
+			status, body, _, err = s.get(ctx, &u, s.auth, acceptedTypes, byteRange)
 		}
 	}
-	return body, refusal(status, err)
+	return body, statusError(status, err)
 }
 
-// refusal is the error of a call, nil when it has what was asked for.
-func refusal(status int, err error) error {
+// statusError returns the error of a call, nil if it succeeded.
+func statusError(status int, err error) error {
 	switch {
 	case err != nil || status == 200 || status == 206:
 		return err
@@ -215,8 +214,8 @@ func refusal(status int, err error) error {
 	return errors.New("the registry answers " + strconv.Itoa(status))
 }
 
-// authorize answers a registry that asks who is there: with the device's login, or with a token that
-// the server it names gives for that.
+// authorize returns the Authorization header for a registry's challenge: the device's login, or a token from the
+// token server that the challenge names.
 func (s *session) authorize(ctx context.Context, challenge string) (string, error) {
 	login := ""
 	if s.Secret != "" {
@@ -227,44 +226,44 @@ func (s *session) authorize(ctx context.Context, challenge string) (string, erro
 	}
 	to, err := url.Parse(parameter(challenge, "realm"))
 	if err != nil || to.Host == "" || to.Scheme != s.base.Scheme && to.Scheme != "https" {
-		return "", errors.New("the registry sends for a token to no server with TLS")
+		return "", errors.New("the registry names an invalid token server, or one without TLS")
 	}
 	to.RawQuery = "account=" + s.Name + "&scope=repository:" + s.base.Path[len(root):] + ":pull&service=" +
 		url.QueryEscape(parameter(challenge, "service"))
-	status, body, _, err := s.get(ctx, to, login, kinds, "")
-	said, err := decode(body, refusal(status, err))
-	return "Bearer " + cmp.Or(said.Token, said.Other), err
+	status, body, _, err := s.get(ctx, to, login, acceptedTypes, "")
+	token, err := decode(body, statusError(status, err))
+	return "Bearer " + cmp.Or(token.Token, token.AccessToken), err
 }
 
-// parameter is a quoted parameter of a WWW-Authenticate header, empty when it has none.
+// parameter returns a quoted parameter of a WWW-Authenticate header, empty when it is missing.
 func parameter(challenge, name string) string {
 	_, value, _ := strings.Cut(challenge, name+`="`)
 	value, _, _ = strings.Cut(value, `"`)
 	return value
 }
 
-// Unpacked is the size in bytes of a layer as it is stored. A gzip stream ends with it, so a few bytes
-// of the download tell. Where they do not, because the layer is packed otherwise or in pieces, or the
-// registry gives no parts of things, it is an estimate: what systems and programs are made of shrinks to
-// less than a half.
+// Unpacked returns the size of a layer after unpacking, in bytes. It reads the size from the last four bytes of a
+// gzip file. If the layer is compressed differently, or the registry does not support ranges, it estimates 2.25
+// times the download: programs and libraries typically shrink to less than half.
 func (l Layer) Unpacked(ctx context.Context) int64 {
-	guess := l.Size*2 + l.Size/4
+	estimate := l.Size*2 + l.Size/4
 	if l.plain {
 		return l.Size
 	}
 	if l.gzip == "" {
-		return guess
+		return estimate
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	end, err := l.session.read(ctx, "/blobs/"+l.gzip, "bytes=-4")
 	if err != nil || len(end) != 4 {
-		return guess
+		return estimate
 	}
-	// It is modulo 4 GiB, and of the last piece only: one far below the packed size is neither.
+	// The field holds the size modulo 4 GiB, of the last gzip member only: a value far below the compressed size
+	// is wrong.
 	size := int64(binary.LittleEndian.Uint32(end))
 	if size < l.Size-l.Size/16 {
-		return guess
+		return estimate
 	}
 	return size
 }

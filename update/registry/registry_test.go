@@ -14,7 +14,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// server is a registry made of documents by URL.
+// server is a registry with documents by URL.
 type server struct {
 	docs  map[string]string
 	login string            // who may read, empty for anybody
@@ -22,7 +22,7 @@ type server struct {
 	hint  string            // WWW-Authenticate
 }
 
-func (s *server) get(_ context.Context, u *url.URL, auth, _, part string) (int, []byte, string, error) {
+func (s *server) get(_ context.Context, u *url.URL, auth, _, byteRange string) (int, []byte, string, error) {
 	s.asked[u.String()] = auth
 	if strings.HasPrefix(u.String(), "https://tokens.example/") {
 		return 200, []byte(`{"access_token":"t` + u.Query().Get("scope") + `","expires_in":300}`), "", nil
@@ -34,7 +34,7 @@ func (s *server) get(_ context.Context, u *url.URL, auth, _, part string) (int, 
 	switch {
 	case !known:
 		return 404, nil, "", nil
-	case part != "":
+	case byteRange != "":
 		return 206, []byte(doc[len(doc)-4:]), "", nil
 	}
 	return 200, []byte(doc), "", nil
@@ -46,8 +46,8 @@ const (
 	digestB = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 )
 
-// newServer has an image of two layers: one packed by gzip, which shrinks it to nearly nothing, and one that
-// is not.
+// newServer has an image of two layers: one is a gzip file that is much smaller than its content, one is not
+// compressed.
 func newServer() *server {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
@@ -87,7 +87,7 @@ func TestLayersAndTheirSizes(t *testing.T) {
 	if n := layers[1].Unpacked(t.Context()); n != 2250 {
 		t.Errorf("the other one takes %d bytes, want the estimate", n)
 	}
-	// A registry that gives no parts, or pieces of which the last one is small.
+	// A registry without ranges, and a gzip file whose last member is small.
 	for _, end := range []string{"", "\x10\x00\x00\x00"} {
 		s.docs[base+"/blobs/"+digestA] = end
 		if end == "" {
@@ -99,7 +99,7 @@ func TestLayersAndTheirSizes(t *testing.T) {
 	}
 }
 
-// What is not packed takes what it says. An image in a form that is not understood is not one that is not there.
+// The size of an uncompressed layer is exact. An image in an unsupported format is not reported as missing.
 func TestFormsOfImages(t *testing.T) {
 	s := newServer()
 	s.docs[base+"/manifests/v1"] = strings.Replace(s.docs[base+"/manifests/v1"], "tar+zstd", "tar", 1)
@@ -134,7 +134,7 @@ func TestListOfPlatforms(t *testing.T) {
 	}
 }
 
-// Who asks is shown where the registry wants to know, in the way that it wants, and nowhere else.
+// Credentials are sent only where the registry asks for them, and in the form that it asks for.
 func TestLogin(t *testing.T) {
 	const basic, token = "Basic ZF8xOnNlY3JldA==", "Bearer trepository:shop/web:pull"
 	f := func(hint, login, want string) {
@@ -157,17 +157,17 @@ func TestLogin(t *testing.T) {
 	f(`Basic realm="registry"`, "Basic other", "denies access")
 	f(`Bearer realm="https://tokens.example/t",service="reg \"x\"",scope="repository:shop/web:pull"`, token, "<nil>")
 	f(`Bearer realm="https://tokens.example/t",service="registry.example"`, "Bearer other", "denies access")
-	f(`Bearer realm="http://tokens.example/t",service="registry.example"`, token, "with TLS")
-	f(`Bearer realm="%"`, token, "with TLS")
+	f(`Bearer realm="http://tokens.example/t",service="registry.example"`, token, "without TLS")
+	f(`Bearer realm="%"`, token, "without TLS")
 	f(``, token, "denies access")
 }
 
-// The names of Docker's own registry are short.
+// Names of Docker Hub are short.
 func TestWhereImagesAre(t *testing.T) {
 	f := func(image, want string) {
 		t.Helper()
 		q := query(t, image)
-		s := open(nil, &q)
+		s := newSession(nil, &q)
 		if got := s.base.String(); got != want {
 			t.Errorf("%s is at %s, want %s", image, got, want)
 		}
@@ -177,7 +177,7 @@ func TestWhereImagesAre(t *testing.T) {
 	f("registry.example:5000/a", "https://registry.example:5000/v2/a")
 }
 
-// Whatever a registry says, what comes of it has as many layers as it describes, of sizes that can be added.
+// Any answer of a registry yields the number of layers that it describes, with sizes that can be added.
 func FuzzDocuments(f *testing.F) {
 	s := newServer()
 	f.Add(s.docs[base+"/manifests/v1"], s.docs[base+"/blobs/sha256:c"])
@@ -185,8 +185,8 @@ func FuzzDocuments(f *testing.F) {
 	f.Add(`{"config":{"digest":"c"},"layers":[{},{}]}`, `{"rootfs":{"diff_ids":[""]}}`)
 	f.Add(`{"config":{"digest":"c"},"layers":[{"size":-9223372036854775808},{"size":9223372036854775807}]}`, `{"rootfs":{"diff_ids":["",""]}}`)
 	f.Fuzz(func(t *testing.T, manifest, config string) {
-		get := func(_ context.Context, u *url.URL, _, _, part string) (int, []byte, string, error) {
-			if part != "" {
+		get := func(_ context.Context, u *url.URL, _, _, byteRange string) (int, []byte, string, error) {
+			if byteRange != "" {
 				return 206, []byte(config), "", nil
 			}
 			if strings.Contains(u.Path, "/blobs/") {
@@ -211,8 +211,7 @@ func FuzzDocuments(f *testing.F) {
 	})
 }
 
-// Whatever a registry wants to know, the secret goes to the server that it names alone, and never without
-// TLS.
+// For any challenge, the secret is sent only to the server that the challenge names, and never without TLS.
 func FuzzChallenge(f *testing.F) {
 	f.Add(`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull"`)
 	f.Add(`Basic realm="x"`)

@@ -1,10 +1,10 @@
 package settings
 
-// Boot is a change that the boot configuration of the device needs.
+// Boot is a pending change of the boot configuration.
 type Boot struct {
-	Values map[string]string // what is wanted, by key, long values cut: for people
-	Why    string            // which keys become otherwise, with old and new values
-	Reboot bool              // it has its effect after a reboot only
-	// Write carries it out, durably, as far as it can; an error names operation and path.
+	Values map[string]string // wanted values by key, shortened for display
+	Why    string            // the keys that change, with old and new values
+	Reboot bool              // it takes effect only after a reboot
+	// Write makes the change durably, as far as possible. Its error names operation and path.
 	Write func() error
 }

@@ -2,7 +2,7 @@ package settings
 
 import "testing"
 
-// Whatever a variable holds, the settings have a value that is in bounds, and an invalid one is told.
+// For any text of a variable, the settings have a value within limits, and an invalid text causes a warning.
 func FuzzParse(f *testing.F) {
 	f.Add("SUPERVISOR_POLL_INTERVAL", "900000")
 	f.Add("SUPERVISOR_POLL_INTERVAL", "1.")

@@ -1,17 +1,16 @@
-// Package settings knows the configuration variables of the agent (docs/spec/cloud.md 6): which there are,
-// their defaults, and what their text means. It is pure.
+// Package settings defines the configuration variables of the supervisor (docs/spec/cloud.md 6), their defaults
+// and the meaning of their values. It is pure.
 package settings
 
 import "time"
 
-// Settings is what the configuration says, each variable with its value or default. Two are equal
-// exactly when they mean the same.
+// Settings holds the value or default of each configuration variable. Two Settings with the same meaning are equal.
 type Settings struct {
 	PollInterval      time.Duration
 	InstantUpdates    bool // poll at start and when the cloud asks for it
 	LocalMode         bool
 	ConnectivityCheck bool
-	LogControl        bool          // logs are sent to the cloud
+	LogControl        bool          // send logs to the cloud
 	RequestTimeout    time.Duration // of calls of the cloud API
 
 	Delta               bool
@@ -24,24 +23,24 @@ type Settings struct {
 	OverrideLock      bool // ignore update locks
 	PersistentLogging bool
 	HardwareMetrics   bool
-	VPNControl        bool // the VPN runs
+	VPNControl        bool // run the VPN
 	FirewallMode      string
 	Discoverability   bool
-	// RollbackTimeout is how long a release without a time of its own is on trial, 0 for no trial.
+	// RollbackTimeout is the timeout of the health gate for releases without their own, 0 for no health gate.
 	RollbackTimeout time.Duration
 }
 
-// variable is one row of the table. The kind of its text is that of the field it fills.
+// variable is one row of the table. The type of its field determines the format of its text.
 type variable struct {
-	name     string // without prefix
-	internal string // what warnings call it
-	absent   string // the default
-	reboot   bool   // a change needs a reboot
-	field    func(*Settings) any
+	name        string // without prefix
+	internal    string // what warnings call it
+	defaultText string // the default
+	reboot      bool   // a change needs a reboot
+	field       func(*Settings) any
 }
 
-// variables is the table of docs/spec/cloud.md 6.2 and our own rollback timeout. Unlike there the third
-// version of deltas is the default, the one that is supported.
+// variables is the table of docs/spec/cloud.md 6.2, plus the rollback timeout. Unlike there, the default delta
+// version is 3, the only supported one.
 var variables = [...]variable{
 	{"SUPERVISOR_POLL_INTERVAL", "appUpdatePollInterval", "900000", false, func(s *Settings) any { return &s.PollInterval }},
 	{"SUPERVISOR_INSTANT_UPDATE_TRIGGER", "instantUpdates", "true", false, func(s *Settings) any { return &s.InstantUpdates }},
@@ -64,23 +63,23 @@ var variables = [...]variable{
 	{"SUPERVISOR_ROLLBACK_TIMEOUT", "rollbackTimeout", "0", false, func(s *Settings) any { return &s.RollbackTimeout }},
 }
 
-// Names that need a word of their own.
+// Names of variables with special handling.
 const (
 	LocalMode    = "SUPERVISOR_LOCAL_MODE"
 	VPNControl   = "SUPERVISOR_VPN_CONTROL"
-	SplashImage  = "HOST_SPLASH_image" // in whichever case
+	SplashImage  = "HOST_SPLASH_image" // in upper or lower case
 	overrideLock = "SUPERVISOR_OVERRIDE_LOCK"
-	formerLock   = "OVERRIDE_LOCK" // means overrideLock and wins over it
+	formerLock   = "OVERRIDE_LOCK" // old name of overrideLock, which it overrides
 )
 
 // Warning is a value that was ignored.
 type Warning struct {
 	Name string // of the variable
-	Text string // for the user, in the words of docs/spec/cloud.md 5.5
+	Text string // for the user, a phrase of docs/spec/cloud.md 5.5
 }
 
-// Parse reads a configuration that Fold made. A variable that is not set, or not with a valid value,
-// has its default; for each invalid one there is a warning.
+// Parse reads a configuration that Fold returned. A variable that is missing or invalid gets its default. Each
+// invalid one causes a warning.
 func Parse(config map[string]string) (Settings, []Warning) {
 	var s Settings
 	var warnings []Warning
@@ -90,20 +89,20 @@ func Parse(config map[string]string) (Settings, []Warning) {
 		if set && v.read(&s, text) {
 			continue
 		}
-		v.read(&s, v.absent)
+		v.read(&s, v.defaultText)
 		if set {
 			warnings = append(warnings, Warning{v.name, "Warning: Ignoring invalid device configuration value for " +
-				v.internal + ", value: " + quote(text) + ". Falling back to default (" + v.absent + ")"})
+				v.internal + ", value: " + quote(text) + ". Falling back to default (" + v.defaultText + ")"})
 		}
 	}
 	return s, warnings
 }
 
-// Complete is a configuration with the defaults of the variables that it does not set.
+// Complete returns a configuration with defaults for the missing variables.
 func Complete(config map[string]string) map[string]string {
 	all := make(map[string]string, len(config)+len(variables))
 	for _, v := range variables {
-		all[v.name] = v.absent
+		all[v.name] = v.defaultText
 	}
 	for name, text := range config {
 		all[name] = text
@@ -111,26 +110,27 @@ func Complete(config map[string]string) map[string]string {
 	return all
 }
 
-// Current is the configuration that says no more than the settings do, without defaults.
+// Current returns the smallest configuration with these settings: it omits defaults.
 func Current(s Settings) map[string]string {
 	config := make(map[string]string)
 	for i := range variables {
 		v := &variables[i]
-		if text := v.text(&s); text != v.absent {
+		if text := v.text(&s); text != v.defaultText {
 			config[v.name] = text
 		}
 	}
 	return config
 }
 
-// Change is a variable that means something else than before.
+// Change is a variable whose value changes.
 type Change struct {
 	Name     string
-	Old, New string // as text; New as it was given where that is valid
-	Reboot   bool   // it has its effect after a reboot only
+	Old, New string // as text; New as the configuration has it, if that is valid
+	Reboot   bool   // it takes effect only after a reboot
 }
 
-// Changes lists what want has otherwise than have. config is what want was parsed from.
+// Changes lists the variables that differ between have and want. config is the configuration that want was parsed
+// from.
 func Changes(have, want Settings, config map[string]string) []Change {
 	var changes []Change
 	for i := range variables {
@@ -147,7 +147,7 @@ func Changes(have, want Settings, config map[string]string) []Change {
 	return changes
 }
 
-// Differs tells whether a variable means something else in b than in a.
+// Differs reports whether a variable has different values in a and b.
 func Differs(name string, a, b Settings) bool {
 	for i := range variables {
 		if v := &variables[i]; v.name == name {

@@ -40,14 +40,14 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("defaults: %+v %v", got, warnings)
 	}
 	if c := Current(got); len(c) != 0 {
-		t.Errorf("the defaults are worth saying: %v", c)
+		t.Errorf("Current has defaults: %v", c)
 	}
 	if again, _ := Parse(Complete(nil)); again != got || len(Complete(nil)) != len(variables) {
 		t.Error("the defaults as text are others")
 	}
 }
 
-// cloud.md 81: what is not valid falls back to the default, and there is a warning.
+// cloud.md 81: an invalid value is replaced by the default, with a warning.
 func TestParse(t *testing.T) {
 	f := func(name, text string, valid bool, differs bool) {
 		t.Helper()

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Longest is the longest span that a variable may say: many times it is still a span.
+// Longest is the largest duration of a variable. Calculations with several of them cannot overflow.
 const Longest = 10 * 365 * 24 * time.Hour
 
-// read sets the field of a variable, or leaves it when the text is not valid.
+// read sets the field of a variable. It returns false and changes nothing if the text is invalid.
 func (v *variable) read(s *Settings, text string) bool {
 	switch field := v.field(s).(type) {
 	case *bool:
@@ -37,7 +37,7 @@ func (v *variable) read(s *Settings, text string) bool {
 	return true
 }
 
-// text is the value of a variable in its plainest form.
+// text returns the value of a variable in its canonical form.
 func (v *variable) text(s *Settings) string {
 	switch field := v.field(s).(type) {
 	case *bool:
@@ -52,10 +52,10 @@ func (v *variable) text(s *Settings) string {
 	return ""
 }
 
-// Flag is the text of a flag.
+// Flag returns the text of a boolean value.
 func Flag(on bool) string { return strconv.FormatBool(on) }
 
-// boolean knows the words for on and off, in any case (docs/spec/cloud.md 6.4).
+// boolean parses a boolean value, in upper or lower case (docs/spec/cloud.md 6.4).
 func boolean(text string) (on, ok bool) {
 	switch strings.ToLower(text) {
 	case "1", "true", "on":
@@ -66,8 +66,8 @@ func boolean(text string) (on, ok bool) {
 	return false, false
 }
 
-// whole reads a number of at least 0, with a fraction only of zeros. Anything else is not valid,
-// such as a number with something behind it (docs/spec/cloud.md 6.4, Q15).
+// whole parses an integer from 0 to most. A fraction of zeros is allowed; any other text after the number is
+// invalid (docs/spec/cloud.md 6.4, Q15).
 func whole(text string, most int64) (int64, bool) {
 	digits, fraction, _ := strings.Cut(text, ".")
 	if strings.Trim(fraction, "0") != "" {
@@ -77,7 +77,7 @@ func whole(text string, most int64) (int64, bool) {
 	return n, err == nil && n >= 0 && n <= most && digits[0] != '+'
 }
 
-// quote shows a value in quotes, cut to a length that fits a line.
+// quote returns a value in quotes, shortened to fit on a line.
 func quote(text string) string {
 	const most = 160
 	if len(text) > most {

@@ -13,14 +13,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// killDir tells the second run of the test binary where to save.
+// killDir is the variable with the directory for the second run of the test binary.
 const killDir = "STORE_TEST_KILL_DIR"
 
 // kills is how often the writer dies.
 const kills = 50
 
-// TestKill ends a process that saves without pause, at random moments, and wants a whole document
-// and a growing counter after each.
+// TestKill kills a process that saves all the time, at random moments. After each kill the document must be complete and
+// its counter must have grown.
 func TestKill(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		saveForEver(dir)
@@ -36,7 +36,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// counted is a document that shows a mixture of two versions by its own.
+// counted is a document in which a mixture of two versions is visible.
 type counted struct {
 	Count   int
 	Padding string
@@ -92,7 +92,7 @@ func killWriter(t *testing.T, dir string) {
 	cmd.Wait()
 }
 
-// wantWhole checks what a new start finds, without debris, and gives the count in it.
+// wantWhole checks that a new start finds a complete document and no temporary files, and returns the counter.
 func wantWhole(t *testing.T, dir string, last int) int {
 	t.Helper()
 	s, log := open(t, dir)

@@ -1,6 +1,6 @@
-// Package store keeps the agent's durable state as a few small JSON documents, one file each. A
-// document is replaced in one step, so a crash or power cut leaves the old or the new one
-// (docs/spec/cloud.md 7.5). A document that cannot be read is set aside, never a reason to stop.
+// Package store keeps the supervisor's durable state as a few small JSON documents, one file each. A document is
+// replaced atomically: a crash or power cut leaves the old or the new one (docs/spec/cloud.md 7.5). A document
+// that cannot be read is set aside, and the supervisor continues without it.
 package store
 
 import (
@@ -17,8 +17,7 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// Store is a directory of documents. It is safe for concurrent use; of two Saves of one document
-// at the same time the later one stays.
+// Store is a directory of documents. It is safe for concurrent use.
 type Store struct {
 	dir string
 	log zerolog.Logger
@@ -30,8 +29,8 @@ type envelope struct {
 	Data    json.RawMessage `json:"data"`
 }
 
-// Open uses dir, made with mode 0700 when it is absent, and removes what a crash left half written.
-// It is for the one process that owns the documents; others use Visit.
+// Open opens the store in dir, which it makes with mode 0700 if it is missing, and removes temporary files that a
+// crash left. Only the process that owns the documents may call Open; others call Visit.
 func Open(dir string, log zerolog.Logger) (*Store, error) {
 	s, err := Visit(dir, log)
 	if err == nil {
@@ -40,7 +39,7 @@ func Open(dir string, log zerolog.Logger) (*Store, error) {
 	return s, err
 }
 
-// Visit is Open beside a process that may be writing: what looks half written may be its work.
+// Visit opens the store while its owner may be writing: it leaves temporary files alone.
 func Visit(dir string, log zerolog.Logger) (*Store, error) {
 	if err := file.MakeDir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -48,9 +47,9 @@ func Visit(dir string, log zerolog.Logger) (*Store, error) {
 	return &Store{dir: dir, log: log}, nil
 }
 
-// Load replaces *v by the document name and reports whether there was one. What is no regular file,
-// is larger than any document, does not parse, does not fit v or has another version is set aside with a log line and counts as absent,
-// and *v stays as it was. The error is for the medium alone.
+// Load reads the document name into *v and reports whether there was one. An unusable file (not a regular file, too
+// large, not parseable into v, or of another version) is set aside with a log line. It counts as missing, and *v
+// stays unchanged. The error reports a failure of the storage.
 func (s *Store) Load(name string, version int, v any) (found bool, err error) {
 	path := s.path(name)
 	raw, err := file.Read(path, file.Large)
@@ -71,8 +70,8 @@ func (s *Store) Load(name string, version int, v any) (found bool, err error) {
 	return true, nil
 }
 
-// Save makes *v, or v, the document name: durable when it returns nil, else the old one stays.
-// Content that is there already is not written again. The file is for its owner only.
+// Save stores v, or what v points to, as the document name. The document is durable when Save returns nil; after an
+// error the old one stays. Save does not write unchanged content. Only its owner can read the file.
 func (s *Store) Save(name string, version int, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -82,7 +81,7 @@ func (s *Store) Save(name string, version int, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode document %s: %w", name, err)
 	}
-	if len(raw) >= file.Large { // Load would not take it
+	if len(raw) >= file.Large { // Load would refuse it
 		return fmt.Errorf("save document %s: too large", name)
 	}
 	if _, err := file.WriteIfChanged(s.path(name), append(raw, '\n'), 0o600); err != nil {
@@ -93,8 +92,7 @@ func (s *Store) Save(name string, version int, v any) error {
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name+".json") }
 
-// decode reads an envelope into a fresh value first, so that a document that only fits halfway
-// leaves nothing behind in v.
+// decode reads an envelope into a fresh value first, so that a decoding error leaves v unchanged.
 func decode(raw []byte, version int, v any) error {
 	var e envelope
 	if err := json.Unmarshal(raw, &e); err != nil {
@@ -115,10 +113,9 @@ func decode(raw []byte, version int, v any) error {
 	return nil
 }
 
-// setAside keeps the broken file for people to look at. When even that fails, the next Save
-// replaces it.
+// setAside renames an unusable file, so that a person can inspect it. If that fails, the next Save replaces it.
 func (s *Store) setAside(path string, reason error) {
 	aside, err := file.SetAside(path)
 	s.log.Error().AnErr("reason", reason).Err(err).Str("document", path).Str("aside", aside).
-		Msg("unusable document set aside, going on without it")
+		Msg("document is unusable, set it aside and continued without it")
 }

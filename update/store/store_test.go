@@ -18,7 +18,7 @@ type sample struct {
 	List []int
 }
 
-// open gives a store in dir and the buffer its log goes to.
+// open returns a store in dir and the buffer with its log.
 func open(t *testing.T, dir string) (*Store, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
