@@ -64,7 +64,7 @@ func (h *handlers) setHostConfig(c *call) Answer {
 	if err != nil {
 		return refuseHost(err.Error())
 	}
-	if name == nil && proxy.Nothing() {
+	if name == nil && proxy.IsEmpty() {
 		return done()
 	}
 	if err := h.dev.CheckHost(name, proxy); err != nil {

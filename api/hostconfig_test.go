@@ -26,7 +26,7 @@ func (m *memory) Hostname() (string, error) { return m.host.name, m.host.nameErr
 func (m *memory) Proxy() (*redsocks.Proxy, []string, error) { return m.host.proxy, m.host.noProxy, nil }
 
 func (m *memory) CheckHost(name *string, c redsocks.Change) error {
-	_, _, err := c.Over(m.host.proxy)
+	_, _, err := c.Apply(m.host.proxy)
 	return err
 }
 
@@ -34,7 +34,7 @@ func (m *memory) SetHost(name *string, c redsocks.Change) error {
 	if name != nil {
 		_ = m.record(context.Background(), "name %q", *name)
 	}
-	if !c.Nothing() {
+	if !c.IsEmpty() {
 		_ = m.record(context.Background(), "proxy %s", described(c))
 	}
 	return m.host.err

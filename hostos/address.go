@@ -12,9 +12,9 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// readIPs lists the addresses under which the device can be reached from outside, in the kernel's
-// order (docs/spec/cloud.md 4.7). Link-local IPv6 is left out: it has a scope id. An interface that is
-// down or without a link has no address to offer.
+// readIPs returns the addresses at which the device can be reached from outside, in the kernel's order
+// (docs/spec/cloud.md 4.7). It omits link-local IPv6 addresses, which need a scope id, and interfaces that are down
+// or have no link.
 func readIPs() ([]string, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -34,8 +34,8 @@ func readIPs() ([]string, error) {
 	return ips, nil
 }
 
-// addressesOf lists the addresses of all interfaces, by the interface's index. It asks the kernel once,
-// where net.Interface.Addrs asks it for all addresses again for every interface.
+// addressesOf returns the addresses of all interfaces, by the interface's index. It asks the kernel once;
+// net.Interface.Addrs would ask once per interface.
 func addressesOf() (map[uint32][]net.IP, error) {
 	answer, err := syscall.NetlinkRIB(syscall.RTM_GETADDR, syscall.AF_UNSPEC)
 	if err != nil {
@@ -44,7 +44,7 @@ func addressesOf() (map[uint32][]net.IP, error) {
 	return parseAddresses(answer)
 }
 
-// parseAddresses reads the kernel's answer, a row of netlink messages.
+// parseAddresses parses the kernel's answer, a list of netlink messages.
 func parseAddresses(answer []byte) (map[uint32][]net.IP, error) {
 	messages, err := syscall.ParseNetlinkMessage(answer)
 	if err != nil {
@@ -64,8 +64,8 @@ func parseAddresses(answer []byte) (map[uint32][]net.IP, error) {
 	return byIndex, nil
 }
 
-// ownAddress is the interface's end of an address; a point-to-point link names the other end too.
-// Attributes are read here, since syscall.ParseNetlinkRouteAttr panics on one that is cut short.
+// ownAddress returns the interface's own address; a point-to-point link also has the address of the other end. It
+// parses the attributes itself, because syscall.ParseNetlinkRouteAttr panics on a truncated one.
 func ownAddress(attributes []byte) net.IP {
 	var ip net.IP
 	for len(attributes) >= syscall.SizeofRtAttr {
@@ -96,9 +96,8 @@ func reachable(addresses []net.IP) []string {
 	return ips
 }
 
-// readMACs lists the hardware addresses of the Ethernet-like interfaces in dir (/sys/class/net) that
-// belong to no bridge or bond, in upper case, by interface name (docs/spec/cloud.md 4.7). Interfaces that
-// cannot be read are skipped.
+// readMACs returns the hardware addresses of the Ethernet interfaces in dir (/sys/class/net), in upper case, sorted by
+// interface name (docs/spec/cloud.md 4.7). It skips members of a bridge or bond, and unreadable interfaces.
 func readMACs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -116,7 +115,7 @@ func readMACs(dir string) ([]string, error) {
 	return macs, nil
 }
 
-// readMAC returns an empty text for an interface that does not count.
+// readMAC returns the hardware address of an interface, empty if the interface is to be skipped.
 func readMAC(dir string) string {
 	kind, err := file.Read(filepath.Join(dir, "type"), file.Small)
 	if err != nil || strings.TrimSpace(string(kind)) != "1" {
@@ -132,8 +131,8 @@ func readMAC(dir string) string {
 	return strings.ToUpper(strings.TrimSpace(string(address)))
 }
 
-// isInternal reports whether the name is one of the interfaces that the engine, the VPN and the
-// supervisor make for themselves (the pattern of docs/spec/cloud.md 4.7).
+// isInternal reports whether an interface belongs to the engine, the VPN or the supervisor, by the pattern of
+// docs/spec/cloud.md 4.7.
 func isInternal(name string) bool {
 	switch name {
 	case "lo", "resin-vpn", "resin-dns", "supervisor0", "balena-redsocks", "resin-redsocks":

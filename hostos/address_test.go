@@ -38,7 +38,7 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-// netDevice makes what /sys/class/net holds for one interface; an empty text leaves a file out.
+// netDevice makes the files of /sys/class/net for one interface, except those with an empty text.
 func netDevice(t *testing.T, dir, name, kind, address string, master bool) {
 	t.Helper()
 	sub := filepath.Join(dir, name)

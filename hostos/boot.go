@@ -9,8 +9,7 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// Booted is when the device booted, by the clock as it is set now; the zero time when the kernel
-// does not tell.
+// Booted returns when the device booted, according to the current clock. It returns the zero time after an error.
 func Booted() time.Time {
 	var since unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err != nil {
@@ -19,8 +18,8 @@ func Booted() time.Time {
 	return time.Now().Add(-time.Duration(since.Nano()))
 }
 
-// BootID is the kernel's name for this boot, another one each time; empty when it does not tell.
+// BootID returns the kernel's unique id of the current boot, empty if it cannot be read.
 func BootID() string {
-	id, _ := file.Read("/proc/sys/kernel/random/boot_id", file.Small) // proc may be hidden: then times decide
+	id, _ := file.Read("/proc/sys/kernel/random/boot_id", file.Small) // callers then compare boot times
 	return strings.TrimSpace(string(id))
 }

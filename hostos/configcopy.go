@@ -13,34 +13,36 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// Documents keeps documents durably, each under a name.
+// Documents stores documents durably, each under a name.
 type Documents interface {
 	Load(name string, version int, v any) (found bool, err error)
 	Save(name string, version int, v any) error
 }
 
-// Documents with the last sound config.json that had an identity, and with those before it that had another one.
 const (
-	copyName    = "identity"
-	formerName  = "identity-before"
-	keptFormers = 4 // the oldest goes first
+	// copyName is the document with the last valid config.json that had an identity.
+	copyName = "identity"
+	// formerName is the document with earlier files that had another identity.
+	formerName = "identity-before"
+	// maxFormers is how many earlier files are kept. The oldest is dropped first.
+	maxFormers = 4
 )
 
-// configCopy holds the file word for word.
+// configCopy holds the exact text of the file.
 type configCopy struct {
 	Text string `json:"text"`
 }
 
-// formerCopies holds files word for word, the newest first.
+// formerCopies holds the exact texts of earlier files, the newest first.
 type formerCopies struct {
 	Texts []string `json:"texts"`
 }
 
-// KeepConfig is OpenConfig for the daemon, at its start. It keeps a copy of the file in docs, and gives the
-// device its identity back from there when the file is gone, cannot be read, or lacks it (docs/spec/host.md
-// 3.2). The notice tells people what was wrong and what was done, empty when nothing was. Where the host
-// gives every device a file, one that is not there and has no copy is an error, and what the host put in
-// place of a lost uuid or deviceApiKey counts as lost.
+// KeepConfig is OpenConfig for the start of the daemon. It keeps a copy of the file in docs. From the copy it restores
+// the device's identity if the file is missing, unreadable or incomplete (docs/spec/host.md 3.2). The notice tells
+// the user what was wrong and what was done; it is empty if nothing was. With hostGives, where the host gives every
+// device a file, a missing file without a copy is an error, and a uuid or deviceApiKey that the host generated in
+// place of a lost one counts as lost.
 func KeepConfig(path string, docs Documents, hostGives bool, log zerolog.Logger) (c *Config, notice string, err error) {
 	file.Sweep(filepath.Dir(path))
 	c = &Config{path: path, docs: docs, hostGives: hostGives, log: log}
@@ -48,17 +50,17 @@ func KeepConfig(path string, docs Documents, hostGives bool, log zerolog.Logger)
 	if _, err := docs.Load(copyName, 1, &saved); err != nil {
 		return nil, "", err
 	}
-	c.kept = saved.Text
-	kept, _ := parseDocument([]byte(saved.Text)) // nil when there is no copy
+	c.copyText = saved.Text
+	copied, _ := parseDocument([]byte(saved.Text)) // nil when there is no copy
 	doc, _, err := c.load()
 	switch gone := errors.Is(err, fs.ErrNotExist); {
-	case kept == nil && gone && hostGives:
-		return nil, "", fmt.Errorf("find %s: the host gives every device this file, and there is no copy of it: no new identity is made; "+
-			"put the device's config.json back, or set the device up anew", path)
-	case kept != nil && (err != nil || doc.blank(kept, hostGives)):
-		notice = c.restore(err)
-	case kept != nil:
-		notice, err = c.complete(doc, kept)
+	case copied == nil && gone && hostGives:
+		return nil, "", fmt.Errorf("find %s: the file is missing and there is no copy of it; to keep this device from getting a second identity, "+
+			"the supervisor does not start: put the device's config.json back, or set up the device again", path)
+	case copied != nil && (err != nil || doc.isBlank(copied, hostGives)):
+		notice = c.restoreFile(err)
+	case copied != nil:
+		notice, err = c.restoreKeys(doc, copied)
 		if err != nil {
 			return nil, "", err
 		}
@@ -66,57 +68,57 @@ func KeepConfig(path string, docs Documents, hostGives bool, log zerolog.Logger)
 	return c, notice, c.Reload()
 }
 
-// blank tells whether nothing was left of the file: the host gives one without settings a new uuid.
-func (d document) blank(kept document, hostGives bool) bool {
-	return len(d) == 0 || hostGives && len(d) == 1 && d.has("uuid") > 0 && len(kept) > 1 && !sameText(d["uuid"], kept["uuid"])
+// isBlank reports whether the file lost all its settings. The host gives an empty file a new uuid.
+func (d document) isBlank(copied document, hostGives bool) bool {
+	return len(d) == 0 || hostGives && len(d) == 1 && d.has("uuid") && len(copied) > 1 && !sameText(d["uuid"], copied["uuid"])
 }
 
-// restore writes the file as the copy has it. A broken one is kept beside. Where the file cannot be
-// written, the device goes on with the copy.
-func (c *Config) restore(cause error) string {
-	notice := "config.json was gone"
+// restoreFile writes the copy to the file, and sets a broken file aside. If the file cannot be written, the supervisor
+// uses the copy.
+func (c *Config) restoreFile(cause error) string {
+	notice := "config.json was missing"
 	if cause == nil {
 		notice = "config.json held no settings"
 	} else if !errors.Is(cause, fs.ErrNotExist) {
 		notice = "config.json could not be read (" + cause.Error() + ")"
 		if aside, err := file.SetAside(c.path); err == nil {
-			notice += " and is kept as " + aside
+			notice += " and was renamed to " + aside
 		}
 	}
 	c.present = true
-	if err := file.Write(c.path, []byte(c.kept), 0o600); err != nil {
-		c.instead = c.kept
-		return notice + "; it cannot be written (" + err.Error() + "), so the device goes on with its copy; the next change of a setting tries again"
+	if err := file.Write(c.path, []byte(c.copyText), 0o600); err != nil {
+		c.fallback = c.copyText
+		return notice + "; it cannot be written (" + err.Error() + "), so the supervisor uses its copy; the next change of a setting tries to write it again"
 	}
-	return notice + "; it was written again from its copy, with the same identity and keys"
+	return notice + "; it was restored from its copy, with the same identity and keys"
 }
 
-// complete gives the file what it lost of the identity.
-func (c *Config) complete(doc, kept document) (notice string, err error) {
-	lost := doc.lost(kept, c.hostGives)
+// restoreKeys restores the keys of the identity that the file lost.
+func (c *Config) restoreKeys(doc, copied document) (notice string, err error) {
+	lost := doc.lostKeys(copied, c.hostGives)
 	if len(lost) == 0 {
-		return doc.replaced(kept), nil
+		return doc.replacedNotice(copied), nil
 	}
 	for _, key := range lost {
-		doc[key] = kept[key]
+		doc[key] = copied[key]
 	}
 	if _, err := c.write(doc); err != nil {
 		return "", err
 	}
-	return "config.json had lost " + strings.Join(lost, ", ") + ", which came back from its copy", nil
+	return "config.json had lost " + strings.Join(lost, ", ") + "; restored from its copy", nil
 }
 
-// identityKeys are the keys of config.json that make a device the one that it is in its cloud.
+// identityKeys are the keys of config.json that identify a device in its cloud.
 var identityKeys = [...]string{"uuid", "deviceApiKey", "deviceId", "registered_at"}
 
-// lost lists what a file lacks of the identity that its copy has. A file with a provisioning key, of another
-// cloud or of another registration makes another device of this one, and lacks nothing. Where the host makes
-// a uuid and a key for a file that has none, all is lost of one that could never register, or that has the
-// deviceId of the copy and another uuid.
-func (d document) lost(kept document, hostGives bool) (keys []string) {
+// lostKeys returns the identity keys of the copy that the file has lost. A file with a provisioning key, of another
+// cloud or of another registration describes another device on purpose, and has lost nothing. With hostGives, all
+// keys are lost if the file could never register, or if it has the deviceId of the copy and another uuid: then the
+// host generated uuid and key for a file without them.
+func (d document) lostKeys(copied document, hostGives bool) (keys []string) {
 	now, err := d.settings()
-	before, errKept := kept.settings()
-	if err != nil || errKept != nil || now.APIKey != "" || now.APIEndpoint != before.APIEndpoint ||
+	before, errCopied := copied.settings()
+	if err != nil || errCopied != nil || now.APIKey != "" || now.APIEndpoint != before.APIEndpoint ||
 		differ(now.DeviceID, before.DeviceID) || differ(now.RegisteredAt, before.RegisteredAt) {
 		return nil
 	}
@@ -129,68 +131,68 @@ func (d document) lost(kept document, hostGives bool) (keys []string) {
 		}
 	}
 	for _, key := range identityKeys {
-		if kept.has(key) > 0 && (d.has(key) == 0 || all && !sameValue(d[key], kept[key])) {
+		if copied.has(key) && (!d.has(key) || all && !sameValue(d[key], copied[key])) {
 			keys = append(keys, key)
 		}
 	}
 	return keys
 }
 
-// differ tells whether two numbers are both set and not the same.
+// differ reports whether two numbers are both set and different.
 func differ(a, b int64) bool { return a != 0 && b != 0 && a != b }
 
-// otherIdentity tells whether the file has a uuid or a key, and not the one that there was before.
+// otherIdentity reports whether the file has a uuid or key that differs from the one before.
 func (s Settings) otherIdentity(before Settings) bool {
 	return s.UUID != "" && s.UUID != before.UUID ||
 		s.DeviceAPIKey != "" && before.DeviceAPIKey != "" && s.DeviceAPIKey != before.DeviceAPIKey
 }
 
-// replaced is the notice of a file that has another identity, though nobody asked for a registration or chose
-// another cloud.
-func (d document) replaced(kept document) string {
+// replacedNotice returns the notice for a file with an unexpected new identity: neither a provisioning key nor another
+// cloud explains it. It is empty for any other file.
+func (d document) replacedNotice(copied document) string {
 	now, err := d.settings()
-	before, errKept := kept.settings()
-	if err != nil || errKept != nil || now.APIKey != "" || now.Managed() && now.APIEndpoint != before.APIEndpoint || !now.otherIdentity(before) {
+	before, errCopied := copied.settings()
+	if err != nil || errCopied != nil || now.APIKey != "" || now.Managed() && now.APIEndpoint != before.APIEndpoint || !now.otherIdentity(before) {
 		return ""
 	}
-	return "config.json came with another uuid or deviceApiKey than before; the file before is kept in " + formerName +
-		".json among the supervisor's documents: put it back if the new ones are not meant (an earlier key comes back by itself " +
-		"when the cloud refuses the new one and knows the earlier one)"
+	return "config.json has another uuid or deviceApiKey than before; the earlier file is kept in " + formerName +
+		".json among the supervisor's documents: put it back if you did not want this change (if the cloud refuses the new key and " +
+		"accepts an earlier one, the supervisor restores that key itself)"
 }
 
-// has is 1 for a key with a value, else 0.
-func (d document) has(key string) int {
+// has reports whether a key has a value.
+func (d document) has(key string) bool {
 	switch string(d[key]) {
 	case "", "null", `""`:
-		return 0
+		return false
 	}
-	return 1
+	return true
 }
 
-// keep makes a sound file the copy, unless it has no identity or lost a part of it. The caller holds editing.
-func (c *Config) keep(data []byte, doc document, s Settings) {
+// saveCopy makes a valid file the copy, unless it has no identity or lost a part of it. The caller holds editing.
+func (c *Config) saveCopy(data []byte, doc document, s Settings) {
 	text := string(data)
-	if c.docs == nil || s.UUID == "" || text == c.kept {
+	if c.docs == nil || s.UUID == "" || text == c.copyText {
 		return
 	}
-	kept, _ := parseDocument([]byte(c.kept))
-	if len(doc.lost(kept, c.hostGives)) > 0 {
+	copied, _ := parseDocument([]byte(c.copyText))
+	if len(doc.lostKeys(copied, c.hostGives)) > 0 {
 		return
 	}
-	err := c.keepFormer(s, kept)
+	err := c.saveFormer(s, copied)
 	if err == nil {
 		err = c.docs.Save(copyName, 1, configCopy{text})
 	}
 	if err != nil {
-		c.log.Warn().Err(err).Msg("config.json has no up-to-date copy")
+		c.log.Warn().Err(err).Msg("cannot update the copy of config.json, will retry with the next change")
 		return
 	}
-	c.kept = text
+	c.copyText = text
 }
 
-// keepFormer keeps the copy that is about to be replaced when its uuid or key would be gone with it.
-func (c *Config) keepFormer(now Settings, kept document) error {
-	before, err := kept.settings()
+// saveFormer keeps the copy that is about to be replaced if the new one has another uuid or key.
+func (c *Config) saveFormer(now Settings, copied document) error {
+	before, err := copied.settings()
 	if err != nil || before.UUID == "" || before.UUID == now.UUID && (before.DeviceAPIKey == "" || before.DeviceAPIKey == now.DeviceAPIKey) {
 		return nil
 	}
@@ -198,27 +200,27 @@ func (c *Config) keepFormer(now Settings, kept document) error {
 	if _, err := c.docs.Load(formerName, 1, &former); err != nil {
 		return err
 	}
-	texts := slices.DeleteFunc(former.Texts, func(text string) bool { return text == c.kept })
-	texts = slices.Insert(texts, 0, c.kept)
-	former.Texts = texts[:min(len(texts), keptFormers)]
-	c.log.Warn().Str("document", formerName).Msg("config.json has another identity, the file before is kept")
+	texts := slices.DeleteFunc(former.Texts, func(text string) bool { return text == c.copyText })
+	texts = slices.Insert(texts, 0, c.copyText)
+	former.Texts = texts[:min(len(texts), maxFormers)]
+	c.log.Warn().Str("document", formerName).Msg("config.json has another identity, kept the earlier file")
 	return c.docs.Save(formerName, 1, former)
 }
 
-// KeptSettings are those of the copy in docs, or otherwise when there is none.
-func KeptSettings(docs Documents, otherwise Settings) Settings {
+// KeptSettings returns the settings of the copy in docs, or fallback if there is none.
+func KeptSettings(docs Documents, fallback Settings) Settings {
 	var saved configCopy
 	if found, err := docs.Load(copyName, 1, &saved); found && err == nil {
 		doc, _ := parseDocument([]byte(saved.Text))
-		if kept, err := doc.settings(); err == nil {
-			return kept
+		if copied, err := doc.settings(); err == nil {
+			return copied
 		}
 	}
-	return otherwise
+	return fallback
 }
 
-// FormerKeys are the values of deviceApiKey that earlier files had for the present uuid and cloud, the newest
-// first (docs/spec/host.md 3.2).
+// FormerKeys returns the values of deviceApiKey in earlier files with the current uuid and cloud, the newest first
+// (docs/spec/host.md 3.2).
 func (c *Config) FormerKeys() (keys []string) {
 	var former formerCopies
 	if _, err := c.docs.Load(formerName, 1, &former); err != nil {

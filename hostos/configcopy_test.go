@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// cabinet is a store of documents in memory.
+// cabinet stores documents in memory.
 type cabinet struct {
 	docs map[string]string
 	full bool
@@ -37,7 +37,7 @@ func (c *cabinet) Save(name string, _ int, v any) error {
 	return err
 }
 
-// copy is what is kept of config.json, word for word.
+// copy returns the text of the copy of config.json.
 func (c *cabinet) copy(t *testing.T) string {
 	t.Helper()
 	var saved configCopy
@@ -59,7 +59,7 @@ func keepConfig(t *testing.T, path string, docs *cabinet) (*Config, string) {
 	return c, notice
 }
 
-// docs/spec/host.md 3.2: whatever became of the file, the device comes back as it was.
+// docs/spec/host.md 3.2: whatever happened to the file, the device gets its identity back.
 func TestIdentityComesBack(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"zeros":        func(path string) error { return os.WriteFile(path, make([]byte, 512), 0o644) },
@@ -69,7 +69,7 @@ func TestIdentityComesBack(t *testing.T) {
 		"null":         func(path string) error { return os.WriteFile(path, []byte(`null`), 0o644) },
 		"other bytes":  func(path string) error { return os.WriteFile(path, []byte("\x7fELF\x02"), 0o644) },
 		"empty object": func(path string) error { return os.WriteFile(path, []byte("{}\n"), 0o644) },
-		"gone":         os.Remove,
+		"missing":      os.Remove,
 		"a FIFO":       func(path string) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) },
 		"a folder":     func(path string) error { return errors.Join(os.Remove(path), os.MkdirAll(path+"/in", 0o755)) },
 	} {
@@ -82,13 +82,13 @@ func TestIdentityComesBack(t *testing.T) {
 			if err := spoil(path); err != nil {
 				t.Fatal(err)
 			}
-			broken := name != "gone" && name != "empty object"
+			broken := name != "missing" && name != "empty object"
 			after, notice := keepConfig(t, path, docs)
 			if after.Get() != before.Get() || content(t, path) != preprovisioned {
 				t.Errorf("the device is %+v, its file\n%s", after.Get(), content(t, path))
 			}
 			if !strings.Contains(notice, "config.json") || strings.Contains(notice, path+".broken-1") != broken ||
-				strings.Contains(notice, "gone") != (name == "gone") {
+				strings.Contains(notice, "missing") != (name == "missing") {
 				t.Errorf("notice: %q", notice)
 			}
 			if _, err := os.Lstat(path + ".broken-1"); (err == nil) != broken {
@@ -101,7 +101,7 @@ func TestIdentityComesBack(t *testing.T) {
 	}
 }
 
-// A sound file wins, whatever the copy says; what only lost a part of its identity gets that back.
+// A valid file wins over the copy. A file that lost a part of its identity gets that part back.
 func TestSoundFileWinsOverTheCopy(t *testing.T) {
 	const managed = `{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com","wifiSsid":"old"}`
 	for name, test := range map[string]struct{ file, want, notice string }{
@@ -137,13 +137,13 @@ func TestSoundFileWinsOverTheCopy(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 3.2: before the supervisor starts, balenaOS fills a missing uuid and a missing deviceApiKey with
-// new ones. The earlier identity comes back where the file shows that it was lost, and stays recoverable always.
+// docs/spec/host.md 3.2: before the supervisor starts, balenaOS generates a missing uuid and deviceApiKey. If the file
+// shows that the earlier ones were lost, they are restored. In every case they stay recoverable.
 func TestIdentityThatTheHostReplaced(t *testing.T) {
 	const managed = `{"uuid":"u1","deviceApiKey":"k1","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com","wifiSsid":"old"}`
 	for name, test := range map[string]struct {
 		copy, file, want, notice string
-		former, made             bool // made: what it is where the host makes no identity
+		former, made             bool // made: the result if the host generates no identity
 		keys                     string
 	}{
 		"the key": {file: `{"uuid":"u1","deviceApiKey":"host","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com"}`,
@@ -189,9 +189,9 @@ func TestIdentityThatTheHostReplaced(t *testing.T) {
 				if (got == "") != (notice == "") || !strings.Contains(got, notice) {
 					t.Errorf("notice %q, want %q", got, notice)
 				}
-				var kept formerCopies
-				if _, err := docs.Load(formerName, 1, &kept); err != nil || fmt.Sprint(kept.Texts) != fmt.Sprint(map[bool][]string{true: {before}}[former]) {
-					t.Errorf("kept beside: %s (%v)", kept.Texts, err)
+				var copied formerCopies
+				if _, err := docs.Load(formerName, 1, &copied); err != nil || fmt.Sprint(copied.Texts) != fmt.Sprint(map[bool][]string{true: {before}}[former]) {
+					t.Errorf("kept beside: %s (%v)", copied.Texts, err)
 				}
 				if keys := strings.Join(c.FormerKeys(), " "); keys != test.keys {
 					t.Errorf("earlier keys %q, want %q", keys, test.keys)
@@ -204,7 +204,7 @@ func TestIdentityThatTheHostReplaced(t *testing.T) {
 	}
 }
 
-// An identity is never lost to the copy of another one, and there are not more than a few.
+// A new copy never destroys an earlier identity, and only a few earlier ones are kept.
 func TestFormerIdentities(t *testing.T) {
 	file := func(key string) string {
 		return `{"uuid":"u1","deviceApiKey":"` + key + `","deviceId":7,"registered_at":9,"apiEndpoint":"https://a.example.com"}`
@@ -235,7 +235,7 @@ func TestFormerIdentities(t *testing.T) {
 	}
 }
 
-// The copy follows what we and others write, and never a file that lost its identity.
+// The copy follows all changes, but never a file that lost its identity.
 func TestCopyFollows(t *testing.T) {
 	path, docs := configFile(t, preprovisioned), &cabinet{docs: map[string]string{}}
 	c, _ := keepConfig(t, path, docs)
@@ -263,7 +263,7 @@ func TestCopyFollows(t *testing.T) {
 	}
 }
 
-// Where the file can neither be read nor written, the device goes on as it was, and changes nothing.
+// If the file can be neither read nor written, the device continues with its copy.
 func TestUnwritableBootPartition(t *testing.T) {
 	path, docs := configFile(t, preprovisioned), &cabinet{docs: map[string]string{}}
 	before, _ := keepConfig(t, path, docs)
@@ -300,7 +300,7 @@ func TestHostThatGivesNoFile(t *testing.T) {
 	if err := c.EnsureIdentity(); err != nil || c.Get().UUID == "" || docs.copy(t) != content(t, path) {
 		t.Errorf("%v, %+v, copy %s", err, c.Get(), docs.copy(t))
 	}
-	// Without a copy a broken file stays as it is, and so does one with a bad value with a copy.
+	// A broken file without a copy stays unchanged, and so does one with an invalid value and a copy.
 	for _, text := range []string{`{"uuid":`, `{"listenPort":"http"}`} {
 		path := configFile(t, text)
 		untouched(t, path, func() {

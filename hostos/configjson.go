@@ -16,29 +16,28 @@ import (
 	"resin-supervisor/update/settings"
 )
 
-// document is config.json with every value as it was written, so that foreign keys survive.
+// document is config.json with the exact text of every value, so that unknown keys are preserved.
 type document map[string]json.RawMessage
 
 // Config is the device's config.json, which the image builder, the host and the supervisor share
-// (docs/spec/cloud.md 1). All methods may be called from any goroutine.
+// (docs/spec/cloud.md 1). It is safe for concurrent use.
 type Config struct {
-	path     string
-	editing  sync.Mutex // from reading the file to replacing it; readers of settings never wait
-	settings atomic.Pointer[Settings]
-	follow   []func()                   // guarded by editing
-	foreign  func(before, now Settings) // the same: told of what others changed
-	present  bool                       // the same: the file was there
-	// Of the daemon, and guarded by editing: where the copy of the file is kept, what it is, and what
-	// counts instead of a file that is broken and cannot be written.
-	docs          Documents
-	kept, instead string
-	hostGives     bool // the host makes a uuid and a key for a file that has none
-	log           zerolog.Logger
+	path            string
+	editing         sync.Mutex // held from reading the file to replacing it; readers of settings do not take it
+	settings        atomic.Pointer[Settings]
+	onChange        []func()                   // guarded by editing
+	onForeignChange func(before, now Settings) // guarded by editing: called after changes by other processes
+	present         bool                       // guarded by editing: the file existed
+	// The daemon has these fields, which are guarded by editing: the store of the copy, the text of the copy, and
+	// the text that replaces a broken file that cannot be written.
+	docs               Documents
+	copyText, fallback string
+	hostGives          bool // the host generates a uuid and a key for a file that has none
+	log                zerolog.Logger
 }
 
-// OpenConfig reads the file. One that cannot be read, parsed or understood is an error that names
-// the file and the key, and the file stays as it is. A missing one counts as an empty object and is
-// made by the first write: a development machine can start without.
+// OpenConfig reads the file. If the file is unreadable or invalid, the error names the file and the key. A missing file
+// counts as an empty object, so that a development machine can start without one; the first write makes it.
 func OpenConfig(path string) (*Config, error) {
 	c := &Config{path: path}
 	if err := c.Reload(); err != nil {
@@ -47,34 +46,34 @@ func OpenConfig(path string) (*Config, error) {
 	return c, nil
 }
 
-// Get returns the settings as of the last successful reading or write.
+// Get returns the settings of the last successful read or write.
 func (c *Config) Get() Settings {
 	return *c.settings.Load()
 }
 
-// Reload reads the file again, for what others wrote (docs/spec/cloud.md 2.7). After an error Get keeps
-// the settings it had.
+// Reload reads the file again, to get changes by other processes (docs/spec/cloud.md 2.7). After an error Get returns
+// the settings from before.
 func (c *Config) Reload() error {
 	c.editing.Lock()
 	defer c.editing.Unlock()
 	_, settings, err := c.read()
 	if err == nil {
-		c.found(settings)
+		c.adoptForeign(settings)
 	}
 	return err
 }
 
-// Follow has f called whenever the settings changed. It must neither wait nor change the file.
+// Follow registers f to be called whenever the settings change. f must neither block nor change the file.
 func (c *Config) Follow(f func()) {
 	c.editing.Lock()
 	defer c.editing.Unlock()
-	c.follow = append(c.follow, f)
+	c.onChange = append(c.onChange, f)
 }
 
-// found takes over what is in the file without our doing. The caller holds editing.
-func (c *Config) found(s Settings) {
-	if before := c.settings.Load(); before != nil && *before != s && c.foreign != nil {
-		c.foreign(*before, s)
+// adoptForeign adopts settings that another process may have changed. The caller holds editing.
+func (c *Config) adoptForeign(s Settings) {
+	if before := c.settings.Load(); before != nil && *before != s && c.onForeignChange != nil {
+		c.onForeignChange(*before, s)
 	}
 	c.adopt(s)
 }
@@ -84,15 +83,15 @@ func (c *Config) adopt(s Settings) {
 	if old := c.settings.Swap(&s); old == nil || *old == s {
 		return
 	}
-	for _, f := range c.follow {
+	for _, f := range c.onChange {
 		f()
 	}
 }
 
-// Update sets the given keys of the file as it is now and leaves all others as they are; nil removes
-// a key. Numbers are whole, spans are milliseconds. The file is replaced atomically, and only when a
-// value differs (docs/spec/cloud.md 1.4). An empty or nil hostname stores the first 7 characters of the
-// uuid. After an error nothing has changed.
+// Update sets the given keys in the current file and preserves all other keys; a nil value removes a key. Numbers are
+// integers, durations are milliseconds. The file is replaced atomically, and only if a value differs
+// (docs/spec/cloud.md 1.4). For an empty or nil hostname Update stores the first 7 characters of the uuid. After an
+// error the file is unchanged.
 func (c *Config) Update(change map[string]any) error {
 	return c.edit(func(s Settings) map[string]any {
 		hostname, given := change["hostname"]
@@ -108,8 +107,8 @@ func (c *Config) Update(change map[string]any) error {
 	})
 }
 
-// EnsureIdentity generates what is missing of uuid (always) and deviceApiKey (when managed), in one
-// write that is durable before it returns (docs/spec/cloud.md 2.2).
+// EnsureIdentity generates a missing uuid and, for a device with a cloud, a missing deviceApiKey. It stores both durably
+// in one write (docs/spec/cloud.md 2.2).
 func (c *Config) EnsureIdentity() error {
 	return c.edit(func(s Settings) map[string]any {
 		change := map[string]any{}
@@ -123,8 +122,8 @@ func (c *Config) EnsureIdentity() error {
 	})
 }
 
-// StoreSettings makes the file say of the poll interval and of persistent logging what the
-// configuration does; a key that is absent and would get its default stays absent.
+// StoreSettings copies poll interval and persistent logging from the configuration to the file. It does not add a
+// missing key for a default value.
 func (c *Config) StoreSettings(want settings.Settings) error {
 	return c.edit(func(s Settings) map[string]any {
 		change := map[string]any{}
@@ -138,7 +137,7 @@ func (c *Config) StoreSettings(want settings.Settings) error {
 	})
 }
 
-// edit replaces the keys that decide returns for the settings now in the file.
+// edit reads the file, and sets the keys that decide returns for its settings.
 func (c *Config) edit(decide func(Settings) map[string]any) error {
 	c.editing.Lock()
 	defer c.editing.Unlock()
@@ -146,7 +145,7 @@ func (c *Config) edit(decide func(Settings) map[string]any) error {
 	if err != nil {
 		return err
 	}
-	c.found(settings)
+	c.adoptForeign(settings)
 	changed, err := doc.merge(decide(settings))
 	if err != nil {
 		return fmt.Errorf("change %s: %w", c.path, err)
@@ -164,11 +163,11 @@ func (c *Config) read() (document, Settings, error) {
 	doc, data, err := c.load()
 	switch {
 	case err == nil:
-		c.instead = ""
-	case errors.Is(err, fs.ErrNotExist) && !c.present: // one that went must not be made anew without its keys
+		c.fallback = ""
+	case errors.Is(err, fs.ErrNotExist) && !c.present: // a file that vanished must not be recreated without its keys
 		doc, data, err = document{}, []byte("{}"), nil
-	case c.instead != "":
-		data = []byte(c.instead)
+	case c.fallback != "":
+		data = []byte(c.fallback)
 		doc, err = parseDocument(data)
 	}
 	if err != nil {
@@ -180,11 +179,11 @@ func (c *Config) read() (document, Settings, error) {
 	}
 	_, err = os.Stat(c.path)
 	c.present = c.present || err == nil
-	c.keep(data, doc, settings)
+	c.saveCopy(data, doc, settings)
 	return doc, settings, nil
 }
 
-// load reads what is in the file, as it is and as an object. The error names the path.
+// load reads the file and parses it. The error names the path.
 func (c *Config) load() (document, []byte, error) {
 	data, err := file.Read(c.path, file.Small)
 	if err != nil {
@@ -197,7 +196,7 @@ func (c *Config) load() (document, []byte, error) {
 	return doc, data, nil
 }
 
-// write replaces the file, unless it could not be read back.
+// write replaces the file, unless doc has an invalid value.
 func (c *Config) write(doc document) (Settings, error) {
 	settings, err := doc.settings()
 	if err != nil {
@@ -212,7 +211,7 @@ func (c *Config) write(doc document) (Settings, error) {
 		mode = uint32(info.Mode().Perm())
 	}
 	if err = file.Write(c.path, data, mode); err == nil {
-		c.keep(data, doc, settings)
+		c.saveCopy(data, doc, settings)
 	}
 	return settings, err
 }
@@ -228,7 +227,7 @@ func parseDocument(data []byte) (document, error) {
 	return doc, nil
 }
 
-// encode gives compact JSON on one line, foreign values as they were.
+// encode returns compact JSON on one line.
 func (d document) encode() ([]byte, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -237,7 +236,7 @@ func (d document) encode() ([]byte, error) {
 	return bytes.TrimRight(out.Bytes(), "\n"), err
 }
 
-// merge sets or removes the keys of change and reports whether any value differed.
+// merge sets or removes the keys of change, and reports whether any value changed.
 func (d document) merge(change map[string]any) (changed bool, err error) {
 	for key, value := range change {
 		old, present := d[key]
@@ -259,8 +258,7 @@ func (d document) merge(change map[string]any) (changed bool, err error) {
 	return changed, nil
 }
 
-// sameValue compares two JSON values: a number or boolean that the image builder wrote as a string
-// equals the native one.
+// sameValue compares two JSON values. A number or boolean equals its string form, which the image builder may write.
 func sameValue(old, value json.RawMessage) bool {
 	var compact bytes.Buffer
 	if json.Compact(&compact, old) == nil && bytes.Equal(compact.Bytes(), value) {
@@ -280,7 +278,7 @@ func sameValue(old, value json.RawMessage) bool {
 	}
 }
 
-// sameText compares two JSON strings whose characters may be escaped differently.
+// sameText compares two JSON strings, whatever their escapes.
 func sameText(a, b json.RawMessage) bool {
 	var textA, textB string
 	return json.Unmarshal(a, &textA) == nil && json.Unmarshal(b, &textB) == nil && textA == textB

@@ -46,7 +46,7 @@ func content(t *testing.T, path string) string {
 	return string(data)
 }
 
-// parsed reads the file with numbers as they are written.
+// parsed reads the file and keeps the text of numbers.
 func parsed(t *testing.T, text string) map[string]any {
 	t.Helper()
 	var doc map[string]any
@@ -65,7 +65,7 @@ func update(t *testing.T, c *Config, change map[string]any) {
 	}
 }
 
-// untouched runs f and fails when the file became another one.
+// untouched runs f and fails if the file was replaced.
 func untouched(t *testing.T, path string, f func()) {
 	t.Helper()
 	before, _ := os.Stat(path)

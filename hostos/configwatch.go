@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"resin-supervisor/hostos/inotify"
+	"resin-supervisor/hostos/retry"
 )
 
-// Watch reads the file again whenever it was replaced or written, until ctx ends, and calls foreign
-// when somebody else than this process changed the settings; it must neither wait nor change the
-// file. A file that cannot be read, since its writer is not done, is passed over. The error says that
-// the file is not watched.
+// Watch reads the file again whenever it is replaced or written, until ctx ends. It calls foreign when another process
+// changed the settings; foreign must neither block nor change the file. Watch logs and ignores a file that it cannot
+// read, for example because its writer is not done. The error means that the file is not watched.
 func (c *Config) Watch(ctx context.Context, foreign func(before, now Settings), log zerolog.Logger) error {
 	watcher, err := inotify.New()
 	if err != nil {
@@ -28,9 +28,9 @@ func (c *Config) Watch(ctx context.Context, foreign func(before, now Settings), 
 		return fmt.Errorf("watch %s: %w", c.path, err)
 	}
 	c.editing.Lock()
-	c.foreign = foreign
+	c.onForeignChange = foreign
 	c.editing.Unlock()
-	_ = c.Reload() // what happened before the watch
+	_ = c.Reload() // for changes before the watch
 	go func() {
 		defer watcher.Close()
 		for {
@@ -45,7 +45,7 @@ func (c *Config) Watch(ctx context.Context, foreign func(before, now Settings), 
 					continue
 				}
 				if err := c.Reload(); err != nil {
-					log.Warn().Err(err).Msg("config.json was changed and cannot be read")
+					log.Warn().Err(err).Msg("cannot read the changed config.json, keeping the last settings")
 				}
 				break
 			}
@@ -56,8 +56,7 @@ func (c *Config) Watch(ctx context.Context, foreign func(before, now Settings), 
 
 const configEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVE_SELF
 
-// rearm watches what is at the place of the directory after that was unmounted, removed or renamed, once
-// the file is there again.
+// rearm watches the directory again after it was unmounted, removed or renamed. It waits until the file exists.
 func (c *Config) rearm(ctx context.Context, watcher *inotify.Watcher, dir string) {
 	for delay := time.Second; ctx.Err() == nil; delay = min(2*delay, time.Minute) {
 		if _, err := os.Stat(c.path); err == nil {
@@ -65,16 +64,13 @@ func (c *Config) rearm(ctx context.Context, watcher *inotify.Watcher, dir string
 				return
 			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay):
-		}
+		retry.Sleep(ctx, delay)
 	}
 }
 
-// SameDevice tells whether a process that started with other settings can go on with these: the device
-// answers on the same port, belongs to the same cloud and is the same there. A key for provisioning
-// counts once the device is provisioned: it asks for another exchange of keys.
+// SameDevice reports whether a process that started with other settings can continue with these: port, cloud and
+// identity are the same. A new provisioning key counts as a difference once the device is provisioned, because it
+// requests another key exchange.
 func (s Settings) SameDevice(other Settings) bool {
 	provisioned := s.RegisteredAt != 0 && s.DeviceID != 0
 	return s.APIEndpoint == other.APIEndpoint && s.DeltaEndpoint == other.DeltaEndpoint && s.ListenPort == other.ListenPort &&

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// What others change is told once, what we change never, and a half written file is waited for.
+// Changes by other processes are reported once, our own never. A file that is being written is read when it is complete.
 func TestWatchTellsOfOthers(t *testing.T) {
 	path := configFile(t, `{"uuid":"u","apiEndpoint":"https://a.example.com"}`)
 	c := openConfig(t, path)
@@ -55,7 +55,7 @@ func TestWatchTellsOfOthers(t *testing.T) {
 	if s := next("a replaced file"); s[1].Hostname != "x" || !s[0].SameDevice(s[1]) {
 		t.Errorf("told of %+v", s)
 	}
-	// An edit that is only seen when we write ourselves counts too, and stays.
+	// An edit by another process that we only see at our own write is reported too, and is preserved.
 	write(`{"uuid":"u","deviceId":7,"registered_at":9,"apiEndpoint":"https://c.example.com","country":"NZ"}`)
 	update(t, c, map[string]any{"hostname": "y"})
 	if s := next("an edit before a write"); s[1].APIEndpoint != "https://c.example.com" {
@@ -71,7 +71,7 @@ func TestWatchTellsOfOthers(t *testing.T) {
 	}
 }
 
-// A file that went is not made anew: it would have none of its keys.
+// A file that vanished is not recreated, because it would lack its keys.
 func TestFileThatWentIsNotMade(t *testing.T) {
 	path := configFile(t, `{"uuid":"u","apiEndpoint":"https://a.example.com"}`)
 	c := openConfig(t, path)
@@ -107,7 +107,7 @@ func TestSameDevice(t *testing.T) {
 	f(true, Settings{APIEndpoint: "https://a", APIKey: "p"}, func(s *Settings) { s.APIKey = "q" })
 }
 
-// The watch stays when the directory is replaced: by another of its name, and where it was removed.
+// The watch continues after the directory was replaced, or removed and made again.
 func TestWatchOutlivesItsDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "boot")
 	path := filepath.Join(dir, "config.json")

@@ -1,4 +1,3 @@
-// Package hostos reads and changes what belongs to the host the supervisor runs on: its
-// config.json, its name, its version, its addresses. Every path is an argument; nothing here reads
-// the environment.
+// Package hostos reads and changes the host that the supervisor runs on: its config.json, host name, OS version
+// and network addresses. Every path is an argument; this package does not read environment variables.
 package hostos

@@ -7,20 +7,19 @@ import (
 	"strings"
 )
 
-// Firewall is what the host lets in from outside. It is kept in a chain of its own; the rules of
-// others stay as they are (docs/spec/device-api.md 1.2, docs/spec/cloud.md 6.2).
+// Firewall is the host's filter for incoming traffic. Its rules are in their own chain; other rules stay unchanged
+// (docs/spec/device-api.md 1.2, docs/spec/cloud.md 6.2).
 type Firewall struct {
-	Port   int  // of the device API, TCP
-	Open   bool // the API is for every interface, not for the VPN and containers alone
-	Strict bool // what is neither for the API nor for the services of the host's own is refused
+	Port   int  // TCP port of the device API
+	Open   bool // accept API requests on every interface, not only from the VPN and containers
+	Strict bool // reject all traffic except for the API and the host's own services
 }
 
-// HasFirewall tells whether the host whose root is mounted at root has the program that Apply needs.
+// HasFirewall reports whether the host whose root is mounted at root has the program that Apply needs.
 func HasFirewall(root string) bool { return programIn(root, "iptables-restore") != "" }
 
-// Apply makes the host filter so. The programs are the host's own: of the two kinds of rules that
-// kernels have, users look for those of their host's. IPv4 and IPv6 do not hinder one another. A kernel
-// without IPv6 lets nothing in that way.
+// Apply puts the rules into effect. It runs the host's iptables, so that the rules are of the kind (nftables or legacy)
+// that the host's tools show. IPv4 and IPv6 are independent; Apply skips IPv6 on a kernel without it.
 func (f Firewall) Apply(root string) error {
 	err := f.apply(root, "iptables", f.rules(false))
 	if _, none := os.Stat("/proc/net/if_inet6"); none != nil {
@@ -29,10 +28,10 @@ func (f Firewall) Apply(root string) error {
 	return errors.Join(err, f.apply(root, "ip6tables", f.rules(true)))
 }
 
-// apply puts rules in force, all or none. The jump to them stays where it is: what somebody has put
-// before it stays before it.
+// apply puts all rules into effect atomically. It does not move an existing jump to the chain, so that rules that a user
+// has put before the jump stay before it.
 func (f Firewall) apply(root, program, rules string) error {
-	const wait = "--wait=10" // seconds, for others that change rules
+	const wait = "--wait=10" // seconds to wait for other programs that change rules
 	if runIn(root, program, "", wait, "--check", "INPUT", "--jump", "BALENA-FIREWALL") != nil {
 		rules += "-I INPUT -j BALENA-FIREWALL\n"
 	}
@@ -41,15 +40,15 @@ func (f Firewall) apply(root, program, rules string) error {
 	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	// Not every kernel can refuse with an answer.
+	// some kernels lack the REJECT target
 	if runIn(root, program+"-restore", strings.ReplaceAll(rules, "-j REJECT", "-j DROP"), "--noflush", wait) == nil {
 		return nil
 	}
 	return err
 }
 
-// rules are those of the chain in the language of iptables-restore, in the order of docs/spec/host.md 6. In
-// the texts @ stands for adding a rule.
+// rules returns the rules of the chain in the format of iptables-restore, in the order of docs/spec/host.md 6. In the
+// templates below @ stands for adding a rule.
 func (f Firewall) rules(v6 bool) string {
 	text, control, leases := beginRules, "icmp", leasesV4
 	if v6 {
@@ -70,7 +69,7 @@ func (f Firewall) rules(v6 bool) string {
 }
 
 const (
-	// The chain is made, or emptied. Connections go on, and what the host sends to itself comes in.
+	// beginRules make or empty the chain, and accept open connections and traffic from the host itself.
 	beginRules = `*filter
 :BALENA-FIREWALL - [0:0]
 -F BALENA-FIREWALL
@@ -84,9 +83,8 @@ const (
 @ -i supervisor0 -p tcp --dport PORT -j ACCEPT
 @ -p tcp --dport PORT -j REJECT
 `
-	// SSH, the engine of a development image, all of multicast, control messages (in IPv6 the discovery of
-	// neighbours and routers is among them), and containers that ask the host for names. A plus stands for any
-	// ending.
+	// hostRules accept SSH, the engine of a development image, multicast, ICMP (which IPv6 needs for neighbour
+	// discovery), and DNS queries of containers to the host. A plus matches any suffix.
 	hostRules = `@ -p tcp --dport 22222 -j ACCEPT
 @ -p tcp --dport 2375 -j ACCEPT
 @ -m addrtype --dst-type MULTICAST -j ACCEPT
@@ -100,7 +98,7 @@ const (
 @ -i supervisor0 -p udp --dport 53 -j ACCEPT
 @ -i supervisor0 -p tcp --dport 53 -j ACCEPT
 `
-	// Leases of addresses, whose offers do not look like answers.
+	// leasesV4 and leasesV6 accept DHCP offers, which connection tracking does not recognize as replies.
 	leasesV4 = "@ -p udp --sport 67 --dport 68 -j ACCEPT\n"
 	leasesV6 = "@ -s fe80::/10 -p udp --dport 546 -j ACCEPT\n"
 )

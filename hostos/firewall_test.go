@@ -47,7 +47,7 @@ func TestFirewallRules(t *testing.T) {
 			if got := w.rules(v6); got != want {
 				t.Errorf("%+v, IPv6 %v:\n%s\nwant\n%s", w, v6, got, want)
 			}
-			// What is written to a pipe nobody reads yet must fit into a page.
+			// The rules are written to a pipe before anybody reads it, so they must fit into a page.
 			if len(want)+200 > os.Getpagesize() {
 				t.Errorf("%d bytes of rules", len(want))
 			}

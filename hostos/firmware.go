@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// NoteFirmwareVolume sets os.kernel.extraFirmwareVol of config.json, by which the host finds the
-// volume that services keep extra firmware in (docs/spec/engine.md 3.1). Everything else stays as it is,
-// and the file is not written when it says so already. After an error nothing has changed.
+// NoteFirmwareVolume sets os.kernel.extraFirmwareVol of config.json. The host reads there which volume holds extra
+// firmware of services (docs/spec/engine.md 3.1). All other keys stay unchanged. The file is not written if the value
+// is already set, and is unchanged after an error.
 func (c *Config) NoteFirmwareVolume(volume string) error {
 	c.editing.Lock()
 	defer c.editing.Unlock()
@@ -16,12 +16,12 @@ func (c *Config) NoteFirmwareVolume(volume string) error {
 	if err != nil {
 		return err
 	}
-	c.found(settings)
+	c.adoptForeign(settings)
 	value, err := json.Marshal(volume)
 	if err != nil {
 		return err
 	}
-	host, changed, err := nest(doc["os"], value, "kernel", "extraFirmwareVol")
+	host, changed, err := setNested(doc["os"], value, "kernel", "extraFirmwareVol")
 	if err != nil {
 		return fmt.Errorf("change %s: os: %w", c.path, err)
 	}
@@ -29,13 +29,13 @@ func (c *Config) NoteFirmwareVolume(volume string) error {
 		return nil
 	}
 	doc["os"] = host
-	_, err = c.write(doc) // none of the settings is in there
+	_, err = c.write(doc) // the settings do not include os
 	return err
 }
 
-// nest returns the object with the value set at a path of keys, and whether that changed it. Objects
-// on the way that are missing are made; anything else that is in the way is an error.
-func nest(object, value json.RawMessage, path ...string) (json.RawMessage, bool, error) {
+// setNested returns the object with the value set at a path of keys, and whether that changed the object. It makes
+// missing objects on the path. Any other value on the path is an error.
+func setNested(object, value json.RawMessage, path ...string) (json.RawMessage, bool, error) {
 	if len(path) == 0 {
 		same := object != nil && (string(object) == string(value) || sameText(object, value))
 		return value, !same, nil
@@ -47,7 +47,7 @@ func nest(object, value json.RawMessage, path ...string) (json.RawMessage, bool,
 	if members == nil { // null
 		members = make(map[string]json.RawMessage)
 	}
-	inner, changed, err := nest(members[path[0]], value, path[1:]...)
+	inner, changed, err := setNested(members[path[0]], value, path[1:]...)
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: %w", path[0], err)
 	}

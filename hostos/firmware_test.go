@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// engine.md 3.1: the volume's name goes where the host looks for it, and nothing else changes.
+// engine.md 3.1: the volume's name is set where the host reads it, and nothing else changes.
 func TestNoteFirmwareVolume(t *testing.T) {
 	f := func(before, want string) {
 		t.Helper()
@@ -39,12 +39,12 @@ func TestNoteFirmwareVolume(t *testing.T) {
 	f(`{"os":{"kernel":[]}}`, "")
 }
 
-// What others wrote into the file before is not taken over in silence.
+// Earlier changes by other processes are reported.
 func TestNoteFirmwareVolumeTellsOfOthers(t *testing.T) {
 	path := configFile(t, `{"uuid":"u","apiEndpoint":"https://a.example.com"}`)
 	c := openConfig(t, path)
 	told, followed := "", 0
-	c.foreign = func(_, now Settings) { told = now.APIEndpoint }
+	c.onForeignChange = func(_, now Settings) { told = now.APIEndpoint }
 	c.Follow(func() { followed++ })
 	if err := os.WriteFile(path, []byte(`{"uuid":"u","apiEndpoint":"https://b.example.com"}`), 0o600); err != nil {
 		t.Fatal(err)

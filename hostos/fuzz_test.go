@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Whatever an entry of the journal holds, what comes of it has a place and is no longer than the entry.
+// Any journal entry yields a line with a cursor that is not longer than the entry.
 func FuzzParseEntry(f *testing.F) {
 	for _, message := range []string{`"text"`, `[1,2,255]`, `["a","b"]`, `null`, `"\ud800"`} {
 		f.Add([]byte(`{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"17","PRIORITY":"3","MESSAGE":` + message + `}`))
@@ -19,7 +19,7 @@ func FuzzParseEntry(f *testing.F) {
 	})
 }
 
-// Whatever a netlink answer holds, it reads as addresses or an error.
+// Any netlink answer yields addresses or an error.
 func FuzzParseAddresses(f *testing.F) {
 	if answer, err := syscall.NetlinkRIB(syscall.RTM_GETADDR, syscall.AF_UNSPEC); err == nil {
 		f.Add(answer)

@@ -14,7 +14,7 @@ import (
 	"resin-supervisor/hostos/redsocks"
 )
 
-// hostBed is a host with its files in a directory of the test.
+// hostBed is a host whose files are in a temporary directory.
 type hostBed struct {
 	*HostConfig
 	t        *testing.T
@@ -139,7 +139,7 @@ func TestProxyFiles(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 8: a file that redsocks stumbles over is shown, and the next change of whatever mends it.
+// docs/spec/host.md 8: a file that redsocks would refuse is still shown, and any change repairs it.
 func TestProxyFileIsMended(t *testing.T) {
 	const odd = "redsocks {\n\ttype = socks5;\n\tip = 10.9.8.7;\n\tport = 1080;\n\tfoo = bar\n}\n"
 	for name, c := range map[string]redsocks.Change{"a field": {Port: to(1080)}, "exceptions": {NoProxy: &[]string{"10.0.0.1"}}} {
@@ -162,7 +162,7 @@ func TestProxyFileIsMended(t *testing.T) {
 	}
 }
 
-// A file that says less than a proxy needs is no proxy to build on, and is shown as one without settings.
+// An incomplete file is shown as a proxy without settings, and a change does not build on it.
 func TestProxyFileThatIsNone(t *testing.T) {
 	b := newHostBed(t)
 	b.set(firstProxy)
@@ -205,7 +205,7 @@ func TestHostWithoutBootPartition(t *testing.T) {
 	}
 }
 
-// A crash left a temporary file; the next start takes it away.
+// The start removes a temporary file that a crash left.
 func TestHostSweeps(t *testing.T) {
 	b := newHostBed(t)
 	b.set(firstProxy)
@@ -222,8 +222,8 @@ func TestHostSweeps(t *testing.T) {
 	}
 }
 
-// docs/spec/cloud.md 7.5 (8): what is no file in place of redsocks.conf or no_proxy is no proxy that can be used, and the
-// next change takes its place.
+// docs/spec/cloud.md 7.5 (8): redsocks.conf or no_proxy that is not a file counts as an unusable proxy, and the next
+// change replaces it.
 func TestNoFileInPlaceOfTheProxy(t *testing.T) {
 	exceptions := firstProxy
 	exceptions.NoProxy = to([]string{"10.0.0.0/8"})

@@ -13,19 +13,18 @@ import (
 	"resin-supervisor/hostos/inotify"
 )
 
-// ReadHostname returns the host name that the system below root applied at its last start. The
-// error wraps the system error.
+// ReadHostname returns the host name from etc/hostname below root. The error wraps the system error.
 func ReadHostname(root string) (string, error) {
 	data, err := file.Read(filepath.Join(root, "etc/hostname"), file.Small)
 	return strings.TrimSpace(string(data)), err
 }
 
-// GoesBy tells whether a name in small letters is one of the host below root: the host name of config.json, the
-// one applied or the kernel's, alone or with a domain in which the host looks names up.
+// GoesBy reports whether name, in lower case, is a name of the host below root: the configured host name, that of
+// etc/hostname or the kernel's, alone or with one of the host's search domains.
 func GoesBy(root, configured, name string) bool {
 	applied, _ := ReadHostname(root)
 	kernel, _ := os.Hostname()
-	// A container in the network of its host has this file from there.
+	// a container that shares the host's network gets the host's file
 	domains := searchDomains("/etc/resolv.conf")
 	return slices.ContainsFunc([]string{configured, applied, kernel}, func(own string) bool { return isNameOf(own, domains, name) })
 }
@@ -36,7 +35,7 @@ func isNameOf(own string, domains []string, name string) bool {
 	return own != "" && (name == own || isLonger && slices.Contains(domains, domain))
 }
 
-// searchDomains are the domains, in small letters, that a resolv.conf names.
+// searchDomains returns the domains of a resolv.conf, in lower case.
 func searchDomains(path string) (domains []string) {
 	text, _ := file.Read(path, file.Small)
 	for line := range strings.Lines(strings.ToLower(string(text))) {
@@ -47,8 +46,8 @@ func searchDomains(path string) (domains []string) {
 	return domains
 }
 
-// WatchHostname calls changed whenever the host's /etc/hostname was written or replaced, until ctx ends. An
-// error says that it is not watched.
+// WatchHostname calls changed whenever the host's /etc/hostname is written or replaced, until ctx ends. An error means
+// that the file is not watched.
 func WatchHostname(ctx context.Context, root string, changed func()) error {
 	w, err := inotify.New()
 	if err != nil {
@@ -66,7 +65,7 @@ func WatchHostname(ctx context.Context, root string, changed func()) error {
 				return
 			}
 			for i := range events {
-				if events[i].Name == "hostname" || events[i].Watch < 0 { // after lost events, perhaps
+				if events[i].Name == "hostname" || events[i].Watch < 0 { // or events were lost
 					changed()
 				}
 			}

@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// JournalQuery says what of the journal is wanted; empty texts and zero are for all.
+// JournalQuery selects entries of the journal. An empty or zero field selects all entries.
 type JournalQuery struct {
-	All                                    bool // also what cannot be shown
-	Follow                                 bool // go on with what is written later
-	Count                                  int  // only the last ones
+	All                                    bool // show unprintable and long fields completely
+	Follow                                 bool // wait for new entries
+	Count                                  int  // only the last entries
 	Unit, Identifier, Format, Since, Until string
 }
 
-// arguments are those of journalctl. Each value is one argument with its option, so that none can
-// be taken for another option.
+// arguments returns the command line of journalctl. Each value is part of the argument of its option, so that
+// journalctl cannot mistake a value for an option.
 func (q JournalQuery) arguments() []string {
 	args := []string{"journalctl", "--no-pager", "--quiet"}
 	if q.All {
@@ -39,9 +39,9 @@ func (q JournalQuery) arguments() []string {
 	return args
 }
 
-// ReadJournal begins to read the journal of the host whose root is mounted at root, with the host's
-// own journalctl, since only that is sure to know the format of the host's journal. The reader ends
-// with the journal; Close ends it at any time, and may be called more than once.
+// ReadJournal reads the journal of the host whose root is mounted at root. It runs the host's journalctl, the only
+// program that surely knows the format of the host's journal. Close ends the reader at any time, and may be called
+// more than once.
 func ReadJournal(root string, q JournalQuery) (io.ReadCloser, error) {
 	j, err := startJournal(root, q.arguments())
 	if err != nil {
@@ -50,7 +50,7 @@ func ReadJournal(root string, q JournalQuery) (io.ReadCloser, error) {
 	return j, nil
 }
 
-// journalPrograms are where a host has its journalctl.
+// journalPrograms are the possible paths of journalctl.
 var journalPrograms = []string{"/usr/bin/journalctl", "/bin/journalctl"}
 
 func startJournal(root string, args []string) (*journal, error) {
@@ -76,7 +76,7 @@ type journal struct {
 
 func (j *journal) Read(p []byte) (int, error) { return j.out.Read(p) }
 
-// Close ends the program and waits for its end.
+// Close kills the program and waits for its end.
 func (j *journal) Close() error {
 	j.once.Do(func() {
 		_ = j.proc.Kill() // it may have ended by itself

@@ -31,7 +31,7 @@ func TestJournalOfAHostWithoutOne(t *testing.T) {
 	}
 }
 
-// What reads from the program ends with it, and the program ends with its reader.
+// The reader ends with the program, and Close ends the program.
 func TestReaderAndProgramEndTogether(t *testing.T) {
 	j := program(t, "echo one; echo lost >&2; echo two")
 	if got, err := io.ReadAll(j); err != nil || string(got) != "one\ntwo\n" {
@@ -53,5 +53,5 @@ func TestReaderAndProgramEndTogether(t *testing.T) {
 	if err := j.proc.Signal(os.Interrupt); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("the program is still there: %v", err)
 	}
-	_ = j.Close() // once more does no harm
+	_ = j.Close() // a second Close does no harm
 }

@@ -19,7 +19,7 @@ func TestL4T(t *testing.T) {
 	f("", "")
 }
 
-// host.md 8: what a vendor puts behind the version is no part of it.
+// host.md 8: a vendor's suffix is not part of the version.
 func TestKernelVersion(t *testing.T) {
 	f := func(release, want string) {
 		t.Helper()

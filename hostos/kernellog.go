@@ -15,18 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recordSize is the longest record the kernel hands out, in bytes.
+// recordSize is the size of the kernel's longest record, in bytes.
 const recordSize = 8192
 
-// Undervoltage knows whether the kernel complained of too little voltage (docs/spec/cloud.md 4.8).
+// Undervoltage knows whether the kernel has logged an undervoltage warning (docs/spec/cloud.md 4.8).
 type Undervoltage struct {
 	path string
-	last atomic.Uint64 // 1 + sequence number of the newest complaint, 0 while there was none
+	last atomic.Uint64 // 1 + sequence number of the newest warning, 0 if there is none
 }
 
-// WatchUndervoltage reads the kernel's log and follows it until ctx ends, without polling: path is
-// /dev/kmsg. It calls changed, unless nil, after each complaint that is the first since the log held
-// none. A log that cannot be read is an error, and never holds a complaint; the caller may go on.
+// WatchUndervoltage reads the kernel's log at path (/dev/kmsg) and follows it until ctx ends, without polling. It calls
+// changed, unless that is nil, when the log gets a warning and had none before. If the log cannot be read it returns
+// an error and an Undervoltage that never sees a warning.
 func WatchUndervoltage(ctx context.Context, path string, changed func()) (*Undervoltage, error) {
 	u := &Undervoltage{path: path}
 	log, err := openLog(path)
@@ -72,7 +72,7 @@ func (u *Undervoltage) follow(log io.Reader, changed func()) {
 	}
 }
 
-// Seen reports whether the kernel's log holds a complaint: once the newest was overwritten, no more.
+// Seen reports whether the kernel's log contains a warning. It returns false after the newest warning was overwritten.
 func (u *Undervoltage) Seen() bool {
 	last := u.last.Load()
 	if last == 0 {
@@ -85,7 +85,7 @@ func (u *Undervoltage) Seen() bool {
 	return true
 }
 
-// oldest is the sequence number of the first record that the log still holds.
+// oldest returns the sequence number of the first record in the log.
 func (u *Undervoltage) oldest() (sequence uint64, ok bool) {
 	log, err := openLog(u.path)
 	if err != nil {
@@ -101,7 +101,7 @@ func (u *Undervoltage) oldest() (sequence uint64, ok bool) {
 	return sequence, true
 }
 
-// parseRecord splits "priority,sequence,microseconds,flags;message" and what follows on more lines.
+// parseRecord parses "priority,sequence,microseconds,flags;message" and drops further lines.
 func parseRecord(record []byte) (sequence uint64, message string) {
 	head, body, _ := bytes.Cut(record, []byte{';'})
 	if fields := strings.SplitN(string(head), ",", 3); len(fields) == 3 {
@@ -111,7 +111,7 @@ func parseRecord(record []byte) (sequence uint64, message string) {
 	return sequence, string(line)
 }
 
-// isUndervoltage looks for "under", and for "voltage" after it.
+// isUndervoltage reports whether a message contains "under" and, after that, "voltage".
 func isUndervoltage(message string) bool {
 	_, after, found := strings.Cut(strings.ToLower(message), "under")
 	return found && strings.Contains(after, "voltage")

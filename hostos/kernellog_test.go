@@ -55,7 +55,7 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// The log is a pipe that keeps records apart, and a file that holds its oldest record.
+// The log is a pipe that preserves records, and a file with the oldest record.
 func TestUndervoltageFollowsTheLog(t *testing.T) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_DIRECT|unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -89,9 +89,9 @@ func TestUndervoltageFollowsTheLog(t *testing.T) {
 	if !u.Seen() {
 		t.Fatal("the complaint was not noted")
 	}
-	say("4,9,3,-;Undervoltage detected!\n") // told already
+	say("4,9,3,-;Undervoltage detected!\n") // reported already
 	say("6,10,4,-;Voltage normalised\n")
-	for u.last.Load() != 10 { // until the second complaint was read
+	for u.last.Load() != 10 { // until the second warning is read
 		time.Sleep(time.Millisecond)
 	}
 	write("6,9,3,-;Undervoltage detected!\n")
@@ -120,7 +120,7 @@ func wait(t *testing.T, c <-chan bool) {
 	}
 }
 
-// The log of this machine is read to its end, waited for without polling, and left at once.
+// The log of this machine is read to its end without polling, and is closed at once at the end of the context.
 func TestUndervoltageOfThisMachine(t *testing.T) {
 	const path = "/dev/kmsg"
 	log, err := openLog(path)
@@ -137,7 +137,7 @@ func TestUndervoltageOfThisMachine(t *testing.T) {
 		u.follow(log, nil)
 		close(ended)
 	}()
-	time.Sleep(50 * time.Millisecond) // so that it waits; the result does not depend on it
+	time.Sleep(50 * time.Millisecond) // until it waits for a record
 	if err := log.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		t.Fatalf("the log cannot be waited for: %v", err)
 	}

@@ -12,19 +12,19 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// Metrics is what the hardware was found to do (docs/spec/cloud.md 4.8). What cannot be read is 0 or empty.
+// Metrics is a sample of the hardware (docs/spec/cloud.md 4.8). Values that cannot be read are 0 or empty.
 type Metrics struct {
-	CPUUsage           int    // percent of all cores since the sample before, 0 to 100
+	CPUUsage           int    // percent of all cores since the last sample, 0 to 100
 	CPUTemp            int    // degrees Celsius, 0 without a sensor
-	MemoryUsage        int    // MiB that nobody could have for the asking
+	MemoryUsage        int    // MiB that are neither free nor reclaimable cache
 	MemoryTotal        int    // MiB
 	StorageBlockDevice string // of the data partition, empty when there is none
-	StorageUsage       int    // MiB, of that device
-	StorageTotal       int    // MiB, of that file system; to be left out without a device
-	CPUID              string // serial number in lower case, to be left out when empty
+	StorageUsage       int    // MiB, of all file systems on the device
+	StorageTotal       int    // MiB, of the data partition; omit it without a device
+	CPUID              string // serial number in lower case; omit it when empty
 }
 
-// Hardware takes samples of the machine. It may be used from any goroutine.
+// Hardware takes samples of the hardware. It is safe for concurrent use.
 type Hardware struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -34,7 +34,7 @@ type Hardware struct {
 	usage     int
 }
 
-// NewHardware begins to measure the load.
+// NewHardware starts measuring the load.
 func NewHardware() *Hardware { return newHardware("/proc", "/sys") }
 
 func newHardware(proc, sys string) *Hardware {
@@ -43,29 +43,29 @@ func newHardware(proc, sys string) *Hardware {
 	return h
 }
 
-// Sample reads everything anew: call it when a report is due.
+// Sample takes a new sample.
 func (h *Hardware) Sample() Metrics {
 	m := Metrics{CPUUsage: h.load(), CPUTemp: h.temperature(), CPUID: h.serial()}
 	m.MemoryUsage, m.MemoryTotal = parseMemory(h.read(h.proc, "meminfo"))
-	m.StorageBlockDevice, m.StorageUsage, m.StorageTotal = storage(parseMounts(h.read(h.proc, "self/mountinfo")), sizeOf)
+	m.StorageBlockDevice, m.StorageUsage, m.StorageTotal = storage(parseMounts(h.read(h.proc, "self/mountinfo")), fsSize)
 	return m
 }
 
-// read is the content of a file, empty when it cannot be read.
+// read returns the content of a file, empty if it cannot be read.
 func (h *Hardware) read(dir, name string) string {
-	data, _ := file.Read(filepath.Join(dir, name), file.Large) // absence is a fact, not an error
+	data, _ := file.Read(filepath.Join(dir, name), file.Large) // many files exist only on some boards
 	return string(data)
 }
 
-// cpuTime is how long all cores were busy and idle since the machine started, in ticks.
+// cpuTime is the time that all cores were busy and idle since the boot, in ticks.
 type cpuTime struct{ busy, idle uint64 }
 
-// load is the mean load of all cores since the last call, the same again when no tick has passed.
+// load returns the mean load of all cores since the last call, or the last result if no tick has passed.
 func (h *Hardware) load() int {
 	now := parseCPUTime(h.read(h.proc, "stat"))
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now.busy < h.last.busy || now.idle < h.last.idle { // idle time may be corrected downwards
+	if now.busy < h.last.busy || now.idle < h.last.idle { // the kernel may correct the idle time downwards
 		h.last = now
 		return h.usage
 	}
@@ -78,8 +78,8 @@ func (h *Hardware) load() int {
 	return h.usage
 }
 
-// parseCPUTime reads the sum of all cores from /proc/stat: user, nice, system, idle, iowait, irq,
-// softirq, steal. Guest time, which follows, is a part of user time.
+// parseCPUTime parses the sum of all cores in /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal. It
+// ignores guest time, which is a part of user time.
 func parseCPUTime(text string) (t cpuTime) {
 	line, _, _ := strings.Cut(text, "\n")
 	fields := strings.Fields(line)
@@ -97,7 +97,7 @@ func parseCPUTime(text string) (t cpuTime) {
 	return t
 }
 
-// parseMemory reads /proc/meminfo, whose unit is KiB, and gives MiB.
+// parseMemory parses /proc/meminfo and returns MiB.
 func parseMemory(text string) (used, total int) {
 	kib := map[string]int{}
 	for line := range strings.Lines(text) {
@@ -109,7 +109,7 @@ func parseMemory(text string) (used, total int) {
 	return max(used, 0) >> 10, kib["MemTotal"] >> 10
 }
 
-// serial is what the board's maker numbered it with.
+// serial returns the serial number of the board.
 func (h *Hardware) serial() string {
 	for _, file := range [...]string{
 		h.proc + "/device-tree/serial-number", h.proc + "/device-tree/product-sn",
@@ -125,32 +125,31 @@ func (h *Hardware) serial() string {
 // mount is one mounted file system.
 type mount struct{ device, point string }
 
-// parseMounts reads /proc/self/mountinfo, in the order of mounting. File systems without a block
-// device are left out.
+// parseMounts parses /proc/self/mountinfo. It omits file systems without a block device.
 func parseMounts(text string) (mounts []mount) {
 	for line := range strings.Lines(text) {
 		front, back, _ := strings.Cut(line, " - ")
 		place, source := strings.Fields(front), strings.Fields(back)
 		if len(place) > 4 && len(source) > 1 && strings.HasPrefix(source[1], "/") {
-			mounts = append(mounts, mount{octal(source[1]), octal(place[4])})
+			mounts = append(mounts, mount{unescapeOctal(source[1]), unescapeOctal(place[4])})
 		}
 	}
 	return mounts
 }
 
-// IsMountPoint tells whether something is mounted at a directory, also when there is nothing in it.
+// IsMountPoint reports whether something is mounted at a directory.
 func IsMountPoint(dir string) bool {
 	text, _ := file.Read("/proc/self/mountinfo", file.Large)
 	for line := range strings.Lines(string(text)) {
-		if place := strings.Fields(line); len(place) > 4 && octal(place[4]) == dir {
+		if place := strings.Fields(line); len(place) > 4 && unescapeOctal(place[4]) == dir {
 			return true
 		}
 	}
 	return false
 }
 
-// octal undoes the kernel's escapes for blanks and backslashes, such as \040.
-func octal(s string) string {
+// unescapeOctal replaces the kernel's escapes for blanks and backslashes, such as \040.
+func unescapeOctal(s string) string {
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+3 < len(s) {
@@ -165,8 +164,8 @@ func octal(s string) string {
 	return out.String()
 }
 
-// storage finds the data partition and how full its device is, in MiB; size tells used and all bytes
-// of the file system at a mount point.
+// storage finds the data partition, and returns the use of its device and its total size in MiB. size returns the
+// used and total bytes of the file system at a mount point.
 func storage(mounts []mount, size func(point string) (used, total uint64)) (device string, usedMiB, totalMiB int) {
 	for _, m := range mounts {
 		if strings.Contains(m.point, "/data") {
@@ -190,8 +189,8 @@ func storage(mounts []mount, size func(point string) (used, total uint64)) (devi
 	return device, int(sum >> 20), totalMiB
 }
 
-// sizeOf asks the kernel for a file system's bytes; one that cannot be asked has none.
-func sizeOf(point string) (used, total uint64) {
+// fsSize returns the used and total bytes of a file system, 0 after an error.
+func fsSize(point string) (used, total uint64) {
 	var fs unix.Statfs_t
 	if unix.Statfs(point, &fs) != nil {
 		return 0, 0
@@ -200,7 +199,7 @@ func sizeOf(point string) (used, total uint64) {
 	return (fs.Blocks - fs.Bfree) * unit, fs.Blocks * unit
 }
 
-// Free is how many bytes may still be written to the file system of a directory.
+// Free returns how many bytes may still be written to the file system of a directory.
 func Free(directory string) (int64, error) {
 	var fs unix.Statfs_t
 	err := unix.Statfs(directory, &fs)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// machine is a tree of files as a board's kernel shows it: below proc and below sys.
+// machine holds the files of a board's kernel below proc and sys.
 type machine map[string]string
 
 func (m machine) hardware(t *testing.T) *Hardware {
@@ -25,7 +25,7 @@ func (m machine) hardware(t *testing.T) *Hardware {
 	return newHardware(filepath.Join(root, "proc"), filepath.Join(root, "sys"))
 }
 
-// What the kernels of three machines show.
+// The files of several machines.
 var (
 	pi = machine{
 		"proc/meminfo":                         "MemTotal:         948304 kB\nMemFree:          101376 kB\nMemAvailable:     591872 kB\nBuffers:           20480 kB\nCached:           409600 kB\nSwapCached:            0 kB\nSReclaimable:      30720 kB\n",
@@ -48,7 +48,7 @@ var (
 		"proc/self/mountinfo":                    "22 1 179:2 / / rw - overlay overlay rw\n23 22 179:3 / /mnt/data\\040of\\134me rw - ext4 /dev/disk/by-label/resin\\040data rw\n",
 		"sys/class/thermal/cooling_device0/type": "fan\n",
 	}
-	pc = machine{ // the zone that comes first is of the board
+	pc = machine{ // the first zone belongs to the board
 		"proc/meminfo":                         "MemTotal: 16302080 kB\nMemFree: 1000000 kB\nBuffers: 500000 kB\nCached: 6000000 kB\nSReclaimable: 400000 kB\n",
 		"proc/stat":                            "cpu  10 0 10 10 0 0 0 0 0 0\n",
 		"sys/class/dmi/id/board_serial":        "/7WXYZ12/CN129\n",
@@ -75,7 +75,7 @@ var (
 func TestSample(t *testing.T) {
 	for name, c := range map[string]struct {
 		machine
-		want Metrics // without what statfs says
+		want Metrics // without the values of statfs
 	}{
 		"Raspberry Pi": {pi, Metrics{CPUTemp: 48, MemoryUsage: 377, MemoryTotal: 926, StorageBlockDevice: "/dev/mmcblk0p6", CPUID: "00000000e1f2a3b4"}},
 		"BeagleBone":   {beagleBone, Metrics{MemoryUsage: 96, MemoryTotal: 481, StorageBlockDevice: "/dev/disk/by-label/resin data", CPUID: "bbbk1234abcd"}},
@@ -132,11 +132,11 @@ func TestStorage(t *testing.T) {
 	}
 }
 
-// The kernel of this machine, whichever it is, tells what every kernel tells.
+// The kernel of this machine has the values that every kernel has.
 func TestSampleOfThisMachine(t *testing.T) {
 	h := NewHardware()
 	m := h.Sample()
-	for range 10_000 { // this is the work that shows as load
+	for range 10_000 { // this causes the load
 		if m.CPUUsage > 0 {
 			break
 		}
@@ -149,7 +149,7 @@ func TestSampleOfThisMachine(t *testing.T) {
 	if len(mounts) == 0 {
 		t.Skip("nothing with a block device is mounted here")
 	}
-	if used, total := sizeOf(mounts[0].point); total < 1<<20 || used > total {
+	if used, total := fsSize(mounts[0].point); total < 1<<20 || used > total {
 		t.Errorf("%+v holds %d of %d bytes", mounts[0], used, total)
 	}
 	if m.CPUID != strings.ToLower(m.CPUID) {

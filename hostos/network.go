@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/hostos/netlink"
 )
 
-// Network knows the device's addresses from memory; the kernel says when to read them again.
+// Network keeps the device's addresses in memory, and reads them again when the kernel reports a change.
 type Network struct {
 	macPath string
 	log     zerolog.Logger
@@ -20,8 +20,8 @@ type Network struct {
 
 type addresses struct{ ips, macs []string }
 
-// WatchNetwork reads the addresses, macPath being /sys/class/net, and keeps them current until ctx
-// ends. Without the kernel's messages it logs why and stays with what it read.
+// WatchNetwork reads the addresses and keeps them current until ctx ends. macPath is /sys/class/net. If it cannot
+// receive the kernel's messages it logs the error and keeps the addresses that it read.
 func WatchNetwork(ctx context.Context, macPath string, log zerolog.Logger) *Network {
 	n := &Network{macPath: macPath, log: log, changes: make(chan struct{}, 1)}
 	n.now.Store(&addresses{ips: []string{}, macs: []string{}})
@@ -31,19 +31,19 @@ func WatchNetwork(ctx context.Context, macPath string, log zerolog.Logger) *Netw
 	return n
 }
 
-// Addresses returns the IP addresses and the hardware addresses to report (docs/spec/cloud.md 4.7). The
-// caller must not change the slices.
+// Addresses returns the IP and hardware addresses to report (docs/spec/cloud.md 4.7). The caller must not change the
+// slices.
 func (n *Network) Addresses() (ips, macs []string) {
 	now := n.now.Load()
 	return now.ips, now.macs
 }
 
-// Changes carries a token after the addresses became others; several changes may share one.
+// Changes receives a token after the addresses changed. Several changes may share one token.
 func (n *Network) Changes() <-chan struct{} {
 	return n.changes
 }
 
-// follow closes ready once the addresses were read, and announces later differences on changes.
+// follow closes ready after the first reading, and reports later changes on the channel changes.
 func (n *Network) follow(ctx context.Context, ready chan<- struct{}) {
 	started := false
 	err := netlink.Watch(ctx, func() {
@@ -52,11 +52,11 @@ func (n *Network) follow(ctx context.Context, ready chan<- struct{}) {
 			started = true
 			close(ready)
 		} else if differs {
-			n.announce()
+			n.notify()
 		}
 	})
 	if err != nil {
-		n.log.Error().Err(err).Msg("network changes are not seen any more")
+		n.log.Error().Err(err).Msg("cannot watch the network, reported addresses may be out of date until the supervisor restarts")
 	}
 	if !started {
 		n.read()
@@ -64,14 +64,14 @@ func (n *Network) follow(ctx context.Context, ready chan<- struct{}) {
 	}
 }
 
-func (n *Network) announce() {
+func (n *Network) notify() {
 	select {
 	case n.changes <- struct{}{}:
-	default: // a token is waiting already
+	default: // the channel has a token already
 	}
 }
 
-// read takes the addresses anew and reports whether they differ. What cannot be read stays as it was.
+// read reads the addresses and reports whether they changed. After an error the last addresses stay.
 func (n *Network) read() bool {
 	old := n.now.Load()
 	ips, err := readIPs()

@@ -12,8 +12,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TestNetworkFollowsTheKernel runs itself again in a network and mount namespace of its own, where
-// it makes interfaces. It needs root, unshare, mount and ip.
+// TestNetworkFollowsTheKernel runs itself again in its own network and mount namespace, where it makes interfaces. It
+// needs root, unshare, mount and ip.
 func TestNetworkFollowsTheKernel(t *testing.T) {
 	if os.Getenv("HOSTOS_TEST_INSIDE") == "" {
 		if os.Getuid() != 0 {

@@ -6,8 +6,7 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// OSRelease holds the variables of an os-release file, such as PRETTY_NAME, VARIANT_ID, ID and
-// VERSION. Absent ones read as empty.
+// OSRelease holds the variables of an os-release file, such as PRETTY_NAME, VARIANT_ID, ID and VERSION.
 type OSRelease map[string]string
 
 // ReadOSRelease reads the host's os-release file. The error wraps the system error.
@@ -19,7 +18,7 @@ func ReadOSRelease(path string) (OSRelease, error) {
 	return parseOSRelease(string(data)), nil
 }
 
-// Variant is the OS variant to report: VARIANT_ID, else dev or prod (docs/spec/cloud.md 4.3).
+// Variant returns the OS variant to report: VARIANT_ID, else dev or prod (docs/spec/cloud.md 4.3).
 func (r OSRelease) Variant(development bool) string {
 	if id := r["VARIANT_ID"]; id != "" {
 		return id
@@ -30,7 +29,7 @@ func (r OSRelease) Variant(development bool) string {
 	return "prod"
 }
 
-// BoardRevision is the revision of the host OS for the board, empty when the host does not say
+// BoardRevision returns the revision of the host OS for the board, empty when it is not set
 // (docs/spec/engine.md 2.7).
 func (r OSRelease) BoardRevision() string {
 	if rev := r["BALENA_BOARD_REV"]; rev != "" {
@@ -39,8 +38,8 @@ func (r OSRelease) BoardRevision() string {
 	return r["RESIN_BOARD_REV"]
 }
 
-// Meta is the release of the layer that the host OS is made with, such as 2.46.1, empty when the host
-// does not say.
+// Meta returns the version of the Yocto layer that the host OS is built with, such as 2.46.1, empty when it is not
+// set.
 func (r OSRelease) Meta() string {
 	for _, name := range [...]string{"META_BALENA_VERSION", "META_RESIN_VERSION"} {
 		if release := r[name]; release != "" {
@@ -50,13 +49,12 @@ func (r OSRelease) Meta() string {
 	return r["VERSION"]
 }
 
-// IsBalenaOS reports whether the host is one that gives every device its config.json.
+// IsBalenaOS reports whether the host is balenaOS, which gives every device a config.json.
 func (r OSRelease) IsBalenaOS() bool {
 	return r["ID"] == "balena-os" || r["ID"] == "resin-os" || r["NAME"] == "balenaOS"
 }
 
-// parseOSRelease reads shell assignments, one a line; the last of a name wins. Lines that are none,
-// or whose quotes do not close, are skipped: one odd line must not hide the others.
+// parseOSRelease parses shell assignments, one per line. The last assignment of a name wins. It skips invalid lines.
 func parseOSRelease(text string) OSRelease {
 	release := OSRelease{}
 	for line := range strings.Lines(text) {
@@ -82,8 +80,8 @@ func isVariable(name string) bool {
 	return name != ""
 }
 
-// unquote removes shell quoting from one word: '...' is literal, "..." and bare text know the
-// backslash. A blank outside quotes ends the word.
+// unquote removes shell quoting from one word: '...' is literal, "..." and unquoted text may contain backslash
+// escapes. A blank outside quotes ends the word.
 func unquote(word string) (value string, ok bool) {
 	var out strings.Builder
 	quote := byte(0)

@@ -82,7 +82,7 @@ func FuzzParseOSRelease(f *testing.F) {
 			if !isVariable(name) || !strings.Contains(text, name+"=") || len(value) > len(text) {
 				t.Fatalf("%q=%q from %q", name, value, text)
 			}
-			// what was read can be written and read again
+			// the result can be written and read again
 			quoted := name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 			if again := parseOSRelease(quoted); !strings.ContainsAny(value, "\n") && again[name] != value {
 				t.Fatalf("%q: got %q, want %q", quoted, again[name], value)

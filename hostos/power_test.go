@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// cloud.md 1.2, 6.2: power mode and fan profile of an Orin are where the host looks, and nothing else
+// cloud.md 1.2, 6.2: power mode and fan profile of an Orin are set where the host reads them, and nothing else
 // changes.
 func TestPower(t *testing.T) {
 	type vars = map[string]string

@@ -7,20 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Gauge measures this process and the processor's temperature, for metrics. Its readings cost a few
-// system calls and next to no memory.
+// Gauge measures this process and the processor's temperature for the metrics endpoint. A reading costs a few system
+// calls and almost no memory.
 type Gauge struct{ sensor string }
 
-// NewGauge looks for the processor's sensor.
+// NewGauge finds the processor's sensor.
 func NewGauge() Gauge { return Gauge{newHardware("/proc", "/sys").sensor()} }
 
-// Celsius is the temperature of the processor, 0 without a sensor.
-func (g Gauge) Celsius() float64 { return float64(number(g.sensor, 0)) / 1000 }
+// Celsius returns the temperature of the processor, 0 without a sensor.
+func (g Gauge) Celsius() float64 { return float64(readNumber(g.sensor, 0)) / 1000 }
 
-// Resident is the memory of the process that is in use, in bytes, shared pages of the program included.
-func (Gauge) Resident() int64 { return number("/proc/self/statm", 1) * int64(os.Getpagesize()) }
+// Resident returns the resident memory of the process in bytes, including pages of the program file.
+func (Gauge) Resident() int64 { return readNumber("/proc/self/statm", 1) * int64(os.Getpagesize()) }
 
-// CPU is the processor time of the process so far.
+// CPU returns the processor time that the process has used.
 func (Gauge) CPU() time.Duration {
 	var used unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
@@ -29,8 +29,8 @@ func (Gauge) CPU() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// number reads one of the whole numbers on the first line of a small file, 0 when it is not there.
-func number(path string, field int) int64 {
+// readNumber reads one of the numbers in a small file, counted from 0. It returns 0 if the file or number is missing.
+func readNumber(path string, field int) int64 {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0

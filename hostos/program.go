@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// programPatience bounds how long a program may run: one that hangs would keep all later ones waiting.
-const programPatience = time.Minute
+// programTimeout limits the run time of a program, because a program that hangs would block all later ones.
+const programTimeout = time.Minute
 
-// runIn runs a program of the host whose root is mounted at root, with text as its input, and waits for
-// its end, which comes by force when it takes too long. The error has the program's own words when it does not succeed.
+// runIn runs a program of the host whose root is mounted at root, with text as its input, and waits for its end. It
+// kills the program after programTimeout. If the program fails, the error has its error output.
 func runIn(root, name, text string, args ...string) error {
-	proc, said, err := feedIn(root, name, text, args)
+	proc, stderr, err := startWithInput(root, name, text, args)
 	if err == nil {
-		err = outcome(proc, said, programPatience)
+		err = waitProgram(proc, stderr, programTimeout)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -28,12 +28,12 @@ func runIn(root, name, text string, args ...string) error {
 	return nil
 }
 
-// LoadModule has the kernel load a module of the host whose root is mounted at root, with what it needs, by the
-// host's own modprobe, which knows which of them are built in. The error has the words of modprobe.
+// LoadModule loads a kernel module of the host whose root is mounted at root, with its dependencies. It runs the host's
+// modprobe. The error has modprobe's error output.
 func LoadModule(root, name string) error { return runIn(root, "modprobe", "", name) }
 
-// feedIn starts a program that reads text, and hands out what it says is wrong.
-func feedIn(root, name, text string, args []string) (proc *os.Process, said *os.File, err error) {
+// startWithInput starts a program with text as its input, and returns its error output.
+func startWithInput(root, name, text string, args []string) (proc *os.Process, stderr *os.File, err error) {
 	program := programIn(root, name)
 	if program == "" {
 		return nil, nil, fs.ErrNotExist
@@ -43,26 +43,26 @@ func feedIn(root, name, text string, args []string) (proc *os.Process, said *os.
 		return nil, nil, err
 	}
 	defer in.Close()
-	_, err = feed.WriteString(text) // a pipe holds at least a page
+	_, err = feed.WriteString(text) // does not block: a pipe holds at least a page
 	_ = feed.Close()
 	if err != nil {
 		return nil, nil, err
 	}
-	said, errs, err := os.Pipe()
+	stderr, errs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer errs.Close()
 	if proc, err = startIn(root, []string{program}, append([]string{name}, args...), in, nil, errs); err != nil {
-		_ = said.Close()
+		_ = stderr.Close()
 	}
-	return proc, said, err
+	return proc, stderr, err
 }
 
-// programIn is where the host has one of its programs for administrators, empty when it has none.
+// programIn returns the path of one of the host's system programs, empty if the host does not have it.
 func programIn(root, name string) string {
 	for _, dir := range [...]string{"/usr/sbin/", "/sbin/"} {
-		// Not what a link leads to: that is meant for a process of the host.
+		// do not follow a link: its target is a path below root
 		if _, err := os.Lstat(root + dir + name); err == nil {
 			return dir + name
 		}
@@ -70,11 +70,12 @@ func programIn(root, name string) string {
 	return ""
 }
 
-// outcome waits for the end of a program, which comes by force when patience is over: an error with its own words unless it succeeded.
-func outcome(proc *os.Process, said io.ReadCloser, patience time.Duration) error {
-	defer said.Close()
-	defer time.AfterFunc(patience, func() { _ = proc.Kill(); _ = said.Close() }).Stop()
-	words, _ := io.ReadAll(io.LimitReader(said, 1000))
+// waitProgram waits for the end of a program, and kills it after the timeout. If the program fails, the error has its
+// error output.
+func waitProgram(proc *os.Process, stderr io.ReadCloser, timeout time.Duration) error {
+	defer stderr.Close()
+	defer time.AfterFunc(timeout, func() { _ = proc.Kill(); _ = stderr.Close() }).Stop()
+	words, _ := io.ReadAll(io.LimitReader(stderr, 1000))
 	state, err := proc.Wait()
 	if err == nil && !state.Success() {
 		err = errors.New(state.String() + ": " + strings.Join(strings.Fields(string(words)), " "))
@@ -82,8 +83,8 @@ func outcome(proc *os.Process, said io.ReadCloser, patience time.Duration) error
 	return err
 }
 
-// startIn starts the first of the programs that exists below root, as seen from there. A file that is
-// nil is nothing to read from and nowhere to write to.
+// startIn starts the first of the programs that exists, with root as its root directory. A nil file stands for
+// /dev/null.
 func startIn(root string, programs, args []string, in, out, errs *os.File) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// A program that hangs, or whose own child keeps its output open, does not hold up who runs it, and is
-// gone and waited for afterwards.
+// A program that hangs, or whose child keeps its output open, does not block the caller. It is killed and waited for.
 func TestProgramThatHangs(t *testing.T) {
 	dir := t.TempDir()
 	number := func(file string) int {
@@ -21,14 +20,14 @@ func TestProgramThatHangs(t *testing.T) {
 		return n
 	}
 	for _, script := range []string{"exec sleep 600", "sleep 600 & echo $! >$0/child; wait", "sleep 600 & echo $! >$0/child; exit 1"} {
-		proc, said, err := hanging(script, dir)
+		proc, stderr, err := hanging(script, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for strings.Contains(script, "/child") && number("child") == 0 {
-			time.Sleep(time.Millisecond) // a child that nobody knows would outlive the test
+			time.Sleep(time.Millisecond) // otherwise the child would outlive the test
 		}
-		if err := outcome(proc, said, 100*time.Millisecond); err == nil {
+		if err := waitProgram(proc, stderr, 100*time.Millisecond); err == nil {
 			t.Errorf("%s: no error", script)
 		}
 		if err := syscall.Kill(proc.Pid, 0); !errors.Is(err, syscall.ESRCH) {
@@ -41,12 +40,12 @@ func TestProgramThatHangs(t *testing.T) {
 	}
 }
 
-func hanging(script, dir string) (proc *os.Process, said *os.File, err error) {
-	said, errs, err := os.Pipe()
+func hanging(script, dir string) (proc *os.Process, stderr *os.File, err error) {
+	stderr, errs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer errs.Close()
 	proc, err = startIn("/", []string{"/bin/sh"}, []string{"sh", "-c", script, dir}, nil, nil, errs)
-	return proc, said, err
+	return proc, stderr, err
 }

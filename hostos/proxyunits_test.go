@@ -14,7 +14,7 @@ import (
 // systemd is a host with some units and their PartOf.
 type systemd struct {
 	units     map[string][]string
-	unloaded  string // is there, and not loaded
+	unloaded  string // exists, but is not loaded
 	broken    error  // of every restart
 	restarted []string
 }

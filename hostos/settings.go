@@ -15,11 +15,11 @@ import (
 	"resin-supervisor/update/settings"
 )
 
-// Settings are the typed values of config.json that the supervisor knows, with their defaults
-// (docs/spec/cloud.md 1.2). Text is empty and a number 0 when the key is absent or null.
+// Settings holds the values of config.json that the supervisor uses, with their defaults (docs/spec/cloud.md 1.2). A
+// text is empty and a number 0 if the key is missing or null.
 type Settings struct {
 	APIEndpoint         string // origin, no trailing slash; empty when unmanaged
-	LogsEndpoint        string // origin used for logs instead, empty when not set
+	LogsEndpoint        string // origin for logs, empty to use APIEndpoint
 	DeltaEndpoint       string // no trailing slash
 	UUID                string
 	APIKey              string // provisioning key; present until the key exchange has finished
@@ -29,14 +29,14 @@ type Settings struct {
 	RegisteredAt        int64 // milliseconds since 1970
 	ListenPort          int
 	APITimeout          time.Duration
-	PollInterval        time.Duration // may be 0: the poller has a floor of its own
+	PollInterval        time.Duration // may be 0: the poller has its own minimum
 	BootstrapRetryDelay time.Duration
 	Hostname            string
 	InitialDeviceName   string
 	PersistentLogging   bool
 	DevelopmentMode     bool
-	RootCA              string // PEM in base64 of an authority to trust, beside the system's
-	listenPort          int    // as written in the file, 0 when it is not
+	RootCA              string // additional root certificate, PEM in base64
+	listenPort          int    // listenPort of the file, 0 if it is not set
 }
 
 // Managed reports whether the device belongs to a cloud (docs/spec/cloud.md 2.8).
@@ -44,8 +44,8 @@ func (s Settings) Managed() bool {
 	return s.APIEndpoint != ""
 }
 
-// APIPort is the port of the device API: what the file says, else what the environment says, else the
-// default (docs/spec/device-api.md 1.1).
+// APIPort returns the port of the device API: from the file, else from the environment, else the default
+// (docs/spec/device-api.md 1.1).
 func (s Settings) APIPort(environment string) int {
 	port, err := strconv.Atoi(environment)
 	if s.listenPort != 0 || err != nil || port < 1 || port > math.MaxUint16 {
@@ -54,7 +54,7 @@ func (s Settings) APIPort(environment string) int {
 	return port
 }
 
-// CloudAddress is the host and port of the cloud API; without a cloud the host is empty.
+// CloudAddress returns host and port of the cloud API. The host is empty without a cloud.
 func (s Settings) CloudAddress() (host string, port int) {
 	endpoint, err := url.Parse(s.APIEndpoint)
 	if err != nil || endpoint.Host == "" {
@@ -69,7 +69,7 @@ func (s Settings) CloudAddress() (host string, port int) {
 	return endpoint.Hostname(), 443
 }
 
-// settings decodes the known keys. The error names the first bad one.
+// settings decodes the known keys. The error names the first invalid one.
 func (d document) settings() (Settings, error) {
 	r := reader{document: d}
 	s := Settings{
@@ -101,13 +101,13 @@ func (d document) settings() (Settings, error) {
 // maxNumber is the largest whole number that every reader of the file can represent.
 const maxNumber = 1 << 53
 
-// reader decodes one key after the other and keeps the first error.
+// reader decodes the values of keys and keeps the first error.
 type reader struct {
 	document
 	err error
 }
 
-// value returns what is stored under key; absent and null count as not set.
+// value returns the value of a key. A null value counts as not set.
 func (r *reader) value(key string) (json.RawMessage, bool) {
 	raw, present := r.document[key]
 	return raw, present && string(raw) != "null"
@@ -131,7 +131,7 @@ func (r *reader) text(key, absent string) string {
 	return text
 }
 
-// origin keeps scheme, host and port of a URL (docs/spec/cloud.md Q1).
+// origin reads a URL and reduces it to scheme, host and port (docs/spec/cloud.md Q1).
 func (r *reader) origin(key string) string {
 	text := strings.TrimSpace(r.text(key, ""))
 	if text == "" {
@@ -161,7 +161,7 @@ func (r *reader) number(key string, absent, least, most int64) int64 {
 	return n
 }
 
-// span reads milliseconds.
+// span reads a duration in milliseconds.
 func (r *reader) span(key string, absent time.Duration) time.Duration {
 	most := int64(math.MaxInt64 / time.Millisecond)
 	return min(settings.Longest, time.Duration(r.number(key, absent.Milliseconds(), 0, most))*time.Millisecond)
@@ -177,8 +177,8 @@ func (r *reader) flag(key string) bool {
 	return b
 }
 
-// integer accepts a JSON number, of which it drops the fraction, or a string that starts with a
-// whole number (docs/spec/cloud.md 1.2).
+// integer parses a JSON number, dropping its fraction, or a string that starts with an integer
+// (docs/spec/cloud.md 1.2).
 func integer(raw json.RawMessage) (int64, error) {
 	var number float64
 	if json.Unmarshal(raw, &number) == nil && string(raw) != "null" {
@@ -198,7 +198,7 @@ func integer(raw json.RawMessage) (int64, error) {
 	return n, nil
 }
 
-// leadingInteger returns the sign and digits that text starts with after blanks.
+// leadingInteger returns the sign and digits at the start of text, after blanks.
 func leadingInteger(text string) string {
 	text = strings.TrimLeft(text, " \t\r\n")
 	end := 0
@@ -212,7 +212,7 @@ func isDigit(c byte) bool {
 	return c >= '0' && c <= '9'
 }
 
-// boolean accepts a JSON boolean, 0 or 1, or the strings true, false, on, off, 1 and 0 in any case.
+// boolean parses a JSON boolean, 0 or 1, or the strings true, false, on, off, 1 and 0 in upper or lower case.
 func boolean(raw json.RawMessage) (bool, error) {
 	text := string(raw)
 	var quoted string
@@ -228,8 +228,7 @@ func boolean(raw json.RawMessage) (bool, error) {
 	return false, fmt.Errorf("%s is not a boolean", raw)
 }
 
-// newIdentity makes 32 lower-case hex characters, the form of a uuid and of a device key
-// (docs/spec/cloud.md 2.2).
+// newIdentity returns a new uuid or device key: 32 lower-case hex characters (docs/spec/cloud.md 2.2).
 func newIdentity() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: the runtime ends the process when there is no randomness

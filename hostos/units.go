@@ -18,36 +18,36 @@ import (
 	"resin-supervisor/hostos/inotify"
 )
 
-// reportedUnits are the units of the host whose lines belong to the device's log (docs/spec/cloud.md 5.6).
+// reportedUnits are the host units whose output is part of the device's log (docs/spec/cloud.md 5.6).
 var reportedUnits = []string{
 	"os-power-mode.service", "os-fan-profile.service", "nvpmodel.service", "jetson-qspi-manager.service", "os-update.service",
 }
 
 const (
-	maxEntry   = 256 << 10 // bytes of an entry of the journal; a longer one is left out
-	quietFirst = 5 * time.Second
-	quietMost  = 15 * time.Minute
-	// unitsDir is where systemd has a link for each unit that is active, "invocation:" and its name.
+	maxEntry = 256 << 10 // bytes of a journal entry; longer ones are skipped
+	minQuiet = 5 * time.Second
+	maxQuiet = 15 * time.Minute
+	// unitsDir is where systemd keeps a link for each active unit, named "invocation:" and the unit's name.
 	unitsDir   = "/run/systemd/units"
 	invocation = "invocation:"
 )
 
 var (
-	// unitPlaces are where a unit is described, and the link of one that is active.
+	// unitPlaces are where unit files are, and the links of active units.
 	unitPlaces = []string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/",
 		"/run/systemd/system/", "/run/systemd/transient/", unitsDir + "/" + invocation}
-	// groupPlaces are where a unit that has a process has a control group.
+	// groupPlaces are where units with running processes have a control group.
 	groupPlaces = []string{"/sys/fs/cgroup/system.slice/", "/sys/fs/cgroup/systemd/system.slice/", "/sys/fs/cgroup/unified/system.slice/"}
 )
 
-// WatchUnits calls started whenever one of the reported units starts, and at once when the host has any.
-// A host without systemd costs nothing, else the start of any unit is a wake-up.
+// WatchUnits calls started whenever one of the reported units starts, and at once if the host has any of them. It does
+// nothing on a host without systemd. On other hosts the start of any unit wakes the process.
 func WatchUnits(ctx context.Context, root string, started func()) error {
 	w, err := inotify.New()
 	if err != nil {
 		return err
 	}
-	if _, err := w.Add(root+unitsDir, unix.IN_MOVED_TO); err != nil { // each link is made under another name
+	if _, err := w.Add(root+unitsDir, unix.IN_MOVED_TO); err != nil { // systemd makes each link under a temporary name
 		_ = w.Close()
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -66,7 +66,7 @@ func WatchUnits(ctx context.Context, root string, started func()) error {
 			}
 			for i := range events {
 				unit, _ := strings.CutPrefix(events[i].Name, invocation)
-				if slices.Contains(reportedUnits, unit) || events[i].Watch < 0 { // after lost events, perhaps
+				if slices.Contains(reportedUnits, unit) || events[i].Watch < 0 { // or events were lost
 					started()
 				}
 			}
@@ -75,7 +75,7 @@ func WatchUnits(ctx context.Context, root string, started func()) error {
 	return nil
 }
 
-// anyUnit tells whether there is a file of a reported unit in one of the places.
+// anyUnit reports whether a reported unit has a file in one of the places.
 func anyUnit(root string, places []string) bool {
 	for _, place := range places {
 		for _, unit := range reportedUnits {
@@ -87,17 +87,17 @@ func anyUnit(root string, places []string) bool {
 	return false
 }
 
-// UnitLine is one entry of a unit in the journal.
+// UnitLine is one journal entry of a unit.
 type UnitLine struct {
 	Text   []byte
 	Stderr bool // an error or worse
 	At     time.Time
-	Cursor string // its place in the journal
+	Cursor string // its position in the journal
 }
 
-// FollowUnits calls fn with each entry of the reported units behind the cursor, or since a time when
-// that is empty. A follower of the journal takes several megabytes, so it runs only for as long as one
-// of them does: it returns nil when there was no entry for a while and none runs, or no journalctl.
+// FollowUnits calls fn with each entry of the reported units after the cursor, or since the given time if the cursor is
+// empty. Because journalctl takes several megabytes, FollowUnits returns nil when no reported unit runs and no entry
+// came for a while. It also returns nil if the host has no journalctl.
 func FollowUnits(ctx context.Context, root, cursor string, since time.Time, fn func(UnitLine)) error {
 	j, err := startJournal(root, unitArguments(cursor, since))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,8 +113,8 @@ func FollowUnits(ctx context.Context, root, cursor string, since time.Time, fn f
 	return err
 }
 
-// unitArguments are those of journalctl. Of a known place the entry itself is read again: what is asked
-// for behind a place that is gone by now would lack an entry.
+// unitArguments returns the command line of journalctl. It starts at the cursor, not after it: if the entry of the
+// cursor is gone, --after-cursor would skip one entry too many.
 func unitArguments(cursor string, since time.Time) []string {
 	query := "journalctl --quiet --follow --no-tail --all --output=json --output-fields=MESSAGE,PRIORITY"
 	for _, unit := range reportedUnits {
@@ -127,9 +127,9 @@ func unitArguments(cursor string, since time.Time) []string {
 	return append(strings.Fields(query), "--since=@"+at[:len(at)-3]+"."+at[len(at)-3:])
 }
 
-// follow reads entries until the program ends, or no unit runs any more.
+// follow reads entries until journalctl ends or no reported unit runs.
 func (j *journal) follow(root, cursor string, fn func(UnitLine)) error {
-	lines, quiet := bufio.NewReader(j.out), quietFirst
+	lines, quiet := bufio.NewReader(j.out), minQuiet
 	for entry := []byte(nil); ; {
 		_ = j.out.SetReadDeadline(time.Now().Add(quiet))
 		part, err := lines.ReadSlice('\n')
@@ -139,19 +139,19 @@ func (j *journal) follow(root, cursor string, fn func(UnitLine)) error {
 			if l, ok := parseEntry(entry); ok && l.Cursor != cursor {
 				fn(l)
 			}
-			entry, quiet = nil, quietFirst
+			entry, quiet = nil, minQuiet
 		case err == bufio.ErrBufferFull:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("follow the journal: %w", err)
 		case !anyUnit(root, groupPlaces):
 			return nil
 		default:
-			quiet = min(2*quiet, quietMost)
+			quiet = min(2*quiet, maxQuiet)
 		}
 	}
 }
 
-// parseEntry decodes an entry, unless that has no message or was cut.
+// parseEntry decodes an entry. It returns false if the entry has no message or is truncated.
 func parseEntry(entry []byte) (l UnitLine, ok bool) {
 	var e struct {
 		Cursor   string          `json:"__CURSOR"`
@@ -159,7 +159,7 @@ func parseEntry(entry []byte) (l UnitLine, ok bool) {
 		Priority string          `json:"PRIORITY"`
 		Message  json.RawMessage `json:"MESSAGE"`
 	}
-	_ = json.Unmarshal(entry, &e) // a field that occurs several times is an array
+	_ = json.Unmarshal(entry, &e) // fails partly if a repeated field is an array
 	at, err := strconv.ParseInt(e.At, 10, 64)
 	if err != nil || e.Cursor == "" {
 		return l, false
@@ -167,7 +167,7 @@ func parseEntry(entry []byte) (l UnitLine, ok bool) {
 	var text string
 	if json.Unmarshal(e.Message, &text) == nil {
 		l.Text = []byte(text)
-	} else if json.Unmarshal(e.Message, &l.Text) != nil { // bytes that are not UTF-8
+	} else if json.Unmarshal(e.Message, &l.Text) != nil { // an array of bytes, if they are not UTF-8
 		return l, false
 	}
 	l.At, l.Cursor = time.Unix(at/1e6, at%1e6*1e3), e.Cursor

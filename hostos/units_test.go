@@ -49,8 +49,8 @@ func TestUnitArguments(t *testing.T) {
 	has(unitArguments("s=1", time.Now()), "--no-tail", "--cursor=s=1", "_SYSTEMD_UNIT=os-update.service")
 }
 
-// What is too long or was delivered already is left out; the rest comes, and the end of the program is
-// an error while a unit may still write.
+// Entries that are too long or were delivered already are skipped. The end of journalctl is an error while a unit may
+// still write.
 func TestFollowUnits(t *testing.T) {
 	entry := func(n int, text string) string {
 		return fmt.Sprintf(`{"__CURSOR":"c%d","__REALTIME_TIMESTAMP":"%d","MESSAGE":"%s"}`+"\n", n, n, text)
@@ -69,7 +69,7 @@ func TestFollowUnits(t *testing.T) {
 	}
 }
 
-// program is a running shell, in the place of journalctl.
+// program is a running shell in place of journalctl.
 func program(t *testing.T, script string) *journal {
 	t.Helper()
 	out, in, err := os.Pipe()

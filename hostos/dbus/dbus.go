@@ -1,6 +1,6 @@
-// Package dbus calls methods on a D-Bus message bus: enough of it to ask logind for a reboot and
-// systemd for the state of a unit. A connection lives for one call, so that nothing is open and no
-// goroutine waits while there is nothing to ask. It is a leaf.
+// Package dbus calls methods on a D-Bus message bus. It has only what is needed to ask logind for a reboot and systemd
+// for the state of a unit. Each call has its own connection, so an idle process has no connection and no goroutine.
+// It is a leaf.
 package dbus
 
 import (
@@ -18,17 +18,16 @@ import (
 	"time"
 )
 
-// Bus is a message bus by its addresses. Its methods are safe for concurrent use.
+// Bus is a message bus. It is safe for concurrent use.
 type Bus struct {
-	sockets []string // tried in this order; one that starts with @ is abstract
+	sockets []string // tried in this order; a leading @ marks an abstract socket
 }
 
-// patience bounds a call whose context has no earlier end: what D-Bus libraries wait by default.
-const patience = 25 * time.Second
+// callTimeout limits every call. D-Bus libraries have the same default.
+const callTimeout = 25 * time.Second
 
-// New is the bus of an address as DBUS_SYSTEM_BUS_ADDRESS holds it, such as unix:path=/run/bus, or
-// a list of such, separated by semicolons. Where address is empty the sockets are tried in turn.
-// Nothing is opened yet.
+// New returns the bus at an address in the format of DBUS_SYSTEM_BUS_ADDRESS, such as unix:path=/run/bus, or a list of
+// addresses separated by semicolons. If address is empty the bus uses the sockets. New does not connect.
 func New(address string, sockets ...string) *Bus {
 	if address == "" {
 		return &Bus{sockets: sockets}
@@ -42,7 +41,7 @@ func New(address string, sockets ...string) *Bus {
 	return b
 }
 
-// socketOf is the path of one address, empty when it is not that of a unix socket.
+// socketOf returns the path of one address, empty if it is not a unix socket.
 func socketOf(address string) string {
 	params, ok := strings.CutPrefix(address, "unix:")
 	if !ok {
@@ -63,13 +62,13 @@ func socketOf(address string) string {
 	return ""
 }
 
-// Error is the answer of a service, or of the bus, that did not do what was asked.
+// Error is an error reply of a service or the bus.
 type Error struct {
-	Name string // org.freedesktop.DBus.Error.ServiceUnknown
-	Text string // for people, may be empty
+	Name string // such as org.freedesktop.DBus.Error.ServiceUnknown
+	Text string // for users, may be empty
 }
 
-// Error is the text and, where there is none, the name.
+// Error returns the text, or the name if there is no text.
 func (e *Error) Error() string {
 	if e.Text == "" {
 		return e.Name
@@ -77,21 +76,20 @@ func (e *Error) Error() string {
 	return e.Text
 }
 
-// IsError tells whether err is an answer of the given name.
+// IsError reports whether err wraps an *Error with the given name.
 func IsError(err error, name string) bool {
 	answer, ok := errors.AsType[*Error](err)
 	return ok && answer.Name == name
 }
 
-// Call is one method of one object. Args are of type string and bool only.
+// Call is a call of one method of one object. Args have type string or bool.
 type Call struct {
 	Service, Path, Interface, Method string
 	Args                             []any
 }
 
-// Do calls a method and waits for its answer, of which it returns the texts: strings, paths and the
-// elements of lists of these, also where they stand inside a variant. Values of other types are
-// passed over. The error wraps *Error when the service or the bus refused.
+// Do calls a method and returns the texts of its reply: strings, object paths, and those inside of lists and variants. It
+// skips values of other types. The error wraps *Error if the service or the bus refused the call.
 func (b *Bus) Do(ctx context.Context, c Call) ([]string, error) {
 	texts, err := b.do(ctx, c)
 	if err != nil {
@@ -101,7 +99,7 @@ func (b *Bus) Do(ctx context.Context, c Call) ([]string, error) {
 }
 
 func (b *Bus) do(ctx context.Context, c Call) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	socket, err := b.dial(ctx)
 	if err != nil {
@@ -109,15 +107,15 @@ func (b *Bus) do(ctx context.Context, c Call) ([]string, error) {
 	}
 	defer socket.Close()
 	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
-	texts, err := converse(socket, c)
+	texts, err := logInAndCall(socket, c)
 	if err != nil && ctx.Err() != nil {
-		return nil, ctx.Err() // the closed socket is only how it showed
+		return nil, ctx.Err() // the cause of the closed socket
 	}
 	return texts, err
 }
 
 func (b *Bus) dial(ctx context.Context) (net.Conn, error) {
-	err := errors.New("no message bus is known")
+	err := errors.New("no message bus is configured")
 	for _, path := range b.sockets {
 		var c net.Conn
 		if c, err = new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
@@ -127,14 +125,14 @@ func (b *Bus) dial(ctx context.Context) (net.Conn, error) {
 	return nil, err // names operation and path
 }
 
-// The serials of our two messages.
+// The serials of our messages.
 const (
 	helloSerial = 1
 	callSerial  = 2
 )
 
-// converse logs in, introduces us, and makes the call.
-func converse(socket io.ReadWriter, c Call) ([]string, error) {
+// logInAndCall logs in to the bus and makes the call.
+func logInAndCall(socket io.ReadWriter, c Call) ([]string, error) {
 	r := bufio.NewReader(socket)
 	if err := authenticate(socket, r); err != nil {
 		return nil, err
@@ -151,7 +149,7 @@ func converse(socket io.ReadWriter, c Call) ([]string, error) {
 		if _, err := socket.Write(request); err != nil {
 			return nil, err
 		}
-		texts, err := await(r, uint32(serial))
+		texts, err := readReply(r, uint32(serial))
 		if err != nil || serial == callSerial {
 			return texts, err
 		}
@@ -159,7 +157,7 @@ func converse(socket io.ReadWriter, c Call) ([]string, error) {
 	return nil, nil
 }
 
-// authenticate says who we are; the bus sees that it is true.
+// authenticate sends our user id, which the bus verifies by the socket.
 func authenticate(w io.Writer, r *bufio.Reader) error {
 	uid := hex.EncodeToString([]byte(strconv.Itoa(os.Geteuid())))
 	if _, err := io.WriteString(w, "\x00AUTH EXTERNAL "+uid+"\r\n"); err != nil {
@@ -176,15 +174,15 @@ func authenticate(w io.Writer, r *bufio.Reader) error {
 	return err
 }
 
-// await reads messages until the answer to one of ours comes.
-func await(r *bufio.Reader, serial uint32) ([]string, error) {
+// readReply reads messages until the reply to the one with this serial.
+func readReply(r *bufio.Reader, serial uint32) ([]string, error) {
 	for {
 		m, err := read(r)
 		if err != nil {
 			return nil, fmt.Errorf("read from the message bus: %w", err)
 		}
-		if m.answers != serial {
-			continue // a signal, such as that we have a name now
+		if m.replyTo != serial {
+			continue // a signal, such as NameAcquired
 		}
 		if m.kind == kindError {
 			return nil, &Error{Name: m.errorName, Text: strings.Join(m.texts, " ")}

@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// LogindReady tells why logind cannot be asked for anything, nil when it can. It is started for
-// that where it does not run.
+// LogindReady returns an error if logind is not available. The bus starts logind if it does not run.
 func (b *Bus) LogindReady(ctx context.Context) error {
 	_, err := b.Do(ctx, Call{
 		Service: "org.freedesktop.login1", Path: "/org/freedesktop/login1",
 		Interface: "org.freedesktop.DBus.Peer", Method: "Ping",
 	})
 	if IsError(err, "org.freedesktop.DBus.Error.UnknownMethod") {
-		return nil // somebody is there
+		return nil // logind replied
 	}
 	return err
 }
@@ -21,28 +20,28 @@ func (b *Bus) LogindReady(ctx context.Context) error {
 // Reboot asks logind to reboot the device. The error wraps *Error when logind refused.
 func (b *Bus) Reboot(ctx context.Context) error { return b.logind(ctx, "Reboot") }
 
-// PowerOff asks logind to switch the device off.
+// PowerOff asks logind to power off the device.
 func (b *Bus) PowerOff(ctx context.Context) error { return b.logind(ctx, "PowerOff") }
 
 func (b *Bus) logind(ctx context.Context, method string) error {
 	_, err := b.Do(ctx, Call{
 		Service: "org.freedesktop.login1", Path: "/org/freedesktop/login1",
 		Interface: "org.freedesktop.login1.Manager", Method: method,
-		Args: []any{false}, // nobody is there who could be asked for a password
+		Args: []any{false}, // not interactive: do not ask for a password
 	})
 	return err
 }
 
-// StartUnit, StopUnit and RestartUnit begin the work on a systemd unit, such as redsocks.service,
-// and return when systemd has accepted it, not when it is done.
+// StartUnit starts a systemd unit, such as redsocks.service. Like StopUnit and RestartUnit it returns when systemd has
+// accepted the job, not when the job is done.
 func (b *Bus) StartUnit(ctx context.Context, unit string) error {
 	return b.job(ctx, "StartUnit", unit)
 }
 
-// StopUnit is explained at StartUnit.
+// StopUnit stops a systemd unit.
 func (b *Bus) StopUnit(ctx context.Context, unit string) error { return b.job(ctx, "StopUnit", unit) }
 
-// RestartUnit is explained at StartUnit. A unit that does not run is started.
+// RestartUnit restarts a systemd unit, and starts one that does not run.
 func (b *Bus) RestartUnit(ctx context.Context, unit string) error {
 	return b.job(ctx, "RestartUnit", unit)
 }
@@ -59,8 +58,8 @@ func (b *Bus) systemd(ctx context.Context, method string, args ...any) ([]string
 	})
 }
 
-// SwitchUnit starts or stops a systemd unit unless it runs or rests already, calling begin before it
-// asks for that. A unit that the host does not have is left alone.
+// SwitchUnit starts or stops a systemd unit if it is not yet in that state, and calls begin before. It ignores a unit
+// that the host does not have.
 func (b *Bus) SwitchUnit(ctx context.Context, unit string, on bool, begin func()) error {
 	state, err := b.UnitState(ctx, unit)
 	if err != nil {
@@ -77,7 +76,7 @@ func (b *Bus) SwitchUnit(ctx context.Context, unit string, on bool, begin func()
 		begin()
 		return b.StartUnit(ctx, unit)
 	}
-	// It may be one that was not needed since the host started, or none.
+	// the unit is not loaded, or does not exist
 	if err = b.StartUnit(ctx, unit); IsError(err, "org.freedesktop.systemd1.NoSuchUnit") {
 		return nil
 	}
@@ -85,8 +84,8 @@ func (b *Bus) SwitchUnit(ctx context.Context, unit string, on bool, begin func()
 	return err
 }
 
-// UnitState is the ActiveState of a systemd unit: active, reloading, inactive, failed, activating
-// or deactivating; empty when the unit is not loaded.
+// UnitState returns the ActiveState of a systemd unit: active, reloading, inactive, failed, activating or deactivating.
+// It is empty if the unit is not loaded.
 func (b *Bus) UnitState(ctx context.Context, unit string) (string, error) {
 	texts, err := b.UnitProperty(ctx, unit, "org.freedesktop.systemd1.Unit", "ActiveState")
 	if IsError(err, "org.freedesktop.systemd1.NoSuchUnit") {
@@ -95,8 +94,8 @@ func (b *Bus) UnitState(ctx context.Context, unit string) (string, error) {
 	return strings.Join(texts, " "), err
 }
 
-// UnitProperty is a property of a loaded systemd unit, a text or a list of texts, by the interface
-// it belongs to. A unit that is not loaded is an *Error named org.freedesktop.systemd1.NoSuchUnit.
+// UnitProperty returns a property of a loaded systemd unit, a text or a list of texts. iface is the D-Bus interface of
+// the property. If the unit is not loaded, the error is an *Error named org.freedesktop.systemd1.NoSuchUnit.
 func (b *Bus) UnitProperty(ctx context.Context, unit, iface, property string) ([]string, error) {
 	paths, err := b.systemd(ctx, "GetUnit", unit)
 	if err != nil || len(paths) == 0 {

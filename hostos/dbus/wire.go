@@ -7,28 +7,28 @@ import (
 	"io"
 )
 
-// The kinds of messages we look at.
+// The message types that we use.
 const (
 	kindReply = 2
 	kindError = 3
 )
 
-// The fields of a message's head that we look at.
+// The header fields that we use.
 const (
 	fieldErrorName = 4
 	fieldReply     = 5
 	fieldSignature = 8
 )
 
-// maxMessage bounds a message that is read, in bytes; answers to what we ask are far below it.
+// maxMessage limits the size of a received message, in bytes. Expected replies are much smaller.
 const maxMessage = 1 << 20
 
 var (
 	errMalformed = errors.New("malformed message")
-	errArgument  = errors.New("an argument is neither a text nor a bool")
+	errArgument  = errors.New("an argument is neither a string nor a bool")
 )
 
-// writer appends values of a message, which starts at an even boundary of 8 bytes.
+// writer appends values to a message that starts at a multiple of 8 bytes.
 type writer []byte
 
 func (w *writer) add(s string) { *w = append(*w, s...) }
@@ -50,7 +50,7 @@ func (w *writer) string(s string) {
 	w.add("\x00")
 }
 
-// field appends one field of the head, unless its value is empty; kind is its code with its type.
+// field appends one header field, unless its value is empty. kind is its code and type.
 func (w *writer) field(kind, value string) {
 	if value != "" {
 		w.align(8)
@@ -59,7 +59,7 @@ func (w *writer) field(kind, value string) {
 	}
 }
 
-// encode is the message of a call.
+// encode returns the message of a call.
 func encode(serial uint32, c Call) ([]byte, error) {
 	var body writer
 	signature := ""
@@ -82,7 +82,7 @@ func encode(serial uint32, c Call) ([]byte, error) {
 	m := writer("l\x01\x00\x01")
 	m.uint32(uint32(len(body)))
 	m.uint32(serial)
-	m.uint32(0) // length of the fields, below
+	m.uint32(0) // length of the fields, set below
 	start := len(m)
 	m.field("\x01\x01o\x00", c.Path)
 	m.field("\x02\x01s\x00", c.Interface)
@@ -100,15 +100,15 @@ func encode(serial uint32, c Call) ([]byte, error) {
 	return append(m, body...), nil
 }
 
-// message is what we look at of a message that came.
+// message has the used parts of a received message.
 type message struct {
 	kind      byte
-	answers   uint32 // serial of the message it is an answer to, 0 for none
+	replyTo   uint32 // serial of the message that this one replies to, 0 for none
 	errorName string
 	texts     []string // of the body
 }
 
-// read takes one message.
+// read reads one message.
 func read(from io.Reader) (message, error) {
 	var head [16]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {
@@ -142,14 +142,14 @@ func read(from io.Reader) (message, error) {
 	return m, nil
 }
 
-// fields reads the fields of a head and returns the signature of the body.
+// fields reads the header fields and returns the signature of the body.
 func (m *message) fields(r *reader) (signature string, err error) {
 	for r.err == nil && len(r.data) > r.at {
 		r.align(8)
 		code, kind := r.byte(), r.signature()
 		switch {
 		case code == fieldReply && kind == "u":
-			m.answers = r.uint32()
+			m.replyTo = r.uint32()
 		case code == fieldErrorName && kind == "s":
 			m.errorName = r.string()
 		case code == fieldSignature && kind == "g":
@@ -161,13 +161,13 @@ func (m *message) fields(r *reader) (signature string, err error) {
 	return signature, r.err
 }
 
-// reader takes values from a message. After an error it gives zero values.
+// reader reads values from a message. After an error it returns zero values.
 type reader struct {
 	order binary.ByteOrder
 	data  []byte
 	at    int
 	err   error
-	found []string // the texts that value came upon
+	found []string // the texts that value has read
 }
 
 func (r *reader) take(n int) []byte {
@@ -196,7 +196,7 @@ func (r *reader) uint32() uint32 {
 	return 0
 }
 
-// text is n bytes and the zero after them.
+// text reads n bytes and a zero byte.
 func (r *reader) text(n int) string {
 	b := r.take(n)
 	r.take(1)
@@ -207,7 +207,7 @@ func (r *reader) string() string { return r.text(int(r.uint32())) }
 
 func (r *reader) signature() string { return r.text(int(r.byte())) }
 
-// texts reads values of the types that signature lists.
+// texts reads values of the types in signature and returns the texts among them.
 func (r *reader) texts(signature string) ([]string, error) {
 	for signature != "" && r.err == nil {
 		signature = r.value(signature, 0)
@@ -215,7 +215,7 @@ func (r *reader) texts(signature string) ([]string, error) {
 	return r.found, r.err
 }
 
-// maxDepth bounds values within values: D-Bus allows 64.
+// maxDepth limits nested values. D-Bus allows 64 levels.
 const maxDepth = 64
 
 // value reads one value of the first type of signature and returns the types after it.
@@ -254,7 +254,7 @@ func (r *reader) value(signature string, depth int) (rest string) {
 	return rest
 }
 
-// list reads the elements of a list; element begins with their type.
+// list reads the elements of an array. element starts with their type.
 func (r *reader) list(element string, depth int) (rest string) {
 	n := r.uint32()
 	if rest = skip(element, depth); rest == element {
@@ -266,7 +266,7 @@ func (r *reader) list(element string, depth int) (rest string) {
 	if n > maxMessage || end > len(r.data) {
 		r.err = errMalformed
 	}
-	for before := -1; r.err == nil && r.at < end && r.at != before; { // an empty group gets nowhere
+	for before := -1; r.err == nil && r.at < end && r.at != before; { // an empty struct makes no progress
 		before = r.at
 		r.value(element, depth+1)
 	}
@@ -276,7 +276,7 @@ func (r *reader) list(element string, depth int) (rest string) {
 	return rest
 }
 
-// group reads the members of a structure or of an entry of a map.
+// group reads the members of a struct or a dict entry.
 func (r *reader) group(members string, depth int) (rest string) {
 	r.align(8)
 	for r.err == nil && members != "" && members[0] != ')' && members[0] != '}' {
@@ -289,7 +289,7 @@ func (r *reader) group(members string, depth int) (rest string) {
 	return members[1:]
 }
 
-// skip is signature without its first type; signature itself when that is not whole.
+// skip returns signature without its first type, or all of signature if that type is incomplete.
 func skip(signature string, depth int) string {
 	if signature == "" || depth > maxDepth {
 		return signature

@@ -32,7 +32,7 @@ func TestEncodeCall(t *testing.T) {
 	}
 }
 
-// answer is a message of a service with the given body, in either byte order.
+// answer returns a message of a service with the given body, in either byte order.
 func answer(order binary.AppendByteOrder, kind byte, serial uint32, signature string, body []byte) []byte {
 	mark := byte('l')
 	if order.String() == "BigEndian" {
@@ -89,7 +89,7 @@ func TestReadAnswers(t *testing.T) {
 			{"(us)", text(order, order.AppendUint32(nil, 5), "x"), []string{"x"}},
 		} {
 			m, err := read(bytes.NewReader(answer(order, kindReply, 7, c.signature, c.body)))
-			if err != nil || m.kind != kindReply || m.answers != 7 || !slices.Equal(m.texts, c.want) {
+			if err != nil || m.kind != kindReply || m.replyTo != 7 || !slices.Equal(m.texts, c.want) {
 				t.Errorf("%s %s: %+v %v, want %q", order, c.signature, m, err, c.want)
 			}
 		}
@@ -132,7 +132,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(answer(binary.LittleEndian, kindReply, 7, "a{sv}", []byte{0, 0, 0, 0, 0, 0, 0, 0}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := read(bytes.NewReader(data))
-		if err != nil && m.answers != 0 {
+		if err != nil && m.replyTo != 0 {
 			t.Errorf("%v with %+v", err, m)
 		}
 	})

@@ -75,7 +75,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// The mode must not depend on the umask, and a secret must never be readable by others on the way.
+// The mode must not depend on the umask, and others must never be able to read a temporary file.
 func TestWriteMode(t *testing.T) {
 	old := unix.Umask(0o077)
 	defer unix.Umask(old)
@@ -197,19 +197,19 @@ func TestRemove(t *testing.T) {
 func TestSetAside(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a")
-	for n := 1; n <= keptAside+2; n++ {
+	for n := 1; n <= maxAside+2; n++ {
 		put(t, path, fmt.Sprint("broken ", n))
 		aside, err := SetAside(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := fmt.Sprintf("%s.broken-%d", path, min(n, keptAside)); aside != want {
+		if want := fmt.Sprintf("%s.broken-%d", path, min(n, maxAside)); aside != want {
 			t.Fatalf("set aside as %s, want %s", aside, want)
 		}
 		wantContent(t, aside, fmt.Sprint("broken ", n))
 	}
-	if got := len(names(t, dir)); got != keptAside {
-		t.Fatalf("%d broken files kept, want %d", got, keptAside)
+	if got := len(names(t, dir)); got != maxAside {
+		t.Fatalf("%d broken files kept, want %d", got, maxAside)
 	}
 	if _, err := SetAside(path); !errors.Is(err, unix.ENOENT) {
 		t.Fatalf("absent file: %v, want ENOENT", err)
@@ -221,7 +221,7 @@ func TestSweep(t *testing.T) {
 	put(t, filepath.Join(dir, "a.json"), "x")
 	put(t, filepath.Join(dir, prefix+"0011"), "half")
 	put(t, filepath.Join(dir, prefix+"0022"), "")
-	put(t, filepath.Join(dir, prefix+"0033"), "x") // only on FAT it may share the clusters of a.json
+	put(t, filepath.Join(dir, prefix+"0033"), "x") // only on FAT can it share the clusters of a.json
 	Sweep(dir)
 	wantNames(t, dir, "a.json")
 	Sweep(filepath.Join(dir, "none"))

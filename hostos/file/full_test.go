@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inNamespace marks the second run of the test binary, which may mount without being seen.
+// inNamespace marks the second run of the test binary, whose mounts are private.
 const inNamespace = "FILE_TEST_IN_NAMESPACE"
 
-// TestFullDisk runs itself again in a mount namespace, where a small tmpfs stands for a full disk.
+// TestFullDisk runs itself again in a mount namespace, where a small tmpfs simulates a full disk.
 func TestFullDisk(t *testing.T) {
 	if os.Getenv(inNamespace) != "" {
 		fullDisk(t)
@@ -30,7 +30,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// ownMounts asks for a mount namespace, and for a user namespace where that needs root.
+// ownMounts requests a mount namespace and, if not root, a user namespace.
 func ownMounts() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if uid := os.Getuid(); uid != 0 {

@@ -10,16 +10,15 @@ import (
 
 // Limits of Read, in bytes.
 const (
-	Small = 1 << 20  // for what people and the host write, such as config.json
-	Large = 64 << 20 // for durable documents, images and bundles of certificates
+	Small = 1 << 20  // for files that people and the host write, such as config.json
+	Large = 64 << 20 // for documents of the supervisor, images and certificate bundles
 )
 
-// ErrUnfit is why Open and Read refuse what is there but cannot be the file that is looked for.
+// ErrUnfit is the error of Open and Read for a path that is not a regular file, or a file that is too large.
 var ErrUnfit = errors.New("unusable file")
 
-// Open opens a regular file for reading. Of anything else, such as a FIFO or a device, it says so
-// at once: it never waits for a writer. The error names the path and wraps the system error or
-// ErrUnfit.
+// Open opens a regular file for reading. For anything else, such as a FIFO or a device, it returns an error at once
+// instead of waiting for a writer. The error names the path and wraps the system error or ErrUnfit.
 func Open(path string) (*os.File, error) {
 	fd, _, err := open(path)
 	if err != nil {
@@ -29,7 +28,7 @@ func Open(path string) (*os.File, error) {
 }
 
 func open(path string) (fd int, size int64, err error) {
-	err = retry(func() (err error) {
+	err = retryEINTR(func() (err error) {
 		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 		return err
 	})
@@ -46,9 +45,8 @@ func open(path string) (fd int, size int64, err error) {
 	return -1, 0, fmt.Errorf("%w: %s is not a regular file", ErrUnfit, path) // a socket answers ENXIO
 }
 
-// Read gives the content of a regular file, which must be no larger than limit, in bytes. Files of
-// /proc and /sys count as regular; one that has nothing to say now, such as a sensor, is an error. The
-// error is as that of Open.
+// Read returns the content of a regular file of at most limit bytes. Files of /proc and /sys count as regular. Reading
+// one of them may fail, such as a sensor without a value. Read returns the same errors as Open.
 func Read(path string, limit int) ([]byte, error) {
 	fd, size, err := open(path)
 	if err != nil {
@@ -58,7 +56,7 @@ func Read(path string, limit int) ([]byte, error) {
 	data := make([]byte, 0, min(size, int64(limit))+512)
 	for size <= int64(limit) {
 		n := 0
-		err := retry(func() (err error) {
+		err := retryEINTR(func() (err error) {
 			n, err = unix.Read(fd, data[len(data):cap(data)])
 			return err
 		})
@@ -71,7 +69,7 @@ func Read(path string, limit int) ([]byte, error) {
 		if data = data[:len(data)+n]; len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
 		}
-		size = int64(len(data)) // that of a file of /proc is 0
+		size = int64(len(data)) // the size of a file in /proc is 0
 	}
 	return nil, fmt.Errorf("%w: %s is larger than %d bytes", ErrUnfit, path, limit)
 }

@@ -33,7 +33,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A file of /proc says that it is empty.
+// Files of /proc have size 0.
 func TestReadProc(t *testing.T) {
 	for _, name := range []string{"self/maps", "self/stat"} {
 		got, err := Read("/proc/"+name, Small)
@@ -47,7 +47,7 @@ func TestReadProc(t *testing.T) {
 }
 
 func TestReadRefusesWhatIsNoFile(t *testing.T) {
-	t.Chdir(t.TempDir()) // the address of a socket is short
+	t.Chdir(t.TempDir()) // socket addresses have a length limit
 	if err := unix.Mkfifo("fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestReadRefusesWhatIsNoFile(t *testing.T) {
 	}
 }
 
-// A sensor may have nothing to say now. The kernel's log is such a file for whoever has read all of it.
+// A sensor may have no value now. The kernel's log behaves the same after its last record.
 func TestReadOfWhatHasNothingToSay(t *testing.T) {
 	if _, err := Open("/proc/kmsg"); err != nil {
 		t.Skip(err)

@@ -11,15 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keptAside bounds how many broken copies of one file stay: a file that breaks again and again
-// must not fill the disk. The last one is overwritten.
-const keptAside = 8
+// maxAside limits how many broken copies of one file are kept, so that they cannot fill the disk.
+const maxAside = 8
 
-// Remove deletes the file at path durably. An absent file is success.
+// Remove deletes the file at path durably. A missing file is not an error.
 func Remove(path string) error {
-	release, _ := hold(path) // FAT must not have its clusters free while the medium has its name
+	release, _ := keepOpen(path) // on FAT, the clusters must stay in use until the name is gone from the disk
 	defer release()
-	err := retry(func() error { return unix.Unlink(path) })
+	err := retryEINTR(func() error { return unix.Unlink(path) })
 	if err == unix.ENOENT {
 		return nil
 	}
@@ -29,11 +28,10 @@ func Remove(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// SetAside durably renames a broken file to the first free name of path.broken-1, path.broken-2
-// and so on, up to 8, and gives that name. Later ones replace the eighth. Anything else in place of a
-// file is set aside likewise.
+// SetAside durably renames a broken file to the first free name of path.broken-1, path.broken-2 and so on, up to 8, and
+// returns that name. If none is free it replaces the eighth. It also renames directories and special files.
 func SetAside(path string) (string, error) {
-	aside := freeName(path+".broken-", keptAside)
+	aside := freeName(path+".broken-", maxAside)
 	fd := -1
 	if f, err := Open(path); err == nil {
 		defer f.Close()
@@ -45,8 +43,7 @@ func SetAside(path string) (string, error) {
 	return aside, nil
 }
 
-// freeName is the first name that begins with start, goes on with a number and is free, or the last of so
-// many.
+// freeName returns the first unused name of start1, start2 and so on, or the last one if all are in use.
 func freeName(start string, last int) string {
 	for n := 1; ; n++ {
 		name := start + strconv.Itoa(n)
@@ -56,26 +53,26 @@ func freeName(start string, last int) string {
 	}
 }
 
-// Sweep removes the temporary files that a crash left in dir. Call it before the first Write
-// there. What cannot be removed stays and does no harm.
+// Sweep removes temporary files that a crash left in dir. Call it before the first Write there. Files that cannot be
+// removed do no harm.
 func Sweep(dir string) {
-	entries, _ := os.ReadDir(dir) // an unreadable directory has nothing to sweep
+	entries, _ := os.ReadDir(dir) // an unreadable directory counts as empty
 	for _, entry := range entries {
 		name := filepath.Join(dir, entry.Name())
 		if !entry.Type().IsRegular() || !strings.HasPrefix(entry.Name(), prefix) {
 			continue
 		}
-		if twin := twinOf(name, dir, entries); twin != "" {
-			part(name, twin)
+		if twin := sharingFile(name, dir, entries); twin != "" {
+			separate(name, twin)
 		} else {
 			unlink(name)
 		}
 	}
 }
 
-// twinOf is the file that shares its clusters with a temporary file: on FAT, after a power cut between the
-// two halves of a renaming, the one that has the same content (docs/spec/host.md 3.1).
-func twinOf(tmp, dir string, entries []os.DirEntry) string {
+// sharingFile returns the file that shares its clusters with a temporary file, empty if there is none. On FAT this happens
+// when the power fails during a rename. The file has the same content (docs/spec/host.md 3.1).
+func sharingFile(tmp, dir string, entries []os.DirEntry) string {
 	var fs unix.Statfs_t
 	data, err := Read(tmp, Large)
 	if unix.Statfs(dir, &fs) != nil || fs.Type != unix.MSDOS_SUPER_MAGIC || err != nil || len(data) == 0 {
@@ -90,10 +87,10 @@ func twinOf(tmp, dir string, entries []os.DirEntry) string {
 	return ""
 }
 
-// part gives a file clusters of its own. The two names that share the old ones must never be removed or
-// replaced, since that frees what the other one leads to: both stay as path.twin-1 and so on. A kernel
-// that cannot exchange two files of FAT (before 6.0) lets the file share them until the next Write.
-func part(tmp, path string) {
+// separate gives a file its own clusters. The two names that share the old clusters must never be removed or replaced,
+// because that would free clusters that the other one uses. Both are kept, as path.twin-1 and so on. A kernel before
+// 6.0 cannot exchange two files on FAT; there the file shares its clusters until the next Write.
+func separate(tmp, path string) {
 	data, err := Read(path, Large)
 	if err != nil {
 		return
@@ -113,9 +110,9 @@ func part(tmp, path string) {
 	_ = unix.Syncfs(fd)
 }
 
-// MakeDir makes a directory and its missing parents durably. An existing one is left as it is.
+// MakeDir makes a directory and its missing parents durably. An existing directory stays unchanged.
 func MakeDir(path string, mode uint32) error {
-	err := retry(func() error { return unix.Mkdir(path, mode) })
+	err := retryEINTR(func() error { return unix.Mkdir(path, mode) })
 	switch err {
 	case nil:
 		return syncDir(filepath.Dir(path))
@@ -129,7 +126,7 @@ func MakeDir(path string, mode uint32) error {
 	return fmt.Errorf("make directory %s: %w", path, err)
 }
 
-// makeParents makes the parent of path, then path. An empty path ends here: its parent is ".".
+// makeParents makes the parent of path, then path. It refuses an empty path, whose parent would be ".".
 func makeParents(path string, mode uint32) error {
 	parent := filepath.Dir(path)
 	if parent == path || path == "" {
@@ -138,7 +135,7 @@ func makeParents(path string, mode uint32) error {
 	if err := MakeDir(parent, mode); err != nil {
 		return err
 	}
-	if err := retry(func() error { return unix.Mkdir(path, mode) }); err != nil && err != unix.EEXIST {
+	if err := retryEINTR(func() error { return unix.Mkdir(path, mode) }); err != nil && err != unix.EEXIST {
 		return fmt.Errorf("make directory %s: %w", path, err)
 	}
 	return syncDir(parent)

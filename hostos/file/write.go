@@ -1,6 +1,5 @@
-// Package file writes, removes and sets aside single files so that a crash or a power cut leaves
-// either the old or the new content, never a part of one. It is a leaf: only the standard library
-// and system calls. It also works on FAT, where owners and modes do not exist.
+// Package file writes, removes and sets aside single files atomically: a crash or power cut leaves either the old or the
+// new content. It also works on FAT, which has no owners and modes. It is a leaf.
 package file
 
 import (
@@ -15,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prefix starts the name of every temporary file, so that Sweep knows what a crash left behind.
+// prefix starts the name of every temporary file, so that Sweep can find them after a crash.
 const prefix = ".resin-tmp-"
 
-// Write replaces the content of path, or makes it, in one step and durably: temporary file in the
-// same directory, write, fsync, rename, fsync (docs/spec/cloud.md 7.5). After an error the old content
-// is still there, except when only an fsync after the renaming failed. A crash leaves at most one
-// temporary file for Sweep. The mode is a wish: FAT ignores it. Errors wrap a unix.Errno.
+// Write makes or replaces the file at path atomically and durably. It writes a temporary file in the same directory,
+// syncs it, renames it and syncs again (docs/spec/cloud.md 7.5). After an error the old content is still there, unless
+// only the sync after the rename failed. A crash leaves at most one temporary file for Sweep. FAT ignores the mode.
+// Errors wrap a unix.Errno.
 func Write(path string, data []byte, mode uint32) error {
 	fd, tmp, err := writeTemporary(filepath.Dir(path), data, mode)
 	if err != nil {
@@ -29,21 +28,24 @@ func Write(path string, data []byte, mode uint32) error {
 	}
 	defer unix.Close(fd)
 	if err := move(fd, tmp, path); err != nil {
-		unlink(tmp) // is not there when only an fsync failed
+		unlink(tmp) // already gone if only an fsync failed
 		return err
 	}
 	return nil
 }
 
-// move durably renames the file that is open as fd. It keeps a file that it replaces open until the end,
-// and so its clusters taken: FAT writes where the content of a renamed file is at the fsync of the file,
-// and until then the new name leads to the old clusters. The old name has to go before that, else both
-// names lead to the same clusters after a power cut; but a new name without an old file comes first,
-// since its file would be empty (docs/spec/host.md 3.1).
+// move durably renames the file that is open as fd. The order of the syncs protects files on FAT
+// (docs/spec/host.md 3.1):
+//
+//   - FAT stores the position of the content at the fsync of the file. Until then the new name leads to the clusters of
+//     the replaced file. So move keeps the replaced file open, and its clusters in use, until the end.
+//   - When a file is replaced, the directory is synced first. Otherwise both names could lead to the same clusters after
+//     a power cut.
+//   - When no file is replaced, the file is synced first. Otherwise it would be empty after a power cut.
 func move(fd int, from, to string) error {
-	release, replaces := hold(to)
+	release, replaces := keepOpen(to)
 	defer release()
-	if err := retry(func() error { return unix.Rename(from, to) }); err != nil {
+	if err := retryEINTR(func() error { return unix.Rename(from, to) }); err != nil {
 		return fmt.Errorf("rename to %s: %w", to, err)
 	}
 	if !replaces {
@@ -57,25 +59,25 @@ func move(fd int, from, to string) error {
 	return flush(fd, to)
 }
 
-// hold keeps what is at path from being freed until release. There need not be anything.
-func hold(path string) (release func(), there bool) {
+// keepOpen opens the file at path, so that its clusters stay in use until release. there is false if it does not exist.
+func keepOpen(path string) (release func(), there bool) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	return func() { _ = unix.Close(fd) }, err == nil // closing nothing is an error that nobody looks at
+	return func() { _ = unix.Close(fd) }, err == nil
 }
 
-// flush waits until a file or a directory is on the medium.
+// flush waits until a file or directory is on the disk.
 func flush(fd int, path string) error {
-	if fd < 0 { // what is no regular file has nothing there
+	if fd < 0 { // not a regular file
 		return nil
 	}
-	if err := retry(func() error { return unix.Fsync(fd) }); err != nil {
+	if err := retryEINTR(func() error { return unix.Fsync(fd) }); err != nil {
 		return fmt.Errorf("sync %s: %w", path, err)
 	}
 	return nil
 }
 
-// WriteIfChanged is Write, except that a file that holds data already is left alone: flash memory
-// wears. It reports whether it wrote. The mode of a file left alone is not looked at.
+// WriteIfChanged is Write, but does not write a file that has this content already, to save flash memory. It reports
+// whether it wrote. It does not compare modes.
 func WriteIfChanged(path string, data []byte, mode uint32) (changed bool, err error) {
 	if holds(path, data) {
 		return false, nil
@@ -86,7 +88,7 @@ func WriteIfChanged(path string, data []byte, mode uint32) (changed bool, err er
 	return true, nil
 }
 
-// holds reports whether path is a regular file with exactly this content. Doubt counts as no.
+// holds reports whether path is a regular file with exactly this content. It returns false after an error.
 func holds(path string, data []byte) bool {
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(data)) {
@@ -96,13 +98,13 @@ func holds(path string, data []byte) bool {
 	return err == nil && bytes.Equal(old, data)
 }
 
-// writeTemporary makes a synced file with the content, open as fd; after an error there is no file. FAT
-// knows which clusters are taken before the name leads to them: the fsync of the directory writes that.
+// writeTemporary makes a temporary file with the content, syncs it and returns it open as fd. After an error there is no
+// file. It syncs the directory before the file, so that FAT marks the clusters as used before a name leads to them.
 func writeTemporary(dir string, data []byte, mode uint32) (fd int, tmp string, err error) {
 	if fd, tmp, err = create(dir); err != nil {
 		return fd, tmp, err
 	}
-	if err = fill(fd, data, mode); err == nil {
+	if err = writeAll(fd, data, mode); err == nil {
 		err = syncDir(dir)
 	}
 	if err == nil {
@@ -115,11 +117,11 @@ func writeTemporary(dir string, data []byte, mode uint32) (fd int, tmp string, e
 	return fd, tmp, err
 }
 
-// create opens a new temporary file. O_TMPFILE would leave no debris, but FAT does not know it.
+// create opens a new temporary file. It does not use O_TMPFILE, which FAT does not support.
 func create(dir string) (fd int, name string, err error) {
 	for {
-		name = filepath.Join(dir, prefix+word())
-		err = retry(func() error {
+		name = filepath.Join(dir, prefix+randomName())
+		err = retryEINTR(func() error {
 			fd, err = unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 			return err
 		})
@@ -129,15 +131,15 @@ func create(dir string) (fd int, name string, err error) {
 	}
 }
 
-// word makes a name part that no earlier run has left behind.
-func word() string {
+// randomName returns a random part of a file name.
+func randomName() string {
 	b := make([]byte, 8)
 	rand.Read(b) // never fails: the runtime ends the process when there is no randomness
 	return hex.EncodeToString(b)
 }
 
-// fill writes all of data.
-func fill(fd int, data []byte, mode uint32) error {
+// writeAll sets the mode and writes all of data.
+func writeAll(fd int, data []byte, mode uint32) error {
 	if err := setMode(fd, mode); err != nil {
 		return err
 	}
@@ -154,9 +156,9 @@ func fill(fd int, data []byte, mode uint32) error {
 	return nil
 }
 
-// setMode sets the mode where there is one: FAT answers EPERM, some network file systems ENOTSUP.
+// setMode sets the mode if the file system supports it. FAT returns EPERM, some network file systems ENOTSUP.
 func setMode(fd int, mode uint32) error {
-	err := retry(func() error { return unix.Fchmod(fd, mode) })
+	err := retryEINTR(func() error { return unix.Fchmod(fd, mode) })
 	if err == unix.EPERM || err == unix.ENOTSUP {
 		return nil
 	}
@@ -166,7 +168,7 @@ func setMode(fd int, mode uint32) error {
 // syncDir makes the names in dir durable.
 func syncDir(dir string) error {
 	var fd int
-	err := retry(func() (err error) {
+	err := retryEINTR(func() (err error) {
 		fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		return err
 	})
@@ -174,18 +176,18 @@ func syncDir(dir string) error {
 		return fmt.Errorf("open directory %s: %w", dir, err)
 	}
 	defer unix.Close(fd)
-	// A file system that cannot sync a directory says EINVAL; there is nothing more to be had.
+	// EINVAL: this file system cannot sync a directory
 	if err = flush(fd, dir); errors.Is(err, unix.EINVAL) {
 		return nil
 	}
 	return err
 }
 
-// unlink removes a temporary file; what stays is found by Sweep.
+// unlink removes a temporary file. On failure Sweep removes it later.
 func unlink(name string) { _ = Remove(name) }
 
-// retry repeats a system call that a signal interrupted.
-func retry(call func() error) error {
+// retryEINTR repeats a system call until no signal interrupts it.
+func retryEINTR(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {
 			return err

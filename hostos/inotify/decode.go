@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errShort = errors.New("read inotify: event cut short")
+var errShort = errors.New("read inotify: truncated event")
 
-// decode splits what the kernel returned: per event watch, mask, cookie and name length as 32-bit
-// numbers in machine order, then the name padded with zeros.
+// decode parses the kernel's events. Each has watch, mask, cookie and name length as 32-bit numbers in machine byte
+// order, then the name padded with zeros.
 func decode(b []byte) ([]Event, error) {
 	var events []Event
 	for len(b) > 0 {

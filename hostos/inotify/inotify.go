@@ -1,5 +1,5 @@
-// Package inotify tells when files in a directory appear, change or go, without polling. It is a
-// thin wrapper over the kernel's inotify whose wait ends at once when a context is cancelled.
+// Package inotify reports when files in a directory appear, change or disappear, without polling. It is a thin wrapper
+// of the kernel's inotify; the end of a context ends a wait.
 package inotify
 
 import (
@@ -11,24 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferSize holds at least 15 events with the longest possible file name; the kernel hands out
-// only whole events.
+// bufferSize is enough for 15 events with the longest file names. The kernel returns only complete events.
 const bufferSize = 4096
 
-// Event is one change. Name is the entry inside the watched directory, empty for the directory
-// itself.
+// Event is one change.
 type Event struct {
-	Watch int    // what Add returned; -1 when the kernel dropped events (unix.IN_Q_OVERFLOW)
+	Watch int    // result of Add; -1 if the kernel dropped events (unix.IN_Q_OVERFLOW)
 	Mask  uint32 // unix.IN_* bits
-	Name  string
+	Name  string // of the entry in the watched directory, empty for the directory itself
 }
 
-// Watcher is one inotify instance. Read is for one goroutine at a time; Add may be called from any.
+// Watcher is one inotify instance. Only one goroutine may call Read at a time. Any goroutine may call Add.
 type Watcher struct {
 	file *os.File
 }
 
-// New opens an inotify instance; the kernel allows 128 per user by default.
+// New opens an inotify instance. The kernel allows 128 per user by default.
 func New() (*Watcher, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -37,8 +35,8 @@ func New() (*Watcher, error) {
 	return &Watcher{file: os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-// Add watches path for the unix.IN_* events of mask and returns the number its events carry. A path
-// watched before keeps its number and gets the new mask. The error wraps the system error.
+// Add watches path for the unix.IN_* events of mask, and returns the number that is Watch in its events. A path that is
+// watched already keeps its number and gets the new mask. The error wraps the system error.
 func (w *Watcher) Add(path string, mask uint32) (int, error) {
 	conn, err := w.file.SyscallConn()
 	if err != nil {
@@ -56,8 +54,7 @@ func (w *Watcher) Add(path string, mask uint32) (int, error) {
 	return watch, nil
 }
 
-// Read waits for the next events, in the order they happened. It returns the context's error as
-// soon as ctx ends.
+// Read waits for the next events and returns them in order. It returns the context's error as soon as ctx ends.
 func (w *Watcher) Read(ctx context.Context) ([]Event, error) {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -77,7 +74,7 @@ func (w *Watcher) Read(ctx context.Context) ([]Event, error) {
 	return decode(buffer[:n])
 }
 
-// Close ends the instance and all its watches; a waiting Read returns an error.
+// Close closes the instance and all its watches. A waiting Read returns an error.
 func (w *Watcher) Close() error {
 	return w.file.Close()
 }

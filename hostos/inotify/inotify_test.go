@@ -34,7 +34,7 @@ func TestReadNamesWhatHappened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// the longest name the kernel knows must fit into one read
+	// an event with the longest name must fit into one read
 	name := strings.Repeat("n", 255)
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, nil, 0o600); err != nil {

@@ -1,5 +1,5 @@
-// Package netlink tells when the machine's network changes: an address or an interface came, went
-// or changed. The kernel says so by itself, so nothing is polled.
+// Package netlink reports changes of the device's addresses and network interfaces. The kernel sends messages about
+// them, so nothing is polled.
 package netlink
 
 import (
@@ -12,16 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settle is how long messages are gathered after the first one, so that an interface coming up
-// (a dozen messages over half a second) is one change, and so are all that come up while the engine
-// starts an app: each container has one.
-const settle = time.Second
+// batchDelay is how long messages are collected after the first one. An interface that comes up sends about a dozen
+// messages in half a second, and an app that starts has one interface per container.
+const batchDelay = time.Second
 
 const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR
 
-// Watch calls changed once when the subscription stands, so that a first reading misses nothing,
-// and then after each burst of changes. It returns nil when ctx ends, else why the subscription
-// could not be made or broke. Messages are not decoded: read the addresses anew.
+// Watch calls changed once after subscribing, so that the first reading misses nothing, and then after each burst of
+// changes. Messages are not decoded: changed should read the addresses again. Watch returns nil when ctx ends, or
+// an error if subscribing or reading fails.
 func Watch(ctx context.Context, changed func()) error {
 	socket, err := subscribe()
 	if err != nil {
@@ -31,7 +30,7 @@ func Watch(ctx context.Context, changed func()) error {
 	defer socket.Close()
 	for err == nil {
 		changed()
-		err = next(ctx, socket)
+		err = waitForBurst(ctx, socket)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -39,8 +38,8 @@ func Watch(ctx context.Context, changed func()) error {
 	return fmt.Errorf("read network changes: %w", err)
 }
 
-// subscribe opens the socket that the kernel sends its messages to. Non-blocking, so that the
-// runtime's poller waits for it and closing it wakes the reader.
+// subscribe opens the socket that receives the kernel's messages. It is non-blocking, so that the runtime's poller
+// waits for it and closing it wakes the reader.
 func subscribe() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -53,13 +52,13 @@ func subscribe() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
-// next returns after the next burst of messages. No timer runs before its first one, and what comes
-// after that one waits in the socket, so that a burst wakes the process twice and not for each message.
-func next(ctx context.Context, socket *os.File) error {
+// waitForBurst returns after the next burst of messages. Messages after the first one wait in the socket for batchDelay,
+// so that a burst wakes the process only twice.
+func waitForBurst(ctx context.Context, socket *os.File) error {
 	if err := receive(socket); err != nil {
 		return err
 	}
-	timer := time.NewTimer(settle)
+	timer := time.NewTimer(batchDelay)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -69,7 +68,7 @@ func next(ctx context.Context, socket *os.File) error {
 	return drain(socket)
 }
 
-// drain drops the messages that are there already.
+// drain drops all messages in the socket.
 func drain(socket *os.File) error {
 	if err := socket.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
 		return err
@@ -85,8 +84,8 @@ func drain(socket *os.File) error {
 	}
 }
 
-// receive drops one message. Messages that the kernel had to drop itself (ENOBUFS) are changes too;
-// the rest of one longer than the buffer is dropped with it.
+// receive reads and drops one message. ENOBUFS, which means that the kernel dropped messages, counts as a message too.
+// The kernel discards the rest of a message that is longer than the buffer.
 func receive(socket *os.File) error {
 	var buffer [64]byte
 	_, err := socket.Read(buffer[:])

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// inNamespace runs the calling test again in a network namespace of its own and reports whether
-// the caller is already inside. It needs root, unshare and ip.
+// inNamespace runs the calling test again in its own network namespace, and reports whether the caller is already
+// inside. It needs root, unshare and ip.
 func inNamespace(t *testing.T) bool {
 	if os.Getenv("NETLINK_TEST_INSIDE") == t.Name() {
 		return true
@@ -36,7 +36,7 @@ func ip(t *testing.T, args string) {
 	}
 }
 
-// watch starts Watch, waits until the subscription stands and returns the later changes.
+// watch starts Watch, waits until it has subscribed and returns the later changes.
 func watch(t *testing.T) (changes <-chan struct{}, end func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	got, ended := make(chan struct{}, 1000), make(chan error, 1)
@@ -66,7 +66,7 @@ func TestWatchSeesLinksAndAddresses(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	// else the kernel gives eth7 an address by itself later on, which would pass for the next change
+	// otherwise the kernel gives eth7 an address later, which would look like the next change
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/addr_gen_mode", []byte("1"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestWatchSeesLinksAndAddresses(t *testing.T) {
 	}
 }
 
-// addAddresses makes n changes as fast as it goes.
+// addAddresses makes n changes as fast as possible.
 func addAddresses(t *testing.T, n int) {
 	t.Helper()
 	var batch strings.Builder
@@ -112,7 +112,7 @@ func TestWatchCoalesces(t *testing.T) {
 	started := time.Now()
 	addAddresses(t, 1000)
 	wait(t, changes)
-	if n, most := len(changes), int(time.Since(started)/settle)+1; n > most {
+	if n, most := len(changes), int(time.Since(started)/batchDelay)+1; n > most {
 		t.Fatalf("%d calls for one burst, want at most %d", n, most)
 	}
 	if err := end(); err != nil {
@@ -129,7 +129,7 @@ func TestWatchSurvivesOverflow(t *testing.T) {
 	defer cancel()
 	called, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- Watch(ctx, func() { called <- struct{}{} }) }()
-	// nobody reads while the first call waits for its receiver: the socket buffer runs over
+	// nobody reads while the first call blocks, so the socket buffer overflows
 	addAddresses(t, 4000)
 	wait(t, called)
 	wait(t, called)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// What the host expects beside the settings: where its firewall sends traffic and DNS questions.
+// Fixed settings that the host expects: its firewall redirects traffic and DNS queries to these addresses.
 const (
 	base      = "log_debug = off;\n\tlog_info = on;\n\tlog = stderr;\n\tdaemon = off;\n\tredirector = iptables;\n"
 	localIP   = "127.0.0.1"
@@ -13,7 +13,7 @@ const (
 	localDNS  = "53"
 )
 
-// File is redsocks.conf for the proxy.
+// File returns the text of redsocks.conf for the proxy.
 func (p Proxy) File() string {
 	var f strings.Builder
 	f.WriteString("base {\n\t" + base + "}\n\nredsocks {\n")
@@ -45,8 +45,8 @@ func assign(f *strings.Builder, key, value string) {
 	f.WriteString("\t" + key + " = " + value + ";\n")
 }
 
-// word is a value that stands without quotes where redsocks reads it as one word: a number or an
-// address, or a name that starts with a letter.
+// word returns a value without quotes if redsocks reads it as one word: a number, an address, or a name that starts
+// with a letter. Other values are quoted.
 func word(s string) string {
 	if isWord(s) {
 		return s
@@ -60,13 +60,13 @@ func isWord(s string) bool {
 	return ok && !quoted && read == s
 }
 
-// escapes are the characters that redsocks knows after a backslash, and what each stands for.
+// escapes are the characters that redsocks accepts after a backslash; escaped are their meanings.
 const (
 	escapes = `ntr\'"`
 	escaped = "\n\t\r\\'\""
 )
 
-// quote writes the escapes that redsocks knows.
+// quote returns a text in double quotes with escapes.
 func quote(s string) string {
 	out := []byte{'"'}
 	for i := range len(s) {
@@ -80,17 +80,16 @@ func quote(s string) string {
 	return string(append(out, '"'))
 }
 
-// Parse reads redsocks.conf as redsocks does, and passes over lines that redsocks stumbles over, such as an
-// unknown one without its semicolon: the file is not sound then, and redsocks refuses it
-// (docs/spec/host.md 8). The proxy is nil when the file sets up none, or has a login or a password that
-// cannot be read.
+// Parse parses redsocks.conf as redsocks does. It skips lines with errors, such as a missing semicolon, and then returns
+// sound as false: redsocks would refuse the file (docs/spec/host.md 8). The proxy is nil if the file has none, or if
+// its login or password cannot be parsed.
 func Parse(text string) (p *Proxy, sound bool) {
 	sections := map[string]map[string]string{}
 	t := tokens{text: text}
 	t.sections(sections)
 	s := sections["redsocks"]
 	p = &Proxy{Type: s["type"], IP: s["ip"], Port: number(s["port"]), Login: s["login"], Password: s["password"]}
-	if t.lost || !isType(p.Type) || !isHost(p.IP) || !isPort(p.Port) {
+	if t.lostLogin || !isType(p.Type) || !isHost(p.IP) || !isPort(p.Port) {
 		return nil, false
 	}
 	if dns := sections["dnsu2t"]; dns != nil {
@@ -101,7 +100,7 @@ func Parse(text string) (p *Proxy, sound bool) {
 	return p, !t.unsound
 }
 
-// sections reads sections of assignments. Of a section or key that is there twice the last one counts.
+// sections parses sections of assignments. If a section or key occurs twice, the last one counts.
 func (t *tokens) sections(into map[string]map[string]string) {
 	for {
 		from := t.text
@@ -110,7 +109,7 @@ func (t *tokens) sections(into map[string]map[string]string) {
 			return
 		}
 		if !ok || name == "" || isMark(name) || !t.expect("{") {
-			t.pass(from, name)
+			t.skipLine(from, name)
 			continue
 		}
 		into[name] = map[string]string{}
@@ -118,7 +117,7 @@ func (t *tokens) sections(into map[string]map[string]string) {
 	}
 }
 
-// assignments reads up to the end of a section.
+// assignments parses assignments up to the end of a section.
 func (t *tokens) assignments(into map[string]string) {
 	for {
 		from := t.text
@@ -142,25 +141,25 @@ func (t *tokens) assignments(into map[string]string) {
 		case read && endsLine(rest):
 			into[key], t.text, t.unsound = value, rest, true
 		default:
-			t.pass(from, key)
+			t.skipLine(from, key)
 		}
 	}
 }
 
-// endsLine tells whether nothing more is said in a line or a section.
+// endsLine reports whether the rest of the line or section is empty.
 func endsLine(rest string) bool {
 	rest = strings.TrimLeft(rest, " \t\r")
 	return rest == "" || rest[0] == '\n' || rest[0] == '}'
 }
 
-// pass passes over a line that redsocks refuses, from where it begins, or over what of it comes before the
-// end of its section.
-func (t *tokens) pass(from, key string) {
+// skipLine skips a line that redsocks would refuse. from is the text from the start of the line. It stops at the end of
+// the section.
+func (t *tokens) skipLine(from, key string) {
 	t.unsound = true
-	t.lost = t.lost || key == "login" || key == "password"
+	t.lostLogin = t.lostLogin || key == "login" || key == "password"
 	t.text = from
-	rest := "" // after a comment without an end
-	if t.skip() && t.text != "" {
+	rest := "" // if a comment does not end
+	if t.skipSpace() && t.text != "" {
 		if at := strings.IndexAny(t.text[1:], "\n}"); at >= 0 {
 			rest = t.text[1+at:]
 		}
@@ -168,22 +167,22 @@ func (t *tokens) pass(from, key string) {
 	t.text = rest
 }
 
-// expect reads one mark.
+// expect reads a token and reports whether it is the mark.
 func (t *tokens) expect(mark string) bool {
 	read, quoted, ok := t.next()
 	return ok && !quoted && read == mark
 }
 
-// tokens splits a file into words, quoted texts and the marks { } = ; as redsocks does.
+// tokens splits a file into words, quoted texts and the marks { } = ; like redsocks.
 type tokens struct {
-	text    string
-	unsound bool // redsocks refuses what was read so far
-	lost    bool // a login or a password among it could not be read
+	text      string
+	unsound   bool // redsocks would refuse the text so far
+	lostLogin bool // a login or password could not be parsed
 }
 
-// next is the next token, empty and unquoted at the end; ok is false for what redsocks refuses.
+// next returns the next token, empty and unquoted at the end. ok is false if redsocks would refuse it.
 func (t *tokens) next() (token string, quoted, ok bool) {
-	if !t.skip() {
+	if !t.skipSpace() {
 		return "", false, false
 	}
 	if t.text == "" {
@@ -197,17 +196,17 @@ func (t *tokens) next() (token string, quoted, ok bool) {
 		t.text = t.text[1:]
 		return string(c), false, true
 	case isDigit(c):
-		return t.take("0123456789./"), false, true
+		return t.readWord("0123456789./"), false, true
 	case isLetter(c):
-		return t.take(letters + "0123456789_.-"), false, true
+		return t.readWord(letters + "0123456789_.-"), false, true
 	}
 	return "", false, false
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// take reads the characters of a word. A comment ends one.
-func (t *tokens) take(of string) string {
+// readWord reads a word of the given characters. A comment also ends a word.
+func (t *tokens) readWord(of string) string {
 	n := 0
 	for n < len(t.text) && strings.IndexByte(of, t.text[n]) >= 0 {
 		if rest := t.text[n:]; strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*") {
@@ -220,7 +219,7 @@ func (t *tokens) take(of string) string {
 	return token
 }
 
-// isMark tells whether redsocks takes a token for one of its own, also between quotes.
+// isMark reports whether redsocks treats a token as syntax, even if it is quoted.
 func isMark(s string) bool {
 	switch s {
 	case "{", "}", "=", ";", "//", "/*":
@@ -229,8 +228,8 @@ func isMark(s string) bool {
 	return false
 }
 
-// skip passes over blanks and comments; a comment that does not end is refused.
-func (t *tokens) skip() bool {
+// skipSpace skips blanks and comments. It returns false if a comment does not end.
+func (t *tokens) skipSpace() bool {
 	for {
 		t.text = strings.TrimLeft(t.text, " \t\n\v\f\r")
 		end := ""
@@ -250,7 +249,7 @@ func (t *tokens) skip() bool {
 	}
 }
 
-// quoted reads a text in double quotes.
+// quoted parses a text in double quotes.
 func (t *tokens) quoted() (string, bool) {
 	var out strings.Builder
 	for i := 1; i < len(t.text); i++ {
@@ -277,12 +276,12 @@ func (t *tokens) quoted() (string, bool) {
 	return "", false
 }
 
-// NoProxyFile is the file no_proxy for the given addresses, one a line.
+// NoProxyFile returns the text of the file no_proxy, with one address per line.
 func NoProxyFile(entries []string) string {
 	return strings.Join(entries, "\n") + "\n"
 }
 
-// ParseNoProxy lists what is not empty of the file no_proxy.
+// ParseNoProxy returns the non-empty lines of the file no_proxy.
 func ParseNoProxy(text string) (entries []string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {

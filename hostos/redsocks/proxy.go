@@ -1,5 +1,4 @@
-// Package redsocks knows the proxy settings of the host: how redsocks.conf carries them, which values
-// it can carry, and how a change is laid over what is there. It is a leaf and pure.
+// Package redsocks reads, checks and changes the proxy settings of the host in redsocks.conf. It is a leaf and pure.
 package redsocks
 
 import (
@@ -19,43 +18,42 @@ type Proxy struct {
 	DNS      string // ADDRESS:PORT of a DNS server that is asked through the proxy, empty for none
 }
 
-// Types are the kinds of proxy that redsocks speaks to.
+// Types are the types of proxy that redsocks supports.
 var Types = [...]string{"socks4", "socks5", "http-connect", "http-relay"}
 
-// DefaultDNS is the DNS server of a device that asks through its proxy and names none.
+// DefaultDNS is the DNS server for queries through the proxy when the user names none.
 const DefaultDNS = "8.8.8.8:53"
 
-// Change is a change of the settings: a nil field leaves what is there, an empty one clears it.
+// Change is a change of the settings. A nil field keeps the setting, an empty one clears it.
 type Change struct {
-	Clear                          bool // away with proxy and exceptions, whatever else is said
+	Clear                          bool // remove proxy and NoProxy, and ignore the other fields
 	Type, IP, Login, Password, DNS *string
 	Port                           *int
 	NoProxy                        *[]string // addresses and subnets that are reached directly
 }
 
-// Nothing tells whether c changes nothing, wherever it is laid over.
-func (c Change) Nothing() bool {
-	return !c.Clear && c.NoProxy == nil && c.DNS == nil && !c.names()
+// IsEmpty reports whether c changes nothing.
+func (c Change) IsEmpty() bool {
+	return !c.Clear && c.NoProxy == nil && c.DNS == nil && !c.changesProxy()
 }
 
-// names tells whether c says something of the proxy itself.
-func (c Change) names() bool {
+// changesProxy reports whether c has a field of the proxy itself.
+func (c Change) changesProxy() bool {
 	return c.Type != nil || c.IP != nil || c.Port != nil || c.Login != nil || c.Password != nil
 }
 
-// Refused says which value was refused and why; nothing has changed then.
+// Refused is the error of an invalid value. It names the value and the reason.
 type Refused string
 
-// Error is the message for the client.
+// Error returns the message for API clients.
 func (r Refused) Error() string { return string(r) }
 
-// ErrIncomplete refuses a proxy that lacks what every proxy needs.
+// ErrIncomplete refuses a proxy that lacks a required value.
 const ErrIncomplete Refused = "a proxy needs type, ip and port"
 
-// Over lays c over the present proxy, nil for none, and returns what is then to be written: nil when
-// there is no proxy then, and changed false when redsocks.conf stays as it is. The error is a Refused;
-// NoProxy is checked too.
-func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
+// Apply applies c to the present proxy, nil for none, and returns the new proxy, nil for none. changed is false if
+// redsocks.conf can stay as it is. The error is a Refused. Apply also checks NoProxy.
+func (c Change) Apply(present *Proxy) (result *Proxy, changed bool, err error) {
 	if c.Clear {
 		return nil, true, nil
 	}
@@ -66,7 +64,7 @@ func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
 			}
 		}
 	}
-	if !c.names() && (c.DNS == nil || present == nil) { // without a proxy, DNS has no meaning
+	if !c.changesProxy() && (c.DNS == nil || present == nil) { // DNS has no effect without a proxy
 		return present, false, nil
 	}
 	p := Proxy{}
@@ -85,10 +83,10 @@ func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
 		p.Port = *c.Port
 	}
 	if c.Login != nil {
-		p.Login = bare(p.Login)
+		p.Login = trimQuotes(p.Login)
 	}
 	if c.Password != nil {
-		p.Password = bare(p.Password)
+		p.Password = trimQuotes(p.Password)
 	}
 	if p.Type == "" || p.IP == "" || p.Port == 0 {
 		return present, false, ErrIncomplete
@@ -99,8 +97,7 @@ func (c Change) Over(present *Proxy) (result *Proxy, changed bool, err error) {
 	return &p, true, nil
 }
 
-// check looks at the values that come with the change; what a file already carried is not judged
-// again.
+// check validates the values of the change. It accepts all values that the file already had.
 func (c Change) check(p Proxy) error {
 	switch {
 	case c.Type != nil && !isType(p.Type):
@@ -121,9 +118,9 @@ func (c Change) check(p Proxy) error {
 	return nil
 }
 
-// bare is a login or a password without the quotes that a client put at its ends, since it knows them from
-// redsocks.conf (docs/spec/host.md 8). A quote at one end belongs to the text when there is another one in it.
-func bare(s string) string {
+// trimQuotes removes the quotes around a login or password, which clients copy from redsocks.conf
+// (docs/spec/host.md 8). It keeps a quote at only one end if the text has another quote.
+func trimQuotes(s string) string {
 	const mark = `"`
 	first, last := strings.HasPrefix(s, mark), strings.HasSuffix(s, mark)
 	if len(s) > 1 && (first && last || (first || last) && strings.Count(s, mark) == 1) {
@@ -143,14 +140,14 @@ func isType(s string) bool {
 
 func isPort(n int) bool { return n >= 1 && n <= 65535 }
 
-// IsDNS tells whether s is ADDRESS:PORT.
+// IsDNS reports whether s is ADDRESS:PORT.
 func IsDNS(s string) bool {
 	host, port, _ := strings.Cut(s, ":")
 	return isHost(host) && isPort(number(port))
 }
 
-// number reads digits; anything else is -1, and so is what is far out of range, and what redsocks would
-// read as octal.
+// number parses a decimal number. It returns -1 for other text, for large numbers, and for a leading zero, which
+// redsocks would read as octal.
 func number(s string) int {
 	if s == "" || len(s) > 9 || len(s) > 1 && s[0] == '0' || strings.Trim(s, "0123456789") != "" {
 		return -1
@@ -159,8 +156,7 @@ func number(s string) int {
 	return n
 }
 
-// isText tells whether s survives the way into the file and back. Its characters are looked at, and
-// redsocks takes some texts for its own marks, quoted or not.
+// isText reports whether redsocks.conf can hold s: it has no control characters and is not a mark of redsocks.
 func isText(s string) bool {
 	for _, c := range s {
 		if unicode.IsControl(c) || c == utf8.RuneError {
@@ -170,8 +166,8 @@ func isText(s string) bool {
 	return !isMark(s)
 }
 
-// isHost tells whether s is an IPv4 address or a host name. What looks like an address but is none,
-// such as 10.1 or 300.1.1.1, is not taken for a name.
+// isHost reports whether s is an IPv4 address or a host name. An invalid address such as 10.1 or 300.1.1.1 is not a
+// name.
 func isHost(s string) bool {
 	labels := strings.Split(s, ".")
 	if strings.Trim(labels[len(labels)-1], "0123456789") == "" {
@@ -194,7 +190,7 @@ func isIPv4(labels []string) bool {
 	return len(labels) == 4
 }
 
-// isLabel allows the underscore, which names of hosts must not have but names in DNS do.
+// isLabel reports whether s is a label of a DNS name. Unlike host names, DNS names may have underscores.
 func isLabel(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; !isLetter(c) && !isDigit(c) && c != '-' && c != '_' {
@@ -208,8 +204,8 @@ func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// checkEntry takes an IPv4 address, a host name or a subnet as ADDRESS/BITS or ADDRESS/MASK: what the
-// host's firewall takes as a destination. A line of the file holds exactly one.
+// checkEntry accepts what the host's firewall accepts as a destination: an IPv4 address, a host name, or a subnet as
+// ADDRESS/BITS or ADDRESS/MASK.
 func checkEntry(s string) error {
 	host, mask, subnet := strings.Cut(s, "/")
 	bits := number(mask)

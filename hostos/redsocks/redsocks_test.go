@@ -82,7 +82,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 8: lines that redsocks stumbles over are passed over, those of a login or a password not.
+// docs/spec/host.md 8: lines that redsocks would refuse are skipped, except those of a login or password.
 func TestParseUnsound(t *testing.T) {
 	const head, most = "redsocks {\n\ttype = socks5;\n\tip = 1.2.3.4;\n", "\tport = 80;\n\tlogin = \"u\";\n"
 	want := Proxy{Type: "socks5", IP: "1.2.3.4", Port: 80, Login: "u"}
@@ -130,7 +130,7 @@ func TestOver(t *testing.T) {
 		"away":                        {Change{Clear: true}, &fullProxy, nil, true},
 		"what is there is not judged": {Change{Port: p(1)}, &Proxy{Type: "socks5", IP: "x", Port: 2, Login: "a\nb"}, &Proxy{Type: "socks5", IP: "x", Port: 1, Login: "a\nb"}, true},
 	} {
-		got, changed, err := c.change.Over(c.present)
+		got, changed, err := c.change.Apply(c.present)
 		if err != nil || changed != c.changed || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v %v %v", name, got, changed, err)
 		}
@@ -142,16 +142,16 @@ func TestQuotes(t *testing.T) {
 	for given, want := range map[string]string{
 		`"foo"`: `foo`, `foo`: `foo`, `"foo`: `foo`, `foo"`: `foo`, `""`: ``, `"`: `"`, ``: ``, `a"b`: `a"b`, `dev "ice"`: `dev "ice"`, `"a"b"`: `a"b`, `""x""`: `"x"`, `"` + "\\" + `"`: "\\",
 	} {
-		got, _, err := (Change{Login: &given}).Over(&fullProxy)
+		got, _, err := (Change{Login: &given}).Apply(&fullProxy)
 		if err != nil || got.Login != want || got.Password != fullProxy.Password {
 			t.Errorf("login %s: %+v %v, want %s", given, got, err, want)
 		}
-		got, _, err = (Change{Password: &given}).Over(&Proxy{Type: "socks5", IP: "x", Port: 1, Login: `"own"`})
+		got, _, err = (Change{Password: &given}).Apply(&Proxy{Type: "socks5", IP: "x", Port: 1, Login: `"own"`})
 		if err != nil || got.Password != want || got.Login != `"own"` {
 			t.Errorf("password %s: %+v %v, want %s", given, got, err, want)
 		}
 	}
-	if _, _, err := (Change{Login: p(`"{"`)}).Over(&fullProxy); err == nil {
+	if _, _, err := (Change{Login: p(`"{"`)}).Apply(&fullProxy); err == nil {
 		t.Error("a mark in quotes was taken")
 	}
 }
@@ -197,23 +197,23 @@ func TestOverRefuses(t *testing.T) {
 		"IPv6 exception":     {NoProxy: &[]string{"fe80::/10"}},
 	} {
 		present := fullProxy
-		if got, changed, err := c.Over(&present); err == nil || changed || got != &present || present != fullProxy {
+		if got, changed, err := c.Apply(&present); err == nil || changed || got != &present || present != fullProxy {
 			t.Errorf("%s: got %+v %v %v", name, got, changed, err)
 		}
 	}
 	for _, c := range []Change{{Type: p("socks5")}, {IP: p("x"), Port: p(1)}, {Login: p("u")}, {Login: p("")}} {
-		if _, _, err := c.Over(nil); !errors.Is(err, ErrIncomplete) {
+		if _, _, err := c.Apply(nil); !errors.Is(err, ErrIncomplete) {
 			t.Errorf("%+v is no first proxy: %v", c, err)
 		}
 	}
-	if _, _, err := (Change{Type: p("http-connect"), Password: &long}).Over(&fullProxy); err != nil {
+	if _, _, err := (Change{Type: p("http-connect"), Password: &long}).Apply(&fullProxy); err != nil {
 		t.Errorf("only SOCKS has short passwords: %v", err)
 	}
 }
 
 func TestNoProxy(t *testing.T) {
 	entries := []string{"10.0.0.1", "10.0.0.0/8", "10.0.0.0/255.0.0.0", "example.com"}
-	if _, _, err := (Change{NoProxy: &entries}).Over(nil); err != nil {
+	if _, _, err := (Change{NoProxy: &entries}).Apply(nil); err != nil {
 		t.Error(err)
 	}
 	if got := ParseNoProxy(NoProxyFile(entries)); !slices.Equal(got, entries) {
@@ -224,7 +224,7 @@ func TestNoProxy(t *testing.T) {
 	}
 }
 
-// Whatever is laid over whatever: it is refused and changes nothing, or the file carries it.
+// Any change of any proxy is refused without effect, or the file holds the result.
 func FuzzChange(f *testing.F) {
 	f.Add("socks5", "10.9.8.7", 1080, "u", `p "q" \ #;{}`, "1.1.1.1:53", "10.0.0.0/8")
 	f.Add("http-connect", "3proxy.example.com", 65535, "", "/*", "ns:53", "x\ny")
@@ -236,7 +236,7 @@ func FuzzChange(f *testing.F) {
 		}
 		for _, present := range []*Proxy{nil, {Type: "socks5", IP: "10.0.0.1", Port: 1080, Login: "x", DNS: DefaultDNS}} {
 			for _, c := range changes {
-				got, changed, err := c.Over(present)
+				got, changed, err := c.Apply(present)
 				if err != nil || !changed {
 					if got != present {
 						t.Fatalf("%+v over %+v changed it to %+v (%v)", c, present, got, err)
@@ -255,7 +255,7 @@ func FuzzChange(f *testing.F) {
 	})
 }
 
-// Whatever the file holds, what was read of it can be written and reads the same again.
+// For any file, the parsed proxy can be written and parsed again with the same result.
 func FuzzParse(f *testing.F) {
 	f.Add(full)
 	f.Add("redsocks{type=socks5;ip=\"1.2.3.4\";port=80;login=\"a\\n\\t\\\"\";}")

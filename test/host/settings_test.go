@@ -249,7 +249,7 @@ func TestProxyUnitsAreRestarted(t *testing.T) {
 	if answer.Status != 503 || !strings.Contains(answer.Body, "not today") || h.conf() == "" {
 		t.Errorf("refused: %d %s", answer.Status, answer.Body)
 	}
-	h.logged("configuration of the host could not be changed", 1)
+	h.logged("cannot change host name or proxy of the host", 1)
 }
 
 // A host without systemd on a bus takes its proxy up at its next start.
@@ -276,7 +276,7 @@ func TestReadOnlyBootPartition(t *testing.T) {
 		if answer.Status != 503 || !strings.Contains(answer.Body, "read-only file system") {
 			t.Errorf("%s: %d %s", network, answer.Status, answer.Body)
 		}
-		h.logged("configuration of the host could not be changed", i+1)
+		h.logged("cannot change host name or proxy of the host", i+1)
 	}
 	h.is(`{"hostname":"testhost","proxy":` + unit + `}`)
 	if h.files() != before {
@@ -310,7 +310,7 @@ func TestMissingPieces(t *testing.T) {
 	if answer := h.patch(`{"network":{"proxy":` + unit + `}}`); answer.Status != 503 || !strings.Contains(answer.Body, "boot partition") {
 		t.Errorf("PATCH: %d %s", answer.Status, answer.Body)
 	}
-	h.logged("configuration of the host could not be changed", 1)
+	h.logged("cannot change host name or proxy of the host", 1)
 	if _, err := os.Stat(h.Path("boot")); !os.IsNotExist(err) {
 		t.Error("the boot partition was made up")
 	}
