@@ -10,80 +10,80 @@ import (
 
 // update plans one pass of an app that is in the target (docs/spec/engine.md 5.4). Work that needs the
 // app's update lock is replaced by one request for it; it comes up again once the lock is held.
-func (a *app) update() []Step {
-	w := &work{app: a, broken: make(map[string]string), pending: make(map[string]bool), missing: make(map[string]bool)}
-	w.names = w.serviceNames()
-	w.pending[compose.ExtraFirmwareVolume] = !a.opts.FirmwareReady
-	w.dead()
-	w.volumes()
-	w.networks()
-	w.pairs()
-	w.anonymous()
-	if w.needLock {
-		w.add(a.takeLock(w.lockReason))
+func (a *app) planUpdate() []Step {
+	pl := &appPlanner{app: a, toRemove: make(map[string]string), pending: make(map[string]bool), missingImages: make(map[string]bool)}
+	pl.names = pl.serviceNames()
+	pl.pending[compose.ExtraFirmwareVolume] = !a.opts.FirmwareReady
+	pl.planDead()
+	pl.planVolumes()
+	pl.planNetworks()
+	pl.planServices()
+	pl.planAnonymous()
+	if pl.needLock {
+		pl.add(a.takeLock(pl.lockReason))
 	}
-	if w.stuck() {
-		w.steps = append(w.steps, a.releaseLock(w.hold)...)
+	if pl.lockIdle() {
+		pl.steps = append(pl.steps, a.releaseLock(pl.blocked)...)
 	}
-	steps := w.steps
+	steps := pl.steps
 	if len(steps) == 0 && !a.opts.Busy[a.uuid] && !a.intermediate() {
-		steps = a.settle()
+		steps = a.finish()
 	}
-	if a.late(steps) {
-		return []Step{a.rollBack(steps)}
+	if a.gateExpired(steps) {
+		return []Step{a.rollbackStep(steps)}
 	}
 	return steps
 }
 
 // work collects the steps of one app in one pass.
-type work struct {
+type appPlanner struct {
 	*app
-	steps      []Step
-	names      []string // of all services, sorted
-	pairing    map[string]*pair
-	hold       string            // why the release cannot go ahead yet: an image that is missing or does not run here
-	refused    bool              // an image of the release does not run here
-	missing    map[string]bool   // images of the release that are not on the device
-	unseen     bool              // of one of them it is not known whether it can be had
-	looking    bool              // it was asked whether they can be had
-	broken     map[string]string // network or volume that must go first -> why
-	pending    map[string]bool   // networks and volumes that do not exist as wanted
-	needLock   bool
-	lockReason string
+	steps         []Step
+	names         []string // of all services, sorted
+	pairs         map[string]*pair
+	blocked       string            // why the release cannot go ahead yet: an image that is missing or does not run here
+	wrongPlatform bool              // an image of the release does not run here
+	missingImages map[string]bool   // images of the release that are not on the device
+	unchecked     bool              // of one of them it is not known whether it can be had
+	preflight     bool              // it was asked whether they can be had
+	toRemove      map[string]string // network or volume that must go first -> why
+	pending       map[string]bool   // networks and volumes that do not exist as wanted
+	needLock      bool
+	lockReason    string
 }
 
-func (w *work) add(s Step) {
-	if len(w.steps) == cap(w.steps) { // a long list grows by too little by itself
-		w.steps = slices.Grow(w.steps, len(w.steps)+1)
+func (pl *appPlanner) add(s Step) {
+	if len(pl.steps) == cap(pl.steps) { // a long list grows by too little by itself
+		pl.steps = slices.Grow(pl.steps, len(pl.steps)+1)
 	}
-	w.steps = append(w.steps, s)
+	pl.steps = append(pl.steps, s)
 }
 
 // locked adds a step that needs the app's lock, or asks for the lock.
-func (w *work) locked(s Step) {
-	if w.held() {
-		w.add(s)
+func (pl *appPlanner) addLocked(s Step) {
+	if pl.holdsLock() {
+		pl.add(s)
 		return
 	}
-	if !w.needLock {
-		w.needLock, w.lockReason = true, s.String()
+	if !pl.needLock {
+		pl.needLock, pl.lockReason = true, s.String()
 	}
 }
 
-func (w *work) wait(service, reason string) {
-	s, p := w.step(Wait, "wait "+service, reason), w.pairing[service]
+func (pl *appPlanner) addWait(service, reason string) {
+	s, p := pl.step(Wait, "wait "+service, reason), pl.pairs[service]
 	s.Service, s.Container = p.want, p.have
-	w.add(s)
+	pl.add(s)
 }
 
 // dead removes containers that the engine could not remove itself; they hold no lock and no data.
-func (w *work) dead() {
-	for _, name := range w.names {
-		for _, c := range w.containers[name] {
+func (pl *appPlanner) planDead() {
+	for _, name := range pl.names {
+		for _, c := range pl.containers[name] {
 			if c.Status == "dead" {
-				s := w.step(Remove, "service "+name, "the engine reports it dead")
-				s.Container, s.Keep = c, w.want.Services[name] != nil || w.intermediate()
-				w.add(s)
+				s := pl.step(Remove, "service "+name, "the engine reports it dead")
+				s.Container, s.Keep = c, pl.want.Services[name] != nil || pl.intermediate()
+				pl.add(s)
 			}
 		}
 	}
@@ -91,47 +91,47 @@ func (w *work) dead() {
 
 // volumes creates what is missing and replaces what differs once nothing uses it. Volumes that the
 // target no longer names are kept: they are data.
-func (w *work) volumes() {
-	for _, name := range slices.Sorted(maps.Keys(w.want.Volumes)) {
-		want, have := w.want.Volumes[name], w.app.volumes[name]
+func (pl *appPlanner) planVolumes() {
+	for _, name := range slices.Sorted(maps.Keys(pl.want.Volumes)) {
+		want, have := pl.want.Volumes[name], pl.volumes[name]
 		if have == nil {
-			w.pending[name] = true
-			s := w.step(CreateVolume, "volume "+name, "volume "+name+" is missing")
+			pl.pending[name] = true
+			s := pl.step(CreateVolume, "volume "+name, "volume "+name+" is missing")
 			s.Volume = want
-			w.add(s)
+			pl.add(s)
 			continue
 		}
-		diff := w.cur.Altered[name].Besides(compose.CompareVolume(want, have.Config))
+		diff := pl.cur.Altered[name].Besides(compose.CompareVolume(want, have.Config))
 		if len(diff) == 0 {
 			continue
 		}
-		w.pending[name] = true
-		w.broken[name] = "volume " + name + " is replaced: " + compose.Describe(diff)
-		if !w.mounted(name) {
-			w.add(w.removeVolume(name, w.broken[name]))
+		pl.pending[name] = true
+		pl.toRemove[name] = "volume " + name + " is replaced: " + compose.Describe(diff)
+		if !pl.mounted(name) {
+			pl.add(pl.removeVolumeStep(name, pl.toRemove[name]))
 		}
 	}
 }
 
 // anonymous removes the anonymous volumes that were kept for the next container of a service, once none is to
 // have them (docs/spec/engine.md 2.7).
-func (w *work) anonymous() {
-	if w.intermediate() {
+func (pl *appPlanner) planAnonymous() {
+	if pl.intermediate() {
 		return
 	}
-	for _, name := range w.app.anonymous {
-		v := w.cur.Anonymous[name]
-		if p := w.pairing[v.Service]; p != nil && p.have == nil && p.want != nil &&
+	for _, name := range pl.anonymous {
+		v := pl.cur.Anonymous[name]
+		if p := pl.pairs[v.Service]; p != nil && p.have == nil && p.want != nil &&
 			(!p.want.ImageKnown || p.want.Container.Doc.Image == v.Image && p.want.Container.Anonymous(v.Path)) {
 			continue
 		}
-		if !w.mounted(name) {
-			w.add(w.removeVolume(name, "no container of service "+v.Service+" is to have the anonymous volume"))
+		if !pl.mounted(name) {
+			pl.add(pl.removeVolumeStep(name, "no container of service "+v.Service+" is to have the anonymous volume"))
 		}
 	}
 }
 
-func (a *app) removeVolume(name, reason string) Step {
+func (a *app) removeVolumeStep(name, reason string) Step {
 	s := a.step(RemoveVolume, "volume "+name, reason)
 	s.Object = name
 	return s
@@ -161,41 +161,41 @@ func (a *app) inUse() *used {
 
 // networks creates what is missing and removes what is not wanted, what differs and what exists
 // twice, once no container is attached (docs/spec/engine.md 3.2).
-func (w *work) networks() {
-	for _, name := range slices.Sorted(maps.Keys(w.want.Networks)) {
-		want, have := w.want.Networks[name], w.app.networks[name]
+func (pl *appPlanner) planNetworks() {
+	for _, name := range slices.Sorted(maps.Keys(pl.want.Networks)) {
+		want, have := pl.want.Networks[name], pl.networks[name]
 		switch {
 		case len(have) == 0:
-			w.pending[name] = true
-			s := w.step(CreateNetwork, "network "+name, "network "+name+" is missing")
+			pl.pending[name] = true
+			s := pl.step(CreateNetwork, "network "+name, "network "+name+" is missing")
 			s.Network = want
-			w.add(s)
+			pl.add(s)
 		case len(have) > 1:
-			w.dropNetwork(name, "network "+name+" exists more than once")
+			pl.planRemoveNetwork(name, "network "+name+" exists more than once")
 		default:
-			diff := w.cur.Altered[have[0].ID].Besides(compose.CompareNetwork(want, have[0].Config))
+			diff := pl.cur.Altered[have[0].ID].Besides(compose.CompareNetwork(want, have[0].Config))
 			if len(diff) > 0 {
-				w.dropNetwork(name, "network "+name+" is replaced: "+compose.Describe(diff))
+				pl.planRemoveNetwork(name, "network "+name+" is replaced: "+compose.Describe(diff))
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(w.app.networks)) {
-		if w.want.Networks[name] == nil {
-			w.dropNetwork(name, "network "+name+" is not in the target")
+	for _, name := range slices.Sorted(maps.Keys(pl.networks)) {
+		if pl.want.Networks[name] == nil {
+			pl.planRemoveNetwork(name, "network "+name+" is not in the target")
 		}
 	}
 }
 
-func (w *work) dropNetwork(name, reason string) {
-	w.pending[name] = true
-	w.broken[name] = reason
-	if w.attachedTo(name) {
+func (pl *appPlanner) planRemoveNetwork(name, reason string) {
+	pl.pending[name] = true
+	pl.toRemove[name] = reason
+	if pl.attachedTo(name) {
 		return
 	}
-	w.add(w.removeNetwork(name, reason))
+	pl.add(pl.removeNetworkStep(name, reason))
 }
 
-func (a *app) removeNetwork(name, reason string) Step {
+func (a *app) removeNetworkStep(name, reason string) Step {
 	s := a.step(RemoveNetwork, "network "+name, reason)
 	s.Object = name
 	for _, n := range a.networks[name] {
@@ -216,11 +216,11 @@ func (a *app) takeLock(reason string) Step {
 
 // settle closes an app that has nothing left to do: its release becomes the current one and its
 // lock is released.
-func (a *app) settle() []Step {
+func (a *app) finish() []Step {
 	var steps []Step
 	if a.want.Commit != a.cur.Commits[a.uuid] {
 		// The locks go before the verdict: a service may need its own to become healthy.
-		if trial := a.trial(); trial != nil {
+		if trial := a.healthGate(); trial != nil {
 			return append(trial, a.releaseLock("only the verdict on the release is still to come")...)
 		}
 		s := a.step(SetCommit, "commit", "every step of the release is done")
@@ -231,7 +231,7 @@ func (a *app) settle() []Step {
 }
 
 // untouched plans for an app that stays as it is: a lock that was taken for an earlier target goes.
-func (a *app) untouched(reason string) []Step {
+func (a *app) leaveAlone(reason string) []Step {
 	if a.opts.Busy[a.uuid] {
 		return nil
 	}
@@ -240,18 +240,18 @@ func (a *app) untouched(reason string) []Step {
 
 // stuck tells whether nothing can be done under the lock for now: an image of the release does not run here,
 // or one is missing while every service still has a container. A download may take as long as it likes.
-func (w *work) stuck() bool {
-	if !w.held() || w.hold == "" || w.intermediate() {
+func (pl *appPlanner) lockIdle() bool {
+	if !pl.holdsLock() || pl.blocked == "" || pl.intermediate() {
 		return false
 	}
-	for _, s := range w.steps {
+	for _, s := range pl.steps {
 		reviving := s.Kind == Start && s.Service == nil
 		if s.Kind != Wait && s.Kind != Look && s.Kind != Fetch && s.Kind != Save && !reviving {
 			return false
 		}
 	}
-	for _, p := range w.pairing {
-		if !w.refused && p.want != nil && p.have == nil {
+	for _, p := range pl.pairs {
+		if !pl.wrongPlatform && p.want != nil && p.have == nil {
 			return false
 		}
 	}
@@ -260,7 +260,7 @@ func (w *work) stuck() bool {
 
 func (a *app) releaseLock(reason string) []Step {
 	switch {
-	case a.held():
+	case a.holdsLock():
 		s := a.step(ReleaseLock, "lock", reason)
 		s.AppID = a.opts.Held[a.uuid] // an app that is gone may have left its id to another one
 		return []Step{s}
@@ -272,32 +272,32 @@ func (a *app) releaseLock(reason string) []Step {
 
 // removal plans one pass of an app that left the target (docs/spec/engine.md 5.7): lock, containers,
 // networks, volumes, each stage when the one before is through.
-func (a *app) removal() []Step {
-	reason := a.because("the app is not in the target")
-	if len(a.containers) > 0 && !a.held() {
+func (a *app) planAppRemoval() []Step {
+	reason := a.reasonOr("the app is not in the target")
+	if len(a.containers) > 0 && !a.holdsLock() {
 		return []Step{a.takeLock("remove the app: " + reason)}
 	}
 	var steps []Step
 	for _, name := range slices.Sorted(maps.Keys(a.containers)) {
 		for _, c := range a.containers[name] {
-			steps = append(steps, a.kill(c, reason))
+			steps = append(steps, a.killStep(c, reason))
 		}
 	}
 	if len(steps) > 0 {
 		return steps
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.networks)) {
-		steps = append(steps, a.removeNetwork(name, reason))
+		steps = append(steps, a.removeNetworkStep(name, reason))
 	}
 	if len(steps) > 0 {
 		return steps
 	}
 	for _, name := range a.anonymous {
-		steps = append(steps, a.removeVolume(name, reason))
+		steps = append(steps, a.removeVolumeStep(name, reason))
 	}
 	if !a.opts.KeepVolumes || a.opts.Purge[a.uuid] {
 		for _, name := range slices.Sorted(maps.Keys(a.volumes)) {
-			steps = append(steps, a.removeVolume(name, reason))
+			steps = append(steps, a.removeVolumeStep(name, reason))
 		}
 	}
 	if len(steps) > 0 || a.opts.Busy[a.uuid] || a.intermediate() {
@@ -315,7 +315,7 @@ func (a *app) forget() []Step {
 	return append(steps, a.releaseLock("the app is gone")...)
 }
 
-func (a *app) kill(c *current.Container, reason string) Step {
+func (a *app) killStep(c *current.Container, reason string) Step {
 	s := a.step(Kill, "service "+c.ServiceName, reason)
 	s.Container = c
 	return s

@@ -37,7 +37,7 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 			if s.Kind != Fetch {
 				continue
 			}
-			if from := apps[r.AppUUID].source(r); from != nil {
+			if from := apps[r.AppUUID].deltaSource(r); from != nil {
 				used[from.Key()] = true
 			}
 		}
@@ -70,9 +70,9 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 		if a.want == nil {
 			continue
 		}
-		w := work{app: a}
+		pl := appPlanner{app: a}
 		for _, s := range a.want.Services {
-			used[w.record(s).Key()] = true
+			used[pl.record(s).Key()] = true
 		}
 	}
 	use := func(image, service, commit string) string { return image + " " + service + " " + commit }
@@ -106,7 +106,7 @@ func sortRecords(list []current.Record) {
 
 // source is the image of a service that a new one of it can be made from: that of the last fully
 // applied release, else the first on the device (docs/spec/engine.md 8.5). It is nil when there is none.
-func (a *app) source(want current.Record) *current.Record {
+func (a *app) deltaSource(want current.Record) *current.Record {
 	var from *current.Record
 	for _, r := range a.recordsOf(want.ServiceName) {
 		if r.Name == want.Name || r.Former || a.cur.Images[r.EngineID] == nil {
@@ -137,9 +137,9 @@ func (a *app) recordsOf(service string) []current.Record {
 	return a.index.records[current.Slot(a.uuid, service)]
 }
 
-// boundPulls merges the steps that services want for one image, leaves out downloads that run
+// limitPulls merges the steps that services want for one image, leaves out downloads that run
 // already, and keeps as many as there is room for; full says why there is no more.
-func boundPulls(cur *current.State, steps []Step, room int, full string) []Step {
+func limitPulls(cur *current.State, steps []Step, room int, full string) []Step {
 	kept := steps[:0]
 	at := make(map[string]int)
 	for _, s := range steps {

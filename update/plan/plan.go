@@ -79,17 +79,17 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 		switch {
 		case a.want == nil && unread && !a.intermediate():
 			// It may be what the app that could not be read is on the engine: volumes have an id alone.
-			steps = append(steps, a.untouched("an app of the target cannot be read")...)
+			steps = append(steps, a.leaveAlone("an app of the target cannot be read")...)
 		case a.want == nil:
-			steps = append(steps, a.removal()...)
+			steps = append(steps, a.planAppRemoval()...)
 		case uuid == o.Restore:
 			s := a.step(Restore, "backup", "a migration of the device left a backup")
 			s.Volumes = a.want.Volumes
 			steps = append(steps, s)
 		case a.want.Rejected != "":
-			steps = append(steps, a.untouched("the release is rejected")...)
+			steps = append(steps, a.leaveAlone("the release is rejected")...)
 		default:
-			steps = append(steps, a.update()...)
+			steps = append(steps, a.planUpdate()...)
 		}
 	}
 	var removals []Step
@@ -101,7 +101,7 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 	if o.NoSpace && len(removals) > 0 {
 		room, full = 0, "room is made first"
 	}
-	return reboot(cur, boundPulls(cur, append(steps, removals...), room, full), &o)
+	return reboot(cur, limitPulls(cur, append(steps, removals...), room, full), &o)
 }
 
 // reboot adds the reboot that was asked for once nothing else is left to do (docs/spec/engine.md 5.2).
@@ -157,28 +157,28 @@ func group(cur *current.State, tgt Target, o *Options) map[string]*app {
 		}
 	}
 	for _, uuid := range slices.Sorted(maps.Keys(o.Held)) {
-		g.of(uuid, o.Held[uuid])
+		g.app(uuid, o.Held[uuid])
 	}
 	for _, uuid := range slices.Sorted(maps.Keys(cur.Commits)) {
-		g.of(uuid, 0)
+		g.app(uuid, 0)
 	}
 	for _, id := range slices.Sorted(maps.Keys(cur.Containers)) {
 		c := cur.Containers[id]
-		a := g.of(c.AppUUID, c.AppID)
-		put(&a.containers, c.ServiceName, c)
+		a := g.app(c.AppUUID, c.AppID)
+		appendTo(&a.containers, c.ServiceName, c)
 	}
 	for _, id := range slices.Sorted(maps.Keys(cur.Networks)) {
 		if n := cur.Networks[id]; n.Name != compose.SupervisorNetworkName {
-			a := g.of(n.AppUUID, n.AppID)
-			put(&a.networks, n.Name, n)
+			a := g.app(n.AppUUID, n.AppID)
+			appendTo(&a.networks, n.Name, n)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(cur.Volumes)) {
-		g.volume(cur.Volumes[name])
+		g.addVolume(cur.Volumes[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(cur.Anonymous)) {
 		id := cur.Anonymous[name].AppID
-		a := g.of(g.byID[id], id)
+		a := g.app(g.byID[id], id)
 		a.anonymous = append(a.anonymous, name)
 	}
 	for _, a := range g.apps {
@@ -195,9 +195,9 @@ type grouping struct {
 	byID  map[int]string
 }
 
-func (g *grouping) of(uuid string, id int) *app {
+func (g *grouping) app(uuid string, id int) *app {
 	if a := g.apps[uuid]; a != nil {
-		return g.named(a, id)
+		return g.withID(a, id)
 	}
 	if known, ok := g.byID[id]; ok && id != 0 {
 		return g.apps[known]
@@ -206,11 +206,11 @@ func (g *grouping) of(uuid string, id int) *app {
 	if g.apps[key] == nil {
 		g.apps[key] = &app{uuid: key, id: id, cur: g.cur, opts: g.opts, index: g.index}
 	}
-	return g.named(g.apps[key], id)
+	return g.withID(g.apps[key], id)
 }
 
 // named notes the id of an app that was known by uuid only.
-func (g *grouping) named(a *app, id int) *app {
+func (g *grouping) withID(a *app, id int) *app {
 	if id != 0 && a.id == 0 {
 		a.id = id
 	}
@@ -222,14 +222,14 @@ func (g *grouping) named(a *app, id int) *app {
 
 // volume adds a volume to its app. Volumes are named by app id only; one that nobody marked as
 // ours belongs to an app only if that app is known otherwise (docs/spec/engine.md D15).
-func (g *grouping) volume(v *current.Volume) {
+func (g *grouping) addVolume(v *current.Volume) {
 	uuid, known := g.byID[v.AppID]
 	if !known && !v.Supervised {
 		return
 	}
 	a := g.apps[uuid]
 	if a == nil {
-		a = g.of("", v.AppID)
+		a = g.app("", v.AppID)
 	}
 	if a.volumes == nil {
 		a.volumes = make(map[string]*current.Volume)
@@ -237,7 +237,7 @@ func (g *grouping) volume(v *current.Volume) {
 	a.volumes[v.Name] = v
 }
 
-func put[T any](m *map[string][]T, key string, value T) {
+func appendTo[T any](m *map[string][]T, key string, value T) {
 	if *m == nil {
 		*m = make(map[string][]T)
 	}
@@ -261,14 +261,14 @@ func (a *app) sort() {
 func (a *app) intermediate() bool { return a.opts.Intermediate[a.uuid] != "" }
 
 // because is why something of the app goes: the reason of an intermediate target before any other.
-func (a *app) because(reason string) string {
+func (a *app) reasonOr(reason string) string {
 	if why := a.opts.Intermediate[a.uuid]; why != "" {
 		return why
 	}
 	return reason
 }
 
-func (a *app) held() bool {
+func (a *app) holdsLock() bool {
 	_, held := a.opts.Held[a.uuid]
 	return held
 }

@@ -11,53 +11,53 @@ import (
 
 // notReady says what a service still waits for before it may start, empty when nothing
 // (docs/spec/engine.md 5.4, D23).
-func (w *work) notReady(s *compose.Service) string {
-	if w.hold != "" {
-		return "waits: " + w.hold
+func (pl *appPlanner) waitReason(s *compose.Service) string {
+	if pl.blocked != "" {
+		return "waits: " + pl.blocked
 	}
 	for _, d := range s.DependsOn {
-		if why := w.unmet(d); why != "" && !d.Optional {
+		if why := pl.unmet(d); why != "" && !d.Optional {
 			return "waits for " + d.Service + ": " + why
 		}
 	}
-	if s.PeerOf != "" && (w.peer(s.PeerOf) == "" || w.changing(s.PeerOf)) {
+	if s.PeerOf != "" && (pl.peer(s.PeerOf) == "" || pl.changing(s.PeerOf)) {
 		return "waits for " + s.PeerOf + ", whose network it shares"
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Container.Networks)) {
-		if !w.networkReady(name) {
-			return "waits for network " + name + ": it is " + w.replacedOrMissing(name)
+		if !pl.networkReady(name) {
+			return "waits for network " + name + ": it is " + pl.replacedOrMissing(name)
 		}
 	}
 	for _, name := range s.Container.NamedVolumes() {
-		if w.pending[name] {
-			return "waits for volume " + name + ": it is " + w.replacedOrMissing(name)
+		if pl.pending[name] {
+			return "waits for volume " + name + ": it is " + pl.replacedOrMissing(name)
 		}
 	}
 	return ""
 }
 
 // replacedOrMissing says how a network or volume is that is not as wanted.
-func (w *work) replacedOrMissing(name string) string {
-	if w.broken[name] != "" {
+func (pl *appPlanner) replacedOrMissing(name string) string {
+	if pl.toRemove[name] != "" {
 		return "replaced first"
 	}
 	return "missing"
 }
 
 // changing says that a service still has container work towards its target.
-func (w *work) changing(service string) bool {
-	p := w.pairing[service]
-	return p != nil && p.due()
+func (pl *appPlanner) changing(service string) bool {
+	p := pl.pairs[service]
+	return p != nil && p.outdated()
 }
 
 // unmet says why a dependency does not hold yet. A service that is not in the target counts as met,
 // and one that exited or keeps crashing counts as started.
-func (w *work) unmet(d compose.Dependency) string {
-	p := w.pairing[d.Service]
+func (pl *appPlanner) unmet(d compose.Dependency) string {
+	p := pl.pairs[d.Service]
 	if p == nil || p.want == nil {
 		return ""
 	}
-	if p.due() {
+	if p.outdated() {
 		return "it is not updated yet"
 	}
 	if !p.want.Running {
@@ -91,18 +91,18 @@ func healthy(c *current.Container) bool {
 	return c.Health == "healthy" || c.Health == "" && c.Running
 }
 
-func (w *work) networkReady(name string) bool {
-	if w.pending[name] {
+func (pl *appPlanner) networkReady(name string) bool {
+	if pl.pending[name] {
 		return false
 	}
-	if w.want.Networks[name] != nil {
+	if pl.want.Networks[name] != nil {
 		return true
 	}
-	if w.index.networks == nil {
-		w.index.networks = make(map[string]bool, len(w.cur.Networks))
-		for _, n := range w.cur.Networks {
-			w.index.networks[n.Name] = true
+	if pl.index.networks == nil {
+		pl.index.networks = make(map[string]bool, len(pl.cur.Networks))
+		for _, n := range pl.cur.Networks {
+			pl.index.networks[n.Name] = true
 		}
 	}
-	return w.index.networks[name]
+	return pl.index.networks[name]
 }

@@ -49,7 +49,7 @@ func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
 
 func TestWaitOnTrialSaysWhenItPasses(t *testing.T) {
 	w := onTrial(t, "running", "", 4*time.Second)
-	if s := w.next()[0]; !s.Until.Equal(w.opts.Now.Add(steady - 4*time.Second)) {
+	if s := w.next()[0]; !s.Until.Equal(w.opts.Now.Add(minUptime - 4*time.Second)) {
 		t.Errorf("wait until %v", s.Until)
 	}
 }

@@ -9,19 +9,19 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// steady is how long a container without a health check must have been running before it counts as
+// minUptime is how long a container without a health check must have been running before it counts as
 // good: a crash shows within it.
-const steady = 10 * time.Second
+const minUptime = 10 * time.Second
 
 // trial keeps a release on trial from becoming the current one until every service runs and, where
 // it has a health check, is healthy. It is nil when the release has proved itself or need not.
-func (a *app) trial() []Step {
+func (a *app) healthGate() []Step {
 	if _, on := a.opts.Trial[a.uuid]; !on {
 		return nil
 	}
 	var wait []Step
 	for _, name := range slices.Sorted(maps.Keys(a.want.Services)) {
-		why, until := a.unproven(a.want.Services[name])
+		why, until := a.notReadyReason(a.want.Services[name])
 		if why == "" {
 			continue
 		}
@@ -40,7 +40,7 @@ func (a *app) trial() []Step {
 // late tells whether the time of a trial is up while something of the release is still open. While
 // the release waits for a reboot it cannot prove anything, and the trial goes on after it. A container
 // that has just been started gets its chance: when it does not crash it is good soon.
-func (a *app) late(open []Step) bool {
+func (a *app) gateExpired(open []Step) bool {
 	deadline := a.opts.Trial[a.uuid]
 	if deadline.IsZero() || a.opts.Now.Before(deadline) || len(open) == 0 || open[0].Kind == SetCommit || !open[0].Until.IsZero() {
 		return false
@@ -53,7 +53,7 @@ func (a *app) late(open []Step) bool {
 	return true
 }
 
-func (a *app) rollBack(open []Step) Step {
+func (a *app) rollbackStep(open []Step) Step {
 	why := open[0].Reason
 	if service := open[0].ServiceName(); service != "" {
 		why = "service " + service + ": " + why
@@ -64,7 +64,7 @@ func (a *app) rollBack(open []Step) Step {
 }
 
 // unproven says what keeps a service from counting as good, and when that passes by itself.
-func (a *app) unproven(s *compose.Service) (why string, until time.Time) {
+func (a *app) notReadyReason(s *compose.Service) (why string, until time.Time) {
 	if !s.Running || len(a.containers[s.Name]) == 0 {
 		return "", time.Time{}
 	}
@@ -81,7 +81,7 @@ func (a *app) unproven(s *compose.Service) (why string, until time.Time) {
 	case c.Health != "":
 		return "is " + c.Health, time.Time{}
 	}
-	if good := c.StartedAt.Add(steady); good.After(a.opts.Now) {
+	if good := c.StartedAt.Add(minUptime); good.After(a.opts.Now) {
 		return "has just been started", good
 	}
 	return "", time.Time{}

@@ -14,29 +14,29 @@ func killsFirst(s compose.Strategy) bool {
 
 // killFirst stops a container for a release whose images are still to come, once it is known of all of
 // them that they can be had: nothing starts before all are here.
-func (w *work) killFirst(p *pair, reason string) {
+func (pl *appPlanner) planKillFirst(p *pair, reason string) {
 	switch {
-	case w.refused:
-		w.wait(p.name, "stays: "+w.hold)
-	case !w.unseen:
-		w.locked(w.takeDown(p, reason))
+	case pl.wrongPlatform:
+		pl.addWait(p.name, "stays: "+pl.blocked)
+	case !pl.unchecked:
+		pl.addLocked(pl.killForUpdate(p, reason))
 		return
-	case !w.looking:
-		w.looking = true
-		s := w.step(Look, "look", "service "+p.name+" is to be stopped before the download")
-		s.Images, s.IDs, s.Commit = slices.Sorted(maps.Keys(w.missing)), w.going(), w.want.Commit
-		w.add(s)
+	case !pl.preflight:
+		pl.preflight = true
+		s := pl.step(Look, "look", "service "+p.name+" is to be stopped before the download")
+		s.Images, s.IDs, s.Commit = slices.Sorted(maps.Keys(pl.missingImages)), pl.deletedFirst(), pl.want.Commit
+		pl.add(s)
 	}
-	w.revive(p)
+	pl.keepOldRunning(p)
 }
 
 // going lists the images (by engine id) that the strategy deletes before the download: those of which all
 // records are of services that are replaced that way.
-func (w *work) going() []string {
+func (pl *appPlanner) deletedFirst() []string {
 	going, stays := make(map[string]bool), make(map[string]bool)
-	for _, r := range w.cur.Records {
-		p := w.pairing[r.ServiceName]
-		if r.AppUUID == w.uuid && w.cur.Images[r.EngineID] != nil && !w.opts.Kept[r.Image()] && p != nil && p.want != nil && w.missing[p.want.Image] && p.want.Strategy == compose.DeleteThenDownload {
+	for _, r := range pl.cur.Records {
+		p := pl.pairs[r.ServiceName]
+		if r.AppUUID == pl.uuid && pl.cur.Images[r.EngineID] != nil && !pl.opts.Kept[r.Image()] && p != nil && p.want != nil && pl.missingImages[p.want.Image] && p.want.Strategy == compose.DeleteThenDownload {
 			going[r.EngineID] = true
 		} else {
 			stays[r.EngineID] = true
