@@ -159,7 +159,7 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 	old.LoadInto(t, engine) // it was removed with its release
 	s.Apply(harness.Target{Apps: []harness.App{first}})
 	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/two:v2"))))}})
-	if n, asked := proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || count(s, "look") != 1 {
+	if n, asked := proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || count(s, "preflight") != 1 {
 		t.Errorf("%d looks by the engine, %d calls of the registry, want 1 and 2", n, asked)
 	}
 	if n := unsure(s); n != 0 {
@@ -223,7 +223,7 @@ func TestLookIsNotRepeatedForALock(t *testing.T) {
 		}
 		return nil
 	})
-	if n := count(s, "look"); n != 1 {
+	if n := count(s, "preflight"); n != 1 {
 		t.Errorf("%d looks, want 1", n)
 	}
 	if err := os.Remove(lock); err != nil {

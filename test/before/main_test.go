@@ -71,7 +71,7 @@ func (s moment) held(t *testing.T, why map[string]string) {
 		for name, want := range why {
 			found := false
 			for _, p := range state.Problems {
-				found = found || p.Step == "look" && strings.Contains(p.Subject, name) && strings.Contains(p.Error, want)
+				found = found || p.Step == "preflight" && strings.Contains(p.Subject, name) && strings.Contains(p.Error, want)
 			}
 			if !found {
 				return fmt.Errorf("%s: no %q in %+v", name, want, state.Problems)

@@ -8,8 +8,8 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// update plans one pass of an app that is in the target (docs/spec/engine.md 5.4). Work that needs the
-// app's update lock is replaced by one request for it; it comes up again once the lock is held.
+// planUpdate plans one pass of an app that is in the target (docs/spec/engine.md 5.4). While the agent does not
+// hold the app's update lock, one step that takes the lock replaces all steps that need it.
 func (a *app) planUpdate() []Step {
 	pl := &appPlanner{app: a, toRemove: make(map[string]string), pending: make(map[string]bool), missingImages: make(map[string]bool)}
 	pl.names = pl.serviceNames()
@@ -35,31 +35,31 @@ func (a *app) planUpdate() []Step {
 	return steps
 }
 
-// work collects the steps of one app in one pass.
+// appPlanner collects the steps of one app in one pass.
 type appPlanner struct {
 	*app
 	steps         []Step
 	names         []string // of all services, sorted
 	pairs         map[string]*pair
-	blocked       string            // why the release cannot go ahead yet: an image that is missing or does not run here
+	blocked       string            // why no service of the release can start yet: an image is missing or does not run here
 	wrongPlatform bool              // an image of the release does not run here
 	missingImages map[string]bool   // images of the release that are not on the device
-	unchecked     bool              // of one of them it is not known whether it can be had
-	preflight     bool              // it was asked whether they can be had
-	toRemove      map[string]string // network or volume that must go first -> why
-	pending       map[string]bool   // networks and volumes that do not exist as wanted
+	unchecked     bool              // the preflight has not checked one of the missing images
+	preflight     bool              // this pass has the preflight step
+	toRemove      map[string]string // networks and volumes to remove first, each with the reason
+	pending       map[string]bool   // networks and volumes that are missing or differ from the target
 	needLock      bool
 	lockReason    string
 }
 
 func (pl *appPlanner) add(s Step) {
-	if len(pl.steps) == cap(pl.steps) { // a long list grows by too little by itself
+	if len(pl.steps) == cap(pl.steps) { // append grows a long list by too little
 		pl.steps = slices.Grow(pl.steps, len(pl.steps)+1)
 	}
 	pl.steps = append(pl.steps, s)
 }
 
-// locked adds a step that needs the app's lock, or asks for the lock.
+// addLocked adds a step that needs the app's lock. Without the lock it requests the lock instead.
 func (pl *appPlanner) addLocked(s Step) {
 	if pl.holdsLock() {
 		pl.add(s)
@@ -76,7 +76,7 @@ func (pl *appPlanner) addWait(service, reason string) {
 	pl.add(s)
 }
 
-// dead removes containers that the engine could not remove itself; they hold no lock and no data.
+// planDead removes containers that the engine failed to remove. They hold no lock and no data.
 func (pl *appPlanner) planDead() {
 	for _, name := range pl.names {
 		for _, c := range pl.containers[name] {
@@ -89,8 +89,8 @@ func (pl *appPlanner) planDead() {
 	}
 }
 
-// volumes creates what is missing and replaces what differs once nothing uses it. Volumes that the
-// target no longer names are kept: they are data.
+// planVolumes creates missing volumes, and removes a volume that differs once no container mounts it. Volumes
+// that the target no longer names stay, because they hold data.
 func (pl *appPlanner) planVolumes() {
 	for _, name := range slices.Sorted(maps.Keys(pl.want.Volumes)) {
 		want, have := pl.want.Volumes[name], pl.volumes[name]
@@ -113,8 +113,8 @@ func (pl *appPlanner) planVolumes() {
 	}
 }
 
-// anonymous removes the anonymous volumes that were kept for the next container of a service, once none is to
-// have them (docs/spec/engine.md 2.7).
+// planAnonymous removes the anonymous volumes that were kept for the next container of a service, once no next
+// container will use them (docs/spec/engine.md 2.7).
 func (pl *appPlanner) planAnonymous() {
 	if pl.intermediate() {
 		return
@@ -126,7 +126,7 @@ func (pl *appPlanner) planAnonymous() {
 			continue
 		}
 		if !pl.mounted(name) {
-			pl.add(pl.removeVolumeStep(name, "no container of service "+v.Service+" is to have the anonymous volume"))
+			pl.add(pl.removeVolumeStep(name, "no container of service "+v.Service+" will use the anonymous volume"))
 		}
 	}
 }
@@ -137,10 +137,10 @@ func (a *app) removeVolumeStep(name, reason string) Step {
 	return s
 }
 
-// mounted tells whether a container of the app mounts a volume.
+// mounted reports whether a container of the app mounts a volume.
 func (a *app) mounted(volume string) bool { return a.inUse().volumes[volume] }
 
-// inUse is what containers of the app mount and are attached to. It is made when first asked for.
+// inUse returns the volumes and networks that containers of the app use. The first call computes them.
 func (a *app) inUse() *used {
 	if a.used != nil {
 		return a.used
@@ -159,7 +159,7 @@ func (a *app) inUse() *used {
 	return a.used
 }
 
-// networks creates what is missing and removes what is not wanted, what differs and what exists
+// planNetworks creates missing networks. It removes a network that is not in the target, differs from it or exists
 // twice, once no container is attached (docs/spec/engine.md 3.2).
 func (pl *appPlanner) planNetworks() {
 	for _, name := range slices.Sorted(maps.Keys(pl.want.Networks)) {
@@ -204,33 +204,33 @@ func (a *app) removeNetworkStep(name, reason string) Step {
 	return s
 }
 
-// attachedTo tells whether a container of the app is attached to a network.
+// attachedTo reports whether a container of the app is attached to a network.
 func (a *app) attachedTo(network string) bool { return a.inUse().networks[network] }
 
-// takeLock asks for the update locks of every service the app has or is to have.
+// takeLock requests the update lock of every service that the app has or will have.
 func (a *app) takeLock(reason string) Step {
 	s := a.step(TakeLock, "lock", "needed to "+reason)
 	s.Services = a.serviceNames()
 	return s
 }
 
-// settle closes an app that has nothing left to do: its release becomes the current one and its
-// lock is released.
+// finish ends the update of an app that has no more steps: its release becomes the current one, and its lock is
+// released.
 func (a *app) finish() []Step {
 	var steps []Step
 	if a.want.Commit != a.cur.Commits[a.uuid] {
-		// The locks go before the verdict: a service may need its own to become healthy.
-		if trial := a.healthGate(); trial != nil {
-			return append(trial, a.releaseLock("only the verdict on the release is still to come")...)
+		// The lock is released before the health gate is passed: a service may need it to become healthy.
+		if wait := a.healthGate(); wait != nil {
+			return append(wait, a.releaseLock("only the health of the release is still to be seen")...)
 		}
 		s := a.step(SetCommit, "commit", "every step of the release is done")
 		s.Commit, s.Source = a.want.Commit, a.want.Source
 		steps = append(steps, s)
 	}
-	return append(steps, a.releaseLock("the app is settled")...)
+	return append(steps, a.releaseLock("every step of the app is done")...)
 }
 
-// untouched plans for an app that stays as it is: a lock that was taken for an earlier target goes.
+// leaveAlone plans for an app that stays as it is. It releases a lock that was taken for an earlier target.
 func (a *app) leaveAlone(reason string) []Step {
 	if a.opts.Busy[a.uuid] {
 		return nil
@@ -238,15 +238,15 @@ func (a *app) leaveAlone(reason string) []Step {
 	return a.releaseLock(reason)
 }
 
-// stuck tells whether nothing can be done under the lock for now: an image of the release does not run here,
-// or one is missing while every service still has a container. A download may take as long as it likes.
+// lockIdle reports whether no step can use the lock for now: an image of the release does not run here, or one is
+// missing while every service still has a container. A download may take hours, and users want the lock meanwhile.
 func (pl *appPlanner) lockIdle() bool {
 	if !pl.holdsLock() || pl.blocked == "" || pl.intermediate() {
 		return false
 	}
 	for _, s := range pl.steps {
-		reviving := s.Kind == Start && s.Service == nil
-		if s.Kind != Wait && s.Kind != Look && s.Kind != Fetch && s.Kind != Save && !reviving {
+		oldContainer := s.Kind == Start && s.Service == nil
+		if s.Kind != Wait && s.Kind != Look && s.Kind != Fetch && s.Kind != Save && !oldContainer {
 			return false
 		}
 	}
@@ -262,7 +262,7 @@ func (a *app) releaseLock(reason string) []Step {
 	switch {
 	case a.holdsLock():
 		s := a.step(ReleaseLock, "lock", reason)
-		s.AppID = a.opts.Held[a.uuid] // an app that is gone may have left its id to another one
+		s.AppID = a.opts.Held[a.uuid] // another app may have the id by now
 		return []Step{s}
 	case a.opts.Leftover[a.id]:
 		return []Step{a.step(SweepLock, "lock", "an earlier run of the agent left lock files")}
@@ -270,8 +270,8 @@ func (a *app) releaseLock(reason string) []Step {
 	return nil
 }
 
-// removal plans one pass of an app that left the target (docs/spec/engine.md 5.7): lock, containers,
-// networks, volumes, each stage when the one before is through.
+// planAppRemoval plans one pass of an app that left the target (docs/spec/engine.md 5.7): lock, containers, networks,
+// volumes. Each stage begins when the one before is done.
 func (a *app) planAppRemoval() []Step {
 	reason := a.reasonOr("the app is not in the target")
 	if len(a.containers) > 0 && !a.holdsLock() {
@@ -306,7 +306,7 @@ func (a *app) planAppRemoval() []Step {
 	return a.forget()
 }
 
-// forget ends the life of a removed app: its commit and its lock go.
+// forget drops what is left of a removed app: its commit and its lock.
 func (a *app) forget() []Step {
 	var steps []Step
 	if a.cur.Commits[a.uuid] != "" {

@@ -8,9 +8,9 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// cleanUp plans the removal of images that nobody named and of names that former versions of the
-// agent left (docs/spec/engine.md 8.7). Images that a record or a container of ours stands on stay; what
-// others stand on the engine knows, since nothing is removed with force.
+// cleanUp plans the removal of images without a name, and of image tags that earlier versions of the agent left
+// (docs/spec/engine.md 8.7). Images of our records and containers stay. The engine itself refuses to remove an
+// image that another container uses, because no removal is forced.
 func cleanUp(cur *current.State, o *Options) []Step {
 	if !o.CleanUp || len(cur.Pulls) > 0 {
 		return nil
@@ -38,10 +38,10 @@ func cleanUp(cur *current.State, o *Options) []Step {
 	for _, id := range idle {
 		image := cur.Images[id]
 		if len(image.Tags) == 0 && len(image.Digests) == 0 {
-			add(id, id, "the image has no name, and nothing of ours uses it")
+			add(id, id, "the image has no name, and no app uses it")
 		}
 		for _, tag := range image.Tags {
-			if isFormer(tag, o.Supervisor) {
+			if isOldAgent(tag, o.Supervisor) {
 				add(tag, id, "it is another version of the agent")
 			}
 		}
@@ -49,9 +49,9 @@ func cleanUp(cur *current.State, o *Options) []Step {
 	return steps
 }
 
-// isFormer tells whether a tag is in the agent's own repository, or in that of its old name, and is
-// not the agent's own. An agent that is known by digest only has no tag to compare with.
-func isFormer(tag string, own target.Reference) bool {
+// isOldAgent reports whether a tag is another version of the agent: it is in the agent's repository, or in the one
+// of its old name, and is not the agent's own tag. An agent that is known by digest has no tag to compare with.
+func isOldAgent(tag string, own target.Reference) bool {
 	if own.Repo == "" || own.Digest != "" {
 		return false
 	}

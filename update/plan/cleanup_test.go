@@ -7,7 +7,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// engine.md 83: what is cleaned up, and what of it is not.
+// engine.md 83: which images and tags are cleaned up, and which stay.
 func TestCleanUp(t *testing.T) {
 	own, err := target.ParseReference("balena/armv7hf-supervisor:v2")
 	if err != nil {
@@ -72,8 +72,7 @@ func TestCleanUp(t *testing.T) {
 	}
 }
 
-// upgradeAbandoned is an app at release c1 on its way to c3, with an image of a release c2 that it
-// never reached.
+// upgradeAbandoned has an app that updates from release c1 to c3, with an image of release c2, which it never reached.
 func upgradeAbandoned(t *testing.T) *world {
 	w := upgrade(t, nil)
 	w.present("web:abandoned")
@@ -82,7 +81,7 @@ func upgradeAbandoned(t *testing.T) *world {
 	return w
 }
 
-// engine.md 8.3: room is made before the next download, without touching what is still needed.
+// engine.md 8.3: unused images are removed before the next download, and needed ones stay.
 func TestFullStorageRemovesImagesInBetween(t *testing.T) {
 	w := upgradeAbandoned(t)
 	f := func(name string, wantFetches int, want ...string) {
@@ -108,7 +107,7 @@ func TestFullStorageRemovesImagesInBetween(t *testing.T) {
 	f("removal refused", 1)
 }
 
-// engine.md 66: an image that the engine refuses to delete does not hold the download back.
+// engine.md 66: an image that the engine refuses to delete does not block the download.
 func TestRefusedDeletionGivesWayToTheDownload(t *testing.T) {
 	w := upgrade(t, map[string]string{"io.balena.update.strategy": "delete-then-download"})
 	clear(w.cur.Containers)
@@ -116,8 +115,7 @@ func TestRefusedDeletionGivesWayToTheDownload(t *testing.T) {
 	w.want("fetch app shop service web image web:2")
 }
 
-// engine.md 3.1: the volume of extra firmware is prepared once, when a service asks for it, and the
-// service waits for it.
+// engine.md 3.1: the volume of extra firmware is prepared once, when a service uses it, and the service waits for it.
 func TestExtraFirmware(t *testing.T) {
 	w := newWorld(t)
 	w.present("web:1")

@@ -6,25 +6,24 @@ import (
 	"resin-supervisor/update/settings"
 )
 
-// Configuration is what the planner may know of the settings of the device.
+// Configuration is what the planner knows of the settings of the device.
 type Configuration struct {
 	Have, Want settings.Settings
-	Given      map[string]string // what Want was parsed from
-	// RebootRequired says that the request for a reboot was made since the device booted.
+	Given      map[string]string // the variables that Want was parsed from
+	// RebootRequired says that a reboot was requested since the device booted.
 	RebootRequired bool
-	// Boot is what of the boot configuration is to become otherwise, nil when nothing is.
+	// Boot is the change of the boot configuration, nil when none is needed.
 	Boot *settings.Boot
-	// Snapshot says that it was noted what the engine had before local mode, and Managed that there is
-	// another mode: without a cloud nothing is noted, since nothing comes back.
+	// Snapshot says that the objects of the engine were recorded before local mode. Managed says that the device
+	// has a cloud. Without a cloud local mode never ends, so nothing is recorded.
 	Snapshot, Managed bool
-	// Engine says that the engine can be asked, and Idle that no step runs.
+	// Engine says that the engine answers, and Idle that no step runs.
 	Engine, Idle bool
 }
 
-// Configure lists the steps towards the wanted settings that may run now, in the order of
-// docs/spec/cloud.md 6.4: the request for a reboot, the settings; when none of these changes, the same for the
-// boot configuration; and the way into or out of local mode.
-// While there are any, nothing is planned for apps.
+// Configure lists the steps towards the wanted settings that may run now, in the order of docs/spec/cloud.md 6.4:
+// first the settings, then the boot configuration, each after the request for a reboot that it needs, and last the
+// change into or out of local mode. While it lists any step, nothing is planned for apps.
 func Configure(c Configuration) []Step {
 	step := Step{Kind: Set, Key: "configuration"}
 	if changes := settings.Changes(c.Have, c.Want, c.Given); len(changes) > 0 {
@@ -47,9 +46,9 @@ func Configure(c Configuration) []Step {
 	case !c.Managed && !c.Snapshot || c.Have.LocalMode == c.Snapshot:
 		return nil
 	case c.Have.LocalMode:
-		step.Kind, step.Reason = EnterLocal, "what the engine has now is to be there after local mode"
+		step.Kind, step.Reason = EnterLocal, "record what the engine has, to restore it after local mode"
 	default:
-		step.Kind, step.Reason = LeaveLocal, "what was added in local mode goes"
+		step.Kind, step.Reason = LeaveLocal, "remove what was added in local mode"
 	}
 	if !c.Engine || !c.Idle {
 		step.Kind, step.Reason = Wait, "waits: "+step.Reason
@@ -57,7 +56,7 @@ func Configure(c Configuration) []Step {
 	return []Step{step}
 }
 
-// changed lists changes in one phrase.
+// changed describes changes in one phrase.
 func changed(changes []settings.Change) string {
 	texts := make([]string, len(changes))
 	for i, c := range changes {

@@ -7,7 +7,7 @@ import (
 )
 
 // docs/spec/cloud.md 6.4: the request for a reboot, then the settings, then the boot configuration, then local
-// mode; nothing when all is as it should be. cloud.md 86: the request comes before the change.
+// mode; no step when nothing differs. cloud.md 86: the request comes before the change.
 func TestConfigure(t *testing.T) {
 	parse := func(config map[string]string) settings.Settings {
 		s, _ := settings.Parse(config)
@@ -40,7 +40,7 @@ func TestConfigure(t *testing.T) {
 		return func(c *Configuration) {
 			c.Boot = &settings.Boot{Values: vars{"gpu_mem": "16"}, Why: "gpu_mem", Reboot: reboot}
 			c.RebootRequired = required
-			c.Engine, c.Idle = false, false // it does not wait for the engine
+			c.Engine, c.Idle = false, false // this needs no engine
 		}
 	}
 	f("boot configuration", vars{local: "1"}, vars{local: "1"}, boot(true, false), RequireReboot, "gpu_mem")
@@ -52,7 +52,7 @@ func TestConfigure(t *testing.T) {
 		t.Errorf("step: %+v", s)
 	}
 
-	const enter, leave = "what the engine has now is to be there after local mode", "what was added in local mode goes"
+	const enter, leave = "record what the engine has, to restore it after local mode", "remove what was added in local mode"
 	f("enter", vars{local: "1"}, vars{local: "1"}, none, EnterLocal, enter)
 	f("entered", vars{local: "1"}, vars{local: "1"}, func(c *Configuration) { c.Snapshot = true }, "", "")
 	f("enter without the engine", vars{local: "1"}, vars{local: "1"}, func(c *Configuration) { c.Engine = false }, Wait, "waits: "+enter)

@@ -9,12 +9,12 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// minUptime is how long a container without a health check must have been running before it counts as
-// good: a crash shows within it.
+// minUptime is how long a container without a health check must run before it counts as healthy. A crash usually
+// happens within it.
 const minUptime = 10 * time.Second
 
-// trial keeps a release on trial from becoming the current one until every service runs and, where
-// it has a health check, is healthy. It is nil when the release has proved itself or need not.
+// healthGate returns a wait while a service of the release does not run or is not healthy. It is nil when the release
+// has passed, or has no health gate.
 func (a *app) healthGate() []Step {
 	if _, on := a.opts.Trial[a.uuid]; !on {
 		return nil
@@ -37,9 +37,8 @@ func (a *app) healthGate() []Step {
 	return wait
 }
 
-// late tells whether the time of a trial is up while something of the release is still open. While
-// the release waits for a reboot it cannot prove anything, and the trial goes on after it. A container
-// that has just been started gets its chance: when it does not crash it is good soon.
+// gateExpired reports whether the deadline of the health gate has passed while the release has steps left. The
+// deadline does not count while the release waits for a reboot, nor while a container reaches its minimum uptime.
 func (a *app) gateExpired(open []Step) bool {
 	deadline := a.opts.Trial[a.uuid]
 	if deadline.IsZero() || a.opts.Now.Before(deadline) || len(open) == 0 || open[0].Kind == SetCommit || !open[0].Until.IsZero() {
@@ -58,12 +57,12 @@ func (a *app) rollbackStep(open []Step) Step {
 	if service := open[0].ServiceName(); service != "" {
 		why = "service " + service + ": " + why
 	}
-	s := a.step(RollBack, "trial", "the time of its trial is up: "+why)
+	s := a.step(RollBack, "trial", "the release was not healthy in time: "+why)
 	s.Commit, s.Source = a.want.Commit, a.want.Source
 	return s
 }
 
-// unproven says what keeps a service from counting as good, and when that passes by itself.
+// notReadyReason says why a service does not pass the health gate yet, and when that may change without an event.
 func (a *app) notReadyReason(s *compose.Service) (why string, until time.Time) {
 	if !s.Running || len(a.containers[s.Name]) == 0 {
 		return "", time.Time{}
@@ -81,13 +80,13 @@ func (a *app) notReadyReason(s *compose.Service) (why string, until time.Time) {
 	case c.Health != "":
 		return "is " + c.Health, time.Time{}
 	}
-	if good := c.StartedAt.Add(minUptime); good.After(a.opts.Now) {
-		return "has just been started", good
+	if ready := c.StartedAt.Add(minUptime); ready.After(a.opts.Now) {
+		return "has just been started", ready
 	}
 	return "", time.Time{}
 }
 
-// finished tells whether a container ended well and is not meant to be started again.
+// finished reports whether a container exited with code 0 and its restart policy does not start it again.
 func finished(s *compose.Service, c *current.Container) bool {
 	policy := s.Container.Doc.HostConfig.RestartPolicy.Name
 	return c.Status == "exited" && c.ExitCode == 0 && (policy == "no" || policy == "on-failure")

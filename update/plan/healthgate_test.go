@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// onTrial is release c2 of one service in place, with the state of its container.
+// onTrial has release c2 of one service behind the health gate, with a container in this state.
 func onTrial(t *testing.T, status, health string, ranFor time.Duration) *world {
 	w := newWorld(t)
 	w.present("web:1")
@@ -38,7 +38,7 @@ func TestReleaseOnTrialBecomesCurrentWhenGood(t *testing.T) {
 	f("exited", "", time.Hour, "wait app shop")
 }
 
-// A service may wait for its own lock before it is healthy: ours goes before the verdict.
+// A service may need its lock to become healthy, so the agent releases it before the health gate is passed.
 func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
 	w := onTrial(t, "running", "starting", time.Hour)
 	held(w)
@@ -69,7 +69,7 @@ func TestReleaseIsRolledBackWhenTimeIsUp(t *testing.T) {
 	w.want("roll back app shop release c2")
 }
 
-// A container that has just been started is not to blame for a short time of trial.
+// The deadline waits for a container that has just been started, however short it is.
 func TestTimeIsNotUpWhileAContainerMayStillCrash(t *testing.T) {
 	w := onTrial(t, "running", "", 4*time.Second)
 	w.opts.Trial["u1"] = w.opts.Now
@@ -80,7 +80,7 @@ func TestTimeIsNotUpWhileAContainerMayStillCrash(t *testing.T) {
 	w.want("roll back app shop release c2")
 }
 
-// A release that is to be started at the next boot proves itself after it.
+// The deadline waits for the reboot that starts the release.
 func TestTimeIsNotUpBeforeTheReboot(t *testing.T) {
 	w := onTrial(t, "created", "", 0)
 	w.opts.Trial["u1"], w.opts.RebootRequired = w.opts.Now, true
@@ -103,7 +103,7 @@ func TestWithoutTrialAReleaseIsCurrentAtOnce(t *testing.T) {
 	w.want("set commit app shop release c2")
 }
 
-// A job that ended well and is not to be started again does not hold up the release.
+// A job that exited with code 0 and is not restarted passes the health gate.
 func TestFinishedJobIsGood(t *testing.T) {
 	f := func(policy string, exit int, want string) {
 		t.Helper()

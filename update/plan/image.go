@@ -8,32 +8,31 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// unusedImages plans the removal of images that neither a container nor the target uses
-// (docs/spec/engine.md 8.6). An app's images stay until the app is settled, so that the way back to the
-// running release needs no download, and a delta has its source. When the engine's storage is full,
-// images of releases in between go before that.
+// unusedImages plans the removal of images that neither a container nor the target uses (docs/spec/engine.md 8.6).
+// An app's images stay until its update is done: a rollback to the running release needs no download, and a delta
+// has its source. When the engine's storage is full, images of abandoned releases are removed before that.
 func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned []Step) []Step {
 	if len(cur.Pulls) > 0 {
 		return nil
 	}
-	unsettled := maps.Clone(o.Busy)
-	if unsettled == nil {
-		unsettled = make(map[string]bool)
+	unfinished := maps.Clone(o.Busy)
+	if unfinished == nil {
+		unfinished = make(map[string]bool)
 	}
 	for uuid := range o.Intermediate {
-		unsettled[uuid] = true
+		unfinished[uuid] = true
 	}
 	for uuid, a := range apps {
 		if a.want != nil && a.want.Rejected != "" {
-			unsettled[uuid] = true
+			unfinished[uuid] = true
 		}
 	}
-	moving := make(map[string]bool)
+	updating := make(map[string]bool)
 	used := usedRecords(cur, apps)
 	for _, s := range planned {
-		moving[s.AppUUID] = true
+		updating[s.AppUUID] = true
 		for _, r := range s.Records {
-			moving[r.AppUUID] = true
+			updating[r.AppUUID] = true
 			if s.Kind != Fetch {
 				continue
 			}
@@ -44,8 +43,8 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 	}
 	drop := make(map[string][]current.Record)
 	for key, r := range cur.Records {
-		needed := used[key] || unsettled[r.AppUUID] || o.Kept[r.Image()]
-		if moving[r.AppUUID] { // what is still needed of an app on its way
+		needed := used[key] || unfinished[r.AppUUID] || o.Kept[r.Image()]
+		if updating[r.AppUUID] {
 			needed = needed || !o.NoSpace || r.Commit == cur.Commits[r.AppUUID]
 		}
 		if !needed {
@@ -62,8 +61,8 @@ func unusedImages(cur *current.State, apps map[string]*app, o *Options, planned 
 	return steps
 }
 
-// usedRecords finds the records that a target service or a container still stands on: a container
-// holds the record of its own service and release, or else every record of its image.
+// usedRecords finds the records that a target service or a container uses. A container uses the record of its own
+// service and release. Without that record it uses every record of its image.
 func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 	used := make(map[string]bool, len(cur.Records))
 	for _, a := range apps {
@@ -76,7 +75,7 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 		}
 	}
 	use := func(image, service, commit string) string { return image + " " + service + " " + commit }
-	exact := make(map[string]bool, len(cur.Containers)) // whether there is a record of that very use
+	exact := make(map[string]bool, len(cur.Containers)) // whether this exact use has a record
 	for _, c := range cur.Containers {
 		exact[use(c.ImageEngine, c.ServiceName, c.Commit)] = false
 	}
@@ -86,14 +85,14 @@ func usedRecords(cur *current.State, apps map[string]*app) map[string]bool {
 			used[key], exact[u] = true, true
 		}
 	}
-	whole := make(map[string]bool) // images of which every record counts
+	allRecords := make(map[string]bool) // images whose every record is used
 	for _, c := range cur.Containers {
 		if !exact[use(c.ImageEngine, c.ServiceName, c.Commit)] {
-			whole[c.ImageEngine] = true
+			allRecords[c.ImageEngine] = true
 		}
 	}
 	for key, r := range cur.Records {
-		if whole[r.EngineID] {
+		if allRecords[r.EngineID] {
 			used[key] = true
 		}
 	}
@@ -104,8 +103,8 @@ func sortRecords(list []current.Record) {
 	sort.Slice(list, func(i, j int) bool { return list[i].Key() < list[j].Key() })
 }
 
-// source is the image of a service that a new one of it can be made from: that of the last fully
-// applied release, else the first on the device (docs/spec/engine.md 8.5). It is nil when there is none.
+// deltaSource is the image that a delta to a wanted image starts from: the service's image of the last fully applied
+// release, or else its first image on the device (docs/spec/engine.md 8.5). It is nil when there is none.
 func (a *app) deltaSource(want current.Record) *current.Record {
 	var from *current.Record
 	for _, r := range a.recordsOf(want.ServiceName) {
@@ -122,7 +121,7 @@ func (a *app) deltaSource(want current.Record) *current.Record {
 	return from
 }
 
-// recordsOf lists the image records of a service by their keys.
+// recordsOf lists the image records of a service, sorted by key.
 func (a *app) recordsOf(service string) []current.Record {
 	if a.index.records == nil {
 		a.index.records = make(map[string][]current.Record, len(a.cur.Records))
@@ -137,9 +136,9 @@ func (a *app) recordsOf(service string) []current.Record {
 	return a.index.records[current.Slot(a.uuid, service)]
 }
 
-// limitPulls merges the steps that services want for one image, leaves out downloads that run
-// already, and keeps as many as there is room for; full says why there is no more.
-func limitPulls(cur *current.State, steps []Step, room int, full string) []Step {
+// limitPulls merges the steps that services plan for the same image. It turns a download that runs already, and each
+// one beyond the free slots, into a wait; full says why no slot is free.
+func limitPulls(cur *current.State, steps []Step, slots int, full string) []Step {
 	kept := steps[:0]
 	at := make(map[string]int)
 	for _, s := range steps {
@@ -151,18 +150,18 @@ func limitPulls(cur *current.State, steps []Step, room int, full string) []Step 
 			kept[i].Records = append(kept[i].Records, s.Records...)
 			continue
 		}
-		s.Records = slices.Clip(s.Records) // those of other steps are added to a copy
+		s.Records = slices.Clip(s.Records) // so that append copies it
 		if s.Kind == Save {
 			at[s.Image] = len(kept)
 		} else if _, running := cur.Pulls[s.Image]; running {
 			s.Kind = Wait
 			s.Key += " wait"
-		} else if room <= 0 {
+		} else if slots <= 0 {
 			s.Kind = Wait
 			s.Key += " wait"
 			s.Reason += ", and " + full
 		} else {
-			room--
+			slots--
 			at[s.Image] = len(kept)
 		}
 		kept = append(kept, s)

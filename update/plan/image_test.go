@@ -34,7 +34,7 @@ func TestDownloadsAreBoundedAndMerged(t *testing.T) {
 	}
 }
 
-// engine.md 81 and 82: an image goes when nothing uses it and its app is settled.
+// engine.md 81 and 82: an image is removed when nothing uses it and the update of its app is done.
 func TestUnusedImages(t *testing.T) {
 	w := newWorld(t)
 	w.present("web:1")
@@ -59,8 +59,8 @@ func TestUnusedImages(t *testing.T) {
 	w.want("take lock app shop")
 }
 
-// docs/spec/engine.md 8.4: a tag that names another image is recorded anew; the image that lost it goes when no
-// container is on it any more. A name with a digest is recorded once.
+// docs/spec/engine.md 8.4: when a tag names another image, that image is recorded. The image that lost the tag is
+// removed when no container uses it any more. A name with a digest is recorded once.
 func TestImageOfATagThatMoved(t *testing.T) {
 	for _, ref := range []string{"local:latest", "reg/local@sha256:0123456789abcdef0123456789abcdef"} {
 		w := newWorld(t)
@@ -86,8 +86,7 @@ func TestImageOfATagThatMoved(t *testing.T) {
 	}
 }
 
-// Look before you kill: an image for another machine holds the whole release back, unless the image
-// that runs here says the same of itself.
+// An image for another platform blocks the whole release, unless the image in use names another platform too.
 func TestImageForAnotherMachineIsRefused(t *testing.T) {
 	f := func(machine, old, fresh string, want ...string) {
 		t.Helper()
@@ -114,7 +113,7 @@ func TestImageForAnotherMachineIsRefused(t *testing.T) {
 	f("riscv64", "amd64", "arm64", "kill app shop service web")
 }
 
-// Services that share an image ask for it together: one step records it for all of them.
+// One step records an image for all services that share it.
 func TestSharedImageIsRecordedOnce(t *testing.T) {
 	w := newWorld(t)
 	w.present("same:1")

@@ -11,60 +11,59 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Target is what the planner works towards: resolved apps by uuid.
+// Target is the target state: resolved apps by uuid.
 type Target map[string]*compose.App
 
-// Options is what the planner may know beside the two states.
+// Options is what the planner knows beside the two states.
 type Options struct {
 	// Held holds the apps whose update lock the agent holds: uuid to app id.
 	Held map[string]int
 	// Leftover holds the ids of apps with lock files of an earlier run of the agent.
 	Leftover map[int]bool
-	// Busy holds the apps (by uuid) that have a step running; they are not settled.
+	// Busy holds the apps (by uuid) that have a running step.
 	Busy map[string]bool
-	// Intermediate holds the apps whose target is only wanted for a moment, and why: they keep
-	// their lock, their commit and their images (docs/spec/engine.md 5.8).
+	// Intermediate holds the apps whose target is only a step of an API action, with the reason. They keep their
+	// lock, their commit and their images (docs/spec/engine.md 5.8).
 	Intermediate map[string]string
-	// Now is the time, for how long containers have been running.
+	// Now is the time, to tell how long a container has been running.
 	Now time.Time
-	// Trial holds the apps (by uuid) whose release must prove itself before it becomes the
-	// current one, and until when; the zero time while it has not begun.
+	// Trial holds the apps (by uuid) whose release must pass the health gate before it becomes the current one, with
+	// the deadline. The deadline is zero until the first change to a container.
 	Trial map[string]time.Time
-	// Earlier are the containers (engine id) that were not started yet when the device booted.
+	// Earlier holds the containers (engine id) that existed before this boot and had not been started.
 	Earlier map[string]bool
-	// RebootRequired says that the request for a reboot was made since.
+	// RebootRequired says that a reboot was requested since the device booted.
 	RebootRequired bool
-	// Restore is the app (uuid) whose volumes are filled from a backup before anything else is done to
-	// it; empty for none.
+	// Restore is the app (uuid) whose volumes are restored from a backup before any other step; empty for none.
 	Restore string
-	// Purge holds the apps (by uuid) whose volumes go with them whatever KeepVolumes says.
+	// Purge holds the apps (by uuid) whose volumes are removed with them, even with KeepVolumes.
 	Purge map[string]bool
-	// Kept holds the images (by reference, tag or engine id) that the engine refused to remove,
-	// because a container that is not ours stands on them.
+	// Kept holds the images (by reference, tag or engine id) that the engine refused to remove, because a container
+	// that is not ours uses them.
 	Kept map[string]bool
-	// Looked holds the images (by reference) that were found a short while ago to be had, to run here and
-	// to have room.
+	// Looked holds the images (by reference) that passed the preflight recently: they can be pulled, they run here, and
+	// there is room for them.
 	Looked map[string]bool
-	// CleanUp allows the removal of images that are not the agent's and that nobody named: while a
-	// cloud's target applies. In local mode, which a device without a cloud is always in, people build
-	// images on the engine, and one without a name may be work under way.
+	// CleanUp allows the removal of images without a name that the agent did not pull. It is set while a cloud's
+	// target applies. In local mode, and so on every device without a cloud, people build images on the engine, and
+	// an image without a name may be part of a running build.
 	CleanUp bool
 	// Supervisor is the image of the agent itself, zero when it is not known.
 	Supervisor target.Reference
-	// Deltas says that new images may be made from old ones where the engine can.
+	// Deltas allows downloads by delta, on an engine that supports them.
 	Deltas bool
-	// NoSpace says that the engine's storage was found full: room is made before the next download.
+	// NoSpace says that the engine's storage is full. Unused images are then removed before the next download.
 	NoSpace bool
-	// FirmwareReady says that the volume of extra firmware is there and the host knows of it.
+	// FirmwareReady says that the volume of extra firmware exists and the host knows it.
 	FirmwareReady bool
-	// MaxPulls bounds the downloads that run at once.
+	// MaxPulls limits the downloads that run at once.
 	MaxPulls    int
-	KeepImages  bool // unused images stay, as long as there is room
+	KeepImages  bool // unused images stay while there is room
 	KeepVolumes bool // local mode
 }
 
-// Next lists the steps that may run now, in a stable order. An app that is settled yields none;
-// none at all means that the target is reached. Nothing is planned before the engine was listed.
+// Next lists the steps that may run now, in a stable order. No step means that the target is reached, or that the
+// current state is not known yet.
 func Next(cur *current.State, tgt Target, o Options) []Step {
 	if !cur.Synced {
 		return nil
@@ -78,7 +77,7 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 		a := apps[uuid]
 		switch {
 		case a.want == nil && unread && !a.intermediate():
-			// It may be what the app that could not be read is on the engine: volumes have an id alone.
+			// This may be the app that cannot be read: volumes name their app by its id only.
 			steps = append(steps, a.leaveAlone("an app of the target cannot be read")...)
 		case a.want == nil:
 			steps = append(steps, a.planAppRemoval()...)
@@ -93,18 +92,18 @@ func Next(cur *current.State, tgt Target, o Options) []Step {
 		}
 	}
 	var removals []Step
-	restores := o.Restore != "" && o.Busy[o.Restore] // with an image of its own
+	restores := o.Restore != "" && o.Busy[o.Restore] // the restore uses an image that no record names
 	if (!o.KeepImages || o.NoSpace) && !restores {
 		removals = append(unusedImages(cur, apps, &o, steps), cleanUp(cur, &o)...)
 	}
-	room, full := o.MaxPulls-len(cur.Pulls), "enough downloads run"
+	slots, full := o.MaxPulls-len(cur.Pulls), "the maximum number of downloads is running"
 	if o.NoSpace && len(removals) > 0 {
-		room, full = 0, "room is made first"
+		slots, full = 0, "unused images are removed first to make room"
 	}
-	return reboot(cur, limitPulls(cur, append(steps, removals...), room, full), &o)
+	return reboot(cur, limitPulls(cur, append(steps, removals...), slots, full), &o)
 }
 
-// reboot adds the reboot that was asked for once nothing else is left to do (docs/spec/engine.md 5.2).
+// reboot adds the requested reboot once no other step is left (docs/spec/engine.md 5.2).
 func reboot(cur *current.State, steps []Step, o *Options) []Step {
 	if !o.RebootRequired || len(cur.Pulls)+len(o.Busy)+len(o.Intermediate) > 0 {
 		return steps
@@ -117,7 +116,7 @@ func reboot(cur *current.State, steps []Step, o *Options) []Step {
 	return append(steps, Step{Kind: Reboot, Key: "reboot", Reason: "changes are applied at the next boot"})
 }
 
-// app is one app with everything current and wanted of it: all that its planning may see.
+// app is one app with its current and its target state, all that its planning sees.
 type app struct {
 	uuid string
 	id   int
@@ -130,24 +129,23 @@ type app struct {
 	networks   map[string][]*current.Network   // by engine name; more than one is a defect
 	volumes    map[string]*current.Volume      // by engine name
 	anonymous  []string                        // engine names in cur.Anonymous
-	used       *used                           // made when first asked for
+	used       *used                           // see inUse
 	index      *index                          // of all apps together
 }
 
-// used is what containers of an app use, by engine name.
+// used holds the volumes and networks that containers of an app use, by engine name.
 type used struct{ volumes, networks map[string]bool }
 
-// index is what is looked up in the current state again and again. Each part is made when first asked for.
+// index speeds up frequent look-ups in the current state. The first look-up builds each part.
 type index struct {
-	records  map[string][]current.Record // by slot of the service, sorted by their keys
+	records  map[string][]current.Record // by current.Slot, sorted by key
 	networks map[string]bool             // by engine name
 }
 
-// group sorts the engine's objects by app. An object belongs to the target app of its uuid, else
-// to the target app of its id, since lock directories and volumes are named by id; what is left is
-// grouped as an app that is to be removed.
+// group assigns the engine's objects to apps. An object belongs to the target app with its uuid, or else to the target
+// app with its id, since lock directories and volumes are named by id. All other objects form apps to remove.
 //
-// An app of which only the lock or the commit is left counts too, so that these go as well.
+// An app of which only the lock or the commit is left is one of these, so that both are dropped.
 func group(cur *current.State, tgt Target, o *Options) map[string]*app {
 	g := grouping{cur: cur, opts: o, index: &index{}, apps: make(map[string]*app, len(tgt)), byID: make(map[int]string, len(tgt))}
 	for uuid, want := range tgt {
@@ -195,6 +193,7 @@ type grouping struct {
 	byID  map[int]string
 }
 
+// app finds or makes the app of an object with this uuid and id, of which one may be missing.
 func (g *grouping) app(uuid string, id int) *app {
 	if a := g.apps[uuid]; a != nil {
 		return g.withID(a, id)
@@ -209,7 +208,7 @@ func (g *grouping) app(uuid string, id int) *app {
 	return g.withID(g.apps[key], id)
 }
 
-// named notes the id of an app that was known by uuid only.
+// withID records the id of an app that was known by uuid only.
 func (g *grouping) withID(a *app, id int) *app {
 	if id != 0 && a.id == 0 {
 		a.id = id
@@ -220,8 +219,8 @@ func (g *grouping) withID(a *app, id int) *app {
 	return a
 }
 
-// volume adds a volume to its app. Volumes are named by app id only; one that nobody marked as
-// ours belongs to an app only if that app is known otherwise (docs/spec/engine.md D15).
+// addVolume adds a volume to its app, which its name tells by id only. A volume without our label belongs to an app
+// only if another object or the target names that app (docs/spec/engine.md D15).
 func (g *grouping) addVolume(v *current.Volume) {
 	uuid, known := g.byID[v.AppID]
 	if !known && !v.Supervised {
@@ -244,7 +243,7 @@ func appendTo[T any](m *map[string][]T, key string, value T) {
 	(*m)[key] = append((*m)[key], value)
 }
 
-// sort makes the order of containers and networks independent of map order: newest first.
+// sort puts containers (newest first) and networks into an order that does not depend on map order.
 func (a *app) sort() {
 	for _, list := range a.containers {
 		sort.Slice(list, func(i, j int) bool {
@@ -257,10 +256,10 @@ func (a *app) sort() {
 	}
 }
 
-// intermediate tells whether the app's target is only wanted for a moment.
+// intermediate reports whether the app's target is only a step of an API action.
 func (a *app) intermediate() bool { return a.opts.Intermediate[a.uuid] != "" }
 
-// because is why something of the app goes: the reason of an intermediate target before any other.
+// reasonOr returns the reason of an intermediate target, or else the given one.
 func (a *app) reasonOr(reason string) string {
 	if why := a.opts.Intermediate[a.uuid]; why != "" {
 		return why
@@ -277,8 +276,8 @@ func (a *app) step(kind Kind, key, reason string) Step {
 	return Step{Kind: kind, Key: a.uuid + "/" + key, Reason: reason, AppUUID: a.uuid, AppID: a.id, AppName: a.name}
 }
 
-// supervisorNetwork keeps the network through which containers reach the device API
-// (docs/spec/engine.md 3.3). Services that use it wait for it like for any other network.
+// supervisorNetwork creates or replaces the network on which containers reach the device API
+// (docs/spec/engine.md 3.3). Services that use it wait for it as for any other network.
 func supervisorNetwork(cur *current.State) []Step {
 	want := compose.SupervisorNetwork()
 	var ids []string
@@ -297,12 +296,12 @@ func supervisorNetwork(cur *current.State) []Step {
 		return []Step{{Kind: CreateNetwork, Key: "network " + want.Name, Reason: reason, Network: want}}
 	}
 	if users := attached(cur, want.Name); len(users) > 0 {
-		return killAll(users, "network "+want.Name+" must be made anew: "+reason)
+		return killAll(users, "network "+want.Name+" must be replaced: "+reason)
 	}
 	return []Step{{Kind: RemoveNetwork, Key: "network " + want.Name, Reason: reason, Object: want.Name, IDs: ids}}
 }
 
-// firmware prepares the volume of extra firmware once a service asks for it (docs/spec/engine.md 3.1).
+// firmware prepares the volume of extra firmware once a service uses it (docs/spec/engine.md 3.1).
 func firmware(tgt Target, o *Options) []Step {
 	if o.FirmwareReady {
 		return nil
@@ -339,5 +338,5 @@ func killAll(users []*current.Container, reason string) []Step {
 	return steps
 }
 
-// ServiceKey is the Key of the steps on a service.
+// ServiceKey is the Key of all steps on a service.
 func ServiceKey(appUUID, service string) string { return appUUID + "/service " + service }

@@ -13,7 +13,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// world builds a pair of states for one app, "shop", from short descriptions.
+// world builds the current and the target state of one app, "shop", from short descriptions.
 type world struct {
 	t      *testing.T
 	cur    *current.State
@@ -84,7 +84,7 @@ func (w *world) resolve() Target {
 	return tgt
 }
 
-// install makes the engine look as if the present target were applied.
+// install makes the engine look as if the target were applied.
 func (w *world) install(uuid string) {
 	a := w.resolve()[uuid]
 	for _, n := range a.Networks {
@@ -204,7 +204,7 @@ func upgrade(t *testing.T, labels map[string]string) *world {
 	return w
 }
 
-// engine.md 64 to 66: when the old container goes in relation to the download.
+// engine.md 64 to 66: whether the old container is stopped before or after the download.
 func TestStrategies(t *testing.T) {
 	f := func(strategy string, held bool, want ...string) {
 		t.Helper()
@@ -283,7 +283,7 @@ func TestReasonNamesTheDifference(t *testing.T) {
 	}
 }
 
-// engine.md 49: a removed service goes when the new release can start.
+// engine.md 49: a removed service stops when the new release can start.
 func TestRemovedServiceWaitsForImages(t *testing.T) {
 	w := newWorld(t)
 	w.present("web:1")
@@ -329,8 +329,8 @@ func TestRunState(t *testing.T) {
 	f("dead", true, "", "remove app shop service web", "start app shop service web")
 }
 
-// docs/spec/engine.md 5.5: what the agent stopped is started when it is wanted, what a user stopped is not; a
-// stop says nothing about a later run.
+// docs/spec/engine.md 5.5: a container that the agent stopped is started when the target wants it, one that a
+// user stopped is not. A stop says nothing about a later run.
 func TestStopsThatWereAskedFor(t *testing.T) {
 	f := func(when string, run time.Duration, user, running bool, status string, want ...string) {
 		t.Helper()
@@ -356,8 +356,8 @@ func TestStopsThatWereAskedFor(t *testing.T) {
 	f("by a user, in an earlier run", -time.Minute, true, true, "exited")
 }
 
-// docs/spec/engine.md 5.5: a container that is to be started and whose network was made again since is made
-// again too; one that runs, or is not to be started, stays.
+// docs/spec/engine.md 5.5: a container must be started, and its network was replaced: the container is replaced
+// too. One that runs, or must not be started, stays.
 func TestNetworkMadeAgain(t *testing.T) {
 	f := func(status, message, network string, want ...string) {
 		t.Helper()
@@ -440,7 +440,7 @@ func TestOlderContainersGo(t *testing.T) {
 	}
 }
 
-// engine.md 40 and 5.7: an app that left the target goes stage by stage.
+// engine.md 40 and 5.7: an app that left the target is removed stage by stage.
 func TestRemovalOfAnApp(t *testing.T) {
 	w := newWorld(t)
 	w.present("web:1")
@@ -469,14 +469,14 @@ func TestRemovalOfAnApp(t *testing.T) {
 	w.want("remove image app u1 image web:1")
 }
 
-// engine.md 41 and 42: what is not ours is never touched, and unlabelled volumes of a known app are.
+// engine.md 41 and 42: foreign objects stay, but unlabelled volumes of a known app count as ours.
 func TestForeignObjects(t *testing.T) {
 	w := newWorld(t)
 	w.cur.Volumes["9_data"] = &current.Volume{Name: "9_data", AppID: 9, Config: &compose.Volume{Name: "9_data"}}
 	w.want()
 }
 
-// engine.md 35: the supervisor network is made where it is missing, and made anew where it is wrong.
+// engine.md 35: the supervisor network is created when it is missing, and replaced when it is wrong.
 func TestSupervisorNetwork(t *testing.T) {
 	w := newWorld(t)
 	clear(w.cur.Networks)
@@ -487,7 +487,7 @@ func TestSupervisorNetwork(t *testing.T) {
 	w.want("remove network network supervisor0")
 }
 
-// engine.md 37 to 39: a network that changes goes after its users.
+// engine.md 37 to 39: a network that changes is removed after its users.
 func TestNetworkIsReplacedAfterItsUsers(t *testing.T) {
 	w := newWorld(t)
 	w.present("web:1")
@@ -501,8 +501,8 @@ func TestNetworkIsReplacedAfterItsUsers(t *testing.T) {
 	w.want("remove network app shop network u1_back", "wait app shop service web")
 }
 
-// docs/spec/engine.md 4.2: what the engine made otherwise of a container, network or volume is left so until
-// the target wants something else.
+// docs/spec/engine.md 4.2: a container, network or volume that the engine created otherwise than requested
+// stays until the target changes.
 func TestWhatTheEngineMadeOtherwiseStays(t *testing.T) {
 	w := newWorld(t)
 	w.present("img")

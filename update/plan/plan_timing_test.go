@@ -25,7 +25,7 @@ func BenchmarkReplan50(b *testing.B) {
 	}
 }
 
-// situations are what there may be to do for every service of a world.
+// situations are the kinds of work that every service of a world may need.
 var situations = []struct {
 	name    string
 	prepare func(w *world)
@@ -105,7 +105,7 @@ func otherImages(w *world, strategy string) {
 	}
 }
 
-// How long one plan takes, for 10, 100 and 1000 services: ns/service stays the same.
+// The time of one plan for 10, 100 and 1000 services: ns/service stays the same.
 func BenchmarkPlan(b *testing.B) {
 	for _, s := range situations {
 		for _, n := range []int{10, 100, 1000} {
@@ -122,7 +122,7 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// How much dearer a service is in a plan of 1000 than in one of 10, in time of the processor: about as dear.
+// The processor time of one service in a plan of 1000 services, relative to a plan of 10: about 1.
 func BenchmarkGrowth(b *testing.B) {
 	for _, s := range situations {
 		b.Run(s.name, func(b *testing.B) {
@@ -148,7 +148,7 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// processorTime is what this process took of the processor.
+// processorTime is the processor time that this process has used.
 func processorTime(b *testing.B) time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -170,8 +170,8 @@ func benchWorld(n int) *world {
 	return w
 }
 
-// Planning grows with the services, not with their square: ten times as many may cost ten times the
-// memory and half as much again, whatever there is to do.
+// The memory of planning grows with the number of services, not with its square: ten times the services may take
+// fifteen times the memory, for each kind of work.
 func TestPlanningGrowsLinearly(t *testing.T) {
 	for _, s := range situations {
 		cost := func(n int) float64 {

@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// planServices is the environment variable that makes a test binary plan for so many services, and nothing else.
+// planServices is the environment variable that makes the test binary plan for this many services and do nothing else.
 const planServices = "PLAN_SERVICES"
 
-// Planning takes work for each service, not for each pair of them: of 600 services no statement is carried out more
-// than ten times as often as of 60, whatever there is to do. The statements are counted, not timed.
+// The work of planning grows with the services, not with the pairs of services: for 600 services no statement runs
+// more than ten times as often as for 60. The test counts statements and does not measure time.
 func TestPlanningWorkGrowsLinearly(t *testing.T) {
 	if text := os.Getenv(planServices); text != "" {
 		n, err := strconv.Atoi(text)
@@ -57,7 +57,7 @@ func planAll(n int) {
 	}
 }
 
-// counts is how often each statement of the planner and of what it calls is carried out for so many services.
+// counts is how often each statement of the planner and its callees runs for this many services.
 func counts(t *testing.T, program string, services int) map[string]int {
 	t.Helper()
 	profile := program + ".profile"

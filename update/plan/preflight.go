@@ -7,13 +7,13 @@ import (
 	"resin-supervisor/update/compose"
 )
 
-// killsFirst names the strategies that stop the old container before the download.
+// killsFirst reports whether a strategy stops the old container before the download.
 func killsFirst(s compose.Strategy) bool {
 	return s == compose.KillThenDownload || s == compose.DeleteThenDownload
 }
 
-// killFirst stops a container for a release whose images are still to come, once it is known of all of
-// them that they can be had: nothing starts before all are here.
+// planKillFirst stops a container before the download. The preflight comes first: it checks that every missing image
+// can be pulled, because no service starts before all images are on the device.
 func (pl *appPlanner) planKillFirst(p *pair, reason string) {
 	switch {
 	case pl.wrongPlatform:
@@ -23,27 +23,29 @@ func (pl *appPlanner) planKillFirst(p *pair, reason string) {
 		return
 	case !pl.preflight:
 		pl.preflight = true
-		s := pl.step(Look, "look", "service "+p.name+" is to be stopped before the download")
+		s := pl.step(Look, "preflight", "service "+p.name+" is to be stopped before the download")
 		s.Images, s.IDs, s.Commit = slices.Sorted(maps.Keys(pl.missingImages)), pl.deletedFirst(), pl.want.Commit
 		pl.add(s)
 	}
 	pl.keepOldRunning(p)
 }
 
-// going lists the images (by engine id) that the strategy deletes before the download: those of which all
-// records are of services that are replaced that way.
+// deletedFirst lists the images (engine ids) that the strategy deletes before the download: those that only services
+// with this strategy use.
 func (pl *appPlanner) deletedFirst() []string {
-	going, stays := make(map[string]bool), make(map[string]bool)
+	deleted, stays := make(map[string]bool), make(map[string]bool)
 	for _, r := range pl.cur.Records {
 		p := pl.pairs[r.ServiceName]
-		if r.AppUUID == pl.uuid && pl.cur.Images[r.EngineID] != nil && !pl.opts.Kept[r.Image()] && p != nil && p.want != nil && pl.missingImages[p.want.Image] && p.want.Strategy == compose.DeleteThenDownload {
-			going[r.EngineID] = true
+		removable := r.AppUUID == pl.uuid && pl.cur.Images[r.EngineID] != nil && !pl.opts.Kept[r.Image()]
+		replaced := p != nil && p.want != nil && pl.missingImages[p.want.Image] && p.want.Strategy == compose.DeleteThenDownload
+		if removable && replaced {
+			deleted[r.EngineID] = true
 		} else {
 			stays[r.EngineID] = true
 		}
 	}
 	for id := range stays {
-		delete(going, id)
+		delete(deleted, id)
 	}
-	return slices.Sorted(maps.Keys(going))
+	return slices.Sorted(maps.Keys(deleted))
 }

@@ -12,8 +12,7 @@ const (
 	deleting = "delete-then-download"
 )
 
-// replaced is release c1 of web and db on the engine and c2 of both, with images that are not there, in
-// the target.
+// replaced has release c1 of web and db on the engine. The target has c2 of both, whose images are missing.
 func replaced(t *testing.T, web, db string) *world {
 	w := newWorld(t)
 	w.present("web:1")
@@ -26,48 +25,47 @@ func replaced(t *testing.T, web, db string) *world {
 	return w
 }
 
-// Look before you kill: with the strategies that stop a container before the download, it is looked at
-// once for all images of the release whether they can be had, and nothing is stopped before that is known
-// of each.
+// Two strategies stop a container before the download. With them one preflight checks all images of the release, and
+// nothing is stopped before every image has passed.
 func TestNothingIsStoppedBeforeALook(t *testing.T) {
 	for _, strategy := range []string{killing, deleting} {
 		w := replaced(t, strategy, strategy)
-		w.want("look app shop release c2")
+		w.want("preflight app shop release c2")
 		if s := w.next()[0]; !slices.Equal(s.Images, []string{"db:2", "web:2"}) {
-			t.Errorf("it looks at %q", s.Images)
+			t.Errorf("the preflight checks %q", s.Images)
 		}
 		w.opts.Looked["web:2"] = true
-		w.want("look app shop release c2")
+		w.want("preflight app shop release c2")
 		w.opts.Looked["db:2"] = true
 		held(w)
 		w.want("kill app shop service db", "kill app shop service web")
-		// What is on the device needs no look.
+		// An image on the device needs no preflight.
 		w = replaced(t, strategy, strategy)
 		w.present("db:2")
 		if s := w.next()[1]; s.Kind != Look || !slices.Equal(s.Images, []string{"web:2"}) {
-			t.Errorf("%v looks at %q", s, s.Images)
+			t.Errorf("%v checks %q", s, s.Images)
 		}
 	}
 	// Another service's download counts as well: without its image nothing starts.
 	w := replaced(t, killing, "")
-	w.want("fetch app shop service db image db:2", "look app shop release c2")
-	// A service that leaves stays until then.
+	w.want("fetch app shop service db image db:2", "preflight app shop release c2")
+	// A service that leaves the target stays until then.
 	w = replaced(t, killing, killing)
 	delete(w.target.Apps["u1"].Release.Services, "db")
 	for _, c := range w.cur.Containers {
 		c.Config.Doc.Labels["io.balena.update.strategy"] = killing
 	}
-	w.want("look app shop release c2")
-	// Where nothing is stopped first, there is no look.
+	w.want("preflight app shop release c2")
+	// Where nothing is stopped first, there is no preflight.
 	w = replaced(t, "", "hand-over")
 	w.want("fetch app shop service db image db:2", "fetch app shop service web image web:2")
-	// Nor where nothing runs yet.
+	// There is none either while nothing runs yet.
 	w = replaced(t, killing, killing)
 	clear(w.cur.Containers)
 	w.want("fetch app shop service db image db:2", "fetch app shop service web image web:2")
 }
 
-// An image on the device that does not run there holds these strategies back like the others.
+// With these strategies too, an image for another platform keeps everything running.
 func TestNothingIsStoppedFirstForAnotherMachine(t *testing.T) {
 	w := replaced(t, killing, killing)
 	w.cur.Machine = "aarch64"
@@ -82,7 +80,7 @@ func TestNothingIsStoppedFirstForAnotherMachine(t *testing.T) {
 	}
 }
 
-// The room of images that are deleted before the download counts only where nobody else needs them.
+// Images that are deleted before the download give room only where no other service needs them.
 func TestImagesThatGoBeforeTheDownload(t *testing.T) {
 	f := func(web, db string, change func(*world), want ...string) {
 		t.Helper()
@@ -93,12 +91,12 @@ func TestImagesThatGoBeforeTheDownload(t *testing.T) {
 		for _, s := range w.next() {
 			if s.Kind == Look {
 				if !slices.Equal(s.IDs, want) {
-					t.Errorf("%q go, want %q", s.IDs, want)
+					t.Errorf("%q are deleted first, want %q", s.IDs, want)
 				}
 				return
 			}
 		}
-		t.Error("no look")
+		t.Error("no preflight")
 	}
 	f(killing, killing, nil)
 	f(deleting, killing, nil, "sha256:web:1")

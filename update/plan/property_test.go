@@ -45,7 +45,7 @@ func draw(r *rand.Rand, w *world, uuid string, id int) {
 	}
 }
 
-// apply does to the states what the executor would do to the engine, and checks what no step may do.
+// apply changes the states as the executor would change the engine, and fails on a forbidden step.
 func (w *world) apply(t *testing.T, s Step) {
 	t.Helper()
 	_, held := w.opts.Held[s.AppUUID]
@@ -163,9 +163,9 @@ func (w *world) begin(t *testing.T, s Step) {
 	w.container(w.resolve()[s.AppUUID], s.Service, status)
 }
 
-// From any applied release any other is reached within a bound, whatever the order in which steps of
-// one pass are carried out, and then nothing is left to do. On the way no step touches what is not
-// ours, changes a running container without the lock, or starts one before its image is there.
+// From any applied release the planner reaches any other in a bounded number of passes, in whatever order the steps of
+// one pass run. Then no step is left. On the way no step touches foreign objects, changes a running container without
+// the lock, or starts one before its image is on the device.
 func TestPlansReachTheirTarget(t *testing.T) {
 	for seed := range int64(80) {
 		r := rand.New(rand.NewSource(seed))
@@ -199,7 +199,7 @@ func (w *world) reach(t *testing.T, r *rand.Rand, seed int64, round int) {
 		if fetches := len(slices.DeleteFunc(slices.Clone(acts), func(s Step) bool { return s.Kind != Fetch })); fetches > 3 {
 			t.Fatalf("seed %d: %d downloads at once", seed, fetches)
 		}
-		busy := make(map[string]bool) // steps of one key exclude each other
+		busy := make(map[string]bool) // steps with one key never run at once
 		r.Shuffle(len(acts), func(i, j int) { acts[i], acts[j] = acts[j], acts[i] })
 		for _, s := range acts[:1+r.Intn(len(acts))] {
 			if !busy[s.Key] {

@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// notReady says what a service still waits for before it may start, empty when nothing
+// waitReason says what a service waits for before it may start, empty when it may start now
 // (docs/spec/engine.md 5.4, D23).
 func (pl *appPlanner) waitReason(s *compose.Service) string {
 	if pl.blocked != "" {
@@ -36,7 +36,7 @@ func (pl *appPlanner) waitReason(s *compose.Service) string {
 	return ""
 }
 
-// replacedOrMissing says how a network or volume is that is not as wanted.
+// replacedOrMissing says why a pending network or volume is not ready.
 func (pl *appPlanner) replacedOrMissing(name string) string {
 	if pl.toRemove[name] != "" {
 		return "replaced first"
@@ -44,14 +44,14 @@ func (pl *appPlanner) replacedOrMissing(name string) string {
 	return "missing"
 }
 
-// changing says that a service still has container work towards its target.
+// changing reports whether the container of a service still has to change.
 func (pl *appPlanner) changing(service string) bool {
 	p := pl.pairs[service]
 	return p != nil && p.outdated()
 }
 
-// unmet says why a dependency does not hold yet. A service that is not in the target counts as met,
-// and one that exited or keeps crashing counts as started.
+// unmet says why a dependency is not met yet. A service that is not in the target counts as met. One that exited or
+// keeps crashing counts as started.
 func (pl *appPlanner) unmet(d compose.Dependency) string {
 	p := pl.pairs[d.Service]
 	if p == nil || p.want == nil {
@@ -73,7 +73,7 @@ func (pl *appPlanner) unmet(d compose.Dependency) string {
 	return ""
 }
 
-// dependencyState says how a dependency is that is not as it has to be.
+// dependencyState describes a dependency that does not meet its condition.
 func dependencyState(c *current.Container, wanted compose.Condition) string {
 	switch {
 	case c.Status == "exited":
@@ -86,7 +86,7 @@ func dependencyState(c *current.Container, wanted compose.Condition) string {
 	return "it is " + c.Health
 }
 
-// healthy takes a container without a health check as healthy while it runs.
+// healthy reports whether a container is healthy, which without a health check means that it runs.
 func healthy(c *current.Container) bool {
 	return c.Health == "healthy" || c.Health == "" && c.Running
 }

@@ -7,8 +7,8 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// engine.md 46: a dependent starts after its dependency, and says what it waits for; one that keeps crashing does
-// not block.
+// engine.md 46: a service starts after its dependency, and says what it waits for. A dependency that keeps crashing
+// does not block it.
 func TestDependencies(t *testing.T) {
 	f := func(condition string, status, health string, exit int, waits string) {
 		t.Helper()

@@ -8,8 +8,8 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// An app whose volumes are to be filled from a backup waits for that, others do not; what is made for
-// the filling is not cleaned up meanwhile.
+// An app whose volumes are restored from a backup waits for that, and others do not. Images and containers of the
+// restore are not cleaned up meanwhile.
 func TestRestoreComesFirst(t *testing.T) {
 	w := newWorld(t)
 	held(w)
@@ -26,8 +26,8 @@ func TestRestoreComesFirst(t *testing.T) {
 	w.want("restore volumes app shop")
 }
 
-// docs/spec/engine.md 2.7: the anonymous volumes of a container stay for the next one of the same image, and go
-// when none is to have them.
+// docs/spec/engine.md 2.7: the anonymous volumes of a container stay for the next one of the same image, and are
+// removed when no next container will use them.
 func TestAnonymousVolumes(t *testing.T) {
 	w := newWorld(t)
 	held(w)
@@ -90,8 +90,8 @@ func TestAnonymousVolumes(t *testing.T) {
 	f("without the app", v, true)
 }
 
-// While an app of the target could not be read, and its id is not known, nothing is held to have left the
-// target but what is to go for a moment.
+// While an app of the target cannot be read and its id is unknown, no app counts as removed from the target, except by
+// an API action such as a purge.
 func TestNothingIsRemovedBesideAnUnreadableApp(t *testing.T) {
 	w := newWorld(t)
 	held(w)
@@ -112,7 +112,7 @@ func TestNothingIsRemovedBesideAnUnreadableApp(t *testing.T) {
 	}
 }
 
-// An app that comes back under another uuid with the same id: the lock that the old one holds goes by that id.
+// An app comes back with the same id and another uuid: the lock of the old one is released by that id.
 func TestAppUnderAnotherUUIDGetsItsLock(t *testing.T) {
 	w := newWorld(t)
 	w.app("u2", 1, "c2")

@@ -9,8 +9,8 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// engine.md 5.5, 64: the container of the release before runs until every image of the next one is there,
-// also when the engine could not start it or the agent stopped it for a release that was never reached.
+// engine.md 5.5, 64: the container of the old release runs until every image of the next one is on the device. It is
+// started again when the engine could not start it, or the agent stopped it for a release that was never reached.
 func TestOldContainerRunsUntilTheReleaseCanStart(t *testing.T) {
 	f := func(when string, change func(*world, *current.Container), want ...string) {
 		t.Helper()
@@ -60,8 +60,7 @@ func TestOldContainerRunsUntilTheReleaseCanStart(t *testing.T) {
 	}, plain...)
 }
 
-// The same with the strategies that do not wait for the download, and for a release that is there but for an
-// image that is lost.
+// The same holds for strategies that do not wait for the download, and for a release that only lost an image.
 func TestOldContainerRunsWhileAnotherStrategyWaits(t *testing.T) {
 	f := func(strategy, commit, environment string, want ...string) {
 		t.Helper()
@@ -87,10 +86,10 @@ func TestOldContainerRunsWhileAnotherStrategyWaits(t *testing.T) {
 	}
 	f("", "c1", "", "wait app shop service db", "start app shop service db", "fetch app shop service web image web:2")
 	f("hand-over", "c2", "b", "save image app shop service db image db:1", "wait app shop service db", "start app shop service db", "fetch app shop service web image web:2")
-	f("kill-then-download", "c2", "b", "save image app shop service db image db:1", "look app shop release c2", "start app shop service db", "fetch app shop service web image web:2")
+	f("kill-then-download", "c2", "b", "save image app shop service db image db:1", "preflight app shop release c2", "start app shop service db", "fetch app shop service web image web:2")
 }
 
-// An app that waits for an image gives its lock back, also while the engine cannot start its old container.
+// An app that waits for an image releases its lock, also while the engine cannot start its old container.
 func TestLockOfAnAppWhoseContainerCannotBeStarted(t *testing.T) {
 	w := newWorld(t)
 	w.present("db:1")

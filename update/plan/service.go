@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/update/current"
 )
 
-// pair is one service with its present container and its target; either may be absent.
+// pair is one service with its container and its target. Either may be missing.
 type pair struct {
 	name          string
 	want          *compose.Service
@@ -19,12 +19,12 @@ type pair struct {
 	renameReason  string               // why the container must be renamed, empty when it need not be
 }
 
-// due says that the pair still has container work towards its target.
+// outdated reports whether the container is missing or differs from its target.
 func (p *pair) outdated() bool {
 	return p.want != nil && (p.have == nil || p.replaceReason != "" || p.renameReason != "")
 }
 
-// pairs plans the containers of all services of the app.
+// planServices plans the containers of all services of the app.
 func (pl *appPlanner) planServices() {
 	pl.pairs = make(map[string]*pair, len(pl.names))
 	for _, name := range pl.names {
@@ -42,7 +42,7 @@ func (pl *appPlanner) planServices() {
 	}
 }
 
-// serviceNames lists the services that the app has or is to have.
+// serviceNames lists the services that the app has or will have.
 func (a *app) serviceNames() []string {
 	names := make([]string, 0, len(a.containers))
 	for name := range a.containers {
@@ -77,7 +77,7 @@ func (pl *appPlanner) pair(name string) *pair {
 	return p
 }
 
-// difference says why a container cannot stay as it is.
+// replaceReason says why a container must be replaced, empty when it may stay.
 func (pl *appPlanner) replaceReason(p *pair) string {
 	if !p.want.ImageKnown {
 		return "image " + p.want.Image + " is not on the device"
@@ -89,7 +89,7 @@ func (pl *appPlanner) replaceReason(p *pair) string {
 	return pl.usesRemoved(p.have)
 }
 
-// dependsOnBroken says which network or volume of a container has to be replaced or removed.
+// usesRemoved says why a network or volume of a container must be removed first, empty when all may stay.
 func (pl *appPlanner) usesRemoved(c *current.Container) string {
 	if len(pl.toRemove) == 0 {
 		return ""
@@ -107,6 +107,7 @@ func (pl *appPlanner) usesRemoved(c *current.Container) string {
 	return ""
 }
 
+// renameReason says why a container must be renamed: it has the name of another image or release.
 func (pl *appPlanner) renameReason(p *pair) string {
 	name := compose.ContainerName(p.want.Name, p.want.ImageID, pl.want.Release, pl.want.Commit)
 	if p.have.Name == name {
@@ -115,7 +116,7 @@ func (pl *appPlanner) renameReason(p *pair) string {
 	return "name: " + p.have.Name + " -> " + name
 }
 
-// peer is the engine id of the present container of a service, empty when there is none.
+// peer is the engine id of a service's container, empty when it has none.
 func (pl *appPlanner) peer(service string) string {
 	for _, c := range pl.containers[service] {
 		if c.Status != "dead" {
@@ -145,19 +146,19 @@ func (pl *appPlanner) planService(p *pair) {
 	}
 }
 
-// refuse holds the release back when an image of it cannot run on this device: nothing is stopped
-// for it (what an image says of itself is believed only where the image it replaces told the truth).
+// checkPlatform refuses a release with an image that cannot run on this device, before anything is stopped for it.
+// Some images name a wrong platform. So the platform counts only where the image in use names one that runs here.
 func (pl *appPlanner) checkPlatform() {
 	for _, name := range pl.names {
 		p := pl.pairs[name]
 		if p.want == nil || p.have == nil || !p.want.ImageKnown {
 			continue
 		}
-		fresh, present := pl.cur.Images[p.want.Container.Doc.Image], pl.cur.Images[p.have.ImageEngine]
-		if fresh == nil || present == nil || !present.Fits(pl.cur.Machine) || fresh.Fits(pl.cur.Machine) {
+		next, inUse := pl.cur.Images[p.want.Container.Doc.Image], pl.cur.Images[p.have.ImageEngine]
+		if next == nil || inUse == nil || !inUse.Fits(pl.cur.Machine) || next.Fits(pl.cur.Machine) {
 			continue
 		}
-		pl.blocked = "image " + p.want.Image + " is for " + fresh.Platform() + ", which does not run on " + pl.cur.Machine
+		pl.blocked = "image " + p.want.Image + " is for " + next.Platform() + ", which does not run on " + pl.cur.Machine
 		s := pl.step(Wait, "platform", "the release is refused: "+pl.blocked)
 		s.Fault = true
 		pl.add(s)
@@ -166,19 +167,19 @@ func (pl *appPlanner) checkPlatform() {
 	}
 }
 
-// save records an image that is on the device for a service that has no record of it, or whose tag names
-// it since.
+// planSave records an image that is on the device for a service that has no record of it. It also records the image
+// that a tag names now, when the tag has moved.
 func (pl *appPlanner) planSave(p *pair) {
 	if p.want == nil || !p.want.ImageKnown || pl.intermediate() {
 		return
 	}
-	r, reason := pl.record(p.want), "the image is here and not yet recorded for the service"
+	r, reason := pl.record(p.want), "the image is on the device and not yet recorded for the service"
 	id := p.want.Container.Doc.Image
-	if known, is := pl.cur.Records[r.Key()]; is {
+	if known, found := pl.cur.Records[r.Key()]; found {
 		if known.EngineID == id || strings.Contains(r.Name, "@") {
 			return
 		}
-		reason = "the name stands for another image now"
+		reason = "the tag names another image now"
 	}
 	r.EngineID = id
 	s := pl.imageStep(Save, p.want.Image, reason)
@@ -186,7 +187,7 @@ func (pl *appPlanner) planSave(p *pair) {
 	pl.add(s)
 }
 
-// record describes the image of a target service, without the engine's id for it.
+// record is the record of a target service's image, without the engine id.
 func (pl *appPlanner) record(s *compose.Service) current.Record {
 	return current.Record{
 		Name: s.Image, AppID: pl.id, AppUUID: pl.uuid, ServiceID: s.ID, ServiceName: s.Name,
@@ -200,8 +201,8 @@ func (a *app) imageStep(kind Kind, image, reason string) Step {
 	return s
 }
 
-// retire removes the container of a service that left the target: at once with the strategies that
-// kill first, else when the new release can start (docs/spec/engine.md 6).
+// planRemoval removes the container of a service that left the target: at once with the strategies that kill first,
+// else when the new release can start (docs/spec/engine.md 6).
 func (pl *appPlanner) planRemoval(p *pair) {
 	reason := pl.reasonOr("service " + p.name + " is not in the target")
 	strategy := p.have.Config.Strategy(pl.want.Strategy)
@@ -216,7 +217,7 @@ func (pl *appPlanner) planRemoval(p *pair) {
 	}
 }
 
-// install brings up a service that has no container.
+// planCreate creates and starts the container of a service that has none.
 func (pl *appPlanner) planCreate(p *pair) {
 	if !p.want.ImageKnown {
 		pl.planFetch(p)
@@ -237,7 +238,7 @@ func (pl *appPlanner) startStep(p *pair, reason string) Step {
 	return s
 }
 
-// towards makes a step that brings a service to the target release.
+// serviceStep makes a step that brings a service to the target release.
 func (pl *appPlanner) serviceStep(kind Kind, p *pair, reason string) Step {
 	s := pl.step(kind, "service "+p.name, reason)
 	s.Service, s.ReleaseID, s.Commit = p.want, pl.want.Release, pl.want.Commit
@@ -252,7 +253,7 @@ func (pl *appPlanner) peersOf(s *compose.Service) map[string]string {
 	return map[string]string{s.PeerOf: pl.peer(s.PeerOf)}
 }
 
-// fetch asks for the image of a service, after the old one went where the strategy wants that.
+// planFetch downloads the image of a service. With the strategy delete-then-download the old image is removed first.
 func (pl *appPlanner) planFetch(p *pair) {
 	if p.want.Strategy == compose.DeleteThenDownload && p.have == nil && pl.deleteOldImages(p) {
 		return
@@ -265,6 +266,7 @@ func (pl *appPlanner) planFetch(p *pair) {
 	pl.add(s)
 }
 
+// deleteOldImages removes all other images of a service, and reports whether there are any.
 func (pl *appPlanner) deleteOldImages(p *pair) bool {
 	deleting := false
 	for _, r := range pl.recordsOf(p.name) {
@@ -279,7 +281,7 @@ func (pl *appPlanner) deleteOldImages(p *pair) bool {
 	return deleting
 }
 
-// replace exchanges a container that differs from its target, by the target's strategy.
+// planReplace replaces a container that differs from its target, by the target's strategy.
 func (pl *appPlanner) planReplace(p *pair) {
 	switch {
 	case killsFirst(p.want.Strategy):
@@ -297,14 +299,15 @@ func (pl *appPlanner) planReplace(p *pair) {
 	}
 }
 
-// takeDown kills the container of a service. Its anonymous volumes stay for the next one, when that is of the
-// same image: another image may bring other files for them, which a new volume gets.
+// killForUpdate kills the container of a service. The next container may inherit its anonymous volumes.
 func (pl *appPlanner) killForUpdate(p *pair, reason string) Step {
 	s := pl.killStep(p.have, reason)
 	s.Keep = pl.keepsAnonymous(p)
 	return s
 }
 
+// keepsAnonymous reports whether the next container of a service inherits the anonymous volumes. It must have the
+// same image: another image may bring other files, which only a new volume gets.
 func (pl *appPlanner) keepsAnonymous(p *pair) bool {
 	if p.want == nil {
 		return pl.intermediate()
@@ -323,7 +326,7 @@ func (pl *appPlanner) planHandOver(p *pair) {
 	pl.addLocked(s)
 }
 
-// rename moves a container whose configuration did not change to the new release.
+// planRename moves a container to the new release when its configuration did not change.
 func (pl *appPlanner) planRename(p *pair) {
 	if p.want.Strategy == compose.DownloadThenKill && pl.blocked != "" {
 		pl.addWait(p.name, "moves to the release later: "+pl.blocked)
@@ -335,7 +338,7 @@ func (pl *appPlanner) planRename(p *pair) {
 	pl.addLocked(s)
 }
 
-// run brings a container that is as wanted to its wanted run state (docs/spec/engine.md 5.5).
+// planRunState starts or stops a container that equals its target otherwise (docs/spec/engine.md 5.5).
 func (pl *appPlanner) planRunState(p *pair) {
 	c := p.have
 	switch {
@@ -351,8 +354,8 @@ func (pl *appPlanner) planRunState(p *pair) {
 	}
 }
 
-// AwaitsReboot tells whether a container is to be started at the next boot only: it was made since this
-// one. earlier are the containers (engine id) from before it (docs/spec/engine.md 5.6).
+// AwaitsReboot reports whether a container must wait for the next boot to start, because it was created after the
+// last one. earlier holds the containers (engine id) from before that boot (docs/spec/engine.md 5.6).
 func AwaitsReboot(s *compose.Service, c *current.Container, earlier map[string]bool) bool {
 	return s.RequiresReboot && s.Running && c.Status == "created" && !earlier[c.ID]
 }
@@ -367,7 +370,7 @@ func (pl *appPlanner) planRequireReboot(p *pair) {
 	}
 }
 
-// startAgain starts a container that is there and does not run, if there is a reason to.
+// planStart starts an existing container that does not run, if there is a reason to.
 func (pl *appPlanner) planStart(p *pair) {
 	reason := pl.startReason(p)
 	if reason == "" {
@@ -381,18 +384,18 @@ func (pl *appPlanner) planStart(p *pair) {
 		return
 	}
 	if network := pl.cur.Stranded(p.have); network != "" {
-		pl.addLocked(pl.killForUpdate(p, reason+", and network "+network+" was made again since"))
+		pl.addLocked(pl.killForUpdate(p, reason+", and network "+network+" was replaced since it stopped"))
 		return
 	}
 	pl.add(pl.startStep(p, reason))
 }
 
-// revive starts the container of a service that is replaced, renamed or removed only once the release can
-// start: until then it runs as before, whoever let it end. What the engine cannot start stays for that time.
+// keepOldRunning starts the old container of a service again while the new release cannot start yet. It does so for
+// a container that the agent stopped or that the engine failed to start, not for one that a user stopped.
 func (pl *appPlanner) keepOldRunning(p *pair) {
 	c := p.have
 	stopped, byUser := pl.cur.Stopped(c)
-	stopped = stopped && pl.cur.Stops[c.ID].Replaced // and not because its release did not want it to run
+	stopped = stopped && pl.cur.Stops[c.ID].Replaced // not when its own release did not want it to run
 	failed := c.Error != "" && c.Config.Doc.HostConfig.RestartPolicy.Name != "no"
 	if c.Status != "exited" || byUser || !stopped && !failed || p.want != nil && !p.want.Running || pl.cur.Stranded(c) != "" {
 		return
@@ -401,15 +404,15 @@ func (pl *appPlanner) keepOldRunning(p *pair) {
 	if why == "" {
 		why = "the agent stopped it"
 	}
-	s := pl.step(Start, "service "+p.name, "it runs until the release can start, and it ended: "+why)
+	s := pl.step(Start, "service "+p.name, "it must run until the release can start, and it stopped: "+why)
 	s.Container = c
 	pl.add(s)
 }
 
-// startReason says why a container that does not run is to be started, empty when it is not. The agent
-// starts a container once; afterwards the engine's restart policy owns it, and a user may stop it. But what
-// the agent itself stopped for an update comes back when it is wanted again, and so does what the engine was
-// to start by that policy and could not: a stop leaves no error.
+// startReason says why a container that does not run must be started, empty when it must not. The agent starts a
+// container once. After that the engine's restart policy decides, and a user may stop it. Two kinds of containers are
+// started again: those that the agent stopped for an update and the target wants again, and those that the engine
+// failed to start by the restart policy. The engine leaves an error in these, which a stop does not.
 func (pl *appPlanner) startReason(p *pair) string {
 	c := p.have
 	stopped, byUser := pl.cur.Stopped(c)
@@ -421,17 +424,17 @@ func (pl *appPlanner) startReason(p *pair) string {
 		return "the container was never started"
 	case c.Status != "exited":
 	case lostAddress(c.Error):
-		return "its published address was not there yet: " + c.Error
+		return "its published address did not exist yet: " + c.Error
 	case c.Error != "" && p.want.Container.Doc.HostConfig.RestartPolicy.Name != "no":
 		return "the engine could not start it: " + c.Error
 	case stopped:
-		return "the agent stopped it, and it is wanted again"
+		return "the agent stopped it, and the target wants it again"
 	}
 	return ""
 }
 
-// lostAddress recognises a container that could not publish a port on an address that appears
-// later; the engine gives no code for it (docs/spec/engine.md 5.5).
+// lostAddress recognises the error of a container that could not publish a port because the host address did not
+// exist yet. The engine has no code for it (docs/spec/engine.md 5.5).
 func lostAddress(message string) bool {
 	m := strings.ToLower(message)
 	return strings.Contains(m, "userland proxy") && strings.HasSuffix(m, "cannot assign requested address")

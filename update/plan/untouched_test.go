@@ -7,8 +7,8 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// docs/spec/engine.md 5.3 (4), 7: an app of which nothing is done, or nothing can be for now, gives back the lock
-// that was taken for an earlier target, once nothing works under it.
+// docs/spec/engine.md 5.3 (4), 7: an app with no step, or with none that can run now, releases the lock of an
+// earlier target once no step runs under it.
 func TestLockOfAnAppThatIsLeftAlone(t *testing.T) {
 	const release = "release lock app shop"
 	f := func(name string, releases bool, prepare func(w *world)) {
