@@ -1,6 +1,6 @@
-// Package current is the model of the current state, what exists on the engine and what the agent
-// is doing to it, with the pure functions that fold observations into it. A State is immutable once
-// published: every change makes a new one that shares the untouched parts.
+// Package current is the model of the current state: the objects of the engine and the running work of the agent.
+// Its functions are pure. A State is immutable once published: an update makes a new State that shares the
+// unchanged parts.
 package current
 
 import (
@@ -10,35 +10,35 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// State is everything known of the engine and of running work at one instant.
+// State is all that is known of the engine and of running work at one moment.
 type State struct {
 	Revision      uint64                // grows with every change
 	ImageRevision uint64                // grows when Images or Records change
 	Synced        bool                  // all objects were listed since the engine was last (re)connected
-	Listed        bool                  // they were listed at least once; what is here may be old while Synced is false
-	Machine       string                // what the engine runs on, as uname says it: x86_64, aarch64, armv7l ...
+	Listed        bool                  // they were listed at least once; they may be outdated while Synced is false
+	Machine       string                // the engine's machine, as uname names it: x86_64, aarch64, armv7l ...
 	Deltas        bool                  // the engine can make an image from a delta: balenaEngine (docs/spec/engine.md 8.5)
 	NoOomKill     bool                  // the engine cannot honour oom_kill_disable (docs/spec/engine.md D26)
 	Containers    map[string]*Container // supervised ones, by engine id
 	Images        map[string]*Image     // all images of the engine, by engine id
-	Networks      map[string]*Network   // supervised ones and supervisor0, by engine id
-	Volumes       map[string]*Volume    // named like ours, by engine name
+	Networks      map[string]*Network   // the supervised ones and supervisor0, by engine id
+	Volumes       map[string]*Volume    // with a name of our form, by engine name
 	Records       map[string]Record     // images the agent owns, by Record.Key
 	Commits       map[string]string     // last fully applied release, by app uuid
 	Pulls         map[string]Pull       // running downloads, by image reference
 	Doing         map[string]Doing      // running container work, by engine id or Slot
 	Deleting      map[string]bool       // image references being removed
-	Restarts      map[string]int        // how often containers that had run were started again, by Slot
-	Anonymous     map[string]Anonymous  // anonymous volumes that the agent has to remove one day, by engine name
-	Stops         map[string]Stop       // stops that the agent asked the engine for, by engine id of the container
+	Restarts      map[string]int        // how often containers were started again after their first run, by Slot
+	Anonymous     map[string]Anonymous  // anonymous volumes that the agent must remove later, by engine name
+	Stops         map[string]Stop       // stops that the agent requested, by engine id of the container
 
-	// Altered is what the engine made otherwise of objects than it was asked to, by engine id, of volumes by
-	// name. It is durable.
+	// Altered holds how the engine created objects otherwise than requested, by engine id, or by name for volumes.
+	// It is durable.
 	Altered map[string]compose.Altered
 }
 
-// Anonymous is an anonymous volume that was to outlive its container, for the next one of the same service and
-// image. The engine does not remove it any more: it counts as named from then on. It is durable.
+// Anonymous is an anonymous volume that outlives its container, for the next one of the same service and image. From
+// then on the engine treats it as a named volume and does not remove it. It is durable.
 type Anonymous struct {
 	AppID   int    `json:"appId"`
 	Service string `json:"service"`
@@ -46,14 +46,14 @@ type Anonymous struct {
 	Image   string `json:"image"` // engine id
 }
 
-// Stop is a stop of a container that the agent asked the engine for. It is durable, and it is about one
-// run only: once somebody starts the container again it says nothing (docs/spec/engine.md 5.5).
+// Stop is a stop of a container that the agent requested. It is durable. It applies to one run only: once the
+// container is started again, it has no meaning (docs/spec/engine.md 5.5).
 type Stop struct {
 	Run  time.Time `json:"run"`            // Container.StartedAt
-	User bool      `json:"user,omitempty"` // a user asked for it, not an update
-	// Replaced says that the container was to be removed next, for another one.
+	User bool      `json:"user,omitempty"` // a user requested it, not an update
+	// Replaced says that the agent meant to replace the container next.
 	Replaced bool   `json:"replaced,omitempty"`
-	Boot     string `json:"boot"` // the kernel's name for the boot
+	Boot     string `json:"boot"` // the kernel's id of the boot
 }
 
 // Container is one supervised container.
@@ -69,7 +69,7 @@ type Container struct {
 	Commit      string
 	EngineImage string // Config.Image
 	ImageEngine string // engine id of the image in use
-	Status      string // engine's word: created, running, exited, dead, ...
+	Status      string // as the engine says it: created, running, exited, dead, ...
 	Running     bool
 	ExitCode    int
 	Error       string
@@ -80,11 +80,11 @@ type Container struct {
 	Env         []string
 	VolumeNames []string           // named volumes it mounts
 	Anonymous   map[string]string  // anonymous volumes it mounts: path by engine name
-	Attached    map[string]string  // networks by name: the engine id that it was attached to, empty before its first start
-	Config      *compose.Container // canonical form, for comparison
+	Attached    map[string]string  // engine id of each network by name, empty before the first start
+	Config      *compose.Container // in canonical form, for comparison
 }
 
-// Image is one image of the engine with the parts that containers inherit.
+// Image is one image of the engine, with the settings that containers inherit.
 type Image struct {
 	ID      string
 	Tags    []string
@@ -103,7 +103,7 @@ type Network struct {
 	Config  *compose.Network
 }
 
-// Volume is one volume of the engine that is named like ours.
+// Volume is one volume of the engine whose name has our form.
 type Volume struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -114,7 +114,7 @@ type Volume struct {
 	Config     *compose.Volume
 }
 
-// Record says that an image belongs to a service of an app: what the agent pulled, found or was
+// Record says that an image belongs to a service of an app. The agent makes it for images that it pulls, finds or is
 // given (docs/spec/engine.md 8.4). It is durable.
 type Record struct {
 	_ [0]func() // nobody compares it: no code for that
@@ -128,7 +128,7 @@ type Record struct {
 	ReleaseID   int    `json:"releaseId"`
 	Commit      string `json:"commit"`
 	EngineID    string `json:"dockerImageId"`
-	// Former says that the name stands for another image since (docs/spec/engine.md 8.4).
+	// Former says that the name means another image now (docs/spec/engine.md 8.4).
 	Former bool `json:"former,omitempty"`
 }
 
@@ -138,7 +138,7 @@ type Pull struct {
 	For     []Record // EngineID empty
 }
 
-// Doing is work on a container that the engine does not show.
+// Doing is work on a container that the engine does not show yet.
 type Doing struct {
 	Status string // Installing, Starting or Stopping
 	AppID  int

@@ -46,7 +46,7 @@ func TestFindImage(t *testing.T) {
 	f("reg.example/a@"+digestA, "", []*Image{delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "gone"})
 	f("reg.example/a@"+digestA, "1", []*Image{pulled, delta}, Record{Name: "reg.example/a@" + digestA, EngineID: "3"})
 
-	// A tag means what it names now, in every spelling; a record serves only while it names nothing.
+	// A tag means the image that it names now, in every spelling. A record counts only while the tag names none.
 	built := &Image{ID: "4", Tags: []string{"local_image_t:latest", "busybox:1"}}
 	nameless := &Image{ID: "0"}
 	f("local_image_t:latest", "4", []*Image{nameless, built}, Record{Name: "local_image_t:latest", EngineID: "0"})
@@ -63,7 +63,7 @@ func inspected(name string, labels map[string]string) *doc.Container {
 	return &doc.Container{Id: "c1", Name: name, Config: doc.Config{Labels: labels}, State: doc.ContainerState{Status: "running", Running: true}}
 }
 
-// engine.md 4.1: what makes a container ours, and that labels of either prefix do.
+// engine.md 4.1: labels with either prefix make a container ours.
 func TestReadContainer(t *testing.T) {
 	ours := map[string]string{"io.resin.supervised": "", "io.resin.app-id": "7", "io.resin.service-id": "8", "io.resin.service-name": "web"}
 	c, err := ReadContainer(inspected("/web_40_50_c1", ours))
@@ -116,7 +116,7 @@ func TestStatesAreImmutable(t *testing.T) {
 	}
 }
 
-// What changes nothing must not look like a change: each one wakes the planner.
+// An observation that changes nothing gives the same state, because each new state wakes the planner.
 func TestSameObservationIsNoChange(t *testing.T) {
 	s := Empty().WithListing(Listing{
 		Containers: []*Container{{ID: "a", Status: "running"}}, Images: []*Image{{ID: "i", Tags: []string{"t"}}},
@@ -133,7 +133,7 @@ func TestSameObservationIsNoChange(t *testing.T) {
 	}
 }
 
-// A tag that goes on to another image is lost by the one that had it.
+// A tag that moves to another image is removed from the one that had it.
 func TestTagsMove(t *testing.T) {
 	s := Empty().WithListing(Listing{Images: []*Image{{ID: "old", Tags: []string{"a:1", "a:2"}}, {ID: "other", Tags: []string{"b:1"}}}})
 	n := s.WithImage(&Image{ID: "new", Tags: []string{"a:1"}})
@@ -148,7 +148,7 @@ func TestTagsMove(t *testing.T) {
 	}
 }
 
-// An image id never changes its content, so what was read of it once stays across listings.
+// The content of an image id never changes, so its document stays across listings.
 func TestImageDocumentsSurviveAListing(t *testing.T) {
 	read := ReadImageDoc(&doc.Image{Id: "i", RepoTags: []string{"a:1", "<none>:<none>"}})
 	s := Empty().WithImage(read).WithListing(Listing{Images: []*Image{{ID: "i", Tags: []string{"a:1"}}}})
@@ -157,7 +157,7 @@ func TestImageDocumentsSurviveAListing(t *testing.T) {
 	}
 }
 
-// A container that ran before and is started again is a restart of its service; its first start is none.
+// A start of a container that ran before is a restart of its service. Its first start is none.
 func TestWithStart(t *testing.T) {
 	slot := Slot("u1", "web")
 	s := Empty().WithStart("a").WithContainer(&Container{ID: "a", AppUUID: "u1", ServiceName: "web"}).WithStart("a")

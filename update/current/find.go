@@ -16,7 +16,7 @@ func (r Record) Key() string {
 	return key
 }
 
-// Image says which image a record is about: by its name, or by its engine id when that is all that is left.
+// Image names the image of a record: by its name, or by its engine id once the name means another image.
 func (r Record) Image() string {
 	if r.Former {
 		return r.EngineID
@@ -24,24 +24,24 @@ func (r Record) Image() string {
 	return r.Name
 }
 
-// Slot is the Doing subject of a container that has no engine id yet.
+// Slot names a service in the maps of State. Doing uses it for a container that has no engine id yet.
 func Slot(appUUID, service string) string { return appUUID + "/" + service }
 
-// FindImage returns the engine's image for a normalised reference, nil when it is not there
-// (docs/spec/engine.md 8.4). A reference without a digest means what its tag names now, and what the agent
-// recorded only while the tag names nothing. A digest wins over everything; a record of the agent comes
-// next, because an image that was made from a delta has a digest of its own. A tag serves for a reference
-// with a digest only if the image carries no digest that could tell otherwise (a preloaded image).
+// FindImage returns the engine's image for a normalised reference, nil when the image is not on the device
+// (docs/spec/engine.md 8.4). A reference without a digest means the image that its tag names now, or the agent's
+// record while no image has the tag. For a reference with a digest, an image with this digest comes first. The agent's
+// record comes next, because an image from a delta has another digest. An image with the tag latest counts last, and
+// only if it has no digest of the repository, as a preloaded image.
 func (s *State) FindImage(ref string) *Image { return s.Finder().Find(ref) }
 
-// Finder answers FindImage for many references: it goes through the images and the records once.
+// Finder answers FindImage for many references after one pass over images and records.
 type Finder struct {
 	named    map[string]*Image // by tag and by repo@digest
 	digests  map[string]*Image // by digest alone
-	recorded map[string]*Image // by the reference of a record
+	recorded map[string]*Image // by the name of a record
 }
 
-// Finder makes the Finder of a state.
+// Finder returns the Finder of a state.
 func (s *State) Finder() *Finder {
 	f := &Finder{make(map[string]*Image, len(s.Images)), make(map[string]*Image), make(map[string]*Image, len(s.Records))}
 	for _, image := range s.Images {
@@ -62,7 +62,7 @@ func (s *State) Finder() *Finder {
 	return f
 }
 
-// putFirst keeps of several images the one whose id comes first.
+// putFirst keeps the image with the smallest id.
 func putFirst(m map[string]*Image, key string, image *Image) {
 	if other := m[key]; other == nil || image.ID < other.ID {
 		m[key] = image
@@ -72,7 +72,7 @@ func putFirst(m map[string]*Image, key string, image *Image) {
 // Find is FindImage.
 func (f *Finder) Find(ref string) *Image {
 	repo, digest, hasDigest := strings.Cut(ref, "@")
-	image := f.named[familiar(ref)]
+	image := f.named[shortForm(ref)]
 	if hasDigest {
 		if image = f.named[ref]; image == nil {
 			image = f.digests[digest]
@@ -84,14 +84,14 @@ func (f *Finder) Find(ref string) *Image {
 	if image != nil || !hasDigest {
 		return image
 	}
-	if image = f.named[familiar(repo+":latest")]; image != nil && !hasRepo(image.Digests, repo) {
+	if image = f.named[shortForm(repo+":latest")]; image != nil && !hasRepo(image.Digests, repo) {
 		return image
 	}
 	return nil
 }
 
-// familiar is a reference in the engine's own short form, which leaves out the registry of Docker.
-func familiar(ref string) string {
+// shortForm is a reference in the engine's short form, without the registry of Docker.
+func shortForm(ref string) string {
 	for _, prefix := range [...]string{"index.docker.io/", "docker.io/", "library/"} {
 		ref = strings.TrimPrefix(ref, prefix)
 	}
@@ -102,8 +102,8 @@ func hasRepo(digests []string, repo string) bool {
 	return slices.ContainsFunc(digests, func(d string) bool { return strings.HasPrefix(d, repo+"@") })
 }
 
-// Inherited are the anonymous volumes (engine name by path) that the next container of a service has from the
-// one before it, if it is of the same image.
+// Inherited returns the anonymous volumes (engine name by path) that the next container of a service takes over, if it
+// has the same image.
 func (s *State) Inherited(appID int, service, image string) map[string]string {
 	volumes := make(map[string]string)
 	for name, v := range s.Anonymous {
@@ -114,8 +114,8 @@ func (s *State) Inherited(appID int, service, image string) map[string]string {
 	return volumes
 }
 
-// Stranded names a network of a container that was made again since the container was attached to it, empty
-// when there is none. The engine goes by the network's id and cannot start such a container.
+// Stranded names a network that was replaced since the container was attached to it, empty when there is none. The
+// engine looks the network up by id and cannot start such a container.
 func (s *State) Stranded(c *Container) string {
 	for _, name := range slices.Sorted(maps.Keys(c.Attached)) {
 		known, same := false, c.Attached[name] == ""
@@ -130,7 +130,7 @@ func (s *State) Stranded(c *Container) string {
 	return ""
 }
 
-// AppKey is how objects of one app are grouped: by uuid, or by id where the object has none.
+// AppKey is the key by which objects are grouped into apps: the uuid, or the id where the object has none.
 func AppKey(appUUID string, appID int) string {
 	if appUUID != "" {
 		return appUUID

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Platform is what an image says it was built for, such as arm/v7; empty while it was not inspected.
+// Platform is the platform that an image names, such as arm/v7; empty while the image was not inspected.
 func (i *Image) Platform() string {
 	if i.Doc == nil {
 		return ""
@@ -13,7 +13,7 @@ func (i *Image) Platform() string {
 	return PlatformName(i.Doc.Architecture, i.Doc.Variant)
 }
 
-// PlatformName is a platform as people write it, such as arm/v7.
+// PlatformName is the usual name of a platform, such as arm/v7.
 func PlatformName(arch, variant string) string {
 	if arch == "" || variant == "" {
 		return arch
@@ -21,13 +21,13 @@ func PlatformName(arch, variant string) string {
 	return arch + "/" + variant
 }
 
-// Fits tells whether an image runs on a machine, as uname names it, going by what the image says of
-// itself. What is not known fits.
+// Fits reports whether an image runs on a machine, as uname names it, by the platform that the image names. An unknown
+// platform fits.
 func (i *Image) Fits(machine string) bool {
 	return i.Doc == nil || i.Doc.Architecture == "" || Rank(machine, i.Doc.Architecture, i.Doc.Variant) > 0
 }
 
-// machines are the platforms that run on a machine, best last; of amd64 and arm64 all variants do.
+// machines lists the platforms that run on a machine, the best one last. All variants of amd64 and arm64 run.
 var machines = [...]struct{ name, runs string }{
 	{"x86_64", "386 amd64"},
 	{"aarch64", "arm/v5 arm/v6 arm arm/v7 arm/v8 arm64"},
@@ -37,9 +37,8 @@ var machines = [...]struct{ name, runs string }{
 	{"i", "386"},
 }
 
-// Rank tells how well what was built for a platform runs on a machine, as uname names it: 0 not at all,
-// and of several platforms the engine takes the one of the highest rank. A machine that is not known
-// runs anything.
+// Rank says how well a platform runs on a machine, as uname names it. 0 means that it does not run. Of several
+// platforms the engine takes the one with the highest rank. An unknown machine runs all platforms.
 func Rank(machine, arch, variant string) int {
 	if arch != "arm" {
 		variant = ""

@@ -2,7 +2,7 @@ package current
 
 import "testing"
 
-// What runs where, and what of several the engine takes.
+// Which platforms run on which machine, and which of several the engine takes.
 func TestRank(t *testing.T) {
 	f := func(machine string, bestFirst ...string) {
 		t.Helper()

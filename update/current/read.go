@@ -10,10 +10,10 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// ErrForeign says that an object is not one of ours.
+// ErrForeign says that an object is not ours.
 var ErrForeign = errors.New("not supervised")
 
-// Supervised tells whether labels, of either prefix, mark an object as ours.
+// Supervised reports whether labels, with either prefix, mark an object as ours.
 func Supervised(labels map[string]string) bool {
 	_, balena := labels["io.balena.supervised"]
 	_, resin := labels["io.resin.supervised"]
@@ -21,8 +21,8 @@ func Supervised(labels map[string]string) bool {
 }
 
 // ReadContainer reads an inspected container (docs/spec/engine.md 4.1). It returns ErrForeign for a
-// container that is not ours and another error for one that claims to be but cannot be told apart
-// by app, service and release; such a container is left alone.
+// container that is not ours. Any other error is for one with our label that does not name its app, service and
+// release. The agent does not touch such a container.
 func ReadContainer(c *doc.Container) (*Container, error) {
 	if !Supervised(c.Config.Labels) {
 		return nil, ErrForeign
@@ -39,7 +39,7 @@ func ReadContainer(c *doc.Container) (*Container, error) {
 	}
 	service, imageID, releaseID, commit, ok := compose.ParseContainerName(name)
 	if !ok {
-		return nil, fmt.Errorf("container %s: the name does not say which release it is of", name)
+		return nil, fmt.Errorf("container %s: the name does not tell the release", name)
 	}
 	if label := labels["io.balena.service-name"]; label != "" {
 		service = label
@@ -50,7 +50,8 @@ func ReadContainer(c *doc.Container) (*Container, error) {
 		EngineImage: c.Config.Image, ImageEngine: c.Image,
 		Status: c.State.Status, Running: c.State.Running, ExitCode: c.State.ExitCode, Error: c.State.Error,
 		Health: health(c.State.Health), CreatedAt: c.Created, StartedAt: c.State.StartedAt,
-		Tty: c.Config.Tty, Env: c.Config.Env, VolumeNames: volumeNames(c.Mounts), Anonymous: anonymous(c.Mounts), Attached: attached(c.NetworkSettings.Networks), Config: compose.ReadContainer(c),
+		Tty: c.Config.Tty, Env: c.Config.Env, VolumeNames: volumeNames(c.Mounts), Anonymous: anonymous(c.Mounts),
+		Attached: attached(c.NetworkSettings.Networks), Config: compose.ReadContainer(c),
 	}, nil
 }
 
@@ -89,19 +90,19 @@ func attached(networks map[string]doc.Endpoint) map[string]string {
 	return ids
 }
 
-// ReadImage reads one entry of the image list; its Doc stays nil until the image is inspected.
+// ReadImage reads one entry of the image list. Doc stays nil until the image is inspected.
 func ReadImage(i doc.ImageSummary) *Image {
-	return &Image{ID: i.Id, Tags: real(i.RepoTags), Digests: real(i.RepoDigests)}
+	return &Image{ID: i.Id, Tags: withoutPlaceholders(i.RepoTags), Digests: withoutPlaceholders(i.RepoDigests)}
 }
 
 // ReadImageDoc reads an inspected image.
 func ReadImageDoc(i *doc.Image) *Image {
-	i.RootFS.Layers = nil // of no use to containers, and each would be kept
-	return &Image{ID: i.Id, Tags: real(i.RepoTags), Digests: real(i.RepoDigests), Doc: i}
+	i.RootFS.Layers = nil // nobody needs them, and they take memory
+	return &Image{ID: i.Id, Tags: withoutPlaceholders(i.RepoTags), Digests: withoutPlaceholders(i.RepoDigests), Doc: i}
 }
 
-// real drops the engine's placeholders for images without a name.
-func real(refs []string) []string {
+// withoutPlaceholders drops the names that the engine shows for images without a name.
+func withoutPlaceholders(refs []string) []string {
 	var kept []string
 	for _, ref := range refs {
 		if !strings.HasPrefix(ref, "<none>") {
@@ -111,8 +112,8 @@ func real(refs []string) []string {
 	return kept
 }
 
-// ReadNetwork reads an inspected network (docs/spec/engine.md 3.2): ErrForeign for one that is not ours.
-// The supervisor network carries no labels and is known by its name alone.
+// ReadNetwork reads an inspected network (docs/spec/engine.md 3.2). It returns ErrForeign for one that is not ours. The
+// supervisor network has no labels and is known by its name.
 func ReadNetwork(n *doc.Network) (*Network, error) {
 	if n.Name == compose.SupervisorNetworkName {
 		return &Network{ID: n.Id, Name: n.Name, Config: compose.ReadNetwork(n)}, nil
@@ -122,12 +123,12 @@ func ReadNetwork(n *doc.Network) (*Network, error) {
 	}
 	appID, appUUID, _, ok := compose.ParseNetworkName(n.Name, n.Labels)
 	if !ok {
-		return nil, fmt.Errorf("network %s: the name does not say which app it is of", n.Name)
+		return nil, fmt.Errorf("network %s: the name does not tell the app", n.Name)
 	}
 	return &Network{ID: n.Id, Name: n.Name, AppID: appID, AppUUID: appUUID, Config: compose.ReadNetwork(n)}, nil
 }
 
-// ReadVolume reads one volume (docs/spec/engine.md 3.1): ErrForeign for one that is not named like ours.
+// ReadVolume reads one volume (docs/spec/engine.md 3.1). It returns ErrForeign for a name that is not of our form.
 func ReadVolume(v *doc.Volume) (*Volume, error) {
 	appID, _, ok := compose.ParseVolumeName(v.Name)
 	if !ok {

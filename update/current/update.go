@@ -8,10 +8,10 @@ import (
 	"resin-supervisor/update/compose"
 )
 
-// Empty is the state before anything was observed.
+// Empty is the state before the first observation.
 func Empty() *State { return &State{} }
 
-// Listing is everything one look at the engine found.
+// Listing is the result of one full listing of the engine.
 type Listing struct {
 	Containers []*Container
 	Images     []*Image
@@ -22,10 +22,10 @@ type Listing struct {
 	Deltas     bool
 }
 
-// WithListing replaces all engine objects by what a full listing found. Image documents that were
-// read before stay attached to their images, since an image id never changes its content.
+// WithListing replaces all engine objects by a full listing. It keeps image documents that were read before, because
+// the content of an image id never changes.
 func (s *State) WithListing(l Listing) *State {
-	n := s.next()
+	n := s.successor()
 	n.Synced, n.Listed, n.NoOomKill = true, true, l.NoOomKill
 	n.Machine, n.Deltas = l.Machine, l.Deltas
 	n.ImageRevision++
@@ -41,49 +41,49 @@ func (s *State) WithListing(l Listing) *State {
 	return n
 }
 
-// Unsynced marks the state as possibly stale: the engine is out of reach.
+// Unsynced marks the state as possibly outdated: the engine cannot be reached.
 func (s *State) Unsynced() *State {
 	if !s.Synced {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Synced = false
 	return n
 }
 
-// WithContainer folds in one observed container.
+// WithContainer adds or updates one observed container.
 func (s *State) WithContainer(c *Container) *State {
 	if same(s.Containers[c.ID], c) {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Containers = with(s.Containers, c.ID, c)
 	return n
 }
 
-// WithStart notes that the engine started a container, which is a restart when it ran before.
+// WithStart counts a restart when the engine starts a container that ran before.
 func (s *State) WithStart(id string) *State {
 	c := s.Containers[id]
 	if c == nil || c.StartedAt.IsZero() {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	slot := Slot(c.AppUUID, c.ServiceName)
 	n.Restarts = with(s.Restarts, slot, s.Restarts[slot]+1)
 	return n
 }
 
-// WithoutContainer drops a container that is gone.
+// WithoutContainer drops a container that no longer exists.
 func (s *State) WithoutContainer(id string) *State {
 	if s.Containers[id] == nil {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Containers = without(s.Containers, id)
 	return n
 }
 
-// WithImage folds in one observed image.
+// WithImage adds or updates one observed image.
 func (s *State) WithImage(i *Image) *State {
 	old := s.Images[i.ID]
 	if old != nil && i.Doc == nil {
@@ -92,89 +92,89 @@ func (s *State) WithImage(i *Image) *State {
 	if same(old, i) {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.ImageRevision++
 	n.Images = with(s.Images, i.ID, i)
 	n.moveTags(i)
 	return n
 }
 
-// moveTags takes the tags of an image from all others: a tag names one image, and the engine does not
-// tell which one has lost it.
+// moveTags removes the tags of an image from all other images. A tag names one image only, and the engine does not
+// report which image lost it.
 func (s *State) moveTags(to *Image) {
 	moved := func(tag string) bool { return slices.Contains(to.Tags, tag) }
 	for id, image := range s.Images {
 		if image != to && slices.ContainsFunc(image.Tags, moved) {
-			left := *image
-			left.Tags = slices.DeleteFunc(slices.Clone(image.Tags), moved)
-			s.Images[id] = &left
+			other := *image
+			other.Tags = slices.DeleteFunc(slices.Clone(image.Tags), moved)
+			s.Images[id] = &other
 		}
 	}
 }
 
-// WithoutImage drops an image that is gone.
+// WithoutImage drops an image that no longer exists.
 func (s *State) WithoutImage(id string) *State {
 	if s.Images[id] == nil {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.ImageRevision++
 	n.Images = without(s.Images, id)
 	return n
 }
 
-// WithNetwork folds in one observed network.
+// WithNetwork adds or updates one observed network.
 func (s *State) WithNetwork(x *Network) *State {
 	if same(s.Networks[x.ID], x) {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Networks = with(s.Networks, x.ID, x)
 	return n
 }
 
-// WithoutNetwork drops a network that is gone.
+// WithoutNetwork drops a network that no longer exists.
 func (s *State) WithoutNetwork(id string) *State {
 	if s.Networks[id] == nil {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Networks = without(s.Networks, id)
 	return n
 }
 
-// WithVolume folds in one observed volume.
+// WithVolume adds or updates one observed volume.
 func (s *State) WithVolume(v *Volume) *State {
 	if same(s.Volumes[v.Name], v) {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Volumes = with(s.Volumes, v.Name, v)
 	return n
 }
 
-// WithoutVolume drops a volume that is gone.
+// WithoutVolume drops a volume that no longer exists.
 func (s *State) WithoutVolume(name string) *State {
 	if s.Volumes[name] == nil {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Volumes = without(s.Volumes, name)
 	return n
 }
 
 // WithRecords replaces the image records.
 func (s *State) WithRecords(records map[string]Record) *State {
-	n := s.next()
+	n := s.successor()
 	n.ImageRevision++
 	n.Records = records
 	return n
 }
 
-// WithAltered notes what the engine made otherwise of an object, nothing when it made it as asked. What was
-// noted of objects that are gone is dropped.
+// WithAltered records how the engine created an object otherwise than requested; an empty value says that it did not.
+// It drops the entries of objects that no longer exist.
 func (s *State) WithAltered(id string, a compose.Altered) *State {
-	n := s.next()
+	n := s.successor()
 	n.Altered = make(map[string]compose.Altered, len(s.Altered)+1)
 	for id, a := range s.Altered {
 		if s.Containers[id] != nil || s.Networks[id] != nil || s.Volumes[id] != nil {
@@ -189,70 +189,70 @@ func (s *State) WithAltered(id string, a compose.Altered) *State {
 
 // WithCommits replaces the commits.
 func (s *State) WithCommits(commits map[string]string) *State {
-	n := s.next()
+	n := s.successor()
 	n.Commits = commits
 	return n
 }
 
 // WithAnonymous replaces the anonymous volumes that outlive their container.
 func (s *State) WithAnonymous(volumes map[string]Anonymous) *State {
-	n := s.next()
+	n := s.successor()
 	n.Anonymous = volumes
 	return n
 }
 
 // WithStops replaces the stops.
 func (s *State) WithStops(stops map[string]Stop) *State {
-	n := s.next()
+	n := s.successor()
 	n.Stops = stops
 	return n
 }
 
-// Stopped tells whether the agent asked for the stop of the present or last run of a container, and
-// whether a user wanted that.
+// Stopped reports whether the agent requested a stop of the current or last run of a container, and whether it did so
+// for a user.
 func (s *State) Stopped(c *Container) (stopped, user bool) {
-	stop, noted := s.Stops[c.ID]
-	stopped = noted && stop.Run.Equal(c.StartedAt)
+	stop, found := s.Stops[c.ID]
+	stopped = found && stop.Run.Equal(c.StartedAt)
 	return stopped, stopped && stop.User
 }
 
-// WithPull notes a running download, or its progress.
+// WithPull records a running download or its progress.
 func (s *State) WithPull(ref string, p Pull) *State {
-	n := s.next()
+	n := s.successor()
 	n.Pulls = with(s.Pulls, ref, p)
 	return n
 }
 
-// WithoutPull notes that a download ended.
+// WithoutPull records that a download ended.
 func (s *State) WithoutPull(ref string) *State {
 	if _, running := s.Pulls[ref]; !running {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Pulls = without(s.Pulls, ref)
 	return n
 }
 
-// WithDoing notes work on a container that the engine does not show yet.
+// WithDoing records work on a container that the engine does not show yet.
 func (s *State) WithDoing(subject string, d Doing) *State {
-	n := s.next()
+	n := s.successor()
 	n.Doing = with(s.Doing, subject, d)
 	return n
 }
 
-// WithoutDoing notes that the work ended.
+// WithoutDoing records that the work ended.
 func (s *State) WithoutDoing(subject string) *State {
 	if _, running := s.Doing[subject]; !running {
 		return s
 	}
-	n := s.next()
+	n := s.successor()
 	n.Doing = without(s.Doing, subject)
 	return n
 }
 
-// WithDeleting notes whether an image reference is being removed.
+// WithDeleting records whether an image reference is being removed.
 func (s *State) WithDeleting(ref string, deleting bool) *State {
-	n := s.next()
+	n := s.successor()
 	if deleting {
 		n.Deleting = with(s.Deleting, ref, true)
 	} else {
@@ -261,7 +261,8 @@ func (s *State) WithDeleting(ref string, deleting bool) *State {
 	return n
 }
 
-func (s *State) next() *State {
+// successor is a copy of the state with the next revision.
+func (s *State) successor() *State {
 	n := *s
 	n.Revision++
 	return &n
