@@ -5,33 +5,33 @@ import (
 	"strconv"
 )
 
-// Altered is what an engine made otherwise of an object than it was asked for, as it was directly after the
-// agent made the object: a limit whose controller is missing, a default, a spelling. Nothing is done about it
-// as long as target and engine keep these values, since making the object again would bring the same
-// (docs/spec/engine.md 4.2). The numbers stand for differences.
+// Altered holds the differences between an object as the agent requested it and as the engine created it: a limit
+// whose controller is missing, a default, a spelling. They are no reason to replace the object while target and engine
+// keep these values, because a new object would have them too (docs/spec/engine.md 4.2). Each number is the hash of a
+// difference.
 type Altered []uint64
 
-// Alter notes differences.
+// Alter records differences directly after the creation of an object.
 func Alter(list []Difference) Altered {
 	var a Altered
 	for _, d := range list {
-		a = append(a, d.sum)
+		a = append(a, d.hash)
 	}
 	return a
 }
 
-// Besides lists the differences that are not of the engine's making.
+// Besides lists the differences that the engine did not make itself.
 func (a Altered) Besides(list []Difference) []Difference {
-	rest := list[:0]
+	others := list[:0]
 	for _, d := range list {
-		if !slices.Contains(a, d.sum) {
-			rest = append(rest, d)
+		if !slices.Contains(a, d.hash) {
+			others = append(others, d)
 		}
 	}
-	return rest
+	return others
 }
 
-// Describe puts differences into one phrase, of many the first few.
+// Describe puts the first few differences into one phrase.
 func Describe(list []Difference) string {
 	text := ""
 	for i, d := range list {

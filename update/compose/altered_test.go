@@ -7,8 +7,8 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// docs/spec/engine.md 4.2: what the engine made otherwise is no difference as long as both sides keep their
-// values; each other value is one, also where the texts for people are cut or hide it.
+// docs/spec/engine.md 4.2: a difference that the engine made does not count while both sides keep their values. Each
+// other value counts, also where the text for people cuts or hides it.
 func TestWhatTheEngineAlteredIsNoDifference(t *testing.T) {
 	long := strings.Repeat("x", 2*maxShown)
 	f := func(name string, made, now Difference, want int) {
@@ -29,14 +29,14 @@ func TestWhatTheEngineAlteredIsNoDifference(t *testing.T) {
 	f("equal cut texts", differ("user", "", long), differ("user", "", long), 0)
 	f("hidden", env("a", "b"), env("a", "c"), 1)
 	f("equal hidden", env("a", "b"), env("a", "b"), 0)
-	f("networks", joining("none", "a"), joining("none", "b"), 1)
+	f("networks", networkDifference("none", "a"), networkDifference("none", "b"), 1)
 	f("parts of a list", differ("volumes", []string{"a", "b"}, []string{"a"}), differ("volumes", []string{"b", "c"}, []string{"c"}), 1)
 	if left := Altered(nil).Besides([]Difference{limit}); len(left) != 1 {
 		t.Errorf("of an object that was made as asked: %v", left)
 	}
 }
 
-// Of one release that asks for much, each field is told by itself.
+// Each field of a release with many fields has its own difference.
 func TestAlteredFieldsAreToldApart(t *testing.T) {
 	want := func(memory int64, shares int64) *Service {
 		d := doc.Create{HostConfig: doc.HostConfig{Memory: memory, CpuShares: shares}}

@@ -12,7 +12,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// What the engine uses when a field is left out (docs/spec/engine.md 2.3).
+// The engine's defaults for missing fields (docs/spec/engine.md 2.3).
 const (
 	defaultStopSignal  = "SIGTERM"
 	defaultStopTimeout = 10 // seconds
@@ -20,12 +20,11 @@ const (
 	defaultIpcMode     = "shareable"
 )
 
-// canonical brings a create document into the one form in which equal behaviour is equal text: sets
-// are sorted, empty and default values are alike, names have one spelling. It shares no slice or map
-// with what it was given.
+// canonical brings a create document into a form in which equal behaviour is equal text: sets are sorted, empty and
+// default values are the same, names have one spelling. The result shares no slice or map with the argument.
 func canonical(d *doc.Create) {
 	d.Cmd = slices.Clone(orNilList(d.Cmd))
-	if isNoEntrypoint(d.Entrypoint) {
+	if isEmptyEntrypoint(d.Entrypoint) {
 		d.Entrypoint = nil
 	}
 	d.Entrypoint = slices.Clone(d.Entrypoint)
@@ -45,7 +44,7 @@ func canonical(d *doc.Create) {
 	canonicalStorage(d)
 	d.ExposedPorts = exposed(d.HostConfig.PortBindings)
 	if isShared(d.HostConfig.NetworkMode) {
-		d.Hostname, d.Domainname = "", "" // the other container's count
+		d.Hostname, d.Domainname = "", "" // those of the other container apply
 	}
 }
 
@@ -79,7 +78,7 @@ func canonicalHost(h *doc.HostConfig) {
 	}
 }
 
-// canonicalMode writes the engine's own bridge in one way; older engines keep the word default.
+// canonicalMode gives the engine's own bridge one name. Older engines keep the word default.
 func canonicalMode(mode string) string {
 	if mode == "" || mode == "default" {
 		return "bridge"
@@ -87,16 +86,16 @@ func canonicalMode(mode string) string {
 	return mode
 }
 
-// isShared tells whether a container has the network namespace of another.
+// isShared reports whether a container uses the network namespace of another.
 func isShared(mode string) bool {
 	return strings.HasPrefix(mode, "container:") || strings.HasPrefix(mode, "service:")
 }
 
-func isNoEntrypoint(words []string) bool {
+func isEmptyEntrypoint(words []string) bool {
 	return len(words) == 0 || len(words) == 1 && words[0] == ""
 }
 
-// isLabelOption finds the options of which the engine adds some of its own to privileged containers.
+// isLabelOption finds label options. The engine adds some of its own to privileged containers.
 func isLabelOption(option string) bool {
 	return strings.Contains(option, "label=") || strings.HasPrefix(option, "label:")
 }
@@ -153,8 +152,7 @@ func canonicalPorts(bindings map[string][]doc.PortBinding) map[string][]doc.Port
 	return orNil(out)
 }
 
-// exposed lists the published ports. Others that the image exposes have no effect on us and are not
-// compared.
+// exposed lists the published ports. Other ports that the image exposes have no effect and are not compared.
 func exposed(bindings map[string][]doc.PortBinding) map[string]struct{} {
 	out := make(map[string]struct{}, len(bindings))
 	for key := range bindings {
@@ -224,8 +222,8 @@ func canonicalNetwork(d *doc.NetworkCreate) {
 	})
 }
 
-// canonicalPrefix spells a range of addresses in one way: 10.88.50.7/24 is 10.88.50.0/24. What is none
-// stays as it is, for the engine to refuse.
+// canonicalPrefix gives an address range one spelling: 10.88.50.7/24 is 10.88.50.0/24. Other text stays as it is, and
+// the engine refuses it.
 func canonicalPrefix(text string) string {
 	address, length, _ := strings.Cut(text, "/")
 	if bits, err := strconv.Atoi(length); err == nil {
@@ -237,7 +235,7 @@ func canonicalPrefix(text string) string {
 	return text
 }
 
-// canonicalAddress does the same to one address: FD00:0:0:0::1 is fd00::1.
+// canonicalAddress gives an address one spelling: FD00:0:0:0::1 is fd00::1.
 func canonicalAddress(text string) string {
 	if a, err := netip.ParseAddr(text); err == nil {
 		return a.String()
@@ -245,7 +243,7 @@ func canonicalAddress(text string) string {
 	return text
 }
 
-// cleanPath drops a trailing slash and the like; empty stays empty.
+// cleanPath is path.Clean, but an empty path stays empty.
 func cleanPath(p string) string {
 	if p == "" {
 		return ""

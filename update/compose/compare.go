@@ -10,14 +10,14 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// field is one item of the comparison of two containers (docs/spec/engine.md 4.2).
+// field is one field of the comparison of two containers (docs/spec/engine.md 4.2).
 type field struct {
 	name  string // as in a composition
 	value func(d *doc.Create) any
 }
 
-// fields is everything compared as a whole. Environment, labels, networks, hostname and image have
-// rules of their own.
+// fields lists the fields that are compared as a whole. Environment, labels, networks, hostname and image have their
+// own rules.
 var fields = [...]field{
 	{"command", func(d *doc.Create) any { return d.Cmd }},
 	{"entrypoint", func(d *doc.Create) any { return d.Entrypoint }},
@@ -66,15 +66,15 @@ var fields = [...]field{
 	{"storage_opt", func(d *doc.Create) any { return d.HostConfig.StorageOpt }},
 }
 
-// Capabilities is what of a target this engine cannot honour; such fields are not compared.
+// Capabilities says which fields of a target this engine cannot honour. They are not compared.
 type Capabilities struct {
 	NoOomKill bool // oom_kill_disable is dropped by the engine (cgroup v2, docs/spec/engine.md D26)
 }
 
 // Compare lists the differences between a target service and a container read back; none means that
-// the container may stay (docs/spec/engine.md 4.2). peerID returns the id of a service's present
-// container, for network_mode service:x. While the image is not on the device only the image is
-// reported, since the rest of the target is not known yet.
+// the container may stay (docs/spec/engine.md 4.2). peerID returns the id of a service's container, for network_mode
+// service:x. While the image is not on the device, only the image is reported, since the rest of the target is not
+// known yet.
 func Compare(want *Service, have *Container, peerID func(service string) string, engine Capabilities) []Difference {
 	w, h := &want.Container.Doc, &have.Doc
 	if w.Image != h.Image && !want.ImageKnown {
@@ -101,7 +101,7 @@ func Compare(want *Service, have *Container, peerID func(service string) string,
 	return out
 }
 
-// compareLabels lets containers of the single-container age keep their service id.
+// compareLabels compares labels. Containers of the time of single-container apps keep their service id.
 func compareLabels(have, want map[string]string) []Difference {
 	if maps.Equal(have, want) {
 		return nil
@@ -125,7 +125,7 @@ func compareMode(want *Service, have *Container, peerID func(service string) str
 	if w.Hostname != h.Hostname && !unnamedHost {
 		out = append(out, differ("hostname", h.Hostname, w.Hostname))
 	}
-	// newer engines keep the address with the endpoint only
+	// newer engines store the address only in the endpoint
 	mac := firstOf(h.MacAddress, have.Networks[h.HostConfig.NetworkMode].MacAddress)
 	if w.MacAddress != h.MacAddress && w.MacAddress != mac {
 		out = append(out, differ("mac_address", h.MacAddress, w.MacAddress))
@@ -133,9 +133,9 @@ func compareMode(want *Service, have *Container, peerID func(service string) str
 	return out
 }
 
-// sameMode also accepts another of the wanted networks as the main one. The set of networks is
-// compared by itself, the engine treats them alike once they are joined, and the order of a networks
-// mapping, which decided at creation, is not known any more.
+// sameMode also accepts another of the wanted networks as the main one: the engine treats all networks of a container
+// alike once they are joined. A mapping of networks has no order that would name the first one. The set of networks is
+// compared elsewhere.
 func sameMode(want *Service, have *Container, peerID func(service string) string) bool {
 	w, h := want.Container.Doc.HostConfig.NetworkMode, have.Doc.HostConfig.NetworkMode
 	if peer, shared := strings.CutPrefix(w, "service:"); shared {
@@ -147,15 +147,15 @@ func sameMode(want *Service, have *Container, peerID func(service string) string
 	return w == h || wanted && joined
 }
 
-// compareEndpoints compares the sets of networks. Aliases may be more than wanted, and addresses
-// count only when the target sets them: engines add their own.
+// compareEndpoints compares the sets of networks. Engines add their own aliases and addresses. So additional aliases do
+// not count, and addresses count only when the target sets them.
 func compareEndpoints(have, want map[string]doc.Endpoint) []Difference {
 	var out []Difference
 	for _, name := range sortedKeys(want) {
 		w := want[name]
 		h, joined := have[name]
 		if !joined {
-			out = append(out, joining("none", name))
+			out = append(out, networkDifference("none", name))
 			continue
 		}
 		if missing := without(w.Aliases, h.Aliases); len(missing) > 0 {
@@ -165,14 +165,14 @@ func compareEndpoints(have, want map[string]doc.Endpoint) []Difference {
 	}
 	for _, name := range sortedKeys(have) {
 		if _, wanted := want[name]; !wanted {
-			out = append(out, joining(name, "none"))
+			out = append(out, networkDifference(name, "none"))
 		}
 	}
 	return out
 }
 
-func joining(have, want string) Difference {
-	return Difference{Field: "networks", Have: have, Want: want, sum: sum("networks", have, want)}
+func networkDifference(have, want string) Difference {
+	return Difference{Field: "networks", Have: have, Want: want, hash: hash("networks", have, want)}
 }
 
 func compareAddresses(network string, have, want *doc.EndpointIPAM) []Difference {

@@ -7,8 +7,8 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// Each composition differs from the empty one in one field. The container of either must differ from
-// the target of the other, in that field alone, and equal its own (conformance 28, 29).
+// Each composition differs from the empty one in one field. The container of each must differ from the target of the
+// other in that field alone, and equal its own target (conformance 28, 29).
 func TestCompareSeesEveryField(t *testing.T) {
 	plain, _ := web(t, `{}`)
 	plainMade := ReadContainer(asMade(t, plain))
@@ -82,7 +82,7 @@ func TestCompareSeesEveryField(t *testing.T) {
 	f("storage_opt", `{"storage_opt":{"size":"1g"}}`) // D11
 }
 
-// Where order means nothing it makes no difference; where it does, it does (D8, conformance 32).
+// Order counts only for the fields in which it has a meaning (D8, conformance 32).
 func TestCompareOrder(t *testing.T) {
 	f := func(a, b string, same bool) {
 		t.Helper()
@@ -112,7 +112,7 @@ func TestCompareOrder(t *testing.T) {
 	f(`{"volumes":["data:/a:ro"]}`, `{"volumes":["data:/a"]}`, false)
 }
 
-// Containers made by other hands or engines, as far as they behave alike.
+// Containers that people or other engines created are equal if they behave alike.
 func TestReadContainerFormsOfTheSame(t *testing.T) {
 	s, _ := web(t, `{"command":"x","cap_add":["NET_ADMIN"],"networks":["front"]}`)
 	f := func(what string, change func(c *doc.Container), same bool) {
@@ -213,7 +213,7 @@ func TestCompareWithoutOomKill(t *testing.T) {
 	}
 }
 
-// Newer engines show a chosen MAC address with the endpoint only.
+// Newer engines show a chosen MAC address only in the endpoint.
 func TestCompareMacAddressOfNewEngines(t *testing.T) {
 	s, _ := web(t, `{"mac_address":"02:00:00:00:00:0A"}`)
 	c := asMade(t, s)
@@ -227,7 +227,7 @@ func TestCompareMacAddressOfNewEngines(t *testing.T) {
 	}
 }
 
-// While the image is unknown only that is said.
+// While the image is unknown, only the image differs.
 func TestCompareUnknownImage(t *testing.T) {
 	app := release(t, `{"command":"x"}`)
 	out, err := Resolve(app, testFacts(), func(string) *doc.Image { return nil })

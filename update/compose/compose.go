@@ -1,6 +1,6 @@
-// Package compose turns the services, networks and volumes of a target release into canonical
-// engine documents, reads existing engine objects back into the same canonical form, and tells the
-// two apart field by field (docs/spec/engine.md sections 2 to 4). It is pure: no I/O, no clock.
+// Package compose turns the services, networks and volumes of a target release into canonical engine documents. It
+// reads engine objects back into the same form, and compares the two field by field (docs/spec/engine.md sections 2 to
+// 4). It is pure: no I/O, no clock.
 package compose
 
 import (
@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Facts is what the device itself contributes to every container (docs/spec/engine.md 2.5 and 2.6).
+// Facts is what the device contributes to every container (docs/spec/engine.md 2.5 and 2.6).
 type Facts struct {
 	UUID          string // device uuid
 	DeviceName    string
@@ -26,15 +26,15 @@ type Facts struct {
 	EngineSocket  string // path of the engine's socket on the host
 	KernelModules bool   // /lib/modules exists on the host
 	Firmware      bool   // /lib/firmware exists on the host
-	// Strategy and HandoverTimeout, in milliseconds, are what the device's configuration says for
-	// services without these labels; empty when it says nothing.
+	// Strategy and HandoverTimeout (milliseconds) are the device's configuration for services without these labels,
+	// empty when it has none.
 	Strategy        string
 	HandoverTimeout string
-	// ServiceKey returns the device API key of a service that asked for one.
+	// ServiceKey returns the device API key of a service that uses the API.
 	ServiceKey func(appID int, service string) string
 }
 
-// App is a target app with everything resolved to what the engine is going to be asked for.
+// App is a target app, resolved to the documents for the engine.
 type App struct {
 	ID       int
 	UUID     string
@@ -46,10 +46,10 @@ type App struct {
 	Commit   string // empty when the target has no release for the app
 	Release  int
 	Services map[string]*Service // by service name
-	Strategy Strategy            // of services that name none, also of those that are not in the target
+	Strategy Strategy            // of services that name none, and of services that left the target
 	Networks map[string]*Network // by engine network name
 	Volumes  map[string]*Volume  // by engine volume name
-	Warnings []string            // what of the composition was ignored, one line each
+	Warnings []string            // ignored parts of the composition, one line each
 }
 
 // Service is one resolved target service.
@@ -64,14 +64,14 @@ type Service struct {
 	HandoverTimeout time.Duration
 	RequiresReboot  bool
 	RollbackTimeout time.Duration // 0: no health gate
-	// PeerOf names the service whose network namespace is shared (network_mode: service:x).
+	// PeerOf names the service whose network namespace this one uses (network_mode: service:x).
 	PeerOf string
-	// Container is what the engine would be asked to create. Its Image is the engine image id
-	// when ImageKnown, else the registry reference, and then image defaults are missing from it.
+	// Container is the container to create. When ImageKnown is set, its Image is the engine's image id. Else it is
+	// the registry reference, and the defaults of the image are missing.
 	Container  *Container
 	ImageKnown bool
-	// AtCreate is environment that a container gets when it is created but that never takes part
-	// in a comparison (the device name, docs/spec/engine.md 2.5).
+	// AtCreate holds variables that a container gets at creation and that are never compared (the device name,
+	// docs/spec/engine.md 2.5).
 	AtCreate map[string]string
 }
 
@@ -82,7 +82,7 @@ type Dependency struct {
 	Optional  bool // required: false
 }
 
-// Condition says when a dependency counts as met.
+// Condition says when a dependency is met.
 type Condition string
 
 // The depends_on conditions.
@@ -103,13 +103,12 @@ const (
 	HandOver           Strategy = "hand-over"
 )
 
-// Container is a container's configuration in canonical form: sets are sorted and free of
-// duplicates, absent, null, zero and default values are the same, labels carry balena names. Two
-// containers that behave alike have equal canonical forms.
+// Container is a container's configuration in canonical form. Sets are sorted and have no duplicates. Missing, null,
+// zero and default values are the same. Labels have balena names. Two containers that behave alike have equal forms.
 type Container struct {
 	// Doc is the create document without its secondary networks and without AtCreate variables.
 	Doc doc.Create
-	// Networks holds every network the container is to be attached to, by engine network name.
+	// Networks holds all networks of the container, by engine network name.
 	Networks map[string]doc.Endpoint
 }
 
@@ -125,15 +124,15 @@ type Volume struct {
 	Doc  doc.VolumeCreate
 }
 
-// Difference is one field in which a target and an engine object differ, for people. Values that may be secrets are
-// not shown: those of environment, labels and driver options, and commands (docs/spec/engine.md 4.2).
+// Difference is one field in which a target and an engine object differ, for people. It hides values that may be
+// secrets: those of environment, labels, driver options and commands (docs/spec/engine.md 4.2).
 type Difference struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	Field string
-	Have  string // empty where values are not shown
-	Want  string // then: added, removed or changed
-	sum   uint64 // of the field and both values, which Have and Want may cut or hide
+	Have  string // empty where the values are hidden
+	Want  string // added, removed or changed where they are hidden
+	hash  uint64 // of the field and both values, which Have and Want may cut or hide
 }
 
 // String is the difference as one phrase: "shm_size: 64 -> 128", "environment MODE changed".

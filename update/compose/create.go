@@ -8,14 +8,13 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// CreateBody is the document for POST /containers/create: the canonical one with the AtCreate
-// variables and the endpoint of the main network. Engines below API 1.44 refuse more than one
-// endpoint, the others are in Secondary. peerID returns the id of a service's present container; the
-// error says that a service whose network is to be shared has none. The document shares its maps with
-// the service and is for reading only.
+// CreateBody is the document for POST /containers/create: the canonical document with the AtCreate variables and the
+// endpoint of the main network. Engines below API 1.44 refuse more than one endpoint, so Secondary has the others.
+// peerID returns the id of a service's container. An error says that the service whose network is shared has no
+// container. The document shares its maps with the service and must not be changed.
 func CreateBody(s *Service, peerID func(service string) string) (*doc.Create, error) {
 	d := s.Container.Doc
-	// null would ask the engine for the image's, and these already hold what is wanted of it
+	// null means the image's value to the engine, and these lists hold it already where it applies
 	d.Cmd = append([]string{}, d.Cmd...)
 	d.Entrypoint = append([]string{}, d.Entrypoint...)
 	d.Env = append(joinEnv(s.AtCreate), d.Env...)
@@ -29,14 +28,14 @@ func CreateBody(s *Service, peerID func(service string) string) (*doc.Create, er
 	}
 	main := d.HostConfig.NetworkMode
 	if e, joined := s.Container.Networks[main]; joined {
-		e.MacAddress = d.MacAddress // API 1.44 and later look for it here
+		e.MacAddress = d.MacAddress // API 1.44 and later read it here
 		d.NetworkingConfig.EndpointsConfig = map[string]doc.Endpoint{main: e}
 	}
 	return &d, nil
 }
 
-// Inherit gives a create document of a service the anonymous volumes (engine name by path) of the service's
-// last container, where the service has one at that path. The volumes take part in no comparison.
+// Inherit adds the anonymous volumes (engine name by path) of a service's last container to its create document, where
+// the service has an anonymous volume at that path. The volumes are never compared.
 func Inherit(d *doc.Create, s *Service, volumes map[string]string) {
 	h := &d.HostConfig
 	h.Binds, h.Mounts = slices.Clone(h.Binds), slices.Clone(h.Mounts)
@@ -53,7 +52,7 @@ func Inherit(d *doc.Create, s *Service, volumes map[string]string) {
 	}
 }
 
-// Secondary is the networks to be joined after creation and before the start, by engine name.
+// Secondary holds the networks to join after creation and before the start, by engine name.
 func Secondary(s *Service) map[string]doc.Endpoint {
 	out := make(map[string]doc.Endpoint, len(s.Container.Networks))
 	for name, e := range s.Container.Networks {
@@ -64,14 +63,14 @@ func Secondary(s *Service) map[string]doc.Endpoint {
 	return out
 }
 
-// FromContainer is the inverse of CreateBody: the definition of an existing container as a service,
-// so that it can be made again as it is. c is the container read back, env its raw environment, and
-// serviceOf names the service of a container of the same app by id, empty when there is none. Name
-// and update settings come from the labels; Image, ImageID and DependsOn are not known to a container and stay empty.
+// FromContainer is the inverse of CreateBody: it describes an existing container as a service, to create the container
+// again as it is. c is the container read back, and env its raw environment. serviceOf names the service of a container
+// of the same app by id, empty when there is none. Name and update settings come from the labels. Image, ImageID and
+// DependsOn stay empty, because a container does not tell them.
 func FromContainer(c *Container, env []string, serviceOf func(id string) string) *Service {
 	copied := &Container{Doc: c.Doc, Networks: make(map[string]doc.Endpoint, len(c.Networks))}
 	for name, e := range c.Networks {
-		e.MacAddress = "" // what the engine happened to give it
+		e.MacAddress = "" // the engine chose it
 		copied.Networks[name] = e
 	}
 	labels := NormaliseLabels(c.Doc.Labels)

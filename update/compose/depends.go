@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// readDependencies reads depends_on, as a list of names or as a mapping with conditions, and adds
-// the service whose network namespace is shared. Unknown services count as met and are dropped.
+// readDependencies reads depends_on: a list of names or a mapping with conditions. It adds the service whose network
+// namespace is shared. It drops unknown services, which count as met.
 func (r *resolver) readDependencies(sec *section, peer string) []Dependency {
 	found := map[string]Dependency{}
 	switch v := sec.take("depends_on").(type) {
@@ -23,7 +23,7 @@ func (r *resolver) readDependencies(sec *section, peer string) []Dependency {
 		if name, ok := scalar(v); ok {
 			found[name] = Dependency{Service: name, Condition: Started}
 		} else {
-			sec.odd("depends_on", "a list or mapping of services")
+			sec.warnType("depends_on", "a list or mapping of services")
 		}
 	}
 	if _, listed := found[peer]; peer != "" && !listed {
@@ -44,7 +44,7 @@ func readDependency(sec *section, name string, options any) Dependency {
 	d := Dependency{Service: name, Condition: Started}
 	m, ok := options.(map[string]any)
 	if options != nil && !ok {
-		sec.odd("depends_on."+name, "a mapping")
+		sec.warnType("depends_on."+name, "a mapping")
 	}
 	opt := newSection(sec.path+"depends_on.", m, sec.notes)
 	switch c := Condition(opt.text("condition", string(Started))); c {
@@ -54,13 +54,13 @@ func readDependency(sec *section, name string, options any) Dependency {
 		sec.warn("depends_on " + name + " has the unknown condition " + string(c) + ", service_started is used")
 	}
 	d.Optional = !opt.flag("required", true)
-	opt.take("restart") // the planner restarts those that share a namespace, nobody else
+	opt.take("restart") // the planner restarts only services that share a namespace
 	opt.finish()
 	return d
 }
 
-// checkCycles refuses services that wait for each other, since none of them could ever start. It looks at each
-// dependency once.
+// checkCycles refuses services that wait for each other, since none of them could ever start. It visits each dependency
+// once.
 func checkCycles(services map[string]*Service) error {
 	c := cycles{services: services, open: map[string]bool{}, seen: map[string]bool{}}
 	for _, name := range sortedKeys(services) {
@@ -74,19 +74,19 @@ func checkCycles(services map[string]*Service) error {
 	return nil
 }
 
-// cycles is a walk along dependencies, without recursion: a chain may be as long as a target.
+// cycles is a walk along dependencies. It is not recursive, because a chain may contain all services of a target.
 type cycles struct {
 	services   map[string]*Service
-	open, seen map[string]bool // those on the path, and those that were looked at
-	path       []branch        // from where the walk began to where it is
+	open, seen map[string]bool // services on the path, and visited services
+	path       []branch        // from the start of the walk to the current service
 }
 
 type branch struct {
 	name string
-	rest []Dependency // still to be followed
+	rest []Dependency // not followed yet
 }
 
-// enter goes on to a service that was not looked at yet.
+// enter moves on to a service, unless it was visited before.
 func (c *cycles) enter(name string) {
 	if s := c.services[name]; s != nil && !c.seen[name] {
 		c.open[name], c.seen[name] = true, true
@@ -94,7 +94,7 @@ func (c *cycles) enter(name string) {
 	}
 }
 
-// step follows one dependency of the last service of the path, or goes back when it has no more.
+// step follows one dependency of the last service of the path, or goes back when none is left.
 func (c *cycles) step() error {
 	last := &c.path[len(c.path)-1]
 	if len(last.rest) == 0 {
@@ -111,7 +111,7 @@ func (c *cycles) step() error {
 	return nil
 }
 
-// cycle names the services of the path from one on, of many the first and the last.
+// cycle is the error that names the services of a cycle, the first ones and the last if there are many.
 func (c *cycles) cycle(from string) error {
 	var names []string
 	for _, b := range c.path {

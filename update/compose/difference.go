@@ -9,25 +9,25 @@ import (
 )
 
 const (
-	nothing = "none"
+	noValue = "none"
 	changed = "changed"
 	// maxShown bounds a value in a Difference, in characters.
 	maxShown = 60
 )
 
-// differ puts two unequal values into words: of lists only what the other lacks, and long texts cut.
+// differ describes two unequal values. Of lists it shows the items that the other lacks. It cuts long texts.
 func differ(name string, have, want any) Difference {
-	d := Difference{Field: name, Want: changed, sum: sum(name, encode(have), encode(want))}
+	d := Difference{Field: name, Want: changed, hash: hash(name, encode(have), encode(want))}
 	switch name {
-	case "command", "entrypoint", "healthcheck": // free text: it may hold a secret, and nobody can tell
+	case "command", "entrypoint", "healthcheck": // free text may hold a secret
 	default:
 		d.Have, d.Want = shorten(describe(have, want), describe(want, have))
 	}
 	return d
 }
 
-// sum is a number that texts have in common with no others, for all that can happen by chance (FNV-1a).
-func sum(texts ...string) uint64 {
+// hash is the FNV-1a hash of texts.
+func hash(texts ...string) uint64 {
 	n := uint64(14695981039346656037)
 	for _, text := range texts {
 		for i := 0; i < len(text); i++ {
@@ -38,11 +38,11 @@ func sum(texts ...string) uint64 {
 	return n
 }
 
-// describe is v as text; other is what it is told apart from.
+// describe is v as text. Of a list it shows only the items that other lacks, if there are any.
 func describe(v, other any) string {
 	switch v := v.(type) {
 	case map[string][]doc.PortBinding:
-		return firstOf(showPorts(v), nothing)
+		return firstOf(showPorts(v), noValue)
 	case []string:
 		o, _ := other.([]string)
 		if own := without(v, o); len(own) > 0 || len(without(o, v)) > 0 {
@@ -62,10 +62,10 @@ func encode(v any) string {
 	if text := strings.TrimSpace(b.String()); text != "null" && text != "[]" {
 		return text
 	}
-	return nothing
+	return noValue
 }
 
-// shorten cuts two texts so that the first place where they differ stays visible.
+// shorten cuts two texts and keeps the first difference visible.
 func shorten(a, b string) (string, string) {
 	const context = 10
 	ra, rb := []rune(a), []rune(b)
@@ -86,7 +86,7 @@ func cut(text string) string {
 	return text
 }
 
-// without is what of list is not in other.
+// without lists the items that are not in other.
 func without(list, other []string) []string {
 	var out []string
 	for _, item := range list {
@@ -97,7 +97,7 @@ func without(list, other []string) []string {
 	return out
 }
 
-// compareMaps compares key by key. It names the keys and never shows a value: any may be a secret.
+// compareMaps compares key by key. It names the keys and never shows a value, which may be a secret.
 func compareMaps(prefix string, have, want map[string]string) []Difference {
 	both := map[string]string{}
 	overlay(both, have)
@@ -112,12 +112,12 @@ func compareMaps(prefix string, have, want map[string]string) []Difference {
 		d := Difference{Field: prefix + key, Want: changed}
 		from, to := encode(h), encode(w)
 		if !has {
-			d.Want, from = "added", nothing
+			d.Want, from = "added", noValue
 		}
 		if !wants {
-			d.Want, to = "removed", nothing
+			d.Want, to = "removed", noValue
 		}
-		d.sum = sum(d.Field, from, to)
+		d.hash = hash(d.Field, from, to)
 		out = append(out, d)
 	}
 	return out

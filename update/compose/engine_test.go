@@ -11,15 +11,14 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// recording is a target and what an engine 20.10.24 showed once its containers were created and
-// started. In original.json the containers were created with the documents of the original
-// supervisor.
+// recording is a target and the containers that an engine 20.10.24 showed after their creation and start. In
+// original.json the original supervisor's documents created the containers.
 type recording struct {
 	Target   target.Release
 	Images   map[string]*doc.Image
 	Created  map[string]*doc.Container
 	Started  map[string]*doc.Container
-	IDs      map[string]string // present containers, by service
+	IDs      map[string]string // containers, by service
 	Networks map[string]*doc.Network
 	Volumes  map[string]*doc.Volume
 }
@@ -37,8 +36,8 @@ func readRecording(t *testing.T, path string) *recording {
 	return &r
 }
 
-// Conformance 28 to 33: what was made as asked shows no difference, before and after the start, and
-// can be made again from what it shows.
+// Conformance 28 to 33: a container shows no difference from its target before and after the start, and can be created
+// again from its inspection.
 func TestEngineRecordings(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(paths) < 7 {
@@ -105,7 +104,7 @@ func checkFromContainer(t *testing.T, want *Service, have *Container, c *doc.Con
 	if !reflect.DeepEqual(a.Env, b.Env) || again.Name != want.Name || again.ID != want.ID || again.PeerOf != want.PeerOf || len(again.AtCreate) != 2 {
 		t.Errorf("service %s made again: %+v", want.Name, again)
 	}
-	// at the start the engine makes an alias of a given hostname, so there may be more of them
+	// the engine adds the hostname as an alias at the start, so there may be more aliases
 	if diff := compareEndpoints(again.Container.Networks, want.Container.Networks); len(diff) != 0 || len(Secondary(again)) != len(Secondary(want)) {
 		t.Errorf("service %s made again: %v", want.Name, diff)
 	}

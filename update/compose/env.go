@@ -7,15 +7,15 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// The variables that hold the device's name at creation. They never take part in a comparison: a
-// renamed device keeps its containers (docs/spec/engine.md 2.5).
+// The variables that hold the device's name at creation. They are never compared, so a renamed device keeps its
+// containers (docs/spec/engine.md 2.5).
 const (
 	nameAtInit      = "BALENA_DEVICE_NAME_AT_INIT"
 	nameAtInitResin = "RESIN_DEVICE_NAME_AT_INIT"
 )
 
-// environment is what a service gets: its own variables, ours where it has none, the image's where
-// neither has, and what its features bring above all (docs/spec/engine.md 2.5).
+// environment merges the variables of a service (docs/spec/engine.md 2.5). Variables of its features win over its own,
+// these over ours, and these over the image's.
 func (r *resolver) environment(svc *target.Service, own, image, features map[string]string) map[string]string {
 	env := map[string]string{}
 	for name, value := range own {
@@ -23,8 +23,8 @@ func (r *resolver) environment(svc *target.Service, own, image, features map[str
 			env[name] = value
 		}
 	}
-	fill(env, r.defaultEnvironment(svc.Name))
-	fill(env, image)
+	addMissing(env, r.defaultEnvironment(svc.Name))
+	addMissing(env, image)
 	if _, set := env["DOCKER_HOST"]; set {
 		delete(features, "DOCKER_HOST")
 	}
@@ -42,31 +42,30 @@ func (r *resolver) defaultEnvironment(service string) map[string]string {
 		"BALENA_SERVICE_HANDOVER_COMPLETE_PATH": "/tmp/balena/handover-complete",
 		"RESIN_SERVICE_KILL_ME_PATH":            "/tmp/balena/handover-complete",
 	}
-	twins(env, "APP_ID", strconv.Itoa(r.app.ID))
-	twins(env, "APP_UUID", r.uuid)
-	twins(env, "APP_NAME", r.app.Name)
-	twins(env, "SERVICE_NAME", service)
-	twins(env, "DEVICE_UUID", r.facts.UUID)
-	twins(env, "DEVICE_TYPE", r.facts.DeviceType)
-	twins(env, "DEVICE_ARCH", r.facts.Arch)
-	twins(env, "HOST_OS_VERSION", r.facts.OSVersion)
-	twins(env, "APP_LOCK_PATH", "/tmp/balena/updates.lock")
+	setBoth(env, "APP_ID", strconv.Itoa(r.app.ID))
+	setBoth(env, "APP_UUID", r.uuid)
+	setBoth(env, "APP_NAME", r.app.Name)
+	setBoth(env, "SERVICE_NAME", service)
+	setBoth(env, "DEVICE_UUID", r.facts.UUID)
+	setBoth(env, "DEVICE_TYPE", r.facts.DeviceType)
+	setBoth(env, "DEVICE_ARCH", r.facts.Arch)
+	setBoth(env, "HOST_OS_VERSION", r.facts.OSVersion)
+	setBoth(env, "APP_LOCK_PATH", "/tmp/balena/updates.lock")
 	return env
 }
 
-// twins sets a variable under both of the product's names.
-func twins(env map[string]string, name, value string) {
+// setBoth sets a variable with both prefixes, BALENA_ and RESIN_.
+func setBoth(env map[string]string, name, value string) {
 	env["BALENA_"+name] = value
 	env["RESIN_"+name] = value
 }
 
-// atCreate is the environment that only creation adds.
+// atCreate holds the variables that are added only at creation.
 func atCreate(deviceName string) map[string]string {
 	return map[string]string{nameAtInit: deviceName, nameAtInitResin: deviceName}
 }
 
-// splitEnv turns an engine's list into a map; entries without = are skipped, the last of equal names
-// counts.
+// splitEnv turns an engine's list into a map. It skips entries without =. The last of equal names counts.
 func splitEnv(list []string) map[string]string {
 	env := make(map[string]string, len(list))
 	for _, entry := range list {

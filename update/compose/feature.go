@@ -7,11 +7,11 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// ExtraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device,
-// not to an app, and its name has no prefix (docs/spec/engine.md 3.1).
+// ExtraFirmwareVolume is the volume that the feature extra-firmware mounts. It belongs to the device and to no app, so
+// its name has no prefix (docs/spec/engine.md 3.1).
 const ExtraFirmwareVolume = "extra-firmware"
 
-// engineSocketInside is where the feature balena-socket puts the engine's socket.
+// engineSocketInside is the path of the engine's socket in a container with the feature balena-socket.
 const engineSocketInside = "/host/run/balena-engine.sock"
 
 const defaultListenPort = 48484
@@ -46,15 +46,15 @@ func (r *resolver) features(service string, labels map[string]string, hostMode b
 		r.addSupervisorAPI(x.env, service, hostMode)
 	}
 	if on("balena-api") {
-		twins(x.env, "API_KEY", r.facts.DeviceAPIKey)
-		twins(x.env, "API_URL", r.facts.APIEndpoint)
+		setBoth(x.env, "API_KEY", r.facts.DeviceAPIKey)
+		setBoth(x.env, "API_URL", r.facts.APIEndpoint)
 	}
 	if on("gpu") {
 		x.devices = append(x.devices, doc.DeviceRequest{Count: 1, Capabilities: [][]string{{"gpu"}}})
 	}
 	if on("host-os.board-rev") && r.facts.BoardRev != "" {
-		twins(x.env, "HOST_OS_BOARD_REV", r.facts.BoardRev)
-		twins(x.env, "HOST_OS_BUILD", r.facts.BoardRev)
+		setBoth(x.env, "HOST_OS_BOARD_REV", r.facts.BoardRev)
+		setBoth(x.env, "HOST_OS_BUILD", r.facts.BoardRev)
 	}
 	if on("extra-firmware") {
 		x.mounts = append(x.mounts, doc.Mount{Type: "volume", Source: ExtraFirmwareVolume, Target: "/extra-firmware"})
@@ -62,7 +62,7 @@ func (r *resolver) features(service string, labels map[string]string, hostMode b
 	return x
 }
 
-// UsesExtraFirmware tells whether the service mounts the volume of extra firmware.
+// UsesExtraFirmware reports whether the service mounts the volume of extra firmware.
 func (s *Service) UsesExtraFirmware() bool {
 	for _, m := range s.Container.Doc.HostConfig.Mounts {
 		if m.Type == "volume" && m.Source == ExtraFirmwareVolume {
@@ -99,8 +99,8 @@ func (r *resolver) addSupervisorAPI(env map[string]string, service string, hostM
 	if r.facts.ServiceKey != nil {
 		key = r.facts.ServiceKey(r.app.ID, service)
 	}
-	twins(env, "SUPERVISOR_API_KEY", key)
-	twins(env, "SUPERVISOR_HOST", host)
-	twins(env, "SUPERVISOR_PORT", strconv.Itoa(port))
-	twins(env, "SUPERVISOR_ADDRESS", "http://"+host+":"+strconv.Itoa(port))
+	setBoth(env, "SUPERVISOR_API_KEY", key)
+	setBoth(env, "SUPERVISOR_HOST", host)
+	setBoth(env, "SUPERVISOR_PORT", strconv.Itoa(port))
+	setBoth(env, "SUPERVISOR_ADDRESS", "http://"+host+":"+strconv.Itoa(port))
 }

@@ -7,7 +7,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// Conformance 19, 21: each feature adds exactly its own.
+// Conformance 19, 21: each feature adds only its own settings.
 func TestFeatures(t *testing.T) {
 	plain, _ := web(t, `{}`)
 	f := func(label string, binds []string, mounts []doc.Mount, env map[string]string) {
@@ -77,7 +77,7 @@ func TestFeatureGPU(t *testing.T) {
 	}
 }
 
-// What the host does not have is not mounted, and a set DOCKER_HOST stays.
+// Paths that the host lacks are not mounted, and the service's own DOCKER_HOST stays.
 func TestFeaturesOfAPoorHost(t *testing.T) {
 	facts := testFacts()
 	facts.KernelModules, facts.Firmware, facts.BoardRev, facts.Gateway, facts.ListenPort = false, false, "", "", 0
@@ -98,7 +98,7 @@ func TestFeaturesOfAPoorHost(t *testing.T) {
 	}
 }
 
-// The key is made for those who asked only.
+// Only services with the feature get a key.
 func TestServiceKeyOnDemand(t *testing.T) {
 	facts := testFacts()
 	asked := ""

@@ -9,8 +9,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// readFields reads every key of the field table that stands for itself (docs/spec/engine.md 2.3). What
-// belongs together with other keys or with the image is read elsewhere.
+// readFields reads the keys that do not depend on other keys or on the image (docs/spec/engine.md 2.3).
 func readFields(sec *section, d *doc.Create) {
 	d.Tty = sec.flag("tty", true)
 	d.Hostname = sec.text("hostname", "")
@@ -70,7 +69,7 @@ func readNames(sec *section, h *doc.HostConfig) {
 	h.ExtraHosts = readExtraHosts(sec)
 }
 
-// readStopTimeout reads stop_grace_period in seconds, rounded up so that nobody is killed early.
+// readStopTimeout reads stop_grace_period in seconds, rounded up so that no container is killed early.
 func readStopTimeout(sec *section) *int {
 	d, given := sec.duration("stop_grace_period")
 	if !given {
@@ -85,15 +84,14 @@ func readInit(sec *section) *bool {
 	init, ok := parseFlag(v)
 	if !ok {
 		if v != nil {
-			sec.odd("init", "true or false")
+			sec.warnType("init", "true or false")
 		}
 		return nil
 	}
 	return &init
 }
 
-// readRestart reads the restart policy; anything unknown means always. YAML turns a bare no into
-// false.
+// readRestart reads the restart policy. An unknown one means always. YAML turns an unquoted no into false.
 func readRestart(sec *section) doc.RestartPolicy {
 	text := strings.ToLower(firstOf(sec.mode("restart"), "always"))
 	name, count, counted := strings.Cut(text, ":")
@@ -153,7 +151,7 @@ func readDevice(sec *section, item any) (doc.Device, bool) {
 	return d, d.PathOnHost != ""
 }
 
-// readExtraHosts reads host:address entries, of a list or of a mapping to one or more addresses.
+// readExtraHosts reads host:address entries: a list, or a mapping to one or more addresses.
 func readExtraHosts(sec *section) []string {
 	var out []string
 	add := func(host, address string) {
@@ -181,7 +179,7 @@ func readExtraHosts(sec *section) []string {
 			}
 		}
 	default:
-		sec.odd("extra_hosts", "a list or mapping of hosts")
+		sec.warnType("extra_hosts", "a list or mapping of hosts")
 	}
 	return out
 }
@@ -190,7 +188,7 @@ func readUlimits(sec *section) []doc.Ulimit {
 	v := sec.take("ulimits")
 	m, ok := v.(map[string]any)
 	if v != nil && !ok {
-		sec.odd("ulimits", "a mapping")
+		sec.warnType("ulimits", "a mapping")
 	}
 	var out []doc.Ulimit
 	for _, name := range sortedKeys(m) {
@@ -198,7 +196,7 @@ func readUlimits(sec *section) []doc.Ulimit {
 		if limit.Name = name; ok {
 			out = append(out, limit)
 		} else if m[name] != nil {
-			sec.odd("ulimits."+name, "a number or soft and hard numbers")
+			sec.warnType("ulimits."+name, "a number or soft and hard numbers")
 		}
 	}
 	return out

@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Any composition either is refused or gives a container that equals itself.
+// A composition is refused, or gives a container that equals itself.
 func FuzzResolve(f *testing.F) {
 	f.Add(`{"command":"a && b","ports":["80-82",{"target":1}],"volumes":["data:/x",{"type":"tmpfs","target":"/t","tmpfs":{"size":"1m"}}]}`,
 		`{"driver":"bridge","ipam":{"config":[{"subnet":"192.0.2.0/24","aux_addresses":{"a":"b"}}]}}`, `{"labels":["a"],"driver_opts":{"a":1}}`)
@@ -57,7 +57,7 @@ func checkObjects(t *testing.T, out *App) {
 	}
 }
 
-// Whatever the engine shows can be read, and reading it again changes nothing.
+// Every inspection can be read, and reading the result again changes nothing.
 func FuzzReadContainer(f *testing.F) {
 	f.Add(`{"Id":"0123456789abcdef","Config":{"Env":["A","=","B=1"],"Volumes":{"":{}},"Healthcheck":{}},"HostConfig":{"Binds":["a","b:c","d:e:ro,rw",":"],"PortBindings":{"80":[{}],"80/tcp":null}}}`)
 	f.Fuzz(func(t *testing.T, text string) {

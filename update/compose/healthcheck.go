@@ -4,8 +4,8 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// readHealthcheck lays the set fields of the composition over the image's health check; with neither
-// there is none (docs/spec/engine.md 2.4). Zero counts as unset, as it does for the engine.
+// readHealthcheck merges the health checks of composition and image; the composition wins (docs/spec/engine.md 2.4).
+// Without either there is none. Zero counts as unset, as it does for the engine.
 func readHealthcheck(sec *section, image *doc.Health) *doc.Health {
 	out := doc.Health{Test: []string{"NONE"}}
 	if image != nil && len(image.Test) > 0 {
@@ -33,7 +33,7 @@ func readHealthcheck(sec *section, image *doc.Health) *doc.Health {
 	return &out
 }
 
-// readTest reads a shell line or a list as the engine wants it; an empty one counts as absent.
+// readTest reads a shell line or a list in the engine's form. An empty one counts as absent.
 func readTest(m *section) []string {
 	v := m.take("test")
 	switch v := v.(type) {
@@ -44,7 +44,7 @@ func readTest(m *section) []string {
 	}
 	line, ok := scalar(v)
 	if !ok {
-		m.odd("test", "a command")
+		m.warnType("test", "a command")
 	}
 	if line == "" {
 		return nil

@@ -34,8 +34,7 @@ func decode(t *testing.T, text string) target.Map {
 	return m
 }
 
-// release is one service web with a composition, in an app that has networks front and back and
-// volume data.
+// release is an app with one service web, the networks front and back, and the volume data.
 func release(t *testing.T, composition string) *target.App {
 	t.Helper()
 	return &target.App{UUID: "5aa0", ID: 31, Name: "shop", Class: "fleet", Release: &target.Release{
@@ -65,8 +64,7 @@ func web(t *testing.T, composition string) (*Service, []string) {
 	return out.Services["web"], out.Warnings
 }
 
-// asMade is the container the engine would show for a service: what was asked for, with the marks
-// that every engine adds.
+// asMade is the container that the engine would show for a service, with the settings that every engine adds.
 func asMade(t *testing.T, s *Service) *doc.Container {
 	t.Helper()
 	const id = "0123456789abcdef0123"

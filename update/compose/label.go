@@ -9,7 +9,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// The labels that tell whose an engine object is (docs/spec/engine.md 2.5), in normalised spelling.
+// The labels of engine objects (docs/spec/engine.md 2.5), in normalised spelling.
 const (
 	labelSupervised  = "io.balena.supervised"
 	labelAppID       = "io.balena.app-id"
@@ -27,12 +27,11 @@ const (
 	featurePrefix    = "io.balena.features."
 )
 
-// defaultHandover is how long a hand-over waits for the new container to say it is done.
+// defaultHandover is how long a hand-over waits for the new container to complete it.
 const defaultHandover = 60 * time.Second
 
-// NormaliseLabels renames every key that starts with io.resin. by writing balena for resin; a key
-// that is spelled io.balena. already wins over a renamed one (docs/spec/engine.md 2.5). The result is
-// never nil and never the argument.
+// NormaliseLabels replaces resin by balena in every key that starts with io.resin. A key that starts with io.balena. in
+// the argument wins over a renamed one (docs/spec/engine.md 2.5). The result is a new map, never nil.
 func NormaliseLabels(labels map[string]string) map[string]string {
 	out := make(map[string]string, len(labels))
 	var old []string
@@ -44,13 +43,13 @@ func NormaliseLabels(labels map[string]string) map[string]string {
 		}
 	}
 	for _, key := range sortedSet(old) {
-		fill(out, map[string]string{strings.ReplaceAll(key, "resin", "balena"): labels[key]})
+		addMissing(out, map[string]string{strings.ReplaceAll(key, "resin", "balena"): labels[key]})
 	}
 	return out
 }
 
-// fill adds what m lacks.
-func fill(m, more map[string]string) {
+// addMissing adds the keys that m lacks.
+func addMissing(m, more map[string]string) {
 	for key, value := range more {
 		if _, have := m[key]; !have {
 			m[key] = value
@@ -58,14 +57,14 @@ func fill(m, more map[string]string) {
 	}
 }
 
-// overlay adds and replaces.
+// overlay adds all keys, and replaces those that m has.
 func overlay(m, more map[string]string) {
 	for key, value := range more {
 		m[key] = value
 	}
 }
 
-// containerLabels are a service's own labels, those of its image where it has none, and ours.
+// containerLabels merges the labels of a container: ours win over the service's own, and these over the image's.
 func (r *resolver) containerLabels(svc *target.Service, own, image map[string]string) map[string]string {
 	out := map[string]string{}
 	overlay(out, own)
@@ -76,20 +75,20 @@ func (r *resolver) containerLabels(svc *target.Service, own, image map[string]st
 		labelServiceName: svc.Name,
 		labelAppUUID:     r.uuid,
 	})
-	fill(out, image)
+	addMissing(out, image)
 	return NormaliseLabels(out)
 }
 
-// runsOnData tells whether a service of the host app is a container of ours at all: the others are
-// parts of the operating system (docs/spec/engine.md 2.6).
-func runsOnData(labels map[string]string) bool {
+// isDataService reports whether the agent runs a service of the host app. Other services of it are parts of the
+// operating system (docs/spec/engine.md 2.6).
+func isDataService(labels map[string]string) bool {
 	labels = NormaliseLabels(labels)
 	class, store := labels[labelImageClass], labels[labelImageStore]
 	return (class == "" || class == "service") && (store == "" || store == "data")
 }
 
-// applyUpdateLabels sets how the service is updated from its labels, and from the configuration where
-// it has none (docs/spec/engine.md 6).
+// applyUpdateLabels sets the update settings of a service from its labels, or else from the configuration
+// (docs/spec/engine.md 6).
 func (s *Service) applyUpdateLabels(labels map[string]string, device *Facts, n *notes) {
 	s.Strategy = strategyOf(labels, parseStrategy(device.Strategy))
 	s.RequiresReboot = target.Truthy(labels[labelReboot])
@@ -115,16 +114,16 @@ func (s *Service) applyUpdateLabels(labels map[string]string, device *Facts, n *
 	}
 }
 
-// Strategy is how the container wants to be replaced or removed, by its own label, else otherwise.
-func (c *Container) Strategy(otherwise Strategy) Strategy {
-	return strategyOf(c.Doc.Labels, otherwise)
+// Strategy is the update strategy of a container: that of its label, or else the fallback.
+func (c *Container) Strategy(fallback Strategy) Strategy {
+	return strategyOf(c.Doc.Labels, fallback)
 }
 
-func strategyOf(labels map[string]string, otherwise Strategy) Strategy {
+func strategyOf(labels map[string]string, fallback Strategy) Strategy {
 	if name, given := labels[labelStrategy]; given {
 		return parseStrategy(name)
 	}
-	return otherwise
+	return fallback
 }
 
 func parseStrategy(s string) Strategy {

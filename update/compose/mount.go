@@ -10,7 +10,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// canonicalStorage sorts everything a container mounts and writes each mount in one way.
+// canonicalStorage sorts the mounts of a container and gives each mount one spelling.
 func canonicalStorage(d *doc.Create) {
 	h := &d.HostConfig
 	volumes := make(map[string]struct{}, len(d.Volumes))
@@ -21,9 +21,9 @@ func canonicalStorage(d *doc.Create) {
 	for _, bind := range h.Binds {
 		source, path, named := strings.Cut(bind, ":")
 		switch {
-		case !named: // an anonymous volume in another place
+		case !named: // an anonymous volume in the form of a bind
 			volumes[cleanPath(bind)] = struct{}{}
-		case IsAnonymous(source): // one that was handed on, see Inherit
+		case IsAnonymous(source): // an inherited one, see Inherit
 			path, _, _ = strings.Cut(path, ":")
 			volumes[cleanPath(path)] = struct{}{}
 		default:
@@ -35,8 +35,7 @@ func canonicalStorage(d *doc.Create) {
 	h.Mounts = canonicalMounts(h.Mounts)
 }
 
-// canonicalBind writes source:target[:options] with clean paths and sorted options; rw is the
-// default and is left out.
+// canonicalBind is source:target[:options] with clean paths and sorted options, without the default rw.
 func canonicalBind(bind string) string {
 	parts := strings.SplitN(bind, ":", 3)
 	parts[1] = cleanPath(parts[1])
@@ -52,13 +51,13 @@ func canonicalBind(bind string) string {
 	return parts[0] + ":" + parts[1] + ":" + strings.Join(options, ",")
 }
 
-// canonicalMounts leaves out options that say nothing; older engines send them back as empty objects.
+// canonicalMounts drops empty options, which older engines return as empty objects.
 func canonicalMounts(mounts []doc.Mount) []doc.Mount {
 	out := slices.Clone(orNilList(mounts))
 	for i := range out {
 		m := &out[i]
 		m.Target = cleanPath(m.Target)
-		if IsAnonymous(m.Source) { // one that was handed on
+		if IsAnonymous(m.Source) { // an inherited one
 			m.Source = ""
 		}
 		m.BindOptions = unlessZero(m.BindOptions)
@@ -72,12 +71,12 @@ func canonicalMounts(mounts []doc.Mount) []doc.Mount {
 	return slices.CompactFunc(out, func(a, b doc.Mount) bool { return reflect.DeepEqual(a, b) })
 }
 
-// IsAnonymous tells whether a volume has a name that the engine made up: 64 hex digits.
+// IsAnonymous reports whether a volume has a generated name: 64 hex digits.
 func IsAnonymous(volume string) bool {
 	return len(volume) == 64 && strings.Trim(volume, "0123456789abcdef") == ""
 }
 
-// Anonymous tells whether a container has an anonymous volume at a path.
+// Anonymous reports whether a container has an anonymous volume at a path.
 func (c *Container) Anonymous(path string) bool {
 	h := &c.Doc.HostConfig
 	for i := range h.Mounts {

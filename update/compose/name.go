@@ -10,13 +10,13 @@ func ContainerName(service string, imageID, releaseID int, commit string) string
 	return service + "_" + strconv.Itoa(imageID) + "_" + strconv.Itoa(releaseID) + "_" + commit
 }
 
-// ParseContainerName takes a container's name apart; the leading slash of an inspect is accepted.
-// Commit is empty on very old containers. The service of a container that is being handed over
-// keeps its old_ prefix: the label io.balena.service-name has the true name.
+// ParseContainerName parses a container's name, also with the leading slash of an inspection. Commit is empty on very
+// old containers. During a hand-over the service of the old container has the prefix old_. The label
+// io.balena.service-name has the real name.
 func ParseContainerName(name string) (service string, imageID, releaseID int, commit string, ok bool) {
 	parts := strings.Split(strings.TrimPrefix(name, "/"), "_")
-	// Ids followed by a commit win over ids at the very end, and later ones over earlier ones:
-	// service names may contain underscores and digits, commits do not.
+	// Ids followed by a commit win over ids at the end of the name, and later ids over earlier ones. Service names may
+	// contain underscores and digits, commits do not.
 	for _, tail := range [...]int{3, 2} {
 		for at := len(parts) - tail; at >= 1; at-- {
 			image, imageOK := parseID(parts[at])
@@ -29,7 +29,7 @@ func ParseContainerName(name string) (service string, imageID, releaseID int, co
 	return "", 0, 0, "", false
 }
 
-// parseID reads an id as the cloud numbers things: digits only.
+// parseID reads an id of the cloud: digits only.
 func parseID(s string) (int, bool) {
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return 0, false
@@ -39,11 +39,11 @@ func parseID(s string) (int, bool) {
 }
 
 // NetworkName is the engine's name for an app's network (docs/spec/engine.md 3.2). In local mode the app
-// id stands for the uuid.
+// id takes the place of the uuid.
 func NetworkName(appUUID, name string) string { return appUUID + "_" + name }
 
-// ParseNetworkName tells whose network an engine network is. Old names carry the app id, then
-// appUUID is empty; new ones carry the uuid, and appID is what the label says, 0 without one.
+// ParseNetworkName finds the app of an engine network. Old names have the app id, and appUUID is then empty. New names
+// have the uuid, and appID is then that of the label, 0 without one.
 func ParseNetworkName(name string, labels map[string]string) (appID int, appUUID, network string, ok bool) {
 	owner, network, found := strings.Cut(name, "_")
 	if !found || network == "" {
@@ -53,7 +53,7 @@ func ParseNetworkName(name string, labels map[string]string) (appID int, appUUID
 	if id, digits := parseID(owner); digits && !hasLabel {
 		return id, "", network, true
 	}
-	// Apps of single-container times have a word for a uuid, user-app: the label says that it is one.
+	// Single-container apps have the uuid user-app, which is not hex. The label then says that it is a uuid.
 	if owner == "" || !hasLabel && strings.Trim(owner, "0123456789abcdefABCDEF") != "" {
 		return 0, "", "", false
 	}
@@ -63,8 +63,8 @@ func ParseNetworkName(name string, labels map[string]string) (appID int, appUUID
 // VolumeName is the engine's name for an app's volume (docs/spec/engine.md 3.1).
 func VolumeName(appID int, name string) string { return strconv.Itoa(appID) + "_" + name }
 
-// ParseVolumeName tells whose volume an engine volume is, by its whole name: digits, underscore,
-// rest. A match alone does not prove that the volume is ours (docs/spec/engine.md D15).
+// ParseVolumeName finds the app of an engine volume by its name: digits, underscore, rest. The name alone does not prove
+// that the volume is ours (docs/spec/engine.md D15).
 func ParseVolumeName(s string) (appID int, name string, ok bool) {
 	owner, name, _ := strings.Cut(s, "_")
 	appID, ok = parseID(owner)

@@ -16,7 +16,7 @@ const SupervisorGateway = "10.114.104.1"
 
 const bridgeNameOption = "com.docker.network.bridge.name"
 
-// SupervisorNetwork is the network supervisor0 as the engine is asked for it.
+// SupervisorNetwork is the network supervisor0 as the agent creates it.
 func SupervisorNetwork() *Network {
 	n := &Network{Name: SupervisorNetworkName, Doc: doc.NetworkCreate{
 		Name:    SupervisorNetworkName,
@@ -27,7 +27,7 @@ func SupervisorNetwork() *Network {
 	return n
 }
 
-// resolveNetwork is a top-level network as the engine is asked for it (docs/spec/engine.md 3.2).
+// resolveNetwork turns a top-level network into the document for the engine (docs/spec/engine.md 3.2).
 func (r *resolver) resolveNetwork(name string, composition target.Map) *Network {
 	n := r.notes("network " + name)
 	if !isName(name) {
@@ -83,7 +83,7 @@ func readIPAM(sec *section) doc.IPAM {
 	return out
 }
 
-// attachment is how a service is connected.
+// attachment is how a service is connected to networks.
 type attachment struct {
 	mode     string // as in HostConfig, or service:x
 	peer     string // x of service:x
@@ -92,7 +92,7 @@ type attachment struct {
 
 func (a *attachment) isolated() bool { return a.mode == "host" || a.mode == "none" || a.peer != "" }
 
-// UsesHostNetwork tells whether the composition of a service puts it on the host's network.
+// UsesHostNetwork reports whether a service uses the host's network.
 func UsesHostNetwork(composition target.Map) bool {
 	return newSection("", composition, &notes{}).mode("network_mode") == "host"
 }
@@ -101,10 +101,10 @@ func UsesHostNetwork(composition target.Map) bool {
 // also joins supervisor0, unless it has no network of its own (docs/spec/engine.md D25).
 func (r *resolver) attach(sec *section, service string, api bool) attachment {
 	a := attachment{networks: map[string]doc.Endpoint{}}
-	first := r.listed(sec, service, a.networks)
+	first := r.readNetworks(sec, service, a.networks)
 	mode := sec.mode("network_mode")
 	if strings.HasPrefix(mode, "container:") {
-		sec.warn("network_mode " + mode + " is not possible and is ignored")
+		sec.warn("network_mode " + mode + " is not supported and is ignored")
 		mode = ""
 	}
 	switch {
@@ -140,9 +140,9 @@ func (r *resolver) join(sec *section, name, service string, into map[string]doc.
 	return full
 }
 
-// listed reads the key networks and returns the name of the first one. The order of a mapping is not
-// known, there it is the alphabetical one; see sameMode for why that does no harm.
-func (r *resolver) listed(sec *section, service string, into map[string]doc.Endpoint) (first string) {
+// readNetworks reads the key networks and returns the name of the first network. A mapping has no order, so its names
+// are sorted. The order does no harm: see sameMode.
+func (r *resolver) readNetworks(sec *section, service string, into map[string]doc.Endpoint) (first string) {
 	var names []string
 	options := map[string]any{}
 	switch v := sec.take("networks").(type) {
@@ -152,17 +152,17 @@ func (r *resolver) listed(sec *section, service string, into map[string]doc.Endp
 	case []any:
 		names = sec.scalars("networks", v)
 	default:
-		sec.odd("networks", "a list or mapping of networks")
+		sec.warnType("networks", "a list or mapping of networks")
 	}
 	for _, name := range names {
 		if name == SupervisorNetworkName {
-			continue // the label decides, see attach
+			continue // only the label counts, see attach
 		}
 		first = firstOf(first, name)
 		full := r.join(sec, name, service, into)
 		m, ok := options[name].(map[string]any)
 		if !ok && options[name] != nil {
-			sec.odd("networks."+name, "a mapping")
+			sec.warnType("networks."+name, "a mapping")
 		}
 		into[full] = readEndpoint(newSection("networks.", m, sec.notes), service)
 	}

@@ -62,7 +62,7 @@ func TestHostMode(t *testing.T) {
 	if own.Container.Doc.Hostname != "x" {
 		t.Errorf("hostname %s", own.Container.Doc.Hostname)
 	}
-	s.Container.Doc.Hostname = "" // a device without a name: the engine fills in what it finds
+	s.Container.Doc.Hostname = "" // a device without a hostname: the engine fills it in
 	c := asMade(t, s)
 	c.Config.Hostname = "something"
 	if diff := compare(s, ReadContainer(c)); len(diff) != 0 {
@@ -205,7 +205,7 @@ func TestCompareNetwork(t *testing.T) {
 	f(`{}`, doc.Network{Driver: "bridge", IPAM: picked, Labels: custom}, "label io.balena.private.ipam.config")
 	f(`{"ipam":{"driver":"x","options":{"k":"v"}}}`, doc.Network{Driver: "bridge"}, "ipam.driver", "ipam.options k")
 
-	// The engine's own pool of a family that the target does not name, and its own spelling (4.2).
+	// The engine chooses a pool for a family that the target does not name, and has its own spelling (4.2).
 	pools := func(list ...doc.IPAMPool) doc.Network {
 		return doc.Network{Driver: "bridge", IPAM: doc.IPAM{Driver: "default", Config: list}, Labels: custom}
 	}
@@ -265,7 +265,7 @@ func TestSupervisorNetwork(t *testing.T) {
 	}
 }
 
-// In local mode the app id stands for the uuid.
+// In local mode the app id takes the place of the uuid.
 func TestLocalNetworkName(t *testing.T) {
 	app := release(t, `{}`)
 	app.UUID = ""

@@ -12,8 +12,8 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// fullService and fullLists are compositions with every key that is read and every key below these; what may be
-// written in two ways is a mapping in the one and a list in the other.
+// fullService and fullLists are compositions with every known key on all levels. A key with two forms is a mapping in
+// one and a list in the other.
 const (
 	fullService = `{"command":["a","b"],"entrypoint":["c"],"environment":{"A":"1","B":2},"labels":{"a":"b","io.balena.update.strategy":"hand-over"},
 		"tty":false,"user":"1","working_dir":"/w","domainname":"d","hostname":"h","mac_address":"02:00:00:00:00:0a","stop_signal":"SIGINT",
@@ -35,8 +35,8 @@ const (
 		"ipam":{"driver":"y","options":{"e":"f"},"config":[{"subnet":"10.1.0.0/24","gateway":"10.1.0.1","ip_range":"10.1.0.0/25","aux_addresses":{"g":"10.1.0.9"}}]}}`
 )
 
-// nulls calls try with each value of a tree, one at a time, first null and then as null is meant: absent, except
-// for a label, which is empty, and for what has no options.
+// nulls calls try twice for each value of a tree: with null, and with the value that null means. It means an absent
+// value, an empty label, or an item without options.
 func nulls(value any, path string, set func(any), try func(path string, other func())) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -69,7 +69,7 @@ func nulls(value any, path string, set func(any), try func(path string, other fu
 	}
 }
 
-// null is what YAML makes of a key without a value: wherever it stands, it says nothing.
+// YAML turns a key without a value into null, which means unset everywhere.
 func TestNullIsUnset(t *testing.T) {
 	f := func(text string, resolve func(m target.Map) (any, []string)) {
 		t.Helper()
@@ -124,7 +124,7 @@ func show(v any) string {
 	return string(text)
 }
 
-// White space around the parts of service:x and its like says nothing.
+// White space around the parts of service:x and similar texts is ignored.
 func TestWhiteSpaceInModes(t *testing.T) {
 	f := func(key, spaced, plain string) {
 		t.Helper()

@@ -29,7 +29,7 @@ func CompareNetwork(want, have *Network) []Difference {
 	}
 	out = append(out, compareIPAM(&w.IPAM, &h.IPAM)...)
 	out = append(out, compareMaps("driver_opts ", h.Options, w.Options)...)
-	return append(out, compareMaps("label ", unsupervised(h.Labels), unsupervised(w.Labels))...)
+	return append(out, compareMaps("label ", withoutSupervised(h.Labels), withoutSupervised(w.Labels))...)
 }
 
 func compareSupervisorNetwork(w, h *doc.NetworkCreate) []Difference {
@@ -53,7 +53,7 @@ func compareSupervisorNetwork(w, h *doc.NetworkCreate) []Difference {
 	return out
 }
 
-// compareIPAM compares address pools only when the target has some: without, the engine picks one.
+// compareIPAM compares address pools only when the target has some. Else the engine chooses one.
 func compareIPAM(want, have *doc.IPAM) []Difference {
 	var out []Difference
 	if want.Driver != have.Driver {
@@ -66,9 +66,8 @@ func compareIPAM(want, have *doc.IPAM) []Difference {
 	return out
 }
 
-// samePools looks for each pool of the target in what the engine has. Further ones count only in an
-// address family of which the target names some: the engine picks a pool for the other family itself
-// (docs/spec/engine.md 4.2).
+// samePools looks for each pool of the target among the engine's pools. Additional pools count only in an address
+// family of the target: the engine chooses a pool for the other family itself (docs/spec/engine.md 4.2).
 func samePools(want, have []doc.IPAMPool) bool {
 	var named [2]bool // IPv4, IPv6
 	for i := range want {
@@ -101,22 +100,22 @@ func family(p *doc.IPAMPool) int {
 	return 0
 }
 
-// samePool lets the engine pick the subnet and the gateway when the target names none.
+// samePool compares two pools. A subnet or gateway that the target leaves out is the engine's choice.
 func samePool(want, have *doc.IPAMPool) bool {
 	return (want.Subnet == have.Subnet || want.Subnet == "") && want.IPRange == have.IPRange &&
 		(want.Gateway == have.Gateway || want.Gateway == "") &&
 		maps.Equal(want.AuxiliaryAddresses, have.AuxiliaryAddresses)
 }
 
-func unsupervised(labels map[string]string) map[string]string {
+func withoutSupervised(labels map[string]string) map[string]string {
 	out := maps.Clone(labels)
 	delete(out, labelSupervised)
 	return out
 }
 
 // CompareVolume lists the differences between a target volume and one of the engine (docs/spec/engine.md
-// 3.1). A difference costs the data in it, so the labels that say whose it is do not count, and a
-// volume without any label is taken as it is.
+// 3.1). A difference costs the data of the volume. So the labels of its owner do not count, and no label counts when the
+// volume has none at all.
 func CompareVolume(want, have *Volume) []Difference {
 	w, h := &want.Doc, &have.Doc
 	var out []Difference
@@ -127,11 +126,11 @@ func CompareVolume(want, have *Volume) []Difference {
 	if len(h.Labels) == 0 {
 		return out
 	}
-	return append(out, compareMaps("label ", unowned(h.Labels), unowned(w.Labels))...)
+	return append(out, compareMaps("label ", withoutOwner(h.Labels), withoutOwner(w.Labels))...)
 }
 
-func unowned(labels map[string]string) map[string]string {
-	out := unsupervised(labels)
+func withoutOwner(labels map[string]string) map[string]string {
+	out := withoutSupervised(labels)
 	delete(out, labelAppID)
 	delete(out, labelAppUUID)
 	return out

@@ -9,10 +9,10 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// maxPorts bounds how many bindings one service may ask for.
+// maxPorts limits the port bindings of one service.
 const maxPorts = 65536
 
-// portRange is one ports entry: container ports first to first+n, host ports from host on.
+// portRange is one ports entry: container ports first to first+n, host ports host to host+n.
 type portRange struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -60,7 +60,7 @@ func (p portRange) expand(into map[string][]doc.PortBinding) {
 	}
 }
 
-// portText brings any form of a ports entry into the short form.
+// portText turns a ports entry into the short form.
 func portText(sec *section, item any) (string, error) {
 	if text, ok := scalar(item); ok {
 		return text, nil
@@ -80,7 +80,7 @@ func portText(sec *section, item any) (string, error) {
 	}
 	text += "/" + long.text("protocol", "tcp")
 	for _, key := range [...]string{"mode", "name", "app_protocol"} {
-		long.take(key) // say nothing about a single device
+		long.take(key) // these have no meaning on one device
 	}
 	long.finish()
 	return text, nil
@@ -124,7 +124,7 @@ func parsePort(s string) (portRange, error) {
 	return portRange{first: first, host: host, n: last - first, proto: proto, ip: ip}, nil
 }
 
-// cutLast splits at the last colon; all of s is the right part when there is none.
+// cutLast splits at the last colon. Without a colon all of s is the right part.
 func cutLast(s string) (left, right string) {
 	at := strings.LastIndexByte(s, ':')
 	if at < 0 {
@@ -142,7 +142,7 @@ func parsePortRange(s string) (first, last int, ok bool) {
 	return first, last, ok && first <= last && last <= 65535
 }
 
-// showPorts is what people read of published ports: "127.0.0.1:9000-9001->90-91/tcp 80->80/tcp".
+// showPorts is the text for people of published ports: "127.0.0.1:9000-9001->90-91/tcp 80->80/tcp".
 func showPorts(bindings map[string][]doc.PortBinding) string {
 	var all []portRange
 	for key, list := range bindings {

@@ -47,7 +47,7 @@ func TestPortsOnTheWire(t *testing.T) {
 	}
 }
 
-// D13: a bad port rejects the app, with the entry named.
+// D13: a bad port rejects the app, and the error names the entry.
 func TestBadPorts(t *testing.T) {
 	for _, ports := range []string{
 		`["8080-8081:80"]`, `["127.0.0.1::80"]`, `["http"]`, `["80/icmp"]`, `["0:0"]`, `["70000"]`, `["80-79"]`, `["1:2:3:4:x"]`,

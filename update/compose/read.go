@@ -9,10 +9,9 @@ import (
 // shortID is the length of the abbreviated id that the engine uses as hostname and alias.
 const shortID = 12
 
-// ReadContainer brings an inspected container into canonical form (docs/spec/engine.md 4.1). It never
-// fails: values it does not understand are kept as they are and will differ from any target. The
-// MacAddress of an endpoint is what the container happens to have; the one that was asked for is in
-// Doc.
+// ReadContainer brings an inspected container into canonical form (docs/spec/engine.md 4.1). It never fails: it keeps
+// unknown values, which then differ from any target. The MacAddress of an endpoint is the one that the container has.
+// Doc has the requested one.
 func ReadContainer(c *doc.Container) *Container {
 	cfg := &c.Config
 	d := doc.Create{
@@ -26,8 +25,8 @@ func ReadContainer(c *doc.Container) *Container {
 	return &Container{Doc: d, Networks: readEndpoints(c)}
 }
 
-// readImage is the image id the container was created with. A container that was created by name
-// counts as created with the id that the name stood for.
+// readImage is the image id of a container. For a container that was created by name it is the id that the name meant
+// then.
 func readImage(c *doc.Container) string {
 	if strings.HasPrefix(c.Config.Image, "sha256:") || c.Image == "" {
 		return c.Config.Image
@@ -44,7 +43,7 @@ func readHostname(c *doc.Container) string {
 
 func isShortID(s, id string) bool { return len(s) == shortID && strings.HasPrefix(id, s) }
 
-// readEndpoints leaves out the engine's own networks and the aliases it added.
+// readEndpoints skips the engine's own networks and the aliases that the engine added.
 func readEndpoints(c *doc.Container) map[string]doc.Endpoint {
 	out := map[string]doc.Endpoint{}
 	for name, e := range c.NetworkSettings.Networks {

@@ -8,26 +8,26 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// lockRoot is the host directory below which services find their lock and hand-over files.
+// lockRoot is the host directory of the services' lock and hand-over files.
 const lockRoot = "/tmp/balena-supervisor/services/"
 
 func lockDirectory(appID int, service string) string {
 	return lockRoot + strconv.Itoa(appID) + "/" + service
 }
 
-// resolver is the work on one app.
+// resolver resolves one app.
 type resolver struct {
-	app   *target.App
-	uuid  string // in local mode the app id as text
-	facts *Facts
-	image func(ref string) *doc.Image
-	said  []*notes
+	app      *target.App
+	uuid     string // in local mode the app id as text
+	facts    *Facts
+	image    func(ref string) *doc.Image
+	allNotes []*notes
 }
 
-// Resolve turns a target app into the documents the engine is to be asked for (docs/spec/engine.md 2 and
-// 3). image returns the engine's image for a normalised reference, nil when it is not on the device;
-// then image defaults are missing and ImageKnown is false. An error means that the composition cannot
-// be honoured: nothing of the app may be changed. What was merely ignored is in App.Warnings.
+// Resolve turns a target app into the documents for the engine (docs/spec/engine.md 2 and 3). image returns the engine's
+// image for a normalised reference, nil when it is not on the device. The image's defaults are then missing, and
+// ImageKnown is false. An error means that the composition cannot be honoured, and nothing of the app may be changed.
+// App.Warnings lists the parts that were ignored.
 func Resolve(app *target.App, facts *Facts, image func(ref string) *doc.Image) (*App, error) {
 	out := &App{
 		ID: app.ID, UUID: app.UUID, Name: app.Name, Class: app.Class, IsHost: app.IsHost, Source: app, Rejected: app.Rejected,
@@ -46,7 +46,7 @@ func Resolve(app *target.App, facts *Facts, image func(ref string) *doc.Image) (
 	if err := checkCycles(out.Services); err != nil {
 		return nil, errors.New("app " + app.Name + ": " + err.Error())
 	}
-	for _, n := range r.said {
+	for _, n := range r.allNotes {
 		out.Warnings = append(out.Warnings, n.warnings()...)
 	}
 	return out, nil
@@ -56,7 +56,7 @@ func (r *resolver) resolveAll(out *App) {
 	release := r.app.Release
 	for _, name := range sortedKeys(release.Services) {
 		svc := release.Services[name]
-		if svc != nil && (!r.app.IsHost || runsOnData(svc.Labels)) {
+		if svc != nil && (!r.app.IsHost || isDataService(svc.Labels)) {
 			out.Services[name] = r.resolveService(svc)
 		}
 	}
@@ -74,8 +74,8 @@ func (r *resolver) resolveAll(out *App) {
 	}
 }
 
-// allOnHost tells whether nobody needs the default network: then it is configuration only, and no
-// bridge and no addresses are taken for it (docs/spec/engine.md 3.2).
+// allOnHost reports whether no service needs the default network. The network is then config-only, without a bridge
+// and addresses (docs/spec/engine.md 3.2).
 func allOnHost(services map[string]*Service) bool {
 	for _, s := range services {
 		if s.Container.Doc.HostConfig.NetworkMode != "host" {
@@ -87,14 +87,14 @@ func allOnHost(services map[string]*Service) bool {
 
 func (r *resolver) notes(subject string) *notes {
 	n := &notes{subject: subject}
-	r.said = append(r.said, n)
+	r.allNotes = append(r.allNotes, n)
 	return n
 }
 
-// firstErrors is what refuses the app: the first fault of each service, volume and network.
+// firstErrors joins the first error of each service, volume and network, which reject the app.
 func (r *resolver) firstErrors() error {
 	text, more := "", 0
-	for _, n := range r.said {
+	for _, n := range r.allNotes {
 		if n.err == nil {
 			continue
 		}
@@ -113,5 +113,5 @@ func (r *resolver) firstErrors() error {
 	return errors.New("app " + r.app.Name + text[1:])
 }
 
-// maxFaults bounds what is told of the faults of one app, in bytes, before the last one that is told.
+// maxFaults limits the text of one app's errors, in bytes. The last error may exceed it.
 const maxFaults = 4000

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// notes gathers what is to be said about one service, network or volume of a composition.
+// notes collects the warnings and the first error of one service, network or volume of a composition.
 type notes struct {
 	subject string   // "service web"
-	ignored []string // keys that nobody reads, with the path to them
+	ignored []string // unknown keys with their paths
 	lines   []string
 	err     error // the first one; it rejects the app
 }
 
-// maxWarnings is how many different things are said of one service, network or volume.
+// maxWarnings limits the warnings about one service, network or volume.
 const maxWarnings = 32
 
 func (n *notes) warn(text string) {
@@ -33,7 +33,7 @@ func (n *notes) fail(text string) {
 	}
 }
 
-// warnings lists everything said, with one line for all ignored keys together.
+// warnings lists the warnings, with one line for all ignored keys.
 func (n *notes) warnings() []string {
 	if len(n.ignored) == 0 {
 		return n.lines
@@ -41,8 +41,8 @@ func (n *notes) warnings() []string {
 	return append(n.lines, n.subject+": ignored compose keys: "+strings.Join(sortedSet(n.ignored), ", "))
 }
 
-// section is one compose mapping being read. Its keys may be written in snake, kebab or camel case;
-// null is the same as absent. What was not taken in the end is reported as ignored.
+// section reads one compose mapping. Its keys may be in snake, kebab or camel case. null is the same as absent. finish
+// reports the keys that nothing took as ignored.
 type section struct {
 	*notes
 	path   string // prefix for names in messages, "healthcheck."
@@ -56,7 +56,7 @@ func newSection(path string, m map[string]any, n *notes) *section {
 		if m[key] == nil || strings.HasPrefix(key, "x-") {
 			continue
 		}
-		folded := foldKey(key)
+		folded := normaliseKey(key)
 		if _, twice := s.values[folded]; twice {
 			n.ignored = append(n.ignored, path+key)
 			continue
@@ -66,8 +66,8 @@ func newSection(path string, m map[string]any, n *notes) *section {
 	return s
 }
 
-// foldKey makes cap_add, cap-add and capAdd the same key.
-func foldKey(key string) string {
+// normaliseKey gives cap_add, cap-add and capAdd the same key.
+func normaliseKey(key string) string {
 	return strings.ToLower(strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' {
 			return -1
@@ -78,7 +78,7 @@ func foldKey(key string) string {
 
 // take returns the value of a key, given in snake case, and marks it as read; nil when absent.
 func (s *section) take(key string) any {
-	folded := foldKey(key)
+	folded := normaliseKey(key)
 	v := s.values[folded]
 	delete(s.values, folded)
 	return v
@@ -91,7 +91,10 @@ func (s *section) finish() {
 	}
 }
 
-func (s *section) odd(key, what string) { s.warn(s.path + key + " is not " + what + " and is ignored") }
+// warnType warns of a value of the wrong type.
+func (s *section) warnType(key, what string) {
+	s.warn(s.path + key + " is not " + what + " and is ignored")
+}
 
 func (s *section) text(key, fallback string) string {
 	v := s.take(key)
@@ -100,13 +103,13 @@ func (s *section) text(key, fallback string) string {
 	}
 	text, ok := scalar(v)
 	if !ok {
-		s.odd(key, "a text")
+		s.warnType(key, "a text")
 		return fallback
 	}
 	return text
 }
 
-// mode reads a text such as service:web, with white space around its parts or without.
+// mode reads a text such as service:web, and ignores white space around its parts.
 func (s *section) mode(key string) string {
 	kind, name, named := strings.Cut(s.text(key, ""), ":")
 	if kind = strings.TrimSpace(kind); named {
@@ -122,7 +125,7 @@ func (s *section) flag(key string, fallback bool) bool {
 	}
 	flag, ok := parseFlag(v)
 	if !ok {
-		s.odd(key, "true or false")
+		s.warnType(key, "true or false")
 		return fallback
 	}
 	return flag
@@ -137,7 +140,7 @@ func (s *section) whole(key string) int64 {
 	text, _ := scalar(v)
 	n, ok := parseWhole(text)
 	if !ok {
-		s.odd(key, "a whole number")
+		s.warnType(key, "a whole number")
 	}
 	return n
 }
@@ -146,13 +149,13 @@ func (s *section) whole(key string) int64 {
 func (s *section) small(key string) int {
 	n := s.whole(key)
 	if n > math.MaxInt32 || n < math.MinInt32 {
-		s.odd(key, "a number of this size")
+		s.warnType(key, "a number of at most 32 bits")
 		return 0
 	}
 	return int(n)
 }
 
-// bytes reads a size; a bad one counts as absent (docs/spec/engine.md 2.4).
+// bytes reads a size. A bad one counts as absent (docs/spec/engine.md 2.4).
 func (s *section) bytes(key string, fallback int64) int64 {
 	v := s.take(key)
 	if v == nil {
@@ -161,7 +164,7 @@ func (s *section) bytes(key string, fallback int64) int64 {
 	text, _ := scalar(v)
 	n, ok := parseSize(text)
 	if !ok {
-		s.odd(key, "a size")
+		s.warnType(key, "a size")
 		return fallback
 	}
 	return n
@@ -176,13 +179,13 @@ func (s *section) nano(key string) int64 {
 	text, _ := scalar(v)
 	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil || !(f >= 0 && f < 1e9) {
-		s.odd(key, "a number of processors")
+		s.warnType(key, "a number of processors")
 		return 0
 	}
 	return int64(math.Round(f * 1e9))
 }
 
-// duration reads a duration; a bad one rejects the app (docs/spec/engine.md D13).
+// duration reads a duration. A bad one rejects the app (docs/spec/engine.md D13).
 func (s *section) duration(key string) (value time.Duration, given bool) {
 	v := s.take(key)
 	if v == nil {
@@ -196,7 +199,7 @@ func (s *section) duration(key string) (value time.Duration, given bool) {
 	return d, ok
 }
 
-// list reads a list of scalars; a lone scalar is a list of one.
+// list reads a list of scalars. A single scalar is a list of one.
 func (s *section) list(key string) []string {
 	v := s.take(key)
 	if v == nil {
@@ -207,7 +210,7 @@ func (s *section) list(key string) []string {
 	}
 	items, ok := v.([]any)
 	if !ok {
-		s.odd(key, "a list")
+		s.warnType(key, "a list")
 	}
 	return s.scalars(key, items)
 }
@@ -224,7 +227,7 @@ func (s *section) scalars(key string, items []any) []string {
 	return out
 }
 
-// command reads a list of arguments or a command line; given tells an empty one from none.
+// command reads a list of arguments or a command line. given is false when the key is absent.
 func (s *section) command(key string) (words []string, given bool) {
 	v := s.take(key)
 	switch v := v.(type) {
@@ -235,14 +238,14 @@ func (s *section) command(key string) (words []string, given bool) {
 	}
 	line, ok := scalar(v)
 	if !ok {
-		s.odd(key, "a command")
+		s.warnType(key, "a command")
 		return nil, false
 	}
 	return splitWords(line), true
 }
 
-// pairs reads a mapping of text to text, or a list of key=value. What has no value, null in a mapping and an
-// entry without = in a list, is dropped unless bare is set, then its value is empty.
+// pairs reads a mapping of text to text, or a list of key=value. A key has no value when it is null in a mapping, or has
+// no = in a list. Such a key is dropped, or gets an empty value if bare is set.
 func (s *section) pairs(key string, bare bool) map[string]string {
 	v := s.take(key)
 	out := map[string]string{}
@@ -263,17 +266,17 @@ func (s *section) pairs(key string, bare bool) map[string]string {
 			}
 		}
 	default:
-		s.odd(key, "a mapping")
+		s.warnType(key, "a mapping")
 	}
 	return out
 }
 
-// mapping reads a nested mapping as a section of its own, an empty one when absent.
+// mapping returns the section of a nested mapping, an empty one when absent.
 func (s *section) mapping(key string) *section {
 	v := s.take(key)
 	m, ok := v.(map[string]any)
 	if v != nil && !ok {
-		s.odd(key, "a mapping")
+		s.warnType(key, "a mapping")
 	}
 	return newSection(s.path+key+".", m, s.notes)
 }

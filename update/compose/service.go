@@ -5,24 +5,23 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// inherited is what a container takes from its image where the service says nothing. It is zero
-// while the image is not on the device.
-type inherited struct {
+// imageDefaults holds the image's settings, which apply where the service has none. config is empty while the image is
+// not on the device.
+type imageDefaults struct {
 	id     string
 	known  bool
 	config doc.Config
 }
 
-func (r *resolver) inherit(ref string) inherited {
+func (r *resolver) imageDefaults(ref string) imageDefaults {
 	img := r.image(ref)
 	if img == nil {
-		return inherited{id: ref}
+		return imageDefaults{id: ref}
 	}
-	return inherited{id: img.Id, known: true, config: img.Config}
+	return imageDefaults{id: img.Id, known: true, config: img.Config}
 }
 
-// resolveService turns one target service into what the engine is asked for, in the order of
-// docs/spec/engine.md 2.2.
+// resolveService turns one target service into the document for the engine, in the order of docs/spec/engine.md 2.2.
 func (r *resolver) resolveService(svc *target.Service) *Service {
 	n := r.notes("service " + svc.Name)
 	if !isName(svc.Name) {
@@ -30,14 +29,14 @@ func (r *resolver) resolveService(svc *target.Service) *Service {
 	}
 	sec := newSection("", svc.Composition, n)
 	for _, key := range [...]string{"image", "running"} {
-		sec.take(key) // the target itself says it
+		sec.take(key) // the target has its own fields for these
 	}
 	own := sec.pairs("labels", true)
 	overlay(own, svc.Labels)
 	env := sec.pairs("environment", false)
 	overlay(env, svc.Environment)
 
-	img := r.inherit(svc.Image)
+	img := r.imageDefaults(svc.Image)
 	labels := r.containerLabels(svc, own, img.config.Labels)
 	net := r.attach(sec, svc.Name, usesSupervisorAPI(labels))
 	extra := r.features(svc.Name, labels, net.mode == "host")
@@ -49,7 +48,7 @@ func (r *resolver) resolveService(svc *target.Service) *Service {
 	r.readProcess(sec, &d, img.config)
 	d.Env = joinEnv(r.environment(svc, env, splitEnv(img.config.Env), extra.env))
 	r.addStorage(sec, svc.Name, &d, img.config, extra)
-	r.fitToDevice(sec, &d)
+	r.setHostname(sec, &d)
 
 	out := &Service{
 		Name: svc.Name, ID: svc.ID, ImageID: svc.ImageID, Image: svc.Image, Running: svc.Running,
@@ -63,8 +62,8 @@ func (r *resolver) resolveService(svc *target.Service) *Service {
 	return out
 }
 
-// readProcess reads what the image gives a default for. Empty counts as absent, as it does for the
-// engine; only an entrypoint may be emptied.
+// readProcess reads the keys for which the image has defaults. An empty value counts as absent, as it does for the
+// engine. Only the entrypoint may be set to empty.
 func (r *resolver) readProcess(sec *section, d *doc.Create, image doc.Config) {
 	var given bool
 	if d.Cmd, given = sec.command("command"); !given {
@@ -73,8 +72,8 @@ func (r *resolver) readProcess(sec *section, d *doc.Create, image doc.Config) {
 	if d.Entrypoint, given = sec.command("entrypoint"); !given {
 		d.Entrypoint = image.Entrypoint
 	}
-	if len(d.Cmd) == 0 && isNoEntrypoint(d.Entrypoint) {
-		d.Cmd = image.Cmd // what the engine does with neither
+	if len(d.Cmd) == 0 && isEmptyEntrypoint(d.Entrypoint) {
+		d.Cmd = image.Cmd // as the engine does with neither
 	}
 	d.User = firstOf(sec.text("user", ""), image.User)
 	d.WorkingDir = firstOf(sec.text("working_dir", ""), image.WorkingDir)
@@ -82,8 +81,7 @@ func (r *resolver) readProcess(sec *section, d *doc.Create, image doc.Config) {
 	d.Healthcheck = readHealthcheck(sec, image.Healthcheck)
 }
 
-// addStorage fills in all mounts: the image's volumes, the service's, the lock directory and what the
-// features bring.
+// addStorage adds all mounts: the image's volumes, the service's, the lock directory and those of the features.
 func (r *resolver) addStorage(sec *section, service string, d *doc.Create, image doc.Config, extra extras) {
 	st := r.readVolumes(sec)
 	d.Volumes = map[string]struct{}{}
@@ -96,8 +94,8 @@ func (r *resolver) addStorage(sec *section, service string, d *doc.Create, image
 	d.HostConfig.Mounts = append(st.mounts, extra.mounts...)
 }
 
-// fitToDevice takes the device's own nature into account.
-func (r *resolver) fitToDevice(sec *section, d *doc.Create) {
+// setHostname sets the device's hostname on the host's network, and warns where a hostname has no effect.
+func (r *resolver) setHostname(sec *section, d *doc.Create) {
 	h := &d.HostConfig
 	if h.NetworkMode == "host" && d.Hostname == "" {
 		d.Hostname = r.facts.Hostname

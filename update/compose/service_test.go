@@ -11,7 +11,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// Conformance 9, 10, 11, 12, 24: what every container gets.
+// Conformance 9, 10, 11, 12, 24: settings of every container.
 func TestMinimalService(t *testing.T) {
 	s, warnings := web(t, `{}`)
 	d := s.Container.Doc
@@ -67,7 +67,7 @@ func TestDeviceNameIsOnlyCreated(t *testing.T) {
 	}
 }
 
-// Conformance 10, 18: who wins.
+// Conformance 10, 18: which of several variables wins.
 func TestPrecedence(t *testing.T) {
 	app := release(t, `{"environment":{"A":"composition","B":"composition","BALENA_APP_NAME":"mine"},"labels":{"a":"composition","b":"composition","io.balena.app-id":"99"}}`)
 	svc := app.Release.Services["web"]
@@ -91,7 +91,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// Conformance 30: the image's settings fill gaps only.
+// Conformance 30: the image's settings apply only where the service has none.
 func TestImageDefaults(t *testing.T) {
 	image := doc.Config{Cmd: []string{"c"}, Entrypoint: []string{"e"}, WorkingDir: "/w/", User: "u", StopSignal: "SIGINT",
 		Volumes: map[string]struct{}{"/v/": {}}, Healthcheck: &doc.Health{Test: []string{"CMD", "x"}, Interval: 7, Retries: 4}}
@@ -109,7 +109,7 @@ func TestImageDefaults(t *testing.T) {
 		d.StopSignal != "9" || !reflect.DeepEqual(d.Healthcheck, health) || len(d.Volumes) != 2 {
 		t.Errorf("own %+v health %+v", d, d.Healthcheck)
 	}
-	// the engine itself falls back to the image's command when nothing is left
+	// the engine itself uses the image's command when there is neither
 	d = resolve(t, release(t, `{"command":[],"entrypoint":[]}`), image).Services["web"].Container.Doc
 	if !slices.Equal(d.Cmd, image.Cmd) || d.Entrypoint != nil {
 		t.Errorf("emptied %q %q", d.Entrypoint, d.Cmd)
@@ -135,7 +135,7 @@ func TestHealthcheck(t *testing.T) {
 		doc.Health{Test: []string{"CMD", "a"}, Timeout: int64(time.Minute), StartPeriod: int64(2 * time.Second), Retries: 3})
 }
 
-// Conformance 13, 16 and odd values: a value that makes no sense counts as absent, with a warning.
+// Conformance 13, 16: an invalid value counts as absent, with a warning.
 func TestFieldValues(t *testing.T) {
 	f := func(composition string, value func(h *doc.HostConfig) any, want any, warned bool) {
 		t.Helper()
@@ -256,7 +256,7 @@ func TestUpdateLabels(t *testing.T) {
 	f(map[string]string{"io.balena.update.rollback-timeout": "soon"}, DownloadThenKill, time.Minute, 0, false, true)
 }
 
-// The configuration counts for services without the label only; what a label says counts, be it nonsense.
+// The configuration applies only to services without the label. A label counts even if it is invalid.
 func TestUpdateDefaults(t *testing.T) {
 	f := func(labels map[string]string, strategy, timeout string, want Strategy, handover time.Duration, warned bool) {
 		t.Helper()
@@ -314,7 +314,7 @@ func TestBadNames(t *testing.T) {
 	}
 }
 
-// The host app's parts of the operating system are not ours to run (spec 2.6).
+// The agent does not run the host app's parts of the operating system (spec 2.6).
 func TestHostApp(t *testing.T) {
 	app := release(t, `{}`)
 	app.IsHost = true

@@ -22,7 +22,7 @@ func scalar(v any) (string, bool) {
 	return "", false
 }
 
-// parseFlag reads a boolean as YAML and people write it.
+// parseFlag reads a boolean in the spellings of YAML.
 func parseFlag(v any) (value, ok bool) {
 	text, _ := scalar(v)
 	switch strings.ToLower(strings.TrimSpace(text)) {
@@ -34,7 +34,7 @@ func parseFlag(v any) (value, ok bool) {
 	return false, false
 }
 
-// parseWhole reads an integer: optional minus, digits, and a fraction only of zeros.
+// parseWhole reads an integer: an optional minus, digits, and perhaps a fraction of zeros.
 func parseWhole(s string) (int64, bool) {
 	s = strings.TrimSpace(s)
 	if whole, fraction, found := strings.Cut(s, "."); found {
@@ -50,8 +50,8 @@ func parseWhole(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// parseSize reads a number of bytes: digits, perhaps decimals, and a unit b, k, m, g or t that may be
-// followed by b or ib; case does not matter, units are powers of 1024 (docs/spec/engine.md 2.4).
+// parseSize reads a number of bytes: digits, perhaps decimals, and a unit b, k, m, g or t, perhaps with b or ib. Case
+// does not matter. Units are powers of 1024 (docs/spec/engine.md 2.4).
 func parseSize(s string) (int64, bool) {
 	s = strings.ToLower(strings.TrimSpace(s))
 	end := 0
@@ -89,7 +89,7 @@ func sizeShift(unit string) (uint, bool) {
 	return 0, false
 }
 
-// parseDuration reads a Go-like duration, also with days and weeks: "1h30m", "1.5d", "0".
+// parseDuration reads a duration as Go writes it, also with days and weeks: "1h30m", "1.5d", "0".
 func parseDuration(s string) (time.Duration, bool) {
 	s = strings.TrimSpace(s)
 	if s == "" || s == "0" {

@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/update/target"
 )
 
-// resolveVolume is a top-level volume as the engine is asked for it (docs/spec/engine.md 3.1).
+// resolveVolume turns a top-level volume into the document for the engine (docs/spec/engine.md 3.1).
 func (r *resolver) resolveVolume(name string, composition target.Map) *Volume {
 	n := r.notes("volume " + name)
 	if !isName(name) {
@@ -35,15 +35,15 @@ func canonicalVolume(d *doc.VolumeCreate) {
 	d.Labels = orNil(NormaliseLabels(d.Labels))
 }
 
-// storage is everything a service mounts, before canonicalisation.
+// storage holds the mounts of a service, before they are canonical.
 type storage struct {
 	anonymous []string
 	binds     []string
 	mounts    []doc.Mount
 }
 
-// readVolumes reads the volumes of a service, short and long form. Whatever is no volume or tmpfs is
-// dropped with a warning: apps have no business with host paths (docs/spec/engine.md 2.7).
+// readVolumes reads the volumes of a service, in short and long form. Other mounts than volumes and tmpfs are ignored
+// with a warning, because apps must not mount host paths (docs/spec/engine.md 2.7).
 func (r *resolver) readVolumes(sec *section) storage {
 	var st storage
 	var items []any
@@ -54,7 +54,7 @@ func (r *resolver) readVolumes(sec *section) storage {
 	case string:
 		items = []any{v}
 	default:
-		sec.odd("volumes", "a list")
+		sec.warnType("volumes", "a list")
 	}
 	for _, item := range items {
 		switch item := item.(type) {
@@ -121,8 +121,8 @@ func (r *resolver) longVolume(sec *section, st *storage) {
 	st.mounts = append(st.mounts, m)
 }
 
-// readMountOptions reads the options that belong to the mount's own type; those of other types are
-// read and dropped, because the engine refuses them.
+// readMountOptions reads the options of the mount's own type. It drops those of other types, because the engine refuses
+// them.
 func readMountOptions(sec *section, m *doc.Mount) {
 	bind, volume, tmpfs := sec.mapping("bind"), sec.mapping("volume"), sec.mapping("tmpfs")
 	propagation := bind.text("propagation", "")
@@ -141,7 +141,7 @@ func readMountOptions(sec *section, m *doc.Mount) {
 	tmpfs.finish()
 }
 
-// readMode reads file mode bits: a number is the bits themselves, a text is octal.
+// readMode reads file mode bits. A number is decimal, a text is octal.
 func readMode(sec *section) uint32 {
 	v := sec.take("mode")
 	base := 10
@@ -151,7 +151,7 @@ func readMode(sec *section) uint32 {
 	text, _ := scalar(v)
 	mode, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), base, 32)
 	if v != nil && (err != nil || mode > 0o7777) {
-		sec.odd("mode", "a file mode")
+		sec.warnType("mode", "a file mode")
 		return 0
 	}
 	return uint32(mode)

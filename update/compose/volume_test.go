@@ -52,8 +52,8 @@ func TestServiceVolumes(t *testing.T) {
 		[]doc.Mount{{Type: "volume", Source: "31_data", Target: "/x"}}, nil, true)
 }
 
-// Anonymous volumes that a container has from the one before it are given where it has one, and do not show in
-// a comparison.
+// A container inherits the anonymous volumes of the one before it, where it has an anonymous volume. They are never
+// compared.
 func TestInherit(t *testing.T) {
 	volume := func(digit string) string { return strings.Repeat(digit, 64) }
 	handed := map[string]string{"/x": volume("a"), "/y": volume("b"), "/gone": volume("c"), "/named": volume("d"), "/tmp2": volume("e")}

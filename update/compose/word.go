@@ -2,13 +2,13 @@ package compose
 
 import "strings"
 
-// operators are the shell operators that end a word and stand as words of their own, longest first.
+// operators are the shell operators. Each ends a word and is a word of its own. Longer ones come first.
 var operators = [...]string{
 	"<<<", "||", "&&", ";;", "|&", "<(", ">>", ">&", "<&", "&", ";", "(", ")", "|", "<", ">",
 }
 
-// splitWords splits a command line as a shell would, without expanding anything: $ and globs stay as
-// typed, operators become literal words (docs/spec/engine.md 2.4). A quote left open runs to the end.
+// splitWords splits a command line as a shell would, but expands nothing: $ and globs stay as they are, operators become
+// literal words (docs/spec/engine.md 2.4). A quote that is not closed ends with the line.
 func splitWords(line string) []string {
 	w := wordSplitter{line: line}
 	for w.line != "" {
@@ -41,7 +41,7 @@ func (w *wordSplitter) next() {
 	}
 }
 
-// plain takes one operator or one ordinary byte.
+// plain reads one operator or one other byte.
 func (w *wordSplitter) plain() {
 	for _, op := range operators {
 		if strings.HasPrefix(w.line, op) {
@@ -54,8 +54,7 @@ func (w *wordSplitter) plain() {
 	w.add(1)
 }
 
-// quoted takes everything up to the closing quote; in double quotes a backslash protects a quote, a
-// dollar or another backslash.
+// quoted reads up to the closing quote. In double quotes a backslash escapes a quote, a dollar or another backslash.
 func (w *wordSplitter) quoted(quote byte) {
 	w.open = true
 	w.line = w.line[1:]
