@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ContractFacts is what this device offers to the contracts of services. A fact that is not known
-// is left out (docs/spec/cloud.md 3.8).
+// ContractFacts lists what this device offers to the contracts of services (docs/spec/cloud.md 3.8). Unknown facts are
+// left out.
 type ContractFacts []Fact
 
 // Fact is one thing the device offers. Slug and Version are empty when the type has none.
@@ -16,14 +16,13 @@ type Fact struct {
 
 	Type    string // sw.supervisor, sw.os, hw.device-type, ...
 	Slug    string
-	Version string // semver; what follows the third number may be anything
+	Version string // semver, with any text after the third number
 }
 
-// CheckContracts compares the contracts of all services with the device (docs/spec/cloud.md 3.8). An
-// optional service whose contract does not hold is taken out of its release; any other rejects its
-// app. One Problem for each app concerned, worded for the user: it is a rejection when the app has
-// Rejected set. Apps rejected before are passed over. Keep the state as decoded and check a copy
-// read back from it whenever facts change: what is taken out here does not come back by itself.
+// CheckContracts checks the contracts of all services against the device (docs/spec/cloud.md 3.8). An optional service
+// with an unmet contract is removed from its release. Any other rejects its app. Each affected app has one Problem with
+// a text for users; its Rejected is set if it is rejected. Apps that are rejected already are skipped. The check changes
+// the state, so the caller keeps the decoded state and checks a new copy whenever a fact changes.
 func CheckContracts(s *State, facts ContractFacts) []Problem {
 	var problems []Problem
 	for _, uuid := range slices.Sorted(maps.Keys(s.Apps)) {
@@ -38,7 +37,7 @@ func CheckContracts(s *State, facts ContractFacts) []Problem {
 	return problems
 }
 
-// checkApp changes the app as CheckContracts says and gives the words for it.
+// checkApp checks one app as CheckContracts does, and returns the text for users, empty when all contracts are met.
 func (facts ContractFacts) checkApp(app *App) string {
 	var required, optional []string
 	for _, name := range slices.Sorted(maps.Keys(app.Release.Services)) {
@@ -65,13 +64,13 @@ func (facts ContractFacts) checkApp(app *App) string {
 	return "Not running containers because of contract violations: " + strings.Join(optional, ". ")
 }
 
-// meetAll reports whether every requirement of a list holds; no list asks for nothing.
+// meetAll reports whether every requirement of a list is met. A missing list is met.
 func (facts ContractFacts) meetAll(requires any) bool {
 	list, _ := requires.([]any)
 	return !slices.ContainsFunc(list, func(r any) bool { return !facts.meet(r) })
 }
 
-// meet reports whether one requirement holds.
+// meet reports whether one requirement is met.
 func (facts ContractFacts) meet(requirement any) bool {
 	fields, _ := requirement.(map[string]any)
 	if choices, ok := fields["or"].([]any); ok {
@@ -80,7 +79,7 @@ func (facts ContractFacts) meet(requirement any) bool {
 	return slices.ContainsFunc(facts, func(f Fact) bool { return f.matches(fields) })
 }
 
-// matches reports whether a fact has every property that a requirement names. No fact has data.
+// matches reports whether a fact has all properties of a requirement. No fact has the property data.
 func (f Fact) matches(requirement Map) bool {
 	if requirement["type"] != f.Type {
 		return false
@@ -95,8 +94,7 @@ func (f Fact) matches(requirement Map) bool {
 	return !ok || inRange(f.Version, wanted)
 }
 
-// contract is the optional contract of a service; one of another shape adds a line. nil when it
-// asks for nothing.
+// contract is the optional contract of a service, nil when it is empty. A contract of another shape adds a line.
 func (n node) contract(service string) Map {
 	own := &check{}
 	c := node{check: own, path: "contract", value: n.value, present: n.present}
@@ -152,7 +150,7 @@ func (n node) requirement() {
 	n.get("data").object()
 }
 
-// isRequirementType knows what a service can ask of a device.
+// isRequirementType reports whether contracts know a type of requirement.
 func isRequirementType(kind string) bool {
 	switch kind {
 	case "sw.supervisor", "sw.l4t", "sw.os", "sw.kernel", "hw.device-type", "arch.sw":

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// facts is a device as contracts see it.
+// facts is a device for contracts.
 var facts = ContractFacts{
 	{Type: "sw.supervisor", Version: "17.0.1"},
 	{Type: "sw.application", Slug: "balena-supervisor", Version: "17.0.1"},
@@ -17,7 +17,7 @@ var facts = ContractFacts{
 	{Type: "sw.kernel", Slug: "linux", Version: "5.15.76"},
 }
 
-// contracted is a state with one service of each name; the text is its contract.
+// contracted is a state with one service of each name, with a contract.
 func contracted(t *testing.T, contracts map[string]string, labels Map) (*State, []Problem) {
 	t.Helper()
 	services := Map{}
@@ -115,7 +115,7 @@ func TestOptionalServices(t *testing.T) {
 	f(Map{}, map[string]string{"b": met}, "", "", "b")
 }
 
-// One app's contract is nothing to another app, and apps without a release have none.
+// A contract has no effect on other apps, and an app without a release has no contract.
 func TestContractsOfManyApps(t *testing.T) {
 	s, _ := decodeV3(t, []byte(entryV3))
 	problems := CheckContracts(s, nil)

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// Encode is the durable form of a state: the v3 shape, with what apps were rejected for. The bytes
-// of equal states are equal, and DecodeV3Entry reads them back as an equal state.
+// Encode is the durable form of a state: the v3 shape, with the reasons why apps are rejected. Equal states have equal
+// bytes, and DecodeV3Entry reads an equal state back.
 func Encode(s *State) ([]byte, error) {
 	apps := Map{}
 	for uuid, app := range s.Apps {
@@ -16,7 +16,7 @@ func Encode(s *State) ([]byte, error) {
 	}
 	config := s.Config
 	if config == nil {
-		config = map[string]string{} // null would not be read back
+		config = map[string]string{} // the decoder refuses null
 	}
 	raw, err := json.Marshal(Map{"name": s.Name, "config": config, "apps": apps})
 	if err != nil {
@@ -58,10 +58,10 @@ func encodeService(s *Service) Map {
 	return out
 }
 
-// EncodeLocal is what GET /v2/local/target-state shows: {"local":{...}} in the v2 shape
-// (docs/spec/device-api.md 2.30). DecodeLocal makes equal apps of it, except that environment and labels
-// which a cloud release has in its compositions come out merged. Two apps or two services with one
-// id cannot be shown in this shape and are an error.
+// EncodeLocal is the answer of GET /v2/local/target-state: {"local":{...}} in the v2 shape (docs/spec/device-api.md
+// 2.30). DecodeLocal reads equal apps back. But it returns environment and labels that a cloud release has in its
+// compositions merged with those of the service. Two apps or services with the same id are an error, because this shape
+// cannot hold both.
 func EncodeLocal(name string, config map[string]string, apps []*App) ([]byte, error) {
 	out := Map{}
 	for _, app := range apps {
@@ -85,7 +85,7 @@ func EncodeLocal(name string, config map[string]string, apps []*App) ([]byte, er
 	return raw, nil
 }
 
-// encodeAppV2 adds what the v2 shape does not know only where it is out of the ordinary.
+// encodeAppV2 adds members that the v2 shape does not have only when they differ from their defaults.
 func encodeAppV2(app *App, key string) (Map, error) {
 	out := Map{"name": app.Name, "services": Map{}, "volumes": Map{}, "networks": Map{}}
 	if app.UUID != key {
@@ -114,9 +114,9 @@ func encodeAppV2(app *App, key string) (Map, error) {
 	return out, nil
 }
 
-// encodeServiceV2 puts the composition beside the named members, which win.
+// encodeServiceV2 merges the composition into the fields of the service, which win.
 func encodeServiceV2(s *Service) Map {
-	out := inlined(s.Composition)
+	out := inlineComposition(s.Composition)
 	maps.Copy(out, Map{
 		"serviceId": s.ID, "imageId": s.ImageID, "serviceName": s.Name, "image": s.Image, "running": s.Running,
 		"environment": overlay(s.Composition["environment"], variableKey(), false, s.Environment),

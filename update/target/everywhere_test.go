@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// odd is what a broken or hostile document may hold anywhere.
+// odd holds values that a broken or hostile document may have anywhere.
 func odd() []any {
 	return []any{nil, true, 0.0, -1.5, 1e300, "", "x", "7", "a\nb", []any{}, []any{nil}, Map{}, Map{"": nil}, Map{"x": Map{}}, Map{"7": "y"}}
 }
 
-// everywhere calls try with the document for each odd value in each place, one at a time.
+// everywhere calls try with one document for each odd value in each place.
 func everywhere(value any, set func(any), try func()) {
 	for _, v := range odd() {
 		set(v)
@@ -30,7 +30,7 @@ func everywhere(value any, set func(any), try func()) {
 	}
 }
 
-// Nothing panics, and whatever is taken can be stored and read back.
+// No document panics, and each accepted one can be stored and read back.
 func TestOddValuesEverywhere(t *testing.T) {
 	f := func(text string, decode func([]byte) *State) {
 		t.Helper()

@@ -2,9 +2,9 @@ package target
 
 import "maps"
 
-// dropForeign takes out the services that are not the agent's business: parts of the host OS, and
-// the agent itself (docs/spec/cloud.md 3.5).
-func dropForeign(app *App) {
+// removeForeignServices removes the services that the agent must not run: parts of the host OS, and the agent itself
+// (docs/spec/cloud.md 3.5).
+func removeForeignServices(app *App) {
 	if app.Release == nil {
 		return
 	}
@@ -14,18 +14,18 @@ func dropForeign(app *App) {
 			app.Release.Agent = s
 			return true
 		}
-		return app.IsHost && !isForData(s)
+		return app.IsHost && !isDataService(s)
 	})
 }
 
-// isForData reports whether a service of a host app is an ordinary one.
-func isForData(s *Service) bool {
+// isDataService reports whether the agent runs a service of a host app.
+func isDataService(s *Service) bool {
 	class, hasClass := label(s, "image.class")
 	store, hasStore := label(s, "image.store")
 	return (!hasClass || class == "service") && (!hasStore || store == "data")
 }
 
-// label reads a label under its present or its former prefix.
+// label reads a label with its current or its old prefix.
 func label(s *Service, name string) (value string, found bool) {
 	if value, found = s.Labels["io.balena."+name]; found {
 		return value, true
@@ -34,7 +34,7 @@ func label(s *Service, name string) (value string, found bool) {
 	return value, found
 }
 
-// isSupervisorApp knows the apps in which the cloud delivers the agent, one for each architecture.
+// isSupervisorApp reports whether a uuid is one of the apps with the agent itself, one for each architecture.
 func isSupervisorApp(uuid string) bool {
 	switch uuid {
 	case "52e35121417640b1b28a680504e4039b", // amd64

@@ -2,15 +2,15 @@ package target
 
 import "strings"
 
-// image is a required image name of at most 255 characters, normalised. The tag that normalising
-// adds does not count, so that a stored name can be read back.
+// image is a required image name of at most 255 characters, normalised. The added tag latest does not count, so that a
+// stored name can be read back.
 func (n node) image() string {
 	s, ok := n.value.(string)
 	if !ok {
 		n.expected("string")
 		return ""
 	}
-	if isLonger(strings.TrimSuffix(s, ":latest"), maxText) {
+	if isLongerThan(strings.TrimSuffix(s, ":latest"), maxText) {
 		n.expected("string of at most 255 characters")
 		return ""
 	}

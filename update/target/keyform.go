@@ -2,11 +2,11 @@ package target
 
 // keyForm is a rule for the keys of an object (docs/spec/cloud.md 3.5).
 type keyForm struct {
-	what string // as a problem line names it
+	what string // its name in a problem line
 	fits func(string) bool
 }
 
-// The forms of keys. They are functions, since a package variable could be changed.
+// The forms of keys. They are functions, because a package variable could be changed.
 func configKey() keyForm        { return keyForm{"config variable name", isConfigKey} }
 func variableKey() keyForm      { return keyForm{"environment variable name", isVariable} }
 func labelKey() keyForm         { return keyForm{"label name", isLabel} }
@@ -16,7 +16,7 @@ func documentKey() keyForm      { return keyForm{"key of 1 to 255 characters", i
 func isCanonical(s string) bool { _, ok := canonical(s); return ok }
 
 // isDocumentKey is the rule for uuids and commits.
-func isDocumentKey(s string) bool { return s != "" && !isLonger(s, maxText) }
+func isDocumentKey(s string) bool { return s != "" && !isLongerThan(s, maxText) }
 
 // isName is ^[a-zA-Z0-9][a-zA-Z0-9_.-]*$, for services, volumes and networks.
 func isName(s string) bool {
@@ -44,8 +44,8 @@ func isLabelByte(c byte) bool {
 	return c > ' ' && c < 0x7f && c != '"' && c != '\'' && c != '`'
 }
 
-// isLonger reports whether a text has more than limit UTF-16 units, the unit of the cloud.
-func isLonger(s string, limit int) bool {
+// isLongerThan reports whether a text has more than limit UTF-16 units, in which the cloud counts.
+func isLongerThan(s string, limit int) bool {
 	units := 0
 	for _, r := range s {
 		if units++; r > 0xffff {

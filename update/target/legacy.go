@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// legacyUUID names the apps of the single-container era, which had no uuid. There was one app on a
-// device; others, should there be any, get a number.
+// legacyUUID is the uuid of an app from the time of single-container apps, which had none. A device had one app. Further
+// ones get a number.
 func legacyUUID(i int) string {
 	if i == 0 {
 		return "user-app"
@@ -15,8 +15,7 @@ func legacyUUID(i int) string {
 	return "user-app-" + strconv.Itoa(i)
 }
 
-// addLegacy adds one element of a legacy preload file to the state, or says what is wrong with it
-// (docs/spec/cloud.md 8.3).
+// addLegacy adds one element of a legacy preload file to the state, or returns its problems (docs/spec/cloud.md 8.3).
 func (p *Preload) addLegacy(i int, element any) []string {
 	n := rootOf(&check{}, strconv.Itoa(i), element)
 	if !n.isObject() {
@@ -40,7 +39,7 @@ func (p *Preload) addLegacy(i int, element any) []string {
 	return nil
 }
 
-// optionalTexts is texts, empty when absent.
+// optionalTexts is texts, but an absent object is empty.
 func (n node) optionalTexts(form keyForm) map[string]string {
 	if n.empty() {
 		return map[string]string{}
@@ -48,7 +47,7 @@ func (n node) optionalTexts(form keyForm) map[string]string {
 	return n.texts(form)
 }
 
-// legacyService is the one service of the app, with all that every app could do in those days.
+// legacyService is the single service of the app, with the permissions that every app had then.
 func (n node) legacyService(config map[string]string) *Service {
 	environment := map[string]string{}
 	if env := n.get("env"); !env.empty() {

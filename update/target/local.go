@@ -5,14 +5,14 @@ import "encoding/json"
 // Local is a target state that a client of the device API posted.
 type Local struct {
 	State   *State
-	HasName bool // without a name the device keeps the one it has
+	HasName bool // without it the device keeps its name
 	Force   bool
 }
 
 // DecodeLocal reads the body of POST /v2/local/target-state (docs/spec/device-api.md 2.31): the v2 shape
-// {"local":{...}}, or a v3 document with the entry of one device, whatever its uuid. Nothing
-// partial: any fault at all is an *InvalidError. So is a body without an entry, since taking it
-// for "no apps" would remove them all. A body that is not JSON gives another error.
+// {"local":{...}}, or a v3 document with the entry of one device with any uuid. Any fault refuses the whole body with an
+// *InvalidError. So does a missing entry: as "no apps" it would remove all apps. A body that is not JSON is another
+// error.
 func DecodeLocal(body []byte) (*Local, error) {
 	raw, err := parse(body)
 	if err != nil {
@@ -20,7 +20,7 @@ func DecodeLocal(body []byte) (*Local, error) {
 	}
 	document, err := members(raw)
 	if err != nil {
-		return nil, &InvalidError{Lines: []string{expecting("object", "the body", showRaw(raw))}}
+		return nil, &InvalidError{Lines: []string{expectingLine("object", "the body", showRaw(raw))}}
 	}
 	r, entry := localReader(document)
 	state, problems, err := r.read(entry)
@@ -33,12 +33,12 @@ func DecodeLocal(body []byte) (*Local, error) {
 	fields, _ := members(entry)
 	return &Local{
 		State:   state,
-		HasName: !peek(fields, "name").empty(),
-		Force:   Truthy(peek(document, "force").value),
+		HasName: !uncheckedMember(fields, "name").empty(),
+		Force:   Truthy(uncheckedMember(document, "force").value),
 	}, nil
 }
 
-// localReader picks the shape of a posted document.
+// localReader chooses the reader for the shape of a posted document.
 func localReader(document []member) (reader, json.RawMessage) {
 	var device []member
 	for _, m := range document {
@@ -56,10 +56,10 @@ func localReader(document []member) (reader, json.RawMessage) {
 	return reader{path: "local"}, json.RawMessage("undefined")
 }
 
-// peek is a member that is not checked any more, or never.
-func peek(list []member, key string) node { return treeOf(&check{}, key, find(list, key)) }
+// uncheckedMember is a member whose problems do not count.
+func uncheckedMember(list []member, key string) node { return treeOf(&check{}, key, find(list, key)) }
 
-// texts are the lines for the user, of which there are never many.
+// texts lists the lines for the user, up to the limit of check.
 func texts(problems []Problem) []string {
 	c := &check{}
 	for _, p := range problems {

@@ -81,7 +81,7 @@ func TestLocalV3(t *testing.T) {
 	wantEqual(t, l, &Local{HasName: true, State: want})
 }
 
-// Nothing partial: any fault refuses the document, and the line says where.
+// Any fault refuses the whole document, and the line names the place.
 func TestLocalRefuses(t *testing.T) {
 	f := func(path string, value any, line string) {
 		t.Helper()
@@ -154,7 +154,7 @@ func TestLocalBodies(t *testing.T) {
 	}
 }
 
-// wantSameAgain posts back what the device shows and wants nothing to have changed.
+// wantSameAgain posts the state that the device shows, and checks that nothing changes.
 func wantSameAgain(t testing.TB, s *State) {
 	t.Helper()
 	var apps []*App
@@ -224,11 +224,11 @@ func FuzzDecodeLocal(f *testing.F) {
 				continue
 			}
 			for _, s := range app.Release.Services {
-				// These are merged, and so differ from what was posted.
+				// These are merged, so they differ from the posted ones.
 				for _, key := range []string{"environment", "labels"} {
 					delete(s.Composition, key)
 				}
-				if len(inlined(s.Composition)) != len(s.Composition) {
+				if len(inlineComposition(s.Composition)) != len(s.Composition) {
 					return
 				}
 			}

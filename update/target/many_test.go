@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// A target of more parts than a device can have is refused as a whole, from wherever it comes, and one at the bound
-// is taken.
+// A target with more parts than the limit is refused as a whole, from every source. One at the limit is accepted.
 func TestBoundOfParts(t *testing.T) {
 	f := func(name string, refused string, read func() error) {
 		t.Helper()

@@ -7,8 +7,7 @@ import (
 	"fmt"
 )
 
-// maxDocument bounds the bytes of a document, maxDepth the levels of one app: both are far above
-// anything real.
+// maxDocument limits the bytes of a document, and maxDepth the levels of one app. Real ones are far smaller.
 const (
 	maxDocument = 16 << 20
 	maxDepth    = 64
@@ -20,8 +19,8 @@ type member struct {
 	raw json.RawMessage
 }
 
-// members splits an object in the order of the document, which a map would lose: the first release
-// counts, and the first app is pinned. Of a name that comes twice the last value stays.
+// members splits an object in the order of the document. A map would lose it, but the first release counts, and the
+// first app is pinned. If a name comes twice, its last value counts.
 func members(raw []byte) ([]member, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
@@ -48,7 +47,7 @@ func members(raw []byte) ([]member, error) {
 	return list, nil
 }
 
-// find gives the value of a member, nil when there is none.
+// find returns the value of a member, nil when there is none.
 func find(list []member, key string) json.RawMessage {
 	for _, m := range list {
 		if m.key == key {
@@ -58,15 +57,15 @@ func find(list []member, key string) json.RawMessage {
 	return nil
 }
 
-// parse checks that a body is one JSON value of a size we deal with.
+// parse checks that a body is one JSON value and not too large.
 func parse(body []byte) (json.RawMessage, error) {
 	if len(body) > maxDocument {
 		return nil, fmt.Errorf("target state of %d bytes is too large", len(body))
 	}
 	var raw json.RawMessage
 	err := json.Unmarshal(body, &raw)
-	if wrong := (*json.SyntaxError)(nil); errors.As(err, &wrong) {
-		read := body[:max(wrong.Offset-1, 0)]
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		read := body[:max(syntax.Offset-1, 0)]
 		return nil, fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(read, []byte{'\n'}), len(read)-bytes.LastIndexByte(read, '\n'), err)
 	}
 	if err != nil {
@@ -75,13 +74,13 @@ func parse(body []byte) (json.RawMessage, error) {
 	return bytes.TrimSpace(raw), nil
 }
 
-// treeOf decodes the value at path into the free-form kinds of Map.
+// treeOf decodes the value at path into the types of Map.
 func treeOf(c *check, path string, raw []byte) node {
 	if raw == nil {
 		return node{check: c, path: path}
 	}
 	var value any
-	// The syntax was checked with the whole document; what can fail is a number beyond float64.
+	// The syntax of the document was checked before. Only a number beyond float64 can fail.
 	if err := json.Unmarshal(raw, &value); err != nil {
 		c.add("A number below " + path + " is too large")
 		return node{check: c, path: path}

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// maxID is the largest id that is exact in JSON and fits an int of this machine.
+// maxID is the largest id that is exact in JSON and fits into an int.
 const maxID = min(1<<53-1, math.MaxInt)
 
-// maxText is how long a name may be, in UTF-16 units (docs/spec/cloud.md 3.5).
+// maxText limits the length of a name, in UTF-16 units (docs/spec/cloud.md 3.5).
 const maxText = 255
 
-// node is one place in a document: what is there, and the path that a problem line names. Its
-// methods give the value in the wanted form, or add a line to check and give the zero value.
+// node is one place in a document, with its value and its path for problem lines. Its methods return the value in the
+// wanted form, or add a line to check and return the zero value.
 type node struct {
 	check   *check
 	path    string
 	value   any
 	present bool
-	secret  bool // nothing of the value is shown
+	secret  bool // problem lines hide the value
 }
 
 // rootOf is the node of a whole tree.
@@ -29,14 +29,14 @@ func rootOf(c *check, path string, value any) node {
 	return node{check: c, path: path, value: value, present: true}
 }
 
-// get is the node of a member; it may be absent.
+// get is the node of a member, which may be absent.
 func (n node) get(key string) node {
 	fields, _ := n.value.(map[string]any)
 	value, present := fields[key]
 	return node{check: n.check, path: join(n.path, n.name(key)), value: value, present: present, secret: n.secret}
 }
 
-// name is a key as problem lines show it: of A=secret, which may be meant as a whole, the name alone.
+// name is a key for problem lines. Of a key such as A=secret, where the user may have meant a pair, it is only the name.
 func (n node) name(key string) string {
 	if n.secret {
 		key, _, _ = strings.Cut(key, "=")
@@ -44,7 +44,7 @@ func (n node) name(key string) string {
 	return key
 }
 
-// join extends a path. A key that is none of ours may be of any length.
+// join extends a path. It cuts long keys, since an unknown key may have any length.
 func join(path, key string) string {
 	if len(key) > maxText {
 		key = strings.ToValidUTF8(key[:maxText], "") + "..."
@@ -55,7 +55,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// expected adds the line that something else should be here.
+// expected adds the line for a value that should be something else.
 func (n node) expected(what string) {
 	got := "undefined"
 	switch {
@@ -64,13 +64,13 @@ func (n node) expected(what string) {
 	case n.present:
 		got = show(n.value)
 	}
-	n.check.add(expecting(what, n.path, got))
+	n.check.add(expectingLine(what, n.path, got))
 }
 
 // empty reports whether an optional member is absent; null counts as absent.
 func (n node) empty() bool { return n.value == nil }
 
-// isObject adds a line when there is no object.
+// isObject reports whether the value is an object, and adds a line when it is not.
 func (n node) isObject() bool {
 	_, ok := n.value.(map[string]any)
 	if !ok {
@@ -86,13 +86,13 @@ func (n node) text() string {
 		n.expected("string")
 		return ""
 	}
-	if isLonger(s, maxText) {
+	if isLongerThan(s, maxText) {
 		n.expected("string of at most 255 characters")
 	}
 	return s
 }
 
-// optionalText is text, or the fallback when absent.
+// optionalText is text, but an absent value is the fallback.
 func (n node) optionalText(fallback string) string {
 	if n.empty() {
 		return fallback
@@ -121,7 +121,7 @@ func (n node) boolean(fallback bool) bool {
 	return b
 }
 
-// id is a required non-negative integer, as number or decimal text.
+// id is a required non-negative integer, as a number or decimal text.
 func (n node) id() int {
 	switch v := n.value.(type) {
 	case float64:
@@ -137,7 +137,7 @@ func (n node) id() int {
 	return 0
 }
 
-// decimal reads digits only: no sign, no point, no other base.
+// decimal reads a number of digits only.
 func decimal(s string) (int, bool) {
 	if s == "" || !allOf(s, func(c byte) bool { return c >= '0' && c <= '9' }) {
 		return 0, false
@@ -146,7 +146,7 @@ func decimal(s string) (int, bool) {
 	return int(id), err == nil && id <= maxID
 }
 
-// canonical is decimal for map keys: there is one way to write each.
+// canonical is decimal for map keys: it accepts only the canonical spelling.
 func canonical(s string) (int, bool) {
 	id, ok := decimal(s)
 	return id, ok && strconv.Itoa(id) == s
@@ -160,21 +160,21 @@ func (n node) object() Map {
 	return n.value.(map[string]any)
 }
 
-// each walks an optional object in the order of its keys. A key of another form adds a line and is
-// passed over.
+// each visits the members of an optional object in the order of their keys. A key of another form adds a line and is
+// skipped.
 func (n node) each(form keyForm, visit func(key string, member node)) {
 	fields := n.object()
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		member := n.get(key)
 		if !form.fits(key) {
-			n.check.add(expecting(form.what, "key of "+n.path, show(n.name(key))))
+			n.check.add(expectingLine(form.what, "key of "+n.path, show(n.name(key))))
 			continue
 		}
 		visit(key, member)
 	}
 }
 
-// texts is a required object of strings, any of which may be a secret.
+// texts is a required object of strings, which may be secrets.
 func (n node) texts(form keyForm) map[string]string {
 	out := map[string]string{}
 	n.secret = n.present
@@ -191,15 +191,15 @@ func (n node) texts(form keyForm) map[string]string {
 	return out
 }
 
-// environment is the texts of a service's variables. null is what YAML makes of a key without a value: of all
-// of them it means none, of one that it is not set.
+// environment is the texts of a service's variables. YAML turns a key without a value into null. As the whole
+// environment it means no variables, as a variable it means unset.
 func (n node) environment() map[string]string {
 	fields, _ := n.value.(map[string]any)
 	maps.DeleteFunc(fields, func(_ string, value any) bool { return value == nil })
 	return n.orEmpty().texts(variableKey())
 }
 
-// labels is the texts of a service's labels. null means no labels, or an empty label.
+// labels is the texts of a service's labels. null means no labels, and for one label an empty value.
 func (n node) labels() map[string]string {
 	fields, _ := n.value.(map[string]any)
 	for key, value := range fields {
@@ -210,7 +210,7 @@ func (n node) labels() map[string]string {
 	return n.orEmpty().texts(labelKey())
 }
 
-// orEmpty takes null for an empty object.
+// orEmpty replaces null by an empty object.
 func (n node) orEmpty() node {
 	if n.present && n.value == nil {
 		n.value = map[string]any{}
@@ -218,7 +218,7 @@ func (n node) orEmpty() node {
 	return n
 }
 
-// objects is an optional object of objects; null is an empty one.
+// objects is an optional object of objects. null is an empty one.
 func (n node) objects(form keyForm) map[string]Map {
 	out := map[string]Map{}
 	n.each(form, func(key string, member node) {
@@ -229,8 +229,8 @@ func (n node) objects(form keyForm) map[string]Map {
 	return out
 }
 
-// Truthy is a loose flag: true, 1, or the text 1, true or on, in any case; nothing else is
-// (docs/spec/device-api.md 1.6). It is the rule for the labels of features and updates as well.
+// Truthy reports whether a value is true, 1, or the text 1, true or on in upper or lower case (docs/spec/device-api.md
+// 1.6). The labels of features and updates follow this rule too.
 func Truthy(value any) bool {
 	switch v := value.(type) {
 	case bool:
@@ -243,21 +243,21 @@ func Truthy(value any) bool {
 	return false
 }
 
-// isDeeper reports whether a tree has more than limit levels, looking no further than that.
-func isDeeper(value any, limit int) bool {
+// isDeeperThan reports whether a tree has more than limit levels. It visits no deeper ones.
+func isDeeperThan(value any, limit int) bool {
 	if limit < 0 {
 		return true
 	}
 	switch v := value.(type) {
 	case map[string]any:
 		for _, member := range v {
-			if isDeeper(member, limit-1) {
+			if isDeeperThan(member, limit-1) {
 				return true
 			}
 		}
 	case []any:
 		for _, element := range v {
-			if isDeeper(element, limit-1) {
+			if isDeeperThan(element, limit-1) {
 				return true
 			}
 		}

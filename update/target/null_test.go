@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// null is what YAML makes of a key without a value. In a volume, a network and an optional part it means that
-// nothing is said, in the cloud's document, in a local one and in apps.json alike.
+// YAML turns a key without a value into null. In a volume, a network and an optional part it means unset, in documents
+// of the cloud, in local ones and in apps.json.
 func TestNullIsUnset(t *testing.T) {
 	read := map[string]func(body string) (*State, error){
 		"cloud": func(body string) (*State, error) {
@@ -72,7 +72,7 @@ func TestNullIsUnset(t *testing.T) {
 	}
 }
 
-// Variables with a dot in their name reach a service from every document, and are shown again.
+// Variables with a dot in their name reach a service from every document, and local mode shows them.
 func TestVariablesWithDots(t *testing.T) {
 	s, problems := decodeV3(t, with(t, entryV3, inService+"environment", Map{"discovery.type": "single-node"}))
 	wantEqual(t, problems, []Problem(nil))

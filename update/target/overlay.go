@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// overlay merges the environment or labels of a composition, a map or a list of KEY=value, with
-// those of the service, which win (docs/spec/engine.md 2.2). What has no valid name is left out, and what
-// has no value unless bare is set: then its value is empty.
+// overlay merges the environment or labels of a composition (a map, or a list of KEY=value) with those of the service,
+// which win (docs/spec/engine.md 2.2). It drops invalid names. It drops keys without a value too, or gives them an empty
+// value if bare is set.
 func overlay(composed any, form keyForm, bare bool, own map[string]string) map[string]string {
 	out := map[string]string{}
 	set := func(key string, value any) {

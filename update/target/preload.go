@@ -2,20 +2,20 @@ package target
 
 import "encoding/json"
 
-// Preload is what the preload file apps.json asks for.
+// Preload is the content of the preload file apps.json.
 type Preload struct {
 	State *State
-	// Pin asks to pin the device to PinCommit of the app PinApp: the first fleet in the file
-	// (docs/spec/cloud.md 8.2). PinApp is 0 and PinCommit empty when the file has no usable fleet.
+	// Pin says that the device must be pinned to PinCommit of PinApp, the first fleet in the file (docs/spec/cloud.md
+	// 8.2). PinApp is 0 and PinCommit empty when the file has no usable fleet.
 	Pin       bool
 	PinApp    int
 	PinCommit string
 }
 
-// NeedsCloudError says that the uuids of the apps of a v2 file could not be asked for.
+// NeedsCloudError says that the cloud could not be asked for the uuids of the apps of a v2 file.
 type NeedsCloudError struct{ cause error }
 
-// Unwrap is why the cloud did not answer.
+// Unwrap is the reason why the cloud did not answer.
 func (e *NeedsCloudError) Unwrap() error { return e.cause }
 
 // Error has the exact words of docs/spec/cloud.md 8.1.
@@ -24,11 +24,11 @@ func (e *NeedsCloudError) Error() string { return needsCloud }
 const needsCloud = "Cannot migrate from v2 apps.json without Internet connectivity. " +
 	"Please use balenaCLI v13.5.1+ for offline preload support."
 
-// DecodePreload reads apps.json in its three shapes: v3, v2 with apps keyed by id, and the array of
-// single-container times (docs/spec/cloud.md 8.1 and 8.3). It gives nil when there is nothing to preload.
-// uuidOf gives the uuid of an app by its id, which a v2 file does not have; when it fails nothing of
-// the file is used. On a device without a cloud it is nil: the id text is the uuid. Malformed apps are treated as in DecodeV3, but when there are
-// apps and none is usable that is an *InvalidError.
+// DecodePreload reads apps.json in its three shapes: v3, v2 with apps keyed by id, and the array from the time of
+// single-container apps (docs/spec/cloud.md 8.1 and 8.3). It returns nil when there is nothing to preload. uuidOf returns
+// the uuid of an app by its id, which a v2 file lacks. If it fails, nothing of the file is used. It is nil on a device
+// without a cloud, where the id is the uuid. Malformed apps are treated as in DecodeV3. But a file with apps of which
+// none is usable is an *InvalidError.
 func DecodePreload(body []byte, uuidOf func(id int) (string, error)) (*Preload, []Problem, error) {
 	raw, err := parse(body)
 	if err != nil {
@@ -39,9 +39,9 @@ func DecodePreload(body []byte, uuidOf func(id int) (string, error)) (*Preload, 
 	}
 	file, err := members(raw)
 	if err != nil {
-		return nil, nil, &InvalidError{Lines: []string{expecting("object or list", "apps.json", showRaw(raw))}}
+		return nil, nil, &InvalidError{Lines: []string{expectingLine("object or list", "apps.json", showRaw(raw))}}
 	}
-	apps, _ := members(find(file, "apps")) // the reader has a word for what is no object
+	apps, _ := members(find(file, "apps")) // the reader reports apps that are no object
 	r := reader{optional: true, app: preloadV3}
 	var offline error
 	if hasNumericKey(apps) {
@@ -66,7 +66,7 @@ func DecodePreload(body []byte, uuidOf func(id int) (string, error)) (*Preload, 
 	return p.finish(c, problems)
 }
 
-// finish refuses a file without anything usable, and gives nil for an empty one.
+// finish refuses a file without a usable app, and returns nil for an empty one.
 func (p *Preload) finish(c *check, problems []Problem) (*Preload, []Problem, error) {
 	if err := c.invalid(); err != nil {
 		return nil, nil, err
@@ -90,7 +90,7 @@ func (p *Preload) hasUsableApp() bool {
 	return false
 }
 
-// pinFirst finds the first usable fleet in the order of the file.
+// pinFirst pins the first usable fleet in the order of the file.
 func (p *Preload) pinFirst(apps []member) {
 	for _, m := range apps {
 		app := p.app(m.key)
@@ -101,7 +101,7 @@ func (p *Preload) pinFirst(apps []member) {
 	}
 }
 
-// app is the app of a key of the file: its uuid, or in the v2 shape its id.
+// app finds an app by its key in the file: the uuid, or the id in the v2 shape.
 func (p *Preload) app(key string) *App {
 	if id, ok := canonical(key); ok {
 		for _, app := range p.State.Apps {
@@ -122,7 +122,7 @@ func hasNumericKey(apps []member) bool {
 	return false
 }
 
-// preloadV3 and preloadV2 want a release, since an app without one has nothing to preload.
+// preloadV3 and preloadV2 require a release, because an app without one has nothing to preload.
 func preloadV3(m member, n node) (*App, bool) {
 	app, known := appV3(m, n)
 	n.get("releases").wantsRelease(app)

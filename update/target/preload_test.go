@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// legacyFile is apps.json of single-container times.
+// legacyFile is an apps.json from the time of single-container apps.
 const legacyFile = `[{"appId":"12","name":"old","commit":"abc","imageId":"r.io/old/abc",
 	"env":{"A":"1","RESIN_X":"2"},
 	"config":{"RESIN_APP_RESTART_POLICY":"no","RESIN_SUPERVISOR_HANDOVER_TIMEOUT":"9","RESIN_HOST_CONFIG_a":"b"}}]`
 
-// lookUp is how a managed device that is offline asks for uuids.
+// lookUp answers for uuids, or fails as on a managed device that is offline.
 func lookUp(managed bool) func(int) (string, error) {
 	if !managed {
 		return nil
@@ -111,7 +111,7 @@ func TestPreloadLegacy(t *testing.T) {
 	}
 }
 
-// One unusable app is no reason to leave the others out.
+// The other apps are used when one is unusable.
 func TestPreloadPartly(t *testing.T) {
 	p, problems, err := DecodePreload([]byte(entryV3), lookUp(true)) // "other" has no release
 	if err != nil || len(problems) != 1 || p.State.Apps["other"].Rejected == "" || p.State.Apps[shop].Rejected != "" {

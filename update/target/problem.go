@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// Bounds of what a document may make us say: a hostile or broken one must not flood logs.
+// Limits of problem lines, so that a hostile or broken document does not flood logs.
 const (
-	maxLines = 32  // problems named for one app
-	maxGot   = 160 // bytes of an offending value that are shown
+	maxLines = 32  // lines for one app
+	maxShown = 160 // bytes shown of a wrong value
 )
 
-// Problem is one thing that is wrong with one app of a document. App is the app's key in the
-// document (its uuid, or its id in the older shapes), empty for the document itself.
+// Problem is one fault of one app of a document. App is the app's key in the document (the uuid, or the id in older
+// shapes), empty for the document itself.
 type Problem struct {
 	App  string
 	Text string
 }
 
-// InvalidError says that a whole document breaks the rules and nothing of it may be used. Lines
-// holds one problem each, for the user (docs/spec/device-api.md 2.31, docs/spec/cloud.md 3.7).
+// InvalidError says that a document breaks the rules and is not used at all. Each of Lines is one problem, for the user
+// (docs/spec/device-api.md 2.31, docs/spec/cloud.md 3.7).
 type InvalidError struct {
 	Lines []string
 }
@@ -30,7 +30,7 @@ func (e *InvalidError) Error() string {
 	return "Invalid target state.\n" + strings.Join(e.Lines, "\n")
 }
 
-// check collects what is wrong below one part of a document.
+// check collects the problems of one part of a document.
 type check struct {
 	lines []string
 	more  int // problems beyond maxLines
@@ -44,10 +44,10 @@ func (c *check) add(line string) {
 	c.lines = append(c.lines, line)
 }
 
-// count is how many problems came up so far.
+// count is the number of problems so far.
 func (c *check) count() int { return len(c.lines) + c.more }
 
-// all lists the problems, with one last line for those that were left out.
+// all lists the problems. Its last line counts those beyond the limit.
 func (c *check) all() []string {
 	if c.more == 0 {
 		return c.lines
@@ -63,13 +63,13 @@ func (c *check) invalid() error {
 	return &InvalidError{Lines: c.all()}
 }
 
-// expecting is the line for a value that is not what it has to be.
-func expecting(what, path, got string) string {
+// expectingLine is the line for a wrong value.
+func expectingLine(what, path, got string) string {
 	return "Expecting " + what + " at " + path + " but instead got: " + got
 }
 
-// show is an offending value as JSON, cut to a length that fits a line. Of a list or an object nothing is shown but
-// that it is one: there may be secrets in it.
+// show is a wrong value as JSON, cut to the length of a line. It hides the content of lists and objects, which may hold
+// secrets.
 func show(value any) string {
 	raw, err := json.Marshal(value)
 	if err != nil {
@@ -86,13 +86,13 @@ func showRaw(raw []byte) string {
 		return "[...]"
 	case len(text) > 2 && text[0] == '{':
 		return "{...}"
-	case len(text) > maxGot:
-		return strings.ToValidUTF8(text[:maxGot], "") + "..."
+	case len(text) > maxShown:
+		return strings.ToValidUTF8(text[:maxShown], "") + "..."
 	}
 	return text
 }
 
-// kind says of a secret what it is.
+// kind is the type of a secret value, in words.
 func kind(value any) string {
 	switch value.(type) {
 	case nil:

@@ -6,22 +6,21 @@ import (
 	"strings"
 )
 
-// reader reads the entry of a device in one of its shapes.
+// reader reads the entry of a device in one of the shapes.
 type reader struct {
 	path     string // of the entry, for problem lines
 	optional bool   // name, config and apps may be absent
-	// app reads one app. known reports whether id and name are usable, so that the app can be
-	// shown as rejected when anything else is wrong with it.
+	// app reads one app. known says that id and name are usable. The app can then be shown as rejected when it has
+	// another fault.
 	app func(m member, n node) (app *App, known bool)
 }
 
-// read gives the state and what is wrong with single apps. What is wrong with the entry itself is
-// an InvalidError.
+// read returns the state and the problems of its apps. A fault of the entry itself is an InvalidError.
 func (r reader) read(raw json.RawMessage) (*State, []Problem, error) {
 	c := &check{}
 	entry, err := members(raw)
 	if err != nil {
-		c.add(expecting("object", r.name(), showRaw(raw)))
+		c.add(expectingLine("object", r.name(), showRaw(raw)))
 		return nil, nil, c.invalid()
 	}
 	s := &State{Config: map[string]string{}, Apps: map[string]*App{}}
@@ -44,11 +43,11 @@ func (r reader) read(raw json.RawMessage) (*State, []Problem, error) {
 	return s, problems, nil
 }
 
-// maxParts bounds the apps of a target, and the services, the volumes and the networks of all of them together: a
-// device has some hundreds at most, and each costs work at every change.
+// maxParts limits the apps of a target, and the services, volumes and networks of all its apps. Real devices have some
+// hundreds at most, and each part costs work at every change.
 const maxParts = 2000
 
-// boundParts refuses a target with more parts than a device can have.
+// boundParts refuses a target with more services, volumes or networks than the limit.
 func (c *check) boundParts(s *State) {
 	services, volumes, networks := 0, 0, 0
 	for _, app := range s.Apps {
@@ -67,7 +66,7 @@ func (c *check) bound(parts string, n int) {
 	}
 }
 
-// name is the path of the entry as people read it.
+// name is the path of the entry for people.
 func (r reader) name() string {
 	if r.path == "" {
 		return "the target state"
@@ -79,7 +78,7 @@ func (r reader) part(c *check, entry []member, key string) node {
 	return treeOf(c, join(r.path, key), find(entry, key))
 }
 
-// apps splits the apps. null never stands for "no apps": it would remove all of them.
+// apps splits the apps. null is refused, because as "no apps" it would remove all apps.
 func (r reader) apps(c *check, entry []member) []member {
 	for _, m := range entry {
 		if m.key != "apps" {
@@ -87,17 +86,17 @@ func (r reader) apps(c *check, entry []member) []member {
 		}
 		apps, err := members(m.raw)
 		if err != nil {
-			c.add(expecting("object", join(r.path, "apps"), showRaw(m.raw)))
+			c.add(expectingLine("object", join(r.path, "apps"), showRaw(m.raw)))
 		}
 		return apps
 	}
 	if !r.optional {
-		c.add(expecting("object", join(r.path, "apps"), "undefined"))
+		c.add(expectingLine("object", join(r.path, "apps"), "undefined"))
 	}
 	return nil
 }
 
-// fill reads the apps one by one: what is wrong with one is no trouble for the others.
+// fill reads the apps one by one. A fault of one does not affect the others.
 func (r reader) fill(s *State, apps []member) []Problem {
 	var problems []Problem
 	for _, m := range apps {
@@ -115,32 +114,32 @@ func (r reader) fill(s *State, apps []member) []Problem {
 	return problems
 }
 
-// readApp gives a complete app, or one with Rejected set, or none, and what is wrong with it.
+// readApp returns a complete app, or one with Rejected set, or none, with its problems.
 func (r reader) readApp(m member) (*App, []string) {
 	c := &check{}
 	n := treeOf(c, join(join(r.path, "apps"), m.key), m.raw)
 	if c.count() > 0 || !n.isObject() {
 		return nil, c.all()
 	}
-	if isDeeper(n.value, maxDepth) {
+	if isDeeperThan(n.value, maxDepth) {
 		c.add("Too many levels at " + n.path)
 		return nil, c.all()
 	}
 	app, known := r.app(m, n)
 	if c.count() == 0 {
-		dropForeign(app)
+		removeForeignServices(app)
 		return app, nil
 	}
 	if !known {
 		return nil, c.all()
 	}
 	app.Rejected = strings.Join(c.all(), "; ")
-	app.Release = app.Release.outline()
+	app.Release = app.Release.withoutParts()
 	return app, c.all()
 }
 
-// outline is a release without its parts: enough to report it as rejected.
-func (r *Release) outline() *Release {
+// withoutParts is a release without services, volumes and networks, to report it as rejected.
+func (r *Release) withoutParts() *Release {
 	if r == nil {
 		return nil
 	}

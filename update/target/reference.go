@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// Reference is an image name in its parts (docs/spec/engine.md 8.1). Registry is empty when the name
-// carries none; one of Tag and Digest may be empty, or both.
+// Reference is a parsed image name (docs/spec/engine.md 8.1). Registry, Tag and Digest may be empty.
 type Reference struct {
 	Registry string
 	Repo     string
@@ -14,8 +13,8 @@ type Reference struct {
 	Digest   string // alg:hex
 }
 
-// ParseReference takes an image name apart: optional registry (the part before the first slash when
-// it is localhost or holds a dot or colon), repository, optional :tag, optional @digest.
+// ParseReference parses an image name: optional registry, repository, optional :tag, optional @digest. The part before
+// the first slash is the registry when it is localhost or has a dot or colon.
 func ParseReference(s string) (Reference, error) {
 	var r Reference
 	rest, digest, hasDigest := strings.Cut(s, "@")
@@ -45,8 +44,7 @@ func (r Reference) Name() string {
 	return r.Registry + "/" + r.Repo
 }
 
-// String is the normalised name: with a digest name@digest, else name:tag with the tag latest as
-// default.
+// String is the normalised name: name@digest if there is a digest, else name:tag with the default tag latest.
 func (r Reference) String() string {
 	switch {
 	case r.Digest != "":
@@ -70,7 +68,7 @@ func isRegistry(first string) bool {
 	return first == "localhost" || strings.ContainsAny(first, ".:")
 }
 
-// isDigest wants alg:hex with at least 32 hex digits.
+// isDigest accepts alg:hex with at least 32 hex digits.
 func isDigest(s string) bool {
 	alg, hex, _ := strings.Cut(s, ":")
 	return alg != "" && allOf(alg, isDigestAlgByte) && len(hex) >= 32 && allOf(hex, isHexByte)
@@ -80,7 +78,7 @@ func isTag(s string) bool {
 	return s != "" && len(s) <= 128 && s[0] != '.' && s[0] != '-' && allOf(s, isNameByte)
 }
 
-// isRepo wants components of name characters, divided by single slashes.
+// isRepo accepts components of name characters, separated by single slashes.
 func isRepo(s string) bool {
 	for component := range strings.SplitSeq(s, "/") {
 		if component == "" || !allOf(component, isNameByte) || !isAlnum(component[0]) {
@@ -106,7 +104,7 @@ func isHexByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// allOf reports whether every byte passes; an empty text does.
+// allOf reports whether every byte passes. An empty text passes.
 func allOf(s string, pass func(byte) bool) bool {
 	for i := range len(s) {
 		if !pass(s[i]) {

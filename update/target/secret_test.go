@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// What is wrong with a document is told without any value of a variable, a label or the configuration, in
-// whichever shape and place it stands.
+// Problems of a document never show a value of a variable, a label or the configuration, in any shape and place.
 func TestProblemsShowNoSecrets(t *testing.T) {
 	const secret = "sesame"
 	wrong := []any{secret, []any{"A=" + secret}, Map{"A": []any{secret}}, Map{"A": Map{"b": secret}}, Map{"A=" + secret: "x"}, Map{"A=" + secret + ":": true}}

@@ -2,10 +2,9 @@ package target
 
 import "strings"
 
-// inRange reports whether a version lies in a semver range (docs/spec/cloud.md 3.8): alternatives
-// divided by ||, in each of them comparators that must all hold: 5, 5.5.*, =5.5.5, >5, >=5.5, <6,
-// <=6, ~5.5, ^5.5 and 5.1 - 5.4. A pre-release takes part by its precedence. A range that cannot
-// be read holds for nothing.
+// inRange reports whether a version is in a semver range (docs/spec/cloud.md 3.8). A range has alternatives, separated
+// by ||. The comparators of an alternative must all match: 5, 5.5.*, =5.5.5, >5, >=5.5, <6, <=6, ~5.5, ^5.5 and
+// 5.1 - 5.4. A pre-release counts by its precedence. No version is in an invalid range.
 func inRange(version, text string) bool {
 	v, ok := parseFact(version)
 	if !ok {
@@ -22,7 +21,7 @@ func inRange(version, text string) bool {
 	return holds
 }
 
-// comparators divides at spaces, but not between an operator and its version.
+// comparators splits at spaces, but not between an operator and its version.
 func comparators(alternative string) []string {
 	var list []string
 	operator := ""
@@ -40,7 +39,7 @@ func comparators(alternative string) []string {
 	return list
 }
 
-// meets reports whether all comparators hold, and whether they can be read.
+// meets reports whether all comparators match, and whether all are valid.
 func (v semver) meets(list []string) (holds, ok bool) {
 	holds = true
 	for i := 0; i < len(list); i++ {
@@ -101,11 +100,11 @@ func (v semver) atMost(p semver) bool {
 	return v.isBelowNext(p, p.given-1)
 }
 
-// isBelowNext reports whether v comes before the next version of p at its number i; none is
-// written for i below 0.
+// isBelowNext reports whether v is lower than the next version of p at number i. A negative i says that p has no number,
+// and every version matches.
 func (v semver) isBelowNext(p semver, i int) bool { return i < 0 || v.compare(p.next(i)) < 0 }
 
-// significant is the place of the first number that is not zero, or the last one written.
+// significant is the index of the first number that is not zero, or of the last one given.
 func (v semver) significant() int {
 	for i := range v.given {
 		if v.numbers[i] != 0 {

@@ -6,18 +6,17 @@ import (
 	"strings"
 )
 
-// semver is a version as contracts compare it. Build metadata does not count.
+// semver is a version for the comparison in contracts. Build metadata does not count.
 type semver struct {
 	numbers [3]uint64
-	given   int    // how many numbers were written; the others are 0
+	given   int    // how many numbers were given; the others are 0
 	pre     string // dotted pre-release identifiers, empty for a release
 }
 
 // lowest is the pre-release below all others.
 const lowest = "0"
 
-// parseFact reads a version of the device, which may be less than strict: a leading v, one or two
-// numbers only, or words after it.
+// parseFact reads a version of the device. It may have a leading v, only one or two numbers, or words after it.
 func parseFact(s string) (semver, bool) {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), " ")
 	v, rest, ok := parseNumbers(s)
@@ -30,15 +29,15 @@ func parseFact(s string) (semver, bool) {
 	return v, true
 }
 
-// parsePartial reads a version of a range: numbers, of which the last ones may be missing or x, X
-// or *, and after three numbers a pre-release.
+// parsePartial reads a version of a range. The last of its numbers may be missing or x, X or *. After three numbers it
+// may have a pre-release.
 func parsePartial(s string) (semver, bool) {
 	s, _, _ = strings.Cut(s, "+")
 	v, rest, ok := parseNumbers(s)
 	if !ok {
 		return semver{}, false
 	}
-	for isWild(rest) && v.given < 3 {
+	for startsWithWildcard(rest) && v.given < 3 {
 		_, rest, _ = strings.Cut(rest, ".")
 	}
 	if pre, found := strings.CutPrefix(rest, "-"); found && v.given == 3 && pre != "" {
@@ -47,14 +46,14 @@ func parsePartial(s string) (semver, bool) {
 	return v, rest == ""
 }
 
-// isWild reports whether the text starts with a wildcard in place of a number.
-func isWild(s string) bool {
+// startsWithWildcard reports whether the text starts with a wildcard in place of a number.
+func startsWithWildcard(s string) bool {
 	first, _, _ := strings.Cut(s, ".")
 	return first == "x" || first == "X" || first == "*"
 }
 
-// parseNumbers reads up to three numbers and gives what follows them, without the dot before it
-// when that is no number.
+// parseNumbers reads up to three numbers. rest is the text after them, without the dot after a
+// first or second number.
 func parseNumbers(s string) (v semver, rest string, ok bool) {
 	s = strings.TrimPrefix(s, "v")
 	for v.given < 3 {
@@ -77,7 +76,7 @@ func parseNumbers(s string) (v semver, rest string, ok bool) {
 	return v, s, true
 }
 
-// compare orders versions by semver precedence.
+// compare compares versions by semver precedence.
 func (v semver) compare(w semver) int {
 	for i := range v.numbers {
 		if c := cmp.Compare(v.numbers[i], w.numbers[i]); c != 0 {
@@ -95,7 +94,7 @@ func (v semver) compare(w semver) int {
 	return comparePre(v.pre, w.pre)
 }
 
-// comparePre orders dotted identifiers: numbers by value and before words, then by length.
+// comparePre compares dotted identifiers. Numbers come before words and compare by value. Then the shorter list is lower.
 func comparePre(a, b string) int {
 	for a != "" && b != "" {
 		var x, y string
@@ -122,7 +121,7 @@ func compareIdentifier(a, b string) int {
 	return cmp.Compare(a, b)
 }
 
-// floor is the lowest version that a partial one stands for.
+// floor is the lowest version that matches a partial one.
 func (v semver) floor() semver {
 	if v.given < 3 {
 		v.pre = lowest
@@ -130,7 +129,7 @@ func (v semver) floor() semver {
 	return v
 }
 
-// next is the first version after all that share the numbers before the one at i and that one.
+// next is the lowest version above all versions with the same numbers up to i.
 func (v semver) next(i int) semver {
 	n := semver{given: 3, pre: lowest}
 	copy(n.numbers[:i+1], v.numbers[:i+1])

@@ -13,7 +13,7 @@ const (
 	digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 )
 
-// entryV3 is a device entry that uses every property.
+// entryV3 is a device entry with every property.
 const entryV3 = `{
 	"name": "greenhouse-7",
 	"config": { "RESIN_SUPERVISOR_POLL_INTERVAL": "600000", "BALENA_HOST_CONFIG_gpu_mem": "32" },
@@ -39,7 +39,7 @@ const entryV3 = `{
 		"other": { "id": 7, "name": "other" }
 	} }`
 
-// gone, as a value, takes the member away.
+// gone as a value removes the member.
 type gone struct{}
 
 // tree is JSON as a free-form value.
@@ -52,7 +52,7 @@ func tree(t testing.TB, text string) any {
 	return v
 }
 
-// with is the document with another value at a path; the path divides at "/".
+// with is the document with another value at a path, whose parts are separated by "/".
 func with(t testing.TB, document, path string, value any) []byte {
 	t.Helper()
 	root := tree(t, document)

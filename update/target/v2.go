@@ -1,11 +1,11 @@
 package target
 
-// appV2 reads one app of the older shape, keyed by its id (docs/spec/cloud.md 3.11). Its uuid is the id
-// text, except for apps that EncodeLocal wrote with the uuid they really have.
+// appV2 reads one app of the older shape, keyed by its id (docs/spec/cloud.md 3.11). The id is its uuid too, unless
+// EncodeLocal wrote the real uuid.
 func appV2(m member, n node) (app *App, known bool) {
 	id, ok := canonical(m.key)
 	if !ok {
-		n.check.add(expecting("numeric app id", "app key", show(m.key)))
+		n.check.add(expectingLine("numeric app id", "app key", show(m.key)))
 	}
 	app = &App{UUID: n.get("uuid").optionalText(m.key), ID: id, Name: n.get("name").text()}
 	if app.UUID == "" {
@@ -18,8 +18,8 @@ func appV2(m member, n node) (app *App, known bool) {
 	return app, known
 }
 
-// releaseV2 reads the release whose parts lie in the app itself, nil when there is no commit or
-// no usable release id. Services without a commit are a mistake: none of them would run.
+// releaseV2 reads the release, whose members are in the app itself. It is nil without a commit or a valid release id.
+// Services without a commit are refused, because none of them would run.
 func releaseV2(app node) *Release {
 	commit, services := app.get("commit").optionalText(""), app.get("services")
 	if commit == "" {
@@ -42,7 +42,7 @@ func releaseV2(app node) *Release {
 	return r
 }
 
-// addServiceV2 reads one service keyed by its id, with the compose keys beside the named ones.
+// addServiceV2 reads one service, keyed by its id. Its compose keys are beside its own fields.
 func addServiceV2(r *Release, key string, n node) {
 	if !n.isObject() {
 		return
@@ -64,24 +64,24 @@ func addServiceV2(r *Release, key string, n node) {
 		Running:     n.get("running").boolean(true),
 		Environment: n.get("environment").environment(),
 		Labels:      n.get("labels").labels(),
-		Composition: inlined(n.object()),
+		Composition: inlineComposition(n.object()),
 		Contract:    n.get("contract").contract(name),
 	}
 }
 
-// inlined is what of a service is composition.
-func inlined(fields Map) Map {
+// inlineComposition lists the compose keys of a service.
+func inlineComposition(fields Map) Map {
 	composition := Map{}
 	for key, value := range fields {
-		if !isNamedV2(key) {
+		if !isFieldV2(key) {
 			composition[key] = value
 		}
 	}
 	return composition
 }
 
-// isNamedV2 tells the members of a service that are not composition.
-func isNamedV2(key string) bool {
+// isFieldV2 reports whether a member of a service is its own field and no compose key.
+func isFieldV2(key string) bool {
 	switch key {
 	case "serviceId", "imageId", "serviceName", "image", "running", "environment", "labels", "contract":
 		return true

@@ -2,11 +2,10 @@ package target
 
 import "fmt"
 
-// DecodeV3 reads this device's entry of the document that the cloud serves (docs/spec/cloud.md 3.5).
-// A malformed app does not reject the others: with a readable id and name it comes back with
-// Rejected set, else it is left out, and there is a Problem for each fault. An error means that
-// nothing is usable: an *InvalidError for an entry that breaks the rules, any other for a body
-// that is not JSON or has no entry for the device.
+// DecodeV3 reads this device's entry of the cloud's document (docs/spec/cloud.md 3.5). A malformed app does not affect
+// the others. With a valid id and name it is returned with Rejected set, else it is left out. Each fault is a Problem.
+// An error means that nothing can be used: an *InvalidError for an entry that breaks the rules, any other error for a
+// body that is not JSON or has no entry for the device.
 func DecodeV3(body []byte, deviceUUID string) (*State, []Problem, error) {
 	raw, err := parse(body)
 	if err != nil {
@@ -23,8 +22,7 @@ func DecodeV3(body []byte, deviceUUID string) (*State, []Problem, error) {
 	return reader{app: appV3}.read(entry)
 }
 
-// DecodeV3Entry reads the object below the device uuid, and what Encode made: in addition to
-// DecodeV3 it takes over what an app was rejected for.
+// DecodeV3Entry reads the entry of a device, also one from Encode. Other than DecodeV3 it reads why an app is rejected.
 func DecodeV3Entry(raw []byte) (*State, []Problem, error) {
 	entry, err := parse(raw)
 	if err != nil {
@@ -42,7 +40,7 @@ func storedApp(m member, n node) (*App, bool) {
 // appV3 reads one app of a v3 document.
 func appV3(m member, n node) (app *App, known bool) {
 	if !isDocumentKey(m.key) {
-		n.check.add(expecting(documentKey().what, "app key", show(m.key)))
+		n.check.add(expectingLine(documentKey().what, "app key", show(m.key)))
 	}
 	app = &App{UUID: m.key, ID: n.get("id").id(), Name: n.get("name").text()}
 	known = n.check.count() == 0
@@ -53,7 +51,7 @@ func appV3(m member, n node) (app *App, known bool) {
 	return app, known
 }
 
-// class is the kind of an app; without one it is a fleet.
+// class is the class of an app, fleet by default.
 func (n node) class() string {
 	class := n.optionalText("fleet")
 	switch class {
@@ -64,7 +62,7 @@ func (n node) class() string {
 	return "fleet"
 }
 
-// releaseV3 reads the first release, nil when there is none or its head is unusable.
+// releaseV3 reads the first release. It is nil when there is none, or its commit or id is invalid.
 func releaseV3(m member, app node) *Release {
 	releases := app.get("releases")
 	if len(releases.object()) == 0 {
@@ -72,7 +70,7 @@ func releaseV3(m member, app node) *Release {
 	}
 	commit := firstRelease(m)
 	if !isDocumentKey(commit) {
-		app.check.add(expecting(documentKey().what, "key of "+releases.path, show(commit)))
+		app.check.add(expectingLine(documentKey().what, "key of "+releases.path, show(commit)))
 		return nil
 	}
 	n := releases.get(commit)
@@ -92,7 +90,7 @@ func releaseV3(m member, app node) *Release {
 	return r
 }
 
-// firstRelease is the commit that comes first in the document. The app is known to have one.
+// firstRelease is the commit of the first release in the document. The caller knows that there is one.
 func firstRelease(m member) string {
 	app, _ := members(m.raw)
 	releases, _ := members(find(app, "releases"))
@@ -119,7 +117,7 @@ func serviceV3(name string, n node) *Service {
 	}
 }
 
-// composition is free-form; package compose looks into it.
+// composition is a free-form object, which package compose reads.
 func (n node) composition() Map {
 	if c := n.object(); c != nil {
 		return c

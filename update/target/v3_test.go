@@ -45,15 +45,15 @@ func TestDecodeV3(t *testing.T) {
 	})
 }
 
-// The rows of the table in docs/spec/cloud.md 3.5. Paths below the release are told from those of the
-// app and the entry by their first letters.
+// The rows of the table in docs/spec/cloud.md 3.5. The first letters of a path say whether it is below the release, the
+// app or the entry.
 const (
 	inApp     = "apps/" + shop + "/"
 	inRelease = inApp + "releases/5b1e0c77/"
 	inService = inRelease + "services/pump/"
 )
 
-// cloud.md 38, 41: what every rule allows.
+// cloud.md 38, 41: the values that each rule allows.
 func TestRulesAccept(t *testing.T) {
 	long, faces := strings.Repeat("n", 255), strings.Repeat("\U0001F600", 127)
 	f := func(path string, values ...any) {
@@ -100,7 +100,7 @@ func TestRulesAccept(t *testing.T) {
 	f(inService+"contract", Map{}, nil, gone{}, Map{"requires": []any{}})
 }
 
-// cloud.md 38, 41: what every rule refuses of an app, which harms no other.
+// cloud.md 38, 41: the values that each rule refuses in an app, without effect on others.
 func TestRulesRejectApp(t *testing.T) {
 	tooLong := strings.Repeat("n", 256)
 	f := func(path string, values ...any) {
@@ -157,7 +157,7 @@ func TestRulesRejectApp(t *testing.T) {
 	f(inService+"contract", objects...)
 }
 
-// cloud.md 38: what every rule refuses of a document.
+// cloud.md 38: the values that each rule refuses in a document.
 func TestRulesRejectDocument(t *testing.T) {
 	tooLong := strings.Repeat("n", 256)
 	f := func(path string, values ...any) {
@@ -179,7 +179,7 @@ func TestRulesRejectDocument(t *testing.T) {
 	f("apps", nil, gone{}, 1, "", []any{})
 }
 
-// cloud.md 40, 41: what may be absent, and ids as text.
+// cloud.md 40, 41: members that may be absent, and ids as text.
 func TestDefaults(t *testing.T) {
 	s, problems := decodeV3(t, []byte(`{"name":"","config":{},"apps":{
 		"a":{"id":"12","name":"n","releases":{"c":{"id":"34","services":{
@@ -307,7 +307,7 @@ func TestForeignServices(t *testing.T) {
 	f("user", false, own, "balena-supervisor", "core", "main", "side")
 }
 
-// Whatever is decoded comes back equal from its durable form.
+// A decoded state and its durable form are equal.
 func wantStored(t testing.TB, s *State) {
 	t.Helper()
 	raw, err := Encode(s)
