@@ -10,41 +10,40 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// unknown stands for what the boot partition does not say.
+// unknown is the value of a part that the boot partition does not tell.
 const unknown = "unknown"
 
 // Type is the device type of a board, such as raspberrypi3 with the architecture armv7hf.
 type Type struct {
 	Slug string
 	Arch string
-	// FromTree says that the device tree of the kernel told the type, since there is no device-type.json.
+	// FromTree says that the type comes from the kernel's device tree, because there is no device-type.json.
 	FromTree bool
 }
 
-// Read returns what device-type.json on the boot partition says; each part is "unknown" while it
-// cannot be read (docs/spec/cloud.md 1.3). Without that file the board is the one of the device tree of the
-// kernel, which is found below root, where the root of the host is mounted (docs/spec/host.md 5). Nothing is
-// kept, so a later call sees a repaired file.
+// Read reads device-type.json on the boot partition. A part that cannot be read is "unknown" (docs/spec/cloud.md 1.3).
+// Without that file the kernel's device tree tells the board (docs/spec/host.md 5). It is below root, where the host's
+// root is mounted. Read caches nothing, so a later call sees a repaired file.
 func Read(bootDir, root string) Type {
-	var said struct {
+	var content struct {
 		Slug text `json:"slug"`
 		Arch text `json:"arch"`
 	}
 	data, err := file.Read(filepath.Join(bootDir, "device-type.json"), file.Small)
 	if err == nil {
-		_ = json.Unmarshal(data, &said) // what was not understood stays empty
+		_ = json.Unmarshal(data, &content) // invalid parts stay empty
 	} else if errors.Is(err, fs.ErrNotExist) {
 		if t := fromTree(readTree(root), arch()); t.FromTree {
 			return t
 		}
 	}
-	return Type{Slug: said.Slug.known(), Arch: said.Arch.known()}
+	return Type{Slug: content.Slug.orUnknown(), Arch: content.Arch.orUnknown()}
 }
 
 // text is a JSON string; any other value reads as empty.
 type text string
 
-// UnmarshalJSON never fails, so that one odd value does not hide the other.
+// UnmarshalJSON never fails, so that one invalid value does not hide the other.
 func (t *text) UnmarshalJSON(data []byte) error {
 	var s string
 	_ = json.Unmarshal(data, &s)
@@ -52,7 +51,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-func (t text) known() string {
+func (t text) orUnknown() string {
 	if t == "" {
 		return unknown
 	}

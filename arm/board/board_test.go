@@ -25,7 +25,7 @@ func TestRead(t *testing.T) {
 	if got := Read(dir, root); got != (Type{Slug: "unknown", Arch: "unknown"}) {
 		t.Fatalf("missing file: got %v", got)
 	}
-	// A file that is there counts, also a broken one: the board may be one that the tree does not tell of.
+	// An existing file counts even if it is broken, because the tree may not name the board.
 	writeTree(t, root, "proc/device-tree", "raspberrypi,4-model-b\x00brcm,bcm2711\x00", "Raspberry Pi 4 Model B Rev 1.4\x00")
 	for _, test := range []struct {
 		text string
@@ -49,7 +49,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 9, 12: the device trees of kernels, by their compatible (parted here by blanks) and model.
+// docs/spec/host.md 9, 12: the device trees of kernels, by their compatible names (here separated by blanks) and model.
 func TestDeviceTree(t *testing.T) {
 	for _, test := range []struct{ compatible, model, slug, slug64 string }{
 		{"raspberrypi,model-a brcm,bcm2835", "Raspberry Pi Model A Rev 2", "raspberry-pi", ""},

@@ -9,9 +9,9 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// boards are the boards with a device type of their own: a part of what the device tree calls it, and the type
-// (docs/spec/host.md 5). The first that fits counts, since a tree also names what the board is compatible with.
-// Compute Modules before the 4 are not among them: the board that carries one makes the type.
+// boards lists pairs of a part of the device tree's names and the device type (docs/spec/host.md 5). The first match
+// counts, because a tree also names boards that this one is compatible with. Compute Modules before the 4 are missing:
+// their type depends on the carrier board.
 var boards = [...][2]string{
 	{"raspberrypi,model-zero-2", "raspberrypi0-2w-64"},
 	{"raspberrypi,model-", "raspberry-pi"},
@@ -28,21 +28,21 @@ var boards = [...][2]string{
 	{"j721e-beagleboneai64", "beaglebone-ai64"},
 }
 
-// readTree is what the device tree says of the board: the names it is compatible with, each with a zero byte at
-// its end, and its model. It is empty where there is none.
+// readTree returns the board's names in the device tree: the compatible ones, each with a zero byte at its end, and the
+// model. It is empty without a device tree.
 func readTree(root string) string {
-	// The first is a link, which in a container may lead to where nothing is seen.
+	// The first is a link, which may lead nowhere in a container.
 	for _, dir := range [...]string{"/proc/device-tree", "/sys/firmware/devicetree/base"} {
 		names, err := file.Read(root+dir+"/compatible", file.Small)
 		if err == nil {
-			model, _ := file.Read(root+dir+"/model", file.Small) // one board alone needs it
+			model, _ := file.Read(root+dir+"/model", file.Small) // only one board needs it
 			return string(names) + string(model)
 		}
 	}
 	return ""
 }
 
-// fromTree is the type of the board that a device tree tells of, on a system of an architecture.
+// fromTree is the device type for the names in a device tree and the architecture of the system.
 func fromTree(tree, arch string) Type {
 	for _, b := range boards {
 		if !strings.Contains(tree, b[0]) {
@@ -50,14 +50,14 @@ func fromTree(tree, arch string) Type {
 		}
 		slug := b[1]
 		if slug == "raspberrypi3" && arch == "aarch64" {
-			slug += "-64" // the one board with a type for each
+			slug += "-64" // the only board with a type for each architecture
 		}
 		return Type{Slug: slug, Arch: arch, FromTree: true}
 	}
 	return Type{}
 }
 
-// arch is the architecture of the system that the program runs on, as device types call it.
+// arch is the architecture of the running system, as device types name it.
 func arch() string {
 	switch runtime.GOARCH {
 	case "arm":

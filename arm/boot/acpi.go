@@ -17,25 +17,25 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// acpi are the ACPI tables that an UP board has loaded at each start, such as one that tells the kernel of a
-// device on its pins (docs/spec/host.md 5.1). Their names are kept in a file of the boot partition.
+// acpi is the list of ACPI tables that the agent loads into the kernel of an UP board at each start, for example one for
+// a device on its pins (docs/spec/host.md 5.1). A file on the boot partition has their names.
 type acpi struct {
 	path string // configfs.json
-	root string // where the root of the host is mounted
+	root string // where the host's root is mounted
 
-	mu sync.Mutex // held while the file is changed
+	mu sync.Mutex // held during a change of the file
 }
 
 const acpiKey = "ssdt"
 
-func (*acpi) own(key string) string {
+func (*acpi) canonicalKey(key string) string {
 	if key == acpiKey {
 		return acpiKey
 	}
 	return ""
 }
 
-// document reads the file, and the names of the tables in it. One that is no JSON object says nothing.
+// document reads the file and the names of the tables in it. A file that is no JSON object has none.
 func (a *acpi) document() (doc map[string]json.RawMessage, names []string, err error) {
 	data, err := file.Read(a.path, file.Small)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +55,7 @@ func (a *acpi) read() (values, error) {
 	return values{acpiKey: `"` + strings.Join(names, `","`) + `"`}, nil
 }
 
-// tableNames reads the text of a variable: one name, or several in quotes.
+// tableNames parses the text of a variable: one name, or several in quotes.
 func tableNames(text string) (names []string, err error) {
 	switch {
 	case text == "":
@@ -68,14 +68,14 @@ func tableNames(text string) (names []string, err error) {
 	default:
 		names = []string{text}
 	}
-	if !slices.ContainsFunc(names, notATable) {
+	if !slices.ContainsFunc(names, isInvalidName) {
 		return names, nil
 	}
-	return nil, errors.New("this is neither the name of an ACPI table nor a list of such names in quotes")
+	return nil, errors.New("neither the name of an ACPI table nor a list of such names in quotes")
 }
 
-// notATable tells whether a name is not that of one file in a folder, as text.
-func notATable(name string) bool {
+// isInvalidName reports whether a name is not a text that names a file in one folder.
+func isInvalidName(name string) bool {
 	return name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") || !utf8.ValidString(name)
 }
 
@@ -92,7 +92,7 @@ func (a *acpi) change(want values) (c change, err error) {
 	return c, err
 }
 
-// set puts names into the file, which keeps all else that it says.
+// set writes the names into the file and keeps its other members.
 func (a *acpi) set(names []string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -117,12 +117,12 @@ func (a *acpi) store(doc map[string]json.RawMessage) error {
 	return err
 }
 
-// load loads the tables that the file names. The device goes on without one that cannot be loaded.
-func (a *acpi) load(loadModule func(name string) error, say func(text string, stderr bool), log zerolog.Logger) {
-	names, err := a.begin(loadModule)
+// load loads the tables that the file names. The device runs on without a table that cannot be loaded.
+func (a *acpi) load(loadModule func(name string) error, logToDevice func(text string, stderr bool), log zerolog.Logger) {
+	names, err := a.prepare(loadModule)
 	if err != nil {
 		log.Error().Err(err).Msg("ACPI tables cannot be loaded, the device goes on without them")
-		say("Unable to initialise ConfigFS", true)
+		logToDevice("Unable to initialise ConfigFS", true)
 	}
 	for _, name := range names {
 		id, err := a.loadTable(name)
@@ -131,17 +131,16 @@ func (a *acpi) load(loadModule func(name string) error, say func(text string, st
 			log.Info().Str("table", name).Str("oem_id", id[0]).Str("oem_table_id", id[1]).Str("oem_revision", id[2]).Msg("ACPI table loaded")
 			continue
 		case errors.Is(err, errNoTable):
-			say("Missing AML for '"+name+"'. Unable to load.", true)
+			logToDevice("Missing AML for '"+name+"'. Unable to load.", true)
 		default:
-			say("Unable to load AML for '"+name+"': "+err.Error(), true)
+			logToDevice("Unable to load AML for '"+name+"': "+err.Error(), true)
 		}
 		log.Error().Str("table", name).Err(err).Msg("ACPI table was not loaded, the device goes on without it")
 	}
 }
 
-// begin readies the kernel and reads the names of the tables. The file is written as it is to be, when it is
-// not so already.
-func (a *acpi) begin(loadModule func(name string) error) (names []string, err error) {
+// prepare loads the kernel module and reads the names of the tables. It writes the file in canonical form if it differs.
+func (a *acpi) prepare(loadModule func(name string) error) (names []string, err error) {
 	if err := loadModule("acpi_configfs"); err != nil {
 		return nil, err
 	}
@@ -159,11 +158,11 @@ func (a *acpi) begin(loadModule func(name string) error) (names []string, err er
 
 var errNoTable = errors.New("there is no such table on the device")
 
-// loadTable hands the kernel a table, and answers what the kernel says of it: OEM id, id and revision. It has
-// nothing to say of one that it did not take.
+// loadTable passes a table to the kernel and returns the OEM id, table id and revision that the kernel shows for it. The
+// kernel shows none for a table that it refused.
 func (a *acpi) loadTable(name string) (id [3]string, err error) {
 	source := a.root + "/boot/acpi-tables/" + name + ".aml"
-	if notATable(name) || !exists(source) {
+	if isInvalidName(name) || !exists(source) {
 		return id, errNoTable
 	}
 	content, err := file.Read(source, file.Small)

@@ -1,7 +1,7 @@
-// Package boot reads and writes the boot configuration of a board: config.txt of a Raspberry Pi,
-// extra_uEnv.txt or extlinux.conf of boards that start with U-Boot, the power settings of an Orin, the lanes of
-// a TX2, the ACPI tables of an UP board, and the splash image (docs/spec/cloud.md 6.2, 6.7 to 6.9;
-// docs/spec/host.md 5). Which of them there are depends on the board.
+// Package boot reads and writes the boot configuration of a board (docs/spec/cloud.md 6.2, 6.7 to 6.9;
+// docs/spec/host.md 5). The board decides which parts exist: config.txt of a Raspberry Pi, extra_uEnv.txt or
+// extlinux.conf of U-Boot, the power settings of an Orin, the lanes of a TX2, the ACPI tables of an UP board, and the
+// splash image.
 package boot
 
 import (
@@ -15,17 +15,17 @@ import (
 	"resin-supervisor/update/settings"
 )
 
-// Options is where the boot configuration of a device is.
+// Options says where the boot configuration of a device is.
 type Options struct {
 	Dir  string // the boot partition
-	Root string // where the root of the host is mounted
+	Root string // where the host's root is mounted
 	Slug string // device type, such as raspberrypi3
-	// FromTree says that the type is not from the boot partition, so that Dir may be none, and that what is there is
-	// another system's: of it only what a configuration names changes.
+	// FromTree says that the device type does not come from the boot partition. Dir may then be no boot partition, or
+	// that of another system than balenaOS. Only values that a configuration names are changed there.
 	FromTree bool
-	// Release is the release of the host's meta layer, such as 2.46.1+rev1, empty when it is not known.
+	// Release is the release of the host's meta layer, such as 2.46.1+rev1, empty when unknown.
 	Release string
-	// Power is what config.json says to the host of power and fan.
+	// Power is the power mode and fan profile in config.json.
 	Power Power
 }
 
@@ -33,62 +33,62 @@ type Options struct {
 type Config struct {
 	_ [0]func() // nobody compares it: no code for that
 
-	places []named
-	// unused is why variables that no place has are not acted upon, nil when they are for boards of other types.
-	unused error
-	// Late says that the board has places that were not acted upon before: by an earlier version of the agent, or
-	// while the boot partition was not known. A configuration of that time says nothing of them, and they stay.
+	backends []prefixed
+	// unusedReason is the error for variables without a backend, nil when these are for other types of boards.
+	unusedReason error
+	// Late says that the board has backends that were not used before, by an earlier version of the agent or while
+	// the boot partition was unknown. A configuration from that time does not name their values, so these stay.
 	Late bool
 }
 
-// named is a place with what the names of its variables begin with.
-type named struct {
+// prefixed is a backend with the prefix of its variables.
+type prefixed struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	prefix string
-	place
+	backend
 }
 
-// values are what a place holds, by key, as the texts of variables.
+// values holds the values of a backend by key, as the texts of variables.
 type values map[string]string
 
-// place is something that boot configuration is kept in.
-type place interface {
-	// own is the key as the place calls it, empty when it is none of the place's.
-	own(key string) string
-	// read tells what is in effect.
+// backend is one place that holds boot configuration, such as a file.
+type backend interface {
+	// canonicalKey is the backend's spelling of a key, empty when the backend has no such key.
+	canonicalKey(key string) string
+	// read returns the current values.
 	read() (values, error)
-	// change tells what it takes to have the wanted values, and no others. An error, which names operation
-	// and path, says that nothing can be told of the place now.
+	// change returns the change to exactly the wanted values. An error, which names operation and path, says that the
+	// backend cannot be read now.
 	change(want values) (change, error)
 }
 
-// change is what it takes to have wanted values.
+// change is the change of a backend to the wanted values.
 type change struct {
-	write  func() error // nil when there is nothing to write
-	reboot bool         // it has its effect after a reboot only
-	// refused are the keys whose values cannot be had, with the reason. What the place has of them stays,
-	// and write does the rest.
+	write  func() error // nil when nothing has to be written
+	reboot bool         // it takes effect only after a reboot
+	// refused holds the keys with invalid values and the reasons. Their current values stay, and write writes the
+	// others.
 	refused map[string]error
 }
 
-// New finds out what the board has. It reads nothing but the names of files, and removes what a crash left
-// in the folder of extlinux.conf.
+// New finds the backends of the board. It reads only names of files, and removes leftovers of a crash in the folder of
+// extlinux.conf.
 func New(o Options) *Config {
 	c := &Config{}
-	configTxt := &textFile{path: o.Dir + "/config.txt", fin: o.Slug == "fincm3", keeps: o.FromTree}
+	configTxt := &textFile{path: o.Dir + "/config.txt", isFin: o.Slug == "fincm3", foreign: o.FromTree}
 	hasConfigTxt := strings.HasPrefix(o.Slug, "raspberry") || slices.Contains(withConfigTxt, o.Slug)
 	if o.Slug == "unknown" || hasConfigTxt && o.FromTree && !exists(configTxt.path) {
-		c.unused = errors.New("not acted upon, since the board or its boot partition is not known (device-type.json, BOOT_MOUNTPOINT)")
+		c.unusedReason = errors.New("not applied, because the board or its boot partition is unknown (device-type.json, BOOT_MOUNTPOINT)")
 	} else if hasConfigTxt {
 		c.add("HOST_CONFIG_", configTxt)
 		c.Late = o.FromTree
 	}
-	uEnv := &textFile{path: o.Dir + "/extra_uEnv.txt", kernel: uEnvWords}
+	uEnv := &textFile{path: o.Dir + "/extra_uEnv.txt", syntax: uEnvSyntax}
 	if hasUEnv(o.Slug) && exists(uEnv.path) {
 		c.add("HOST_EXTLINUX_", uEnv)
 	} else if strings.HasPrefix(o.Slug, "jetson-") && before247(o.Release) {
-		uEnv.path, uEnv.kernel = o.Dir+"/extlinux/extlinux.conf", extlinuxWords
+		uEnv.path, uEnv.syntax = o.Dir+"/extlinux/extlinux.conf", extlinuxSyntax
 		file.Sweep(o.Dir + "/extlinux")
 		c.add("HOST_EXTLINUX_", uEnv)
 	}
@@ -100,15 +100,15 @@ func New(o Options) *Config {
 	return c
 }
 
-func (c *Config) add(prefix string, p place) {
-	c.places = append(c.places, named{prefix: prefix, place: p})
+func (c *Config) add(prefix string, p backend) {
+	c.backends = append(c.backends, prefixed{prefix: prefix, backend: p})
 }
 
-// withConfigTxt are the other boards whose firmware reads config.txt.
+// withConfigTxt lists the other boards whose firmware reads config.txt.
 var withConfigTxt = []string{"fincm3", "rt-rpi-300", "243390-rpi3", "nebra-hnt", "revpi-connect", "revpi-connect-s", "revpi-core-3", "revpi-connect-4"}
 
-// withUEnv are parts of the types of boards whose boot loader reads extra_uEnv.txt, if there is one; $
-// is the end of a type, ^ its beginning.
+// withUEnv lists parts of the types of boards whose boot loader reads extra_uEnv.txt if it exists. ^ is the start of a
+// type, $ its end.
 var withUEnv = []string{"-nano$", "-nano-emmc$", "-nano-2gb-devkit$", "-tx2$", "-tx2-nx", "-agx-orin-", "-orin-nx-", "-orin-nano-",
 	"imx8mm-var-som", "imx8m-var-dart", "imx8mm-var-dart", "^iot-gate-imx8plus$", "^iot-gate-imx8plus-d1d8$"}
 
@@ -121,41 +121,40 @@ func hasUEnv(slug string) bool {
 	return false
 }
 
-// before247 tells whether a release is known and older than 2.47.
+// before247 reports whether a release is known and older than 2.47.
 func before247(release string) bool {
 	major, rest, _ := strings.Cut(release, ".")
 	minor := head(rest, ".")
 	return major == "1" || major == "2" && (len(minor) == 1 || len(minor) == 2 && minor < "47")
 }
 
-// exists tells whether there is a file.
+// exists reports whether a file exists.
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
 
-// Current is the boot configuration in effect, by canonical variable. What cannot be read has none.
+// Current is the current boot configuration, by canonical variable, without backends that cannot be read.
 func (c *Config) Current() map[string]string {
 	all := make(map[string]string)
-	for i := range c.places {
-		have, _ := c.places[i].read() // the error comes up when it is to be changed
+	for i := range c.backends {
+		have, _ := c.backends[i].read() // a change returns the error
 		for key, text := range have {
-			all[c.places[i].prefix+key] = text
+			all[c.backends[i].prefix+key] = text
 		}
 	}
 	return all
 }
 
-// Differs tells what of the boot configuration is to become otherwise, so that it is what a
-// configuration (by canonical variable) says, nil when nothing is. Refused are the variables whose values
-// cannot be had, with the reason, a *view.FixedBootError for a key that may not be changed: what the board
-// has of them stays, and the change does without them. The error is of the places that cannot be read
-// now, and the change does without these too (docs/spec/host.md 9, 14).
+// Differs returns the change to the boot configuration in config (by canonical variable), nil when nothing differs.
+// refused holds the variables with invalid values and the reasons: a *view.FixedBootError for a key that must not be
+// changed. Their current values stay. The error is for backends that cannot be read now. The change leaves refused
+// values and these backends out (docs/spec/host.md 9, 14).
 func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused map[string]error, err error) {
 	all, refused = &settings.Boot{Values: make(map[string]string)}, make(map[string]error)
 	var writes []func() error
-	for i := range c.places {
-		p := &c.places[i]
+	for i := range c.backends {
+		p := &c.backends[i]
 		want := p.wanted(config)
 		change, unread := p.change(want)
 		err = errors.Join(err, unread)
@@ -176,12 +175,12 @@ func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused 
 		}
 	}
 	for name := range config {
-		taken := c.unused == nil || !settings.IsBoot(name)
-		for i := range c.places {
-			taken = taken || c.places[i].key(name) != ""
+		taken := c.unusedReason == nil || !settings.IsBoot(name)
+		for i := range c.backends {
+			taken = taken || c.backends[i].key(name) != ""
 		}
 		if !taken {
-			refused[name] = c.unused
+			refused[name] = c.unusedReason
 		}
 	}
 	if writes == nil {
@@ -197,8 +196,8 @@ func (c *Config) Differs(config map[string]string) (all *settings.Boot, refused 
 	return all, refused, err
 }
 
-// key is what the place calls a variable, empty when it has none of that name.
-func (p *named) key(name string) string {
+// key is the backend's key for a variable, empty when it has none.
+func (p *prefixed) key(name string) string {
 	key, found := strings.CutPrefix(name, p.prefix)
 	if !found && strings.EqualFold(name, settings.SplashImage) {
 		key, found = name[len(p.prefix):], p.prefix == "HOST_SPLASH_"
@@ -206,11 +205,11 @@ func (p *named) key(name string) string {
 	if !found {
 		return ""
 	}
-	return p.own(key)
+	return p.canonicalKey(key)
 }
 
-// wanted is what a configuration says of a place. Of two names that mean the same the first counts.
-func (p *named) wanted(config map[string]string) values {
+// wanted is the part of a configuration for a backend. If two names mean the same key, the first counts.
+func (p *prefixed) wanted(config map[string]string) values {
 	want := make(values)
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		key := p.key(name)
@@ -221,22 +220,22 @@ func (p *named) wanted(config map[string]string) values {
 	return want
 }
 
-// reason lists what becomes otherwise, with old and new values.
-func (p *named) reason(have, want values) (why string) {
-	f, _ := p.place.(*textFile)
+// reason lists the changes with old and new values.
+func (p *prefixed) reason(have, want values) (why string) {
+	f, _ := p.backend.(*textFile)
 	all := maps.Clone(map[string]string(want))
 	maps.Copy(all, have)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		old, had := have[key]
 		text, wanted := want[key]
-		if (old != text || had != wanted) && (f == nil || !f.fixed(key) && (wanted || !f.keeps)) {
+		if (old != text || had != wanted) && (f == nil || !f.isFixed(key) && (wanted || !f.foreign)) {
 			why += ", " + key + ": " + short(old) + " -> " + short(text)
 		}
 	}
 	return why
 }
 
-// short is a value cut to what people read.
+// short is a value, cut to a length that people can read.
 func short(text string) string {
 	const most = 200
 	if len(text) > most {

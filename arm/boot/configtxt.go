@@ -9,15 +9,14 @@ import (
 
 // config.txt of a Raspberry Pi (docs/spec/cloud.md 6.7).
 //
-// Managed are the lines outside of conditional sections, that is above the first [filter] and below an
-// [all], that are `key=value` or `initramfs value`, but for the keys that may not be changed. A file
-// without sections is written as the specification says: a line for each value in the order that the
-// keys have, keys that are new after them, then the device tree: parameters of the base, and the
-// overlays, each followed by its parameters; blank lines go. All other lines stay where they are, word
-// for word: comments, sections with all that is in them, keys that may not be changed, and what is no
-// assignment. In a file with sections the lines of keys whose values do not change stay as well, since
-// what comes before and after a section matters; what is new goes to the end of the last part that is no
-// conditional section.
+// The agent manages lines `key=value` and `initramfs value` outside of conditional sections, that is above the first
+// [filter] and below an [all], except for the fixed keys. All other lines stay where they are, word for word: comments,
+// sections with their content, fixed keys, and lines that are no assignment.
+//
+// A file without sections is written as the specification says. Each value has a line, in the order of the keys in the
+// file. New keys follow. Then comes the device tree: parameters of the base, and the overlays, each followed by its
+// parameters. Blank lines are removed. In a file with sections the lines of unchanged keys stay too, because the order
+// around a section matters. New lines are added at the end of the last part that is not conditional.
 
 const (
 	overlays   = "dtoverlay"
@@ -25,37 +24,37 @@ const (
 	finOverlay = "balena-fin"
 )
 
-// baseParameters are those of the base, whatever overlay was opened before.
+// baseParameters lists the parameters of the base, which never belong to an overlay above them.
 var baseParameters = []string{"audio", "spi", "i2c", "i2c_arm", "i2c_vc", "i2c_baudrate", "i2c_arm_baudrate", "i2c_vc_baudrate"}
 
-// fixedKeys may not be changed: with most of them a device does not start, or not this system.
+// fixedKeys must not be changed: most of them can keep the device, or this system, from starting.
 var fixedKeys = []string{"disable_commandline_tags", "cmdline", "kernel", "kernel_address", "kernel_old", "ramfsfile", "ramfsaddr",
 	"initramfs", "device_tree_address", "init_emmc_clock", "avoid_safe_mode"}
 
-// keyCharacters are those that the name of a variable may have. A line whose key has others, such as a
-// comment, is no assignment: nothing could be said of it.
+// keyCharacters lists the characters of a variable's name. A line whose key has others, such as a comment, is no
+// assignment, because no variable could name it.
 const keyCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:"
 
-// lists are the keys that may come more than once.
+// lists holds the keys that may have several lines.
 var lists = []string{parameters, overlays, "device_tree_param", "device_tree_overlay", "gpio"}
 
 func isList(key string) bool { return slices.Contains(lists, key) }
 
 func isBase(parameter string) bool { return slices.Contains(baseParameters, head(parameter, "=")) }
 
-// row is a line of the file. One that is not managed has no key.
-type row struct {
+// configLine is a line of the file. A line that is not managed has no key.
+type configLine struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	text, key, value string
 }
 
-// scan reads lines, and tells whether there are sections and how many lines there are up to the end of
-// the last part that is no conditional section.
-func scan(text string) (list []row, sectioned bool, end int) {
+// parseLines reads the lines of the file. sectioned says that the file has sections. end is the number of lines up to
+// the end of the last part that is not conditional.
+func parseLines(text string) (list []configLine, sectioned bool, end int) {
 	conditional := false
-	for i, line := range rows(text) {
-		// Variables are text, so what is none counts as they would say it.
+	for i, line := range splitLines(text) {
+		// Variables are UTF-8, so other bytes are compared in the form that a variable can have.
 		bare := strings.TrimSpace(strings.ToValidUTF8(line, "\uFFFD"))
 		key, value, found := strings.Cut(bare, "=")
 		key = strings.TrimSpace(key)
@@ -69,7 +68,7 @@ func scan(text string) (list []row, sectioned bool, end int) {
 		case conditional, !found, strings.Trim(key, keyCharacters) != "":
 			key = ""
 		}
-		list = append(list, row{text: line, key: key, value: strings.TrimSpace(value)})
+		list = append(list, configLine{text: line, key: key, value: strings.TrimSpace(value)})
 		if !conditional {
 			end = i + 1
 		}
@@ -77,8 +76,8 @@ func scan(text string) (list []row, sectioned bool, end int) {
 	return list, sectioned, end
 }
 
-// split is a list with commas, without what is empty.
-func split(text string) (list []string) {
+// splitList splits at commas and drops empty items.
+func splitList(text string) (list []string) {
 	for _, item := range strings.Split(text, ",") {
 		if item = strings.TrimSpace(item); item != "" {
 			list = append(list, item)
@@ -89,13 +88,13 @@ func split(text string) (list []string) {
 
 func parseConfig(text string) keys {
 	k := make(keys)
-	open := false // there is an overlay that parameters are of
-	list, _, _ := scan(text)
+	open := false // parameters belong to an overlay above
+	list, _, _ := parseLines(text)
 	for i := range list {
 		switch key, value := list[i].key, list[i].value; {
 		case key == "":
 		case key == parameters:
-			for _, p := range split(value) {
+			for _, p := range splitList(value) {
 				if open && !isBase(p) {
 					k[overlays] = strings.TrimSuffix(k[overlays], "\n") + "," + p + "\n"
 				} else {
@@ -105,7 +104,7 @@ func parseConfig(text string) keys {
 		case isList(key):
 			k.add(key, value)
 			if key == overlays {
-				open = overlay(value) != ""
+				open = overlayEntry(value) != ""
 			}
 		default:
 			k[key] = value
@@ -114,13 +113,13 @@ func parseConfig(text string) keys {
 	return k
 }
 
-// add adds an entry to a list: an overlay, the parameters of the base, of which the last of a name counts,
-// or any other text that is not empty.
+// add adds an entry to a list: an overlay, parameters of the base, or any other text that is not empty. Of parameters
+// with the same name the last counts.
 func (k keys) add(key, text string) {
 	if key == parameters {
-		for _, p := range split(text) {
+		for _, p := range splitList(text) {
 			kept := ""
-			for _, q := range rows(k[key]) {
+			for _, q := range splitLines(k[key]) {
 				if head(q, "=") != head(p, "=") {
 					kept += q + "\n"
 				}
@@ -130,18 +129,18 @@ func (k keys) add(key, text string) {
 		return
 	}
 	if text = strings.TrimSpace(text); key == overlays {
-		text = overlay(text)
+		text = overlayEntry(text)
 	}
 	if text != "" {
 		k[key] += text + "\n"
 	}
 }
 
-// overlay is the entry of an overlay: its name and parameters, of which those that have a name of the
-// base come first, since they can only be written into the line of the overlay itself.
-func overlay(text string) string {
+// overlayEntry is the entry of an overlay: its name and parameters. Parameters with the name of a base parameter come
+// first, because only the line of the overlay itself can hold them.
+func overlayEntry(text string) string {
 	name, rest := "", ""
-	for _, p := range split(text) {
+	for _, p := range splitList(text) {
 		switch {
 		case name == "":
 			name = p
@@ -154,7 +153,7 @@ func overlay(text string) string {
 	return name + rest
 }
 
-// set reads the text of a variable.
+// set parses the text of a variable.
 func (k keys) set(key, text string) error {
 	text = strings.TrimSpace(text)
 	if !isList(key) {
@@ -167,7 +166,7 @@ func (k keys) set(key, text string) error {
 	}
 	for _, text := range all {
 		if strings.Contains(text, "\n") {
-			return errors.New("an entry of more than one line")
+			return errors.New("an entry has more than one line")
 		}
 		k.add(key, text)
 	}
@@ -179,24 +178,24 @@ func (k keys) variable(key string) string {
 	if !isList(key) {
 		return k[key]
 	}
-	text, _ := json.Marshal(rows(k[key])) // texts always encode
+	text, _ := json.Marshal(splitLines(k[key])) // texts always encode
 	return string(text[1 : len(text)-1])
 }
 
 func (f *textFile) renderConfig(text string, want keys) string {
-	list, sectioned, end := scan(text)
+	list, sectioned, end := parseLines(text)
 	have := parseConfig(text)
-	tree := sectioned && f.same(parameters, have, want) && f.same(overlays, have, want) // they share their lines
+	tree := sectioned && f.equalKey(parameters, have, want) && f.equalKey(overlays, have, want) // both keys share their lines
 	out := ""
 	for i := range list[:end] {
 		r := &list[i]
-		stays := sectioned && f.same(r.key, have, want) || f.fixed(r.key) || f.own(r.key) == ""
+		stays := sectioned && f.equalKey(r.key, have, want) || f.isFixed(r.key) || f.canonicalKey(r.key) == ""
 		switch {
 		case r.key == parameters || r.key == overlays:
 			stays = tree
 		case r.key == "":
 			stays = sectioned || strings.TrimSpace(r.text) != ""
-		case !stays && !slices.ContainsFunc(list[i+1:end], func(later row) bool { return later.key == r.key }):
+		case !stays && !slices.ContainsFunc(list[i+1:end], func(later configLine) bool { return later.key == r.key }):
 			out += want.lines(r.key)
 		}
 		if stays {
@@ -205,7 +204,7 @@ func (f *textFile) renderConfig(text string, want keys) string {
 	}
 	var fresh []string
 	for key := range want {
-		known := slices.ContainsFunc(list, func(r row) bool { return r.key == key })
+		known := slices.ContainsFunc(list, func(r configLine) bool { return r.key == key })
 		if !known && key != parameters && key != overlays {
 			fresh = append(fresh, key)
 		}
@@ -216,7 +215,7 @@ func (f *textFile) renderConfig(text string, want keys) string {
 	}
 	if !tree {
 		if sectioned && want[parameters] != "" {
-			out += overlays + "=\n" // ends the overlay of a section above
+			out += overlays + "=\n" // ends an overlay from a section above
 		}
 		out += want.lines(parameters) + want.lines(overlays)
 	}
@@ -226,7 +225,7 @@ func (f *textFile) renderConfig(text string, want keys) string {
 	return out
 }
 
-// lines are those that say what is wanted of a key, of an overlay also those of its parameters.
+// lines is the text of all lines of a key, for an overlay with those of its parameters.
 func (k keys) lines(key string) (out string) {
 	entries, wanted := k[key]
 	if !wanted {
@@ -235,13 +234,13 @@ func (k keys) lines(key string) (out string) {
 	if !isList(key) {
 		return key + "=" + entries + "\n"
 	}
-	for _, e := range rows(entries) {
+	for _, e := range splitLines(entries) {
 		if key != overlays {
 			out += key + "=" + e + "\n"
 			continue
 		}
 		name, rest := "", ""
-		for _, p := range split(e) {
+		for _, p := range splitList(e) {
 			switch {
 			case name == "":
 				name = overlays + "=" + p

@@ -16,7 +16,7 @@ import (
 
 type vars map[string]string
 
-// host gives the variables of config.txt their names.
+// host adds the prefix of config.txt to variables.
 func host(of vars) map[string]string {
 	all := make(map[string]string)
 	for key, text := range of {
@@ -41,7 +41,7 @@ func board(t *testing.T, slug string, files vars) (*Config, string) {
 	return New(Options{Dir: dir, Slug: slug, Release: "2.46.1+rev1", Power: &fakePower{}}), dir
 }
 
-// apply makes the boot configuration what a configuration says.
+// apply changes the boot configuration to a configuration.
 func apply(c *Config, config map[string]string) error {
 	change, _, err := c.Differs(config)
 	if err != nil || change == nil {
@@ -50,7 +50,7 @@ func apply(c *Config, config map[string]string) error {
 	return change.Write()
 }
 
-// differs is what is to become otherwise where nothing is refused.
+// differs is the change for a configuration of which nothing is refused.
 func differs(t *testing.T, c *Config, config map[string]string) *settings.Boot {
 	t.Helper()
 	change, refused, err := c.Differs(config)
@@ -69,7 +69,7 @@ func content(t *testing.T, dir, name string) string {
 	return string(data)
 }
 
-// cloud.md 85: what is read of config.txt.
+// cloud.md 85: the values that are read from config.txt.
 func TestReadConfigTxt(t *testing.T) {
 	f := func(text string, want vars) {
 		t.Helper()
@@ -93,13 +93,13 @@ func TestReadConfigTxt(t *testing.T) {
 	f("gpio=0-27=a2\ngpio=4=op\ndevice_tree_param=x=1\ndevice_tree_overlay=a.dtb\n",
 		vars{"gpio": `"0-27=a2","4=op"`, "device_tree_param": `"x=1"`, "device_tree_overlay": `"a.dtb"`})
 	f("power_mode=high\nfan_profile=cool\n", vars{}) // those of an Orin
-	// Of sections only what holds on every board counts.
+	// Of sections only those for every board count.
 	f("gpu_mem=16\n[pi4]\ngpu_mem=64\narm_boost=1\ndtoverlay=x\n[all]\ndtparam=y=1\n[none]\nz=1\n[ ALL ]\nlast=1\n",
 		vars{"gpu_mem": "16", "dtparam": `"y=1"`, "last": "1"})
 	f("[pi4\ngpu_mem=64\n", vars{})
 }
 
-// cloud.md 85: what is written for variables, and that it is read back as it was wanted.
+// cloud.md 85: the lines that are written for variables, and that they are read back as the same values.
 func TestWriteConfigTxt(t *testing.T) {
 	f := func(old string, set vars, want string) {
 		t.Helper()
@@ -127,7 +127,7 @@ func TestWriteConfigTxt(t *testing.T) {
 	f("gpu_mem=16\nx=1\n", vars{"gpu_mem": "32", "x": "1", "b": "2"}, "gpu_mem=32\nx=1\nb=2\n")
 	f("gpu_mem=16\ny=1\ngpu_mem=32\n", vars{"gpu_mem": "64", "y": "1"}, "y=1\ngpu_mem=64\n")
 	f("\n\ngpu_mem=16\n\n", vars{"gpu_mem": "32"}, "gpu_mem=32\n")
-	// The same in other words is no change.
+	// Another spelling of the same value is no change.
 	for _, same := range []string{`"i2c_arm=on","spi=on"`, ` "spi=on", "i2c_arm=on" `, `i2c_arm=on,spi=on`, `"i2c_arm=on","spi=off","spi=on"`, `"spi=on,i2c_arm=on"`} {
 		f("dtparam=i2c_arm=on\ndtparam=spi=on\n", vars{"dtparam": same}, "dtparam=i2c_arm=on\ndtparam=spi=on\n")
 		f("dtparam=i2c_arm=on,spi=on\n\n", vars{"dtparam": same}, "dtparam=i2c_arm=on,spi=on\n\n")
@@ -143,11 +143,11 @@ func TestWriteConfigTxt(t *testing.T) {
 	f("gpio=\nx=1\n", vars{"gpio": `"4=op","5=op"`, "x": "1"}, "gpio=4=op\ngpio=5=op\nx=1\n")
 	f("dtoverlay=a\ndtoverlay=b\n", vars{"dtoverlay": `"b","a"`}, "dtoverlay=b\ndtoverlay=a\n")
 	f("power_mode=x\nb=1\n", vars{"power_mode": "high"}, "power_mode=x\n")
-	// Comments, foreign lines and keys that may not be changed stay.
+	// Comments, other lines and fixed keys stay.
 	f("# the screen\ngpu_mem=16\nkernel=k.img\n\ninitramfs i.img followkernel\ninclude more.txt\n#end\n", vars{"gpu_mem": "32"},
 		"# the screen\ngpu_mem=32\nkernel=k.img\ninitramfs i.img followkernel\ninclude more.txt\n#end\n")
 	f("kernel=k.img\ngpu_mem=16\n", vars{"kernel": "k.img", "gpu_mem": "16"}, "kernel=k.img\ngpu_mem=16\n")
-	// Sections stay word for word, and so does what does not change outside of them.
+	// Sections stay word for word, and so do unchanged lines outside of them.
 	const sections = "# top\ngpu_mem=16\n\ndtoverlay=a,p=1\n[pi4]\n  gpu_mem = 64\ndtoverlay=y\n\n[all]\nx=1\n"
 	f(sections, vars{"gpu_mem": "16", "dtoverlay": "a,p=1", "x": "1"}, sections)
 	f(sections, vars{"gpu_mem": "32", "dtoverlay": "a,p=1", "new": "1"}, strings.Replace(sections, "=16", "=32", 1)[:len(sections)-4]+"new=1\n")
@@ -158,7 +158,7 @@ func TestWriteConfigTxt(t *testing.T) {
 	f("[pi4]\nb=1\n", nil, "[pi4]\nb=1\n")
 }
 
-// docs/spec/host.md 5: config.txt of a system that is not balenaOS is changed only in what a configuration names.
+// docs/spec/host.md 5: config.txt of a system that is not balenaOS changes only in the keys that a configuration names.
 func TestConfigTxtOfAnotherSystem(t *testing.T) {
 	const stock = "# For more options see the manual\ndtparam=audio=on\ncamera_auto_detect=1\ndtoverlay=vc4-kms-v3d\nmax_framebuffers=2\n" +
 		"auto_initramfs=1\narm_64bit=1\n\n[cm4]\notg_mode=1\n\n[all]\n"
@@ -198,8 +198,8 @@ func TestConfigTxtOfAnotherSystem(t *testing.T) {
 	}
 }
 
-// cloud.md 85, host.md 9, 14: keys that may not be changed, and values that would not come back, are
-// refused and stay as the file has them; the others are written.
+// cloud.md 85, host.md 9, 14: fixed keys, and values that could not be read back, are refused and stay as they are. The
+// others are written.
 func TestRefused(t *testing.T) {
 	const old = "# x\ngpu_mem=16\nkernel=k.img\ninitramfs a b\n"
 	f := func(key, text string) {
@@ -248,8 +248,7 @@ func TestRefused(t *testing.T) {
 	f("dtparam", `"a",1`)
 }
 
-// host.md 9, 14: a file that cannot be read keeps no other from being written, nor does one that cannot be
-// written.
+// host.md 9, 14: a file that cannot be read or written does not keep other files from being written.
 func TestOtherPlaces(t *testing.T) {
 	own, mine := picture(t, 1), picture(t, 2)
 	set := vars{"HOST_CONFIG_gpu_mem": "16", "HOST_SPLASH_image": base64.StdEncoding.EncodeToString(mine)}
@@ -271,8 +270,8 @@ func TestOtherPlaces(t *testing.T) {
 	}
 }
 
-// The board has an overlay of its own, which is nobody's to remove. Wherever it is among the others, it is
-// there (docs/spec/host.md 5).
+// The board has its own overlay, which cannot be removed. Its position among the others has no meaning
+// (docs/spec/host.md 5).
 func TestFin(t *testing.T) {
 	f := func(old string, set vars, want string) {
 		t.Helper()
@@ -314,7 +313,7 @@ func TestFin(t *testing.T) {
 	}
 }
 
-// What is there already is not written, and a file that cannot be read is not replaced.
+// Equal content is not written again, and a file that cannot be read is not replaced.
 func TestNoWrite(t *testing.T) {
 	c, dir := board(t, "raspberrypi3", vars{"config.txt": "gpu_mem=16\n"})
 	before, _ := os.Stat(filepath.Join(dir, "config.txt"))
@@ -333,8 +332,8 @@ func TestNoWrite(t *testing.T) {
 	}
 }
 
-// Whatever the file and the variables are: what is written says what is wanted, and nothing that is not
-// managed is lost; or it is refused.
+// For any file and variables: the written file has the wanted values and every line that is not managed, or the values
+// are refused.
 func FuzzConfigTxt(f *testing.F) {
 	f.Add("gpu_mem=16\n# c\n[pi4]\nx=1\n[all]\ndtoverlay=a,b=1\ndtparam=c=1,spi=on\n", "dtparam", `"i2c=on"`, "gpu_mem", "32")
 	f.Add("dtoverlay=a\ndtparam=spi=on\ndtparam=q\n", "dtoverlay", `"a,b","a,spi=on"`, "gpio", "1=op")
@@ -345,7 +344,7 @@ func FuzzConfigTxt(f *testing.F) {
 	f.Add("a=1\r\r\nb=2\r\n\r", "x", "1", "y", "2")
 	f.Fuzz(func(t *testing.T, text, key1, text1, key2, text2 string) {
 		for _, fin := range []bool{false, true} {
-			file := textFile{path: filepath.Join(t.TempDir(), "config.txt"), fin: fin}
+			file := textFile{path: filepath.Join(t.TempDir(), "config.txt"), isFin: fin}
 			if err := os.WriteFile(file.path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -358,7 +357,7 @@ func FuzzConfigTxt(f *testing.F) {
 			}
 			all := parseConfig(text)
 			written := file.renderConfig(text, all)
-			if again := parseConfig(written); file.differing(again, all)+file.differing(all, again) != "" {
+			if again := parseConfig(written); file.firstDifference(again, all)+file.firstDifference(all, again) != "" {
 				t.Fatalf("%q says %q; written as %q it says %q", text, all, written, again)
 			}
 			if twice := file.renderConfig(written, all); twice != written {
@@ -378,7 +377,7 @@ func FuzzConfigTxt(f *testing.F) {
 			if err := c.write(); err != nil {
 				t.Fatal(err)
 			}
-			after, _ := file.text()
+			after, _ := file.readText()
 			again, err := file.change(want)
 			if again.write != nil || err != nil || len(again.refused) != len(c.refused) {
 				t.Fatalf("%q with %q becomes %q, which differs: %v %v %v", text, want, after, err, c.refused, again.refused)
@@ -395,13 +394,13 @@ func FuzzConfigTxt(f *testing.F) {
 	})
 }
 
-// unmanaged are the lines of a file that must stay.
+// unmanaged lists the lines of a file that must stay.
 func unmanaged(text string) string {
 	var out []string
 	var f textFile
-	list, _, _ := scan(text)
+	list, _, _ := parseLines(text)
 	for _, r := range list {
-		if (r.key == "" || f.fixed(r.key) || f.own(r.key) == "") && strings.TrimSpace(r.text) != "" {
+		if (r.key == "" || f.isFixed(r.key) || f.canonicalKey(r.key) == "") && strings.TrimSpace(r.text) != "" {
 			out = append(out, r.text)
 		}
 	}

@@ -2,50 +2,49 @@ package boot
 
 import "strings"
 
-// extra_uEnv.txt, variables of U-Boot a line (docs/spec/cloud.md 6.8), and extlinux.conf, of which FDT and
-// APPEND of the label that is started by default count. In both the device tree of the board is managed,
-// and of the kernel's command line the processors that the kernel leaves alone. All other lines and
-// options stay. The words that begin a line of extlinux.conf may be in either case.
+// extra_uEnv.txt has a variable of U-Boot in each line (docs/spec/cloud.md 6.8). Of extlinux.conf the lines FDT and
+// APPEND of the default label count; these words may be in upper or lower case. In both files the agent manages the
+// device tree, and the isolated processors in the kernel's command line. All other lines and options stay.
 
 const (
 	deviceTree = "fdt"
 	isolated   = "isolcpus"
 )
 
-// wording is how such a file says it.
-type wording struct {
+// kernelSyntax is the syntax of such a file.
+type kernelSyntax struct {
 	_ [0]func() // nobody compares it: no code for that
 
 	separator, tree, options string
 }
 
 var (
-	uEnvWords     = &wording{separator: "=", tree: "custom_fdt_file", options: "extra_os_cmdline"}
-	extlinuxWords = &wording{separator: " ", tree: "FDT", options: "APPEND"}
+	uEnvSyntax     = &kernelSyntax{separator: "=", tree: "custom_fdt_file", options: "extra_os_cmdline"}
+	extlinuxSyntax = &kernelSyntax{separator: " ", tree: "FDT", options: "APPEND"}
 )
 
-// understand reads a line: the key it sets, which is empty for one that is not managed, and the rest.
-func (w *wording) understand(line string) (key, word, rest string) {
-	word, rest, _ = strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), w.separator)
+// parseLine splits a line into its first word and the rest. key is empty for a line that is not managed.
+func (s *kernelSyntax) parseLine(line string) (key, word, rest string) {
+	word, rest, _ = strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), s.separator)
 	word, rest = strings.TrimSpace(word), strings.TrimSpace(rest)
 	switch {
-	case strings.EqualFold(word, w.tree):
+	case strings.EqualFold(word, s.tree):
 		key = deviceTree
-	case strings.EqualFold(word, w.options):
+	case strings.EqualFold(word, s.options):
 		key = isolated
 	}
 	return key, word, rest
 }
 
-// part are the lines that count: from first up to end, of extlinux.conf those of the label that is
-// started, which is the first when none is named. None is an end of 0.
-func (w *wording) part(lines []string) (first, end int) {
-	if w == uEnvWords {
+// managedLines returns the range of lines that count. For extlinux.conf it is that of the default label, which is the
+// first one when none is named. end is 0 when there is none.
+func (s *kernelSyntax) managedLines(lines []string) (first, end int) {
+	if s == uEnvSyntax {
 		return 0, len(lines)
 	}
 	chosen := ""
 	for i, line := range lines {
-		switch _, word, rest := w.understand(line); {
+		switch _, word, rest := s.parseLine(line); {
 		case strings.EqualFold(word, "default"):
 			chosen = rest
 		case !strings.EqualFold(word, "label"):
@@ -58,7 +57,7 @@ func (w *wording) part(lines []string) (first, end int) {
 	return first, end
 }
 
-// option is the value of an option of a command line, and the line without it.
+// option returns the value of an option of a command line, and the line without it.
 func option(line, name string) (value, without string) {
 	for _, word := range strings.Fields(line) {
 		if rest, ok := strings.CutPrefix(word, name+"="); ok {
@@ -70,12 +69,12 @@ func option(line, name string) (value, without string) {
 	return value, without
 }
 
-func (w *wording) parse(text string) keys {
+func (s *kernelSyntax) parse(text string) keys {
 	k := make(keys)
-	lines := rows(strings.ToValidUTF8(text, "\uFFFD"))
-	first, end := w.part(lines)
+	lines := splitLines(strings.ToValidUTF8(text, "\uFFFD"))
+	first, end := s.managedLines(lines)
 	for _, line := range lines[first:end] {
-		key, _, rest := w.understand(line)
+		key, _, rest := s.parseLine(line)
 		if key == isolated {
 			rest, _ = option(rest, isolated)
 		}
@@ -86,27 +85,26 @@ func (w *wording) parse(text string) keys {
 	return k
 }
 
-// render changes the lines of managed keys where they are. A new one comes first in a label, and last in
-// extra_uEnv.txt.
-func (w *wording) render(text string, want keys) string {
-	lines := rows(text)
-	first, end := w.part(lines)
+// render changes the lines of managed keys in place. New lines are the first of a label, and the last of extra_uEnv.txt.
+func (s *kernelSyntax) render(text string, want keys) string {
+	lines := splitLines(text)
+	first, end := s.managedLines(lines)
 	tree, cpus := want[deviceTree], want[isolated]
 	body, fresh, indent, rest := "", "", "", ""
 	for i, line := range lines {
 		if i < first || i >= end {
 			continue
 		}
-		key, word, value := w.understand(line)
+		key, word, value := s.parseLine(line)
 		if word != "" {
 			indent = line[:len(line)-len(strings.TrimLeft(line, " \t"))]
 		}
 		switch key {
 		case deviceTree:
-			line, tree = w.line(indent, w.tree, tree), ""
+			line, tree = s.line(indent, s.tree, tree), ""
 		case isolated:
 			if had, without := option(value, isolated); had != cpus {
-				line = w.line(indent, w.options, without+isolation(cpus))
+				line = s.line(indent, s.options, without+isolation(cpus))
 			} else {
 				line += "\n"
 			}
@@ -116,8 +114,8 @@ func (w *wording) render(text string, want keys) string {
 		}
 		body += line
 	}
-	fresh = w.line(indent, w.tree, tree) + w.line(indent, w.options, isolation(cpus))
-	if w != uEnvWords {
+	fresh = s.line(indent, s.tree, tree) + s.line(indent, s.options, isolation(cpus))
+	if s != uEnvSyntax {
 		body, fresh = fresh, body
 	}
 	for i, line := range lines {
@@ -131,12 +129,12 @@ func (w *wording) render(text string, want keys) string {
 	return rest + body + fresh
 }
 
-// line is a line that says something, or none that would say nothing.
-func (w *wording) line(indent, word, value string) string {
+// line is a line with a value, or empty without a value.
+func (s *kernelSyntax) line(indent, word, value string) string {
 	if value = strings.TrimSpace(value); value == "" {
 		return ""
 	}
-	return indent + word + w.separator + value + "\n"
+	return indent + word + s.separator + value + "\n"
 }
 
 func isolation(cpus string) string {

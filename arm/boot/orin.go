@@ -2,14 +2,14 @@ package boot
 
 import "maps"
 
-// Power is what config.json says to the host of power_mode and fan_profile.
+// Power reads and writes power_mode and fan_profile in config.json, for the host.
 type Power interface {
 	Power() (map[string]string, error)
 	SetPower(want map[string]string) error
 }
 
-// orin is the power mode and the fan profile of an Orin, which the host takes from config.json. Any text
-// is one: which there are is the host's to know (docs/spec/host.md 4).
+// orin is the power mode and the fan profile of an Orin, which the host reads from config.json. Any text is accepted,
+// because only the host knows its modes and profiles (docs/spec/host.md 4).
 type orin struct{ power Power }
 
 const (
@@ -17,7 +17,7 @@ const (
 	fanProfile = "fan_profile"
 )
 
-func (*orin) own(key string) string {
+func (*orin) canonicalKey(key string) string {
 	if key == powerMode || key == fanProfile {
 		return key
 	}
@@ -26,10 +26,10 @@ func (*orin) own(key string) string {
 
 func (o *orin) read() (values, error) { return o.power.Power() }
 
-// change needs a reboot for the power mode alone: the host takes up the fan profile at once.
+// change needs a reboot only for the power mode. The host applies the fan profile at once.
 func (o *orin) change(want values) (c change, err error) {
 	if want[powerMode] == "" {
-		delete(want, powerMode) // an empty fan profile is one, an empty mode is none
+		delete(want, powerMode) // an empty fan profile is valid, an empty mode means none
 	}
 	have, err := o.power.Power()
 	if err != nil || maps.Equal(have, want) {

@@ -1,4 +1,4 @@
 package boot
 
-// addOthers adds nothing: the boards with further places are none of 32-bit ARM.
+// addOthers adds nothing, because no board with further backends is of 32-bit ARM.
 func (*Config) addOthers(Options) {}

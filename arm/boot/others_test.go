@@ -52,7 +52,7 @@ func TestTableNames(t *testing.T) {
 		}
 	}
 	f("", "spidev1.0", `{"ssdt":["spidev1.0"]}`)
-	f("", ` "spidev1.0"`, `{"ssdt":[" \"spidev1.0\""]}`) // does not begin with a quote: one name as it stands
+	f("", ` "spidev1.0"`, `{"ssdt":[" \"spidev1.0\""]}`) // does not begin with a quote, so it is one name
 	f("", `"spidev1.0","spidev1.1"`, `{"ssdt":["spidev1.0","spidev1.1"]}`)
 	f("no JSON", `"b", "a" ,c`, `{"ssdt":["b","a","c"]}`)
 	f(`{"ssdt":["a","b"]}`, `"b","a"`, `{"ssdt":["b","a"]}`)
@@ -84,14 +84,14 @@ func TestTableNames(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 9, 15; 5.1: what is loaded at every start, and what is said where that fails.
+// docs/spec/host.md 9, 15; 5.1: the tables that are loaded at every start, and the messages when that fails.
 func TestLoadTables(t *testing.T) {
 	const file = `{"other": 1, "ssdt": ["a", "none", "../b", "c", "d"]}`
 	const table = "sys/kernel/config/acpi/table/"
 	root := tree(t, vars{
 		"boot/acpi-tables/a.aml": strings.Repeat("AML", 5000), "boot/acpi-tables/c.aml": "C", "boot/acpi-tables/d.aml": "D", "boot/b.aml": "B",
 		table + "a/aml": "", table + "a/oem_id": "ALASKA\n", table + "a/oem_table_id": "A M I \n", table + "a/oem_revision": "1\n",
-		table + "c/aml": "", // has nothing to say of the table
+		table + "c/aml": "", // shows nothing of the table
 	})
 	var said, loaded []string
 	var log bytes.Buffer
@@ -152,7 +152,7 @@ func TestLoadTables(t *testing.T) {
 
 const odmName = "HOST_ODMDATA_configuration"
 
-// tx2 is a TX2 whose boot partition has these three bytes, and files of the kernel beside it.
+// tx2 is a TX2 with these three bytes in its boot partition, and the kernel's files.
 func tx2(t *testing.T, have ...byte) (c *Config, part, guard string, image []byte) {
 	t.Helper()
 	image = make([]byte, 64<<10)
@@ -166,7 +166,7 @@ func tx2(t *testing.T, have ...byte) (c *Config, part, guard string, image []byt
 	return New(Options{Dir: t.TempDir(), Root: root, Slug: "jetson-tx2"}), root + "/dev/mmcblk0boot0", root + "/sys/block/mmcblk0boot0/force_ro", image
 }
 
-// docs/spec/host.md 9, 15; 5.2: three bytes are written, and nothing else of the partition.
+// docs/spec/host.md 9, 15; 5.2: three bytes of the partition are written, and nothing else.
 func TestOdmData(t *testing.T) {
 	for have := range len(odmModes) {
 		for want := range len(odmModes) {
@@ -199,7 +199,7 @@ func TestOdmData(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 9, 15; 5.2: on any doubt nothing is written, and the reason is told.
+// docs/spec/host.md 9, 15; 5.2: unless all is clear, nothing is written, and the error has the reason.
 func TestOdmDataInDoubt(t *testing.T) {
 	f := func(have []byte, value string) {
 		t.Helper()
@@ -222,7 +222,7 @@ func TestOdmDataInDoubt(t *testing.T) {
 		f(have, "2")
 	}
 
-	// Gone, or too small to have the bytes.
+	// A partition that is missing, or too small.
 	c, part, guard, image := tx2(t, 1, 1, 1)
 	change := differs(t, c, vars{odmName: "3"})
 	if err := os.Truncate(part, 18043); err != nil {
@@ -245,7 +245,7 @@ func TestOdmDataInDoubt(t *testing.T) {
 		t.Errorf("the partition was made: %v", err)
 	}
 
-	// Without the guard, which is not made.
+	// Without the kernel's file, which is not created.
 	c, part, guard, image = tx2(t, 1, 1, 1)
 	os.Remove(guard)
 	if err := apply(c, vars{odmName: "3"}); err == nil || exists(guard) {
@@ -255,7 +255,7 @@ func TestOdmDataInDoubt(t *testing.T) {
 		t.Error("a partition that is still guarded was written")
 	}
 
-	// Changed by somebody else meanwhile.
+	// Somebody else changed the bytes meanwhile.
 	c, part, _, image = tx2(t, 1, 1, 1)
 	change = differs(t, c, vars{odmName: "3"})
 	image[5243] = 9
@@ -270,7 +270,7 @@ func TestOdmDataInDoubt(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 9, 15; 5.2: the guard is taken away before, and put back after, also when the write fails.
+// docs/spec/host.md 9, 15; 5.2: the protection is off only during the write, also when the write fails.
 func TestOdmDataIsGuardedAgain(t *testing.T) {
 	c, part, guard, _ := tx2(t, 1, 1, 1)
 	watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
@@ -299,7 +299,7 @@ func TestOdmDataIsGuardedAgain(t *testing.T) {
 		t.Errorf("written in the order %q", order)
 	}
 
-	// A memory that takes no byte any more.
+	// A memory that accepts no more writes.
 	c, part, guard, image := tx2(t, 1, 1, 1)
 	fd, err := unix.MemfdCreate("boot0", unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -324,7 +324,7 @@ func TestOdmDataIsGuardedAgain(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, what is written of a variable is read back, and all else of it stays.
+// For any file, the written value is read back, and all other members stay.
 func FuzzTableNames(f *testing.F) {
 	f.Add(`{"ssdt":["a"],"z":{"y":1e3}}`, `"b","c"`)
 	f.Add(`{"ssdt":"a"}`, "")

@@ -25,15 +25,15 @@ func (p *fakePower) SetPower(want map[string]string) error {
 	return nil
 }
 
-// cloud.md 6.2: which board has what.
+// cloud.md 6.2: the backends of each board.
 func TestPlaces(t *testing.T) {
 	f := func(slug, release string, files vars, want ...string) {
 		t.Helper()
 		_, dir := board(t, slug, files)
 		c := New(Options{Dir: dir, Slug: slug, Release: release, Power: &fakePower{}})
 		var got []string
-		for _, p := range c.places {
-			switch p := p.place.(type) {
+		for _, p := range c.backends {
+			switch p := p.backend.(type) {
 			case *textFile:
 				got = append(got, filepath.Base(p.path))
 			case *orin:
@@ -71,7 +71,7 @@ func TestPlaces(t *testing.T) {
 	f("unknown", "", nil, "splash")
 }
 
-// rewrite applies variables to a file and gives what it became, and what was wrong.
+// rewrite applies variables to a file, and returns the new content and the error.
 func rewrite(t *testing.T, slug, name, old string, set vars) (string, error) {
 	t.Helper()
 	c, dir := board(t, slug, vars{name: old})
@@ -106,7 +106,7 @@ func TestExtraUEnv(t *testing.T) {
 	f("boot=1\nextra_os_cmdline=quiet  debug\n", vars{fdt: "a"}, "boot=1\nextra_os_cmdline=quiet  debug\ncustom_fdt_file=a\n")
 	f("custom_fdt_file=a\ncustom_fdt_file=b\n", vars{fdt: "c"}, "custom_fdt_file=c\n")
 
-	// host.md 9, 14: what is refused stays, the rest is written.
+	// host.md 9, 14: refused values stay, the others are written.
 	refused := func(old, name, text, want string) {
 		t.Helper()
 		set := vars{fdt: "b", cpus: "1"}
@@ -158,7 +158,7 @@ func TestExtlinux(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 9, 6: what a power cut left beside extlinux.conf goes.
+// docs/spec/host.md 9, 6: leftovers of a power cut beside extlinux.conf are removed.
 func TestExtlinuxLeftover(t *testing.T) {
 	_, dir := board(t, "jetson-xavier", vars{"extlinux/extlinux.conf": "DEFAULT x\n", "extlinux/.resin-tmp-0011": "half"})
 	if got := content(t, dir, "extlinux/.resin-tmp-0011"); got != "" {
@@ -174,8 +174,8 @@ func FuzzKernelKeys(f *testing.F) {
 	f.Add("0\t0", "0", "0")
 	f.Add("DEFAULT a\nLABEL a\n FDT x\n APPEND isolcpus=1\n", "/y", "3")
 	f.Fuzz(func(t *testing.T, text, fdt, cpus string) {
-		for _, words := range []*wording{uEnvWords, extlinuxWords} {
-			file := textFile{path: filepath.Join(t.TempDir(), "f"), kernel: words}
+		for _, words := range []*kernelSyntax{uEnvSyntax, extlinuxSyntax} {
+			file := textFile{path: filepath.Join(t.TempDir(), "f"), syntax: words}
 			if err := os.WriteFile(file.path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -230,7 +230,7 @@ func TestOrin(t *testing.T) {
 	f(vars{mode: "low", fan: "quiet"}, false, false)
 	f(vars{fan: "default"}, true, true)
 	f(vars{}, true, false)
-	// Any text is one, and an empty profile is one too (docs/spec/host.md 4).
+	// Any text is a valid profile, also an empty one (docs/spec/host.md 4).
 	f(vars{mode: "custom", fan: ""}, true, true)
 	f(vars{mode: "custom", fan: ""}, false, false)
 	f(vars{mode: "2", fan: " \"a\n\u00e9<"}, true, true)

@@ -11,9 +11,8 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// splash is the image that is shown while the device starts (docs/spec/cloud.md 6.9). The system's own is
-// copied before it is replaced for the first time. A board that has no image shows none, and the
-// variable has no effect there.
+// splash is the image that the device shows while it starts (docs/spec/cloud.md 6.9). The agent copies the system's image
+// before it replaces it for the first time. On a board without an image the variable has no effect.
 type splash struct{ dir string }
 
 const (
@@ -21,14 +20,14 @@ const (
 	splashDefault = "balena-logo-default.png"
 )
 
-func (*splash) own(key string) string {
+func (*splash) canonicalKey(key string) string {
 	if strings.EqualFold(key, splashKey) {
 		return splashKey
 	}
 	return ""
 }
 
-// path is where the image is, empty when there is none.
+// path is the path of the image, empty when there is none.
 func (s *splash) path() string {
 	for _, name := range [...]string{"balena-logo.png", "resin-logo.png"} {
 		if path := s.dir + "/" + name; exists(path) {
@@ -38,7 +37,7 @@ func (s *splash) path() string {
 	return ""
 }
 
-// images are the one that is shown and the system's own, which are the same until there is a copy of it.
+// images returns the image that is shown and the system's own. They are the same until the system's is copied.
 func (s *splash) images() (shown, own []byte, err error) {
 	path := s.path()
 	if path == "" {
@@ -78,7 +77,7 @@ func (s *splash) change(want values) (c change, err error) {
 		return c, nil
 	}
 	c.write, c.reboot = func() error {
-		file.Sweep(s.dir) // what an earlier crash left
+		file.Sweep(s.dir) // removes leftovers of a crash
 		if _, err := file.WriteIfChanged(s.dir+"/"+splashDefault, own, 0o644); err != nil {
 			return err
 		}
@@ -90,8 +89,8 @@ func (s *splash) change(want values) (c change, err error) {
 
 var errNoImage = errors.New("not a PNG image in base64")
 
-// decodeImage reads a PNG image in base64, or in a data: URL, whose parameters of the media type mean
-// nothing. What is none is nil.
+// decodeImage decodes a PNG image in base64 or in a data: URL, of which it ignores the parameters of the media type. It
+// returns nil for any other text.
 func decodeImage(text string) []byte {
 	if of, body, found := strings.Cut(text, ","); found {
 		of = strings.ToLower(of)
@@ -107,7 +106,7 @@ func decodeImage(text string) []byte {
 	return image
 }
 
-// isPNG looks at the signature and at the header, which must come first and say a size.
+// isPNG checks the signature, and the header that follows it with the size.
 func isPNG(image []byte) bool {
 	const start = "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 	if len(image) < len(start)+17 || string(image[:len(start)]) != start {

@@ -1,5 +1,4 @@
-// Package led blinks the light of a board: to show a person which device this is, and that it cannot
-// reach its cloud.
+// Package led blinks the LED of a board: to show a person which device this is, and that it cannot reach its cloud.
 package led
 
 import (
@@ -15,64 +14,63 @@ import (
 	"resin-supervisor/hostos/file"
 )
 
-// tempo is how long the phases of the patterns are.
-type tempo struct {
-	half     time.Duration // of a blink
+// timing holds the durations of the patterns.
+type timing struct {
+	half     time.Duration // of half a blink, on or off
 	pause    time.Duration // after the blinks of a lost connection
-	identify time.Duration // how long a device shows itself
+	identify time.Duration // of the pattern for a person
 }
 
-// ordinary is the tempo of docs/spec/device-api.md 2.3 and docs/spec/cloud.md 9.2.
-var ordinary = tempo{half: 200 * time.Millisecond, pause: time.Second, identify: 15 * time.Second}
+// defaultTiming is the timing of docs/spec/device-api.md 2.3 and docs/spec/cloud.md 9.2.
+var defaultTiming = timing{half: 200 * time.Millisecond, pause: time.Second, identify: 15 * time.Second}
 
-// lostBlinks is how often the light blinks before the pause while the connection is lost.
+// lostBlinks is the number of blinks before the pause while the connection is lost.
 const lostBlinks = 4
 
-// lights are the folders that the kernels of boards have for the LED that a person looks at: Raspberry Pi from
-// Linux 6.1 on, older ones, BeagleBone (docs/spec/host.md 5).
-var lights = [...]string{"ACT", "led0", "beaglebone:green:usr3"}
+// defaultLEDs are the kernel's folders for the LED of a board: Raspberry Pi with Linux 6.1 and later, with older Linux,
+// and BeagleBone (docs/spec/host.md 5).
+var defaultLEDs = [...]string{"ACT", "led0", "beaglebone:green:usr3"}
 
-// LED is a light. While it is dark there is neither a goroutine nor a timer. Its methods may be called
-// from any goroutine.
+// LED is the LED of a board. It has a goroutine and a timer only while it blinks. Its methods may be called from any
+// goroutine.
 type LED struct {
-	files []string // the brightness of the light is the first that is there
-	tempo tempo
-	log   zerolog.Logger
-	wake  chan struct{} // a token: what is to be shown has changed
+	files  []string // brightness files, of which the first existing one counts
+	timing timing
+	log    zerolog.Logger
+	wake   chan struct{} // wakes the goroutine after a change of the pattern
 
-	mu      sync.Mutex
-	until   time.Time // the device shows itself
-	lost    bool      // the connection is lost
-	closed  bool
-	running chan struct{} // closed when the goroutine has ended; nil while there is none
-	told    bool          // that there is no light
+	mu            sync.Mutex
+	until         time.Time // end of the pattern for a person
+	lost          bool      // the connection is lost
+	closed        bool
+	running       chan struct{} // closed when the goroutine ends, nil while there is none
+	noLightLogged bool          // the missing LED was logged
 }
 
-// New is the light whose brightness is set by the file at path, such as that of a kernel's LED. While
-// there is no such file, or path is empty, it is the first of the usual ones below root, where the root of the
-// host is mounted. /dev/null is a board without a light (docs/spec/host.md 9).
+// New returns the LED with the brightness file at path. Without such a file, or with an empty path, it is the first of
+// the default LEDs below root, where the host's root is mounted. The path /dev/null means that the board has no LED
+// (docs/spec/host.md 9).
 func New(path, root string, log zerolog.Logger) *LED {
-	l := &LED{files: []string{path}, tempo: ordinary, log: log, wake: make(chan struct{}, 1)}
-	for _, name := range lights {
+	l := &LED{files: []string{path}, timing: defaultTiming, log: log, wake: make(chan struct{}, 1)}
+	for _, name := range defaultLEDs {
 		l.files = append(l.files, root+"/sys/class/leds/"+name+"/brightness")
 	}
 	return l
 }
 
-// Identify makes the light blink for 15 s from now, also when it blinks already. After that it shows
-// again what it showed before.
+// Identify makes the LED blink for 15 s from now, also when it blinks already. Then the earlier pattern returns.
 func (l *LED) Identify() {
-	l.change(func() { l.until = time.Now().Add(l.tempo.identify) })
+	l.update(func() { l.until = time.Now().Add(l.timing.identify) })
 }
 
-// Lost makes the light blink four times a while until it is called with false.
+// Lost makes the LED repeat four blinks and a pause, until it is called with false.
 func (l *LED) Lost(lost bool) {
-	l.change(func() { l.lost = lost })
+	l.update(func() { l.lost = lost })
 }
 
-// Close ends all patterns, leaves the light dark and waits for that.
+// Close ends all patterns, and returns when the LED is off.
 func (l *LED) Close() {
-	l.change(func() { l.closed = true })
+	l.update(func() { l.closed = true })
 	l.mu.Lock()
 	running := l.running
 	l.mu.Unlock()
@@ -81,8 +79,8 @@ func (l *LED) Close() {
 	}
 }
 
-// change edits what is to be shown and sees to it that somebody shows it.
-func (l *LED) change(edit func()) {
+// update changes what the LED shows. It starts the goroutine if there is none and the LED must blink.
+func (l *LED) update(edit func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	edit()
@@ -90,7 +88,7 @@ func (l *LED) change(edit func()) {
 	case l.wake <- struct{}{}:
 	default:
 	}
-	if l.running != nil || l.shows() == dark {
+	if l.running != nil || l.currentPattern() == dark {
 		return
 	}
 	if fd, path := l.open(); fd >= 0 {
@@ -99,7 +97,7 @@ func (l *LED) change(edit func()) {
 	}
 }
 
-// open gives the file of the light and where it is, or -1 where there is none, which it says once.
+// open opens the brightness file and returns its path. It returns -1 without an LED, and logs that once.
 func (l *LED) open() (fd int, path string) {
 	err := error(unix.ENOENT)
 	for _, path = range l.files {
@@ -116,14 +114,14 @@ func (l *LED) open() (fd int, path string) {
 	if err == nil {
 		return fd, path
 	}
-	if !l.told {
-		l.told = true
+	if !l.noLightLogged {
+		l.noLightLogged = true
 		l.log.Info().Str("file", l.files[0]).AnErr("reason", err).Msg("there is no LED to blink")
 	}
 	return -1, ""
 }
 
-// pattern is what the light shows.
+// pattern is a pattern of the LED.
 type pattern string
 
 const (
@@ -132,8 +130,8 @@ const (
 	loss     pattern = "loss"     // four blinks and a pause
 )
 
-// shows is the pattern of this moment; that of a person who looks for the device goes first.
-func (l *LED) shows() pattern {
+// currentPattern is the pattern to show now. The one for a person comes first.
+func (l *LED) currentPattern() pattern {
 	switch {
 	case l.closed:
 		return dark
@@ -145,9 +143,9 @@ func (l *LED) shows() pattern {
 	return dark
 }
 
-// run blinks until there is nothing to show.
+// run blinks until no pattern is left.
 func (l *LED) run(fd int, on string) {
-	timer := time.NewTimer(l.tempo.half)
+	timer := time.NewTimer(l.timing.half)
 	defer timer.Stop()
 	for {
 		shown := l.next(fd)
@@ -156,23 +154,23 @@ func (l *LED) run(fd int, on string) {
 		}
 		blinks, pause := 1, time.Duration(0)
 		if shown == loss {
-			blinks, pause = lostBlinks, l.tempo.pause
+			blinks, pause = lostBlinks, l.timing.pause
 		}
 		for range blinks {
 			l.set(fd, on)
-			l.wait(timer, l.tempo.half, shown)
+			l.wait(timer, l.timing.half, shown)
 			l.set(fd, "0")
-			l.wait(timer, l.tempo.half, shown)
+			l.wait(timer, l.timing.half, shown)
 		}
 		l.wait(timer, pause, shown)
 	}
 }
 
-// next is what is shown now. When that is nothing, the light is given up.
+// next is the pattern to show now. Without one it turns the LED off and closes its file.
 func (l *LED) next(fd int) pattern {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.shows()
+	now := l.currentPattern()
 	if now == dark {
 		l.set(fd, "0")
 		_ = unix.Close(fd)
@@ -182,10 +180,10 @@ func (l *LED) next(fd int) pattern {
 	return now
 }
 
-// wait lets a phase of a pattern pass, or returns at once when another pattern is to be shown.
+// wait waits for the end of a phase, or for a change to another pattern.
 func (l *LED) wait(timer *time.Timer, phase time.Duration, shown pattern) {
 	timer.Reset(phase)
-	for l.still(shown) {
+	for l.isShown(shown) {
 		select {
 		case <-timer.C:
 			return
@@ -194,16 +192,16 @@ func (l *LED) wait(timer *time.Timer, phase time.Duration, shown pattern) {
 	}
 }
 
-func (l *LED) still(shown pattern) bool {
+func (l *LED) isShown(shown pattern) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.shows() == shown
+	return l.currentPattern() == shown
 }
 
-// set writes a brightness. A light that does not take it stays as it is: there is nobody to tell.
+// set writes a brightness. It ignores errors, because nobody could act on them.
 func (l *LED) set(fd int, brightness string) { _, _ = unix.Pwrite(fd, []byte(brightness), 0) }
 
-// brightness is the greatest that the light at path knows, 1 where it does not say.
+// brightness is the maximum brightness of the LED at path, 1 when unknown.
 func brightness(path string) string {
 	greatest, err := file.Read(filepath.Join(filepath.Dir(path), "max_brightness"), file.Small)
 	if text := strings.TrimSpace(string(greatest)); err == nil && text != "" {

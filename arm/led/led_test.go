@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// light is an LED whose brightness file the test reads, in a hurry.
+// light is an LED with a short timing, whose brightness file the test reads.
 type light struct {
 	*LED
 	t    *testing.T
@@ -29,7 +29,7 @@ func newLight(t *testing.T, greatest string) *light {
 		l.write(filepath.Join(filepath.Dir(l.path), "max_brightness"), greatest+"\n")
 	}
 	l.LED = New(l.path, t.TempDir(), zerolog.New(&l.log))
-	l.tempo = tempo{half: 4 * time.Millisecond, pause: 20 * time.Millisecond, identify: 60 * time.Millisecond}
+	l.timing = timing{half: 4 * time.Millisecond, pause: 20 * time.Millisecond, identify: 60 * time.Millisecond}
 	t.Cleanup(l.Close)
 	return l
 }
@@ -55,7 +55,7 @@ func (l *light) works() bool {
 	return l.running != nil
 }
 
-// until waits for what is bound to come.
+// until waits for a state that must come.
 func (l *light) until(what string, reached func() bool) {
 	l.t.Helper()
 	for end := time.Now().Add(10 * time.Second); !reached(); time.Sleep(200 * time.Microsecond) {
@@ -76,34 +76,34 @@ func (l *light) blinks(on string) {
 func TestIdentifyEnds(t *testing.T) {
 	l := newLight(t, "")
 	if l.works() {
-		t.Fatal("works in the dark")
+		t.Fatal("a goroutine runs while the LED is off")
 	}
 	l.Identify()
 	l.until("light on", func() bool { return l.brightness() == "1" })
 	l.until("the end", func() bool { return !l.works() })
 	if l.brightness() != "0" {
-		t.Fatal("left burning")
+		t.Fatal("the LED stays on")
 	}
 	l.Identify() // and again
 	l.until("light on", func() bool { return l.brightness() == "1" })
 }
 
-// docs/spec/device-api.md 2.3: each call extends to 15 s from now.
+// docs/spec/device-api.md 2.3: each call extends the pattern to 15 s from now.
 func TestIdentifyIsExtended(t *testing.T) {
 	l := newLight(t, "")
-	l.tempo.identify = time.Hour
+	l.timing.identify = time.Hour
 	l.Identify()
 	first := l.LED.until
 	l.until("the clock to go on", func() bool { return time.Now().After(first.Add(-time.Hour)) })
 	l.Identify()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.LED.until.After(first) || time.Until(l.LED.until) > time.Hour || ordinary.identify != 15*time.Second {
+	if !l.LED.until.After(first) || time.Until(l.LED.until) > time.Hour || defaultTiming.identify != 15*time.Second {
 		t.Fatalf("ends at %v, first at %v", l.LED.until, first)
 	}
 }
 
-// docs/spec/device-api.md 2.3: a device that shows itself must not forget that it lost its cloud.
+// docs/spec/device-api.md 2.3: the pattern of a lost cloud returns after the one for a person.
 func TestLostGoesOnAfterIdentify(t *testing.T) {
 	l := newLight(t, "7")
 	l.Lost(true)
@@ -116,20 +116,20 @@ func TestLostGoesOnAfterIdentify(t *testing.T) {
 	l.Lost(false)
 	l.until("the end", func() bool { return !l.works() })
 	if l.brightness() != "0" {
-		t.Fatal("left burning")
+		t.Fatal("the LED stays on")
 	}
 }
 
 func (l *light) now() pattern {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.shows()
+	return l.currentPattern()
 }
 
 // The end of a pattern does not wait for its pause.
 func TestLostEndsInThePause(t *testing.T) {
 	l := newLight(t, "")
-	l.tempo.pause = time.Hour
+	l.timing.pause = time.Hour
 	l.Lost(true)
 	l.blinks("1")
 	l.Lost(false)
@@ -138,12 +138,12 @@ func TestLostEndsInThePause(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	l := newLight(t, "")
-	l.tempo.half = time.Hour
+	l.timing.half = time.Hour
 	l.Lost(true)
 	l.until("light on", func() bool { return l.brightness() == "1" })
 	l.Close()
 	if l.works() || l.brightness() != "0" {
-		t.Fatal("left burning")
+		t.Fatal("the LED stays on")
 	}
 	l.Identify()
 	if l.works() {
@@ -166,8 +166,8 @@ func TestWithoutALight(t *testing.T) {
 	}
 }
 
-// docs/spec/host.md 9, 11: while the named file is not there the usual lights are tried in turn, each time anew: a
-// driver may come late. /dev/null is there, and is no light.
+// docs/spec/host.md 9, 11: while the named file is missing, each pattern tries the default LEDs again, because a driver
+// may come late. /dev/null exists and is no LED.
 func TestUsualLights(t *testing.T) {
 	root := t.TempDir()
 	path := func(name string) string { return filepath.Join(root, "sys/class/leds", name, "brightness") }

@@ -178,7 +178,7 @@ func (d *device) keeps(name string, image []byte) {
 	d.has("sys/block/mmcblk0boot0/force_ro", "1\n")
 }
 
-// refuses waits until the device says why a boot variable is not acted upon, in its log and in status.
+// refuses waits until the device's log and status say why a boot variable is not applied.
 func (d *device) refuses(variable, why string) {
 	d.t.Helper()
 	harness.Until(d.t, soon, variable+" to be refused", func() error {
@@ -241,7 +241,7 @@ func TestLanesOfATX2(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Start()
-	d.refuses(name[len("RESIN_"):], "not those of one mode")
+	d.refuses(name[len("RESIN_"):], "do not name one mode")
 	d.keeps(disk, image)
 	if got, told := d.shown()[name[len("RESIN_"):]]; told && got != "5" {
 		t.Errorf("shown as %q", got)
@@ -254,7 +254,7 @@ func TestLanesOfATX2(t *testing.T) {
 // docs/spec/host.md 9: 12. On a board that is not known, and on a Raspberry Pi whose boot partition is not known, boot
 // variables are said not to be acted upon; what can be found is acted upon.
 func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
-	const unknownBoard = "not acted upon, since the board or its boot partition is not known"
+	const unknownBoard = "not applied, because the board or its boot partition is unknown"
 	d, bus := booting(t, true, "x", nil)
 	if err := os.Remove(d.Path("boot/device-type.json")); err != nil {
 		t.Fatal(err)
