@@ -11,6 +11,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"resin-supervisor/hostos/retry"
 )
 
 // limits bounds what clients can use up.
@@ -129,32 +131,22 @@ func (s *Server) allowBody(head *fasthttp.RequestHeader) fasthttp.RequestConfig 
 // accept serves new connections until ln is closed. When descriptors or memory run out, it evicts a waiting connection
 // and tries again.
 func (s *Server) accept(ctx context.Context, ln net.Listener, cs *connServer) error {
-	pause := time.Duration(0)
+	failures := 0
 	for {
 		c, err := ln.Accept()
 		switch {
 		case err == nil:
-			pause = 0
+			failures = 0
 			s.serve(cs, c)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
-			if pause == 0 {
+			if failures++; failures == 1 {
 				s.log.Warn().Err(err).Msg("api cannot accept connections, will retry")
 			}
 			s.limiter.evict()
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			sleep(ctx, pause)
+			retry.Sleep(ctx, retry.Backoff(failures, 5*time.Millisecond, time.Second))
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 var rooms = []Room{
 	{".", []string{"update/agent", "api/client", "build/version"}, "main reads the command line; what the supervisor is made of is the agent's"},
 	{"update/agent", []string{"*"}, "the agent builds the parts, and may know all of them"},
-	{"api", []string{"update/view", "hostos/redsocks", "build/version"}, "the API knows the rest through the interfaces it declares itself, and plain view structs"},
+	{"api", []string{"update/view", "hostos/redsocks", "hostos/retry", "build/version"}, "the API knows the rest through the interfaces it declares itself, and plain view structs"},
 	{"api/client", []string{"api", "update/view"}, "the client shares the documents of the API it speaks to, and nothing else"},
 	{"update", append([]string{"update/*"}, leaves...), "the loop knows its sub-rooms and the leaves; the host, the boards and the API come to it through the agent"},
 	{"update/compose", []string{"update/target", "update/engine/doc"}, pureIs},
