@@ -145,7 +145,7 @@ func TestRequestsWaitForTheFirstListing(t *testing.T) {
 func TestReadsBeforeTheEngineIsKnown(t *testing.T) {
 	r := start(t)
 	r.change(func(s *view.State) { s.Synced, s.EngineError = false, "no such file" })
-	down, asked := "The container engine cannot be reached: no such file", ""
+	down, asked := "the container engine cannot be reached: no such file", ""
 	for _, row := range routes {
 		path := concrete(row)
 		got := r.do(globalTestKey, row.method, path, `{"appId":12,"serviceName":"web"}`)
@@ -300,8 +300,8 @@ func TestFailuresOfActions(t *testing.T) {
 		{&view.LockedError{Text: "Lockfile exists for { appId: 12, service: web }"}, 423, "Lockfile exists for { appId: 12, service: web }"},
 		{fmt.Errorf("restart: %w", &view.LockedError{Text: "Locks for app 12 are being held by another supervisor operation"}),
 			423, "Locks for app 12 are being held by another supervisor operation"},
-		{view.ErrEngineDown, 503, "The container engine cannot be reached"},
-		{view.ErrAborted, 503, "Aborted by a newer operation"},
+		{view.ErrEngineDown, 503, "the container engine cannot be reached"},
+		{view.ErrAborted, 503, "aborted by a newer operation"},
 		{fmt.Errorf("stop web: no space"), 503, "stop web: no space"},
 	} {
 		r := start(t)

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	aborted  = "Aborted by a newer operation"
+	aborted  = "aborted by a newer operation"
 	stopCall = "POST /containers/{id}/stop"
 )
 

@@ -18,7 +18,7 @@ const soon = 30 * time.Second
 
 const (
 	granted = `{"Data":"OK","Error":""}`
-	leaving = "The device is about to reboot or to shut down"
+	leaving = "the device is about to reboot or shut down"
 )
 
 func refused(text string) string { return fmt.Sprintf(`{"Data":"","Error":%q}`, text) }

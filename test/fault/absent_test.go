@@ -63,7 +63,7 @@ func TestDeviceWithoutAnEngine(t *testing.T) {
 			s.ForgetKey()
 			// What is to tell of containers says why it cannot.
 			for _, path := range []string{"/v1/device", "/v2/applications/state", "/v2/state/status"} {
-				if got := call(http.MethodGet, path, nil, 503); !strings.Contains(got.Body, "The container engine cannot be reached") {
+				if got := call(http.MethodGet, path, nil, 503); !strings.Contains(got.Body, "the container engine cannot be reached") {
 					t.Errorf("%s: %s", path, got.Body)
 				}
 			}

@@ -98,7 +98,7 @@ func TestTagsAreBounded(t *testing.T) {
 		return m.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: body})
 	}
 	const accepted = `{"status":"success"}`
-	full := failed("Too many tags: at most 300 of 64 kB in all can wait for the cloud")
+	full := failed("too many tags: at most 300 tags of 64 KiB can wait for the cloud")
 	tags := func(from, to, size int) map[string]any {
 		set := map[string]any{}
 		for i := from; i < to; i++ {

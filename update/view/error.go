@@ -34,16 +34,16 @@ const (
 	// ErrNotLocalMode refuses a local target outside local mode (docs/spec/device-api.md S18).
 	ErrNotLocalMode Refusal = "Target state can only set when device is in local mode"
 	// ErrAborted ends an action that a newer exclusive action replaced.
-	ErrAborted Refusal = "Aborted by a newer operation"
+	ErrAborted Refusal = "aborted by a newer operation"
 	// ErrEngineDown refuses an action while the engine has not been listed yet.
-	ErrEngineDown Refusal = "The container engine cannot be reached"
+	ErrEngineDown Refusal = "the container engine cannot be reached"
 	// ErrNoTarget refuses what needs a target state while there is none.
-	ErrNoTarget Refusal = "There is no target state yet"
+	ErrNoTarget Refusal = "there is no target state yet"
 	// ErrTooManyTags refuses tags beyond MostTags and MostTagBytes, with those that wait already
 	// (docs/spec/device-api.md 2.27).
-	ErrTooManyTags Refusal = "Too many tags: at most 300 of 64 kB in all can wait for the cloud"
+	ErrTooManyTags Refusal = "too many tags: at most 300 tags of 64 KiB can wait for the cloud"
 	// ErrLeaving refuses or ends an action because the device goes down.
-	ErrLeaving Refusal = "The device is about to reboot or to shut down"
+	ErrLeaving Refusal = "the device is about to reboot or shut down"
 )
 
 // MostTags and MostTagBytes, of names and values, bound the tags that wait for the cloud.
