@@ -14,7 +14,7 @@ func TestIsInternal(t *testing.T) {
 		"balena-redsocks", "resin-redsocks", "br-0123456789ab", "br-ffffffffffff",
 	} {
 		if !isInternal(name) {
-			t.Errorf("%s is not taken as internal", name)
+			t.Errorf("%s does not count as internal", name)
 		}
 	}
 	for _, name := range []string{
@@ -22,7 +22,7 @@ func TestIsInternal(t *testing.T) {
 		"balena", "docker", "tun", "tun0a", "tuna0", "xtun0", "docker0.1", "lo0", "lo:1", "supervisor1", "supervisor0x", "resin-vpn0", "resin-dnsx",
 	} {
 		if isInternal(name) {
-			t.Errorf("%s is taken as internal", name)
+			t.Errorf("%s counts as internal", name)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestIdentityComesBack(t *testing.T) {
 			path, docs := configFile(t, preprovisioned), &cabinet{docs: map[string]string{}}
 			before, notice := keepConfig(t, path, docs)
 			if notice != "" {
-				t.Fatalf("notice of a sound file: %s", notice)
+				t.Fatalf("notice of a valid file: %s", notice)
 			}
 			if err := spoil(path); err != nil {
 				t.Fatal(err)
@@ -191,7 +191,7 @@ func TestIdentityThatTheHostReplaced(t *testing.T) {
 				}
 				var copied formerCopies
 				if _, err := docs.Load(formerName, 1, &copied); err != nil || fmt.Sprint(copied.Texts) != fmt.Sprint(map[bool][]string{true: {before}}[former]) {
-					t.Errorf("kept beside: %s (%v)", copied.Texts, err)
+					t.Errorf("earlier files: %s (%v)", copied.Texts, err)
 				}
 				if keys := strings.Join(c.FormerKeys(), " "); keys != test.keys {
 					t.Errorf("earlier keys %q, want %q", keys, test.keys)
@@ -216,7 +216,7 @@ func TestFormerIdentities(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Reload(); err != nil || docs.copy(t) != file("k0") {
-		t.Errorf("the copy without room for the one before: %s (%v)", docs.copy(t), err)
+		t.Errorf("the copy on a full disk: %s (%v)", docs.copy(t), err)
 	}
 	docs.full = false
 	for _, key := range []string{"k1", "k2", "k1", "k3", "k4", "k5", "k6"} {
@@ -241,7 +241,7 @@ func TestCopyFollows(t *testing.T) {
 	c, _ := keepConfig(t, path, docs)
 	update(t, c, map[string]any{"hostname": "kiosk"})
 	if got := docs.copy(t); got != content(t, path) || !strings.Contains(got, "kiosk") {
-		t.Errorf("copy after our own write: %s", got)
+		t.Errorf("copy after a write: %s", got)
 	}
 	others := strings.Replace(content(t, path), "kiosk", "desk", 1)
 	for _, text := range []string{others, `{}`, `{"apiEndpoint":"https://api.example.com"}`, `{"uuid":"012`} {
@@ -250,7 +250,7 @@ func TestCopyFollows(t *testing.T) {
 		}
 		_ = c.Reload()
 		if got := docs.copy(t); got != others {
-			t.Errorf("copy after others wrote %s: %s", text, got)
+			t.Errorf("copy after another process wrote %s: %s", text, got)
 		}
 	}
 	docs.full = true
@@ -259,7 +259,7 @@ func TestCopyFollows(t *testing.T) {
 	}
 	update(t, c, map[string]any{"hostname": "shelf"})
 	if docs.full = false; c.Reload() != nil || !strings.Contains(docs.copy(t), "shelf") {
-		t.Errorf("copy after the store had no room: %s", docs.copy(t))
+		t.Errorf("copy after the disk was full: %s", docs.copy(t))
 	}
 }
 

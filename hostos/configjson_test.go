@@ -104,7 +104,7 @@ func TestUpdateKeepsForeignKeys(t *testing.T) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
 	if strings.ContainsAny(text, "\n\t") || strings.Contains(text, `": `) || !strings.Contains(text, "12345678901234567890.10") {
-		t.Fatalf("not compact or not as it was: %s", text)
+		t.Fatalf("not compact or changed: %s", text)
 	}
 	s := c.Get()
 	if s.PollInterval != time.Minute || !s.PersistentLogging || s.DeviceID != 0 {
@@ -269,15 +269,15 @@ func TestFollowersAreToldOfChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := 0
-	c.Follow(func() { told++ })
+	reported := 0
+	c.Follow(func() { reported++ })
 	f := func(want int, change map[string]any) {
 		t.Helper()
 		if err := c.Update(change); err != nil {
 			t.Fatal(err)
 		}
-		if told != want {
-			t.Errorf("told %d times, want %d", told, want)
+		if reported != want {
+			t.Errorf("called %d times, want %d", reported, want)
 		}
 	}
 	f(1, map[string]any{"uuid": "abc"})

@@ -17,19 +17,19 @@ import (
 func TestWatchTellsOfOthers(t *testing.T) {
 	path := configFile(t, `{"uuid":"u","apiEndpoint":"https://a.example.com"}`)
 	c := openConfig(t, path)
-	told := make(chan [2]Settings, 16)
+	reported := make(chan [2]Settings, 16)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if err := c.Watch(ctx, func(before, now Settings) { told <- [2]Settings{before, now} }, zerolog.Nop()); err != nil {
+	if err := c.Watch(ctx, func(before, now Settings) { reported <- [2]Settings{before, now} }, zerolog.Nop()); err != nil {
 		t.Fatal(err)
 	}
 	next := func(what string) [2]Settings {
 		t.Helper()
 		select {
-		case s := <-told:
+		case s := <-reported:
 			return s
 		case <-time.After(20 * time.Second):
-			t.Fatal("not told of " + what)
+			t.Fatal("no report of " + what)
 			return [2]Settings{}
 		}
 	}
@@ -43,7 +43,7 @@ func TestWatchTellsOfOthers(t *testing.T) {
 	write(`{"uuid":"u","apiEndpoint":"https`)
 	write(`{"uuid":"u","deviceId":7,"registered_at":9,"apiEndpoint":"https://b.example.com"}`)
 	if s := next("another cloud"); s[0].DeviceID != 7 || s[1].APIEndpoint != "https://b.example.com" || s[0].SameDevice(s[1]) {
-		t.Errorf("told of %+v", s)
+		t.Errorf("reported %+v", s)
 	}
 	spare := filepath.Join(filepath.Dir(path), "spare")
 	if err := os.WriteFile(spare, []byte(`{"uuid":"u","deviceId":7,"registered_at":9,"apiEndpoint":"https://b.example.com","hostname":"x"}`), 0o644); err != nil {
@@ -53,20 +53,20 @@ func TestWatchTellsOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := next("a replaced file"); s[1].Hostname != "x" || !s[0].SameDevice(s[1]) {
-		t.Errorf("told of %+v", s)
+		t.Errorf("reported %+v", s)
 	}
 	// An edit by another process that we only see at our own write is reported too, and is preserved.
 	write(`{"uuid":"u","deviceId":7,"registered_at":9,"apiEndpoint":"https://c.example.com","country":"NZ"}`)
 	update(t, c, map[string]any{"hostname": "y"})
 	if s := next("an edit before a write"); s[1].APIEndpoint != "https://c.example.com" {
-		t.Errorf("told of %+v", s)
+		t.Errorf("reported %+v", s)
 	}
 	if got := parsed(t, content(t, path)); got["country"] != "NZ" || got["hostname"] != "y" || got["deviceId"] != json.Number("7") {
 		t.Errorf("file: %v", got)
 	}
 	select {
-	case s := <-told:
-		t.Errorf("told of our own change: %+v", s)
+	case s := <-reported:
+		t.Errorf("reported our own change: %+v", s)
 	default:
 	}
 }
@@ -79,13 +79,13 @@ func TestFileThatWentIsNotMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Update(map[string]any{"hostname": "y"}); err == nil {
-		t.Error("the file was made anew")
+		t.Error("the file was recreated")
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("%v", err)
 	}
 	if c.Get().UUID != "u" {
-		t.Error("the settings were forgotten")
+		t.Error("the settings were lost")
 	}
 }
 
@@ -119,10 +119,10 @@ func TestWatchOutlivesItsDirectory(t *testing.T) {
 	}
 	write("first")
 	c := openConfig(t, path)
-	told := make(chan string, 16)
+	reported := make(chan string, 16)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if err := c.Watch(ctx, func(_, now Settings) { told <- now.Hostname }, zerolog.Nop()); err != nil {
+	if err := c.Watch(ctx, func(_, now Settings) { reported <- now.Hostname }, zerolog.Nop()); err != nil {
 		t.Fatal(err)
 	}
 	for i, replace := range []func() error{
@@ -137,9 +137,9 @@ func TestWatchOutlivesItsDirectory(t *testing.T) {
 			write(hostname)
 			for heard := ""; heard != hostname; {
 				select {
-				case heard = <-told:
+				case heard = <-reported:
 				case <-time.After(20 * time.Second):
-					t.Fatal("not told of " + hostname)
+					t.Fatal("no report of " + hostname)
 				}
 			}
 		}

@@ -66,7 +66,7 @@ func TestFirewallOfAHostWithoutOne(t *testing.T) {
 	}
 	root := t.TempDir()
 	if HasFirewall(root) {
-		t.Error("there is none")
+		t.Error("HasFirewall is true on a host without iptables")
 	}
 	if err := (Firewall{Port: 1}).Apply(root); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
@@ -78,6 +78,6 @@ func TestFirewallOfAHostWithoutOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !HasFirewall(root) {
-		t.Error("a link of the host's is not followed here")
+		t.Error("the link of the host was followed")
 	}
 }

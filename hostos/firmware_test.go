@@ -43,8 +43,8 @@ func TestNoteFirmwareVolume(t *testing.T) {
 func TestNoteFirmwareVolumeTellsOfOthers(t *testing.T) {
 	path := configFile(t, `{"uuid":"u","apiEndpoint":"https://a.example.com"}`)
 	c := openConfig(t, path)
-	told, followed := "", 0
-	c.onForeignChange = func(_, now Settings) { told = now.APIEndpoint }
+	reported, followed := "", 0
+	c.onForeignChange = func(_, now Settings) { reported = now.APIEndpoint }
 	c.Follow(func() { followed++ })
 	if err := os.WriteFile(path, []byte(`{"uuid":"u","apiEndpoint":"https://b.example.com"}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestNoteFirmwareVolumeTellsOfOthers(t *testing.T) {
 	if err := c.NoteFirmwareVolume("v"); err != nil {
 		t.Fatal(err)
 	}
-	if told != "https://b.example.com" || followed != 1 || c.Get().APIEndpoint != told {
-		t.Errorf("told of %q, followed %d times, settings %+v", told, followed, c.Get())
+	if reported != "https://b.example.com" || followed != 1 || c.Get().APIEndpoint != reported {
+		t.Errorf("reported %q, called %d times, settings %+v", reported, followed, c.Get())
 	}
 }

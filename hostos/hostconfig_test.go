@@ -63,7 +63,7 @@ var firstProxy = redsocks.Change{Type: to("socks5"), IP: to("10.9.8.7"), Port: t
 func TestHostname(t *testing.T) {
 	b := newHostBed(t)
 	if name, err := b.Hostname(); err != nil || name != "old-name" {
-		t.Fatalf("goes by %q (%v)", name, err)
+		t.Fatalf("host name %q (%v)", name, err)
 	}
 	for name, want := range map[string]string{"h1": "h1", "": "0123456", "a-1.b": "a-1.b"} {
 		if err := b.SetHost(&name, redsocks.Change{}); err != nil {
@@ -150,14 +150,14 @@ func TestProxyFileIsMended(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p, _, err := b.Proxy(); err != nil || p == nil || *p != (redsocks.Proxy{Type: "socks5", IP: "10.9.8.7", Port: 1080}) {
-			t.Errorf("%s: shown is %+v, %v", name, p, err)
+			t.Errorf("%s: the proxy is %+v, %v", name, p, err)
 		}
 		if err := b.SetHost(nil, redsocks.Change{Port: to(0)}); err == nil || b.file("redsocks.conf") != odd {
 			t.Errorf("%s: %v changed %s", name, err, b.file("redsocks.conf"))
 		}
 		b.set(c)
 		if b.file("redsocks.conf") != sound {
-			t.Errorf("%s makes it %s", name, b.file("redsocks.conf"))
+			t.Errorf("%s changes it to %s", name, b.file("redsocks.conf"))
 		}
 	}
 }
@@ -194,7 +194,7 @@ func TestHostWithoutBootPartition(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(b.boot); !os.IsNotExist(err) {
-		t.Error("the boot partition was made up")
+		t.Error("the boot partition was made")
 	}
 	b.set(redsocks.Change{Clear: true}) // there is nothing to clear
 	if err := os.Remove(filepath.Join(b.root, "etc/hostname")); err != nil {
@@ -215,10 +215,10 @@ func TestHostSweeps(t *testing.T) {
 	}
 	NewHostConfig(b.config, b.root, b.boot, nil, zerolog.Nop())
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Error("the temporary file stays")
+		t.Error("the temporary file is still there")
 	}
 	if b.file("redsocks.conf") == "" {
-		t.Error("redsocks.conf is gone")
+		t.Error("redsocks.conf was removed")
 	}
 }
 

@@ -48,10 +48,10 @@ func TestReaderAndProgramEndTogether(t *testing.T) {
 	go func() { _, err := j.Read(make([]byte, 4)); read <- err }()
 	_ = j.Close()
 	if err := <-read; err == nil {
-		t.Error("a read outlives the close")
+		t.Error("a read continues after Close")
 	}
 	if err := j.proc.Signal(os.Interrupt); !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("the program is still there: %v", err)
+		t.Errorf("the program still runs: %v", err)
 	}
 	_ = j.Close() // a second Close does no harm
 }

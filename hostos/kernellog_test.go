@@ -78,16 +78,16 @@ func TestUndervoltageFollowsTheLog(t *testing.T) {
 	}
 	write("6,0,1,-;Booting Linux\n")
 	u := &Undervoltage{path: oldest}
-	told, ended := make(chan bool, 9), make(chan bool)
+	reported, ended := make(chan bool, 9), make(chan bool)
 	go func() {
-		u.follow(log, func() { told <- true })
+		u.follow(log, func() { reported <- true })
 		close(ended)
 	}()
 	say("6,0,1,-;Booting Linux\n")
 	say("4,7,2,-;Under-voltage detected!\n SUBSYSTEM=hwmon\n")
-	wait(t, told)
+	wait(t, reported)
 	if !u.Seen() {
-		t.Fatal("the complaint was not noted")
+		t.Fatal("the warning was not seen")
 	}
 	say("4,9,3,-;Undervoltage detected!\n") // reported already
 	say("6,10,4,-;Voltage normalised\n")
@@ -96,16 +96,16 @@ func TestUndervoltageFollowsTheLog(t *testing.T) {
 	}
 	write("6,9,3,-;Undervoltage detected!\n")
 	if !u.Seen() {
-		t.Fatal("forgotten, though the log still holds it")
+		t.Fatal("forgotten, although the log still has it")
 	}
 	write("6,10,4,-;Voltage normalised\n")
 	if u.Seen() {
-		t.Fatal("remembered, though the log does not hold it any more")
+		t.Fatal("remembered, although the log no longer has it")
 	}
 	say("4,11,5,-;Undervoltage detected!\n")
-	wait(t, told)
-	if !u.Seen() || len(told) != 0 {
-		t.Fatalf("seen %v, told %d times too often", u.Seen(), len(told))
+	wait(t, reported)
+	if !u.Seen() || len(reported) != 0 {
+		t.Fatalf("seen %v, reported %d times too often", u.Seen(), len(reported))
 	}
 	_ = kernel.Close()
 	wait(t, ended)
@@ -139,7 +139,7 @@ func TestUndervoltageOfThisMachine(t *testing.T) {
 	}()
 	time.Sleep(50 * time.Millisecond) // until it waits for a record
 	if err := log.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		t.Fatalf("the log cannot be waited for: %v", err)
+		t.Fatalf("waiting for the log failed: %v", err)
 	}
 	wait(t, ended)
 	if sequence, ok := u.oldest(); !ok {

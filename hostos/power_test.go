@@ -28,7 +28,7 @@ func TestPower(t *testing.T) {
 			t.Errorf("%s became %s, want %s", before, after, want)
 		}
 		if got, err := c.Power(); err == nil && !maps.Equal(got, set) || (err == nil) != (before != `{"os":"x"}`) {
-			t.Errorf("%s says %q, %v", want, got, err)
+			t.Errorf("%s reads as %q, %v", want, got, err)
 		}
 	}
 	f(`{"uuid":"u"}`, vars{"power_mode": "low", "fan_profile": "cool"}, `{"os":{"fan":{"profile":"cool"},"power":{"mode":"low"}},"uuid":"u"}`)

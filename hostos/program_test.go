@@ -31,7 +31,7 @@ func TestProgramThatHangs(t *testing.T) {
 			t.Errorf("%s: no error", script)
 		}
 		if err := syscall.Kill(proc.Pid, 0); !errors.Is(err, syscall.ESRCH) {
-			t.Errorf("%s: the program is still there: %v", script, err)
+			t.Errorf("%s: the program still runs: %v", script, err)
 		}
 		if child := number("child"); child > 0 {
 			_ = syscall.Kill(child, syscall.SIGKILL)

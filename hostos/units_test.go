@@ -117,29 +117,29 @@ func TestWatchUnits(t *testing.T) {
 		}
 	}
 	if put("etc/systemd/system/os-update.service"); watch() != 0 {
-		t.Error("a host without systemd has a unit that starts")
+		t.Error("started was called on a host without systemd")
 	}
 	if put("run/systemd/units/invocation:a.service"); watch() != 1 {
-		t.Error("a unit that is described does not count")
+		t.Error("started was not called for an existing unit file")
 	}
 	<-started
 	if err := os.Remove(filepath.Join(root, "etc/systemd/system/os-update.service")); err != nil {
 		t.Fatal(err)
 	}
 	if watch() != 0 {
-		t.Error("a host without any of the units has one that starts")
+		t.Error("started was called on a host without any of the units")
 	}
 	put("run/systemd/units/invocation:b.service")
 	put("run/systemd/units/invocation:nvpmodel.service")
 	<-started // from the watch before
 	<-started
 	if put("run/systemd/units/invocation:os-update.service"); watch() < 1 {
-		t.Error("a unit that is active does not count")
+		t.Error("started was not called for an active unit")
 	}
 	if anyUnit(root, groupPlaces) {
-		t.Error("a unit without a control group runs")
+		t.Error("a unit without a control group counts as running")
 	}
 	if put("sys/fs/cgroup/systemd/system.slice/os-update.service/tasks"); !anyUnit(root, groupPlaces) {
-		t.Error("a unit with a control group does not run")
+		t.Error("a unit with a control group does not count as running")
 	}
 }

@@ -28,7 +28,7 @@ func TestEncodeCall(t *testing.T) {
 		t.Errorf("got\n%x\nwant\n%s", got, want)
 	}
 	if _, err := encode(2, Call{Args: []any{7}}); err == nil {
-		t.Error("a number was sent")
+		t.Error("a number was accepted as an argument")
 	}
 }
 
@@ -104,7 +104,7 @@ func TestReadRefusesMalformedMessages(t *testing.T) {
 	whole := answer(binary.LittleEndian, kindReply, 7, "s", text(binary.LittleEndian, nil, "x"))
 	for n := range whole {
 		if _, err := read(bytes.NewReader(whole[:n])); err == nil {
-			t.Errorf("%d of %d bytes were a message", n, len(whole))
+			t.Errorf("%d of %d bytes were accepted as a message", n, len(whole))
 		}
 	}
 	for name, c := range map[string]struct{ signature, body string }{
@@ -122,7 +122,7 @@ func TestReadRefusesMalformedMessages(t *testing.T) {
 		}
 	}
 	if _, err := read(bytes.NewReader([]byte("l\x02\x00\x01\xff\xff\xff\x7f\x01\x00\x00\x00\x00\x00\x00\x00"))); err == nil {
-		t.Error("a message of 2 GiB was taken")
+		t.Error("a message of 2 GiB was accepted")
 	}
 }
 

@@ -85,5 +85,5 @@ func TestReadOfWhatHasNothingToSay(t *testing.T) {
 			return
 		}
 	}
-	t.Fatal("it was read to an end that it does not have")
+	t.Fatal("reading a file without a value did not fail")
 }

@@ -111,7 +111,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		events, err := decode(b)
 		if err != nil && events != nil {
-			t.Fatal("events beside an error")
+			t.Fatal("events and an error")
 		}
 		if len(events)*unix.SizeofInotifyEvent > len(b) {
 			t.Fatalf("%d events from %d bytes", len(events), len(b))

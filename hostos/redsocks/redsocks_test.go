@@ -98,7 +98,7 @@ func TestParseUnsound(t *testing.T) {
 			continue
 		}
 		if again, sound := Parse(got.File()); *again != want || !sound {
-			t.Errorf("%q is mended to %+v, sound %v", text, again, sound)
+			t.Errorf("%q is repaired to %+v, sound %v", text, again, sound)
 		}
 	}
 	for _, line := range []string{"login = \"a\\x\";", "password = \"p", "password = a b;", "login \"u\";"} {
@@ -152,7 +152,7 @@ func TestQuotes(t *testing.T) {
 		}
 	}
 	if _, _, err := (Change{Login: p(`"{"`)}).Apply(&fullProxy); err == nil {
-		t.Error("a mark in quotes was taken")
+		t.Error("a mark in quotes was accepted")
 	}
 }
 
@@ -203,11 +203,11 @@ func TestOverRefuses(t *testing.T) {
 	}
 	for _, c := range []Change{{Type: p("socks5")}, {IP: p("x"), Port: p(1)}, {Login: p("u")}, {Login: p("")}} {
 		if _, _, err := c.Apply(nil); !errors.Is(err, ErrIncomplete) {
-			t.Errorf("%+v is no first proxy: %v", c, err)
+			t.Errorf("%+v without a proxy: %v", c, err)
 		}
 	}
 	if _, _, err := (Change{Type: p("http-connect"), Password: &long}).Apply(&fullProxy); err != nil {
-		t.Errorf("only SOCKS has short passwords: %v", err)
+		t.Errorf("only SOCKS limits passwords to 255 bytes: %v", err)
 	}
 }
 

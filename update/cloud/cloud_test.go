@@ -53,7 +53,7 @@ func TestTokenScope(t *testing.T) {
 		t.Errorf("scope %s, want %s", got.Encode(), want)
 	}
 	if _, err := tokenScope("A B", "x"); err == nil {
-		t.Error("a name that is none was accepted")
+		t.Error("an invalid image name was accepted")
 	}
 }
 
@@ -182,6 +182,6 @@ func TestRoots(t *testing.T) {
 	f("text", Roots(nil, "/nowhere", string(pem), ""))
 	f("config", Roots(nil, "/nowhere", "", base64.StdEncoding.EncodeToString(pem)))
 	if empty := Roots([]string{"/nowhere"}, "/nowhere", "x", "y"); !empty.Equal(x509.NewCertPool()) {
-		t.Error("something is trusted without a source")
+		t.Error("the pool is not empty without a source")
 	}
 }

@@ -22,7 +22,7 @@ func FuzzAnswer(f *testing.F) {
 		for _, follow := range []bool{false, true} {
 			a, to, _, err := c.receive(&trackedReader{Reader: bytes.NewReader(said)}, &call{follow: follow})
 			if to != nil && err == nil && (!follow || to.Scheme != "https" || to.Host == "") {
-				t.Fatalf("%q leads to %s", said, to)
+				t.Fatalf("%q redirects to %s", said, to)
 			}
 			if len(a.body) > maxAnswer && err == nil {
 				t.Fatalf("an answer of %d bytes", len(a.body))

@@ -52,7 +52,7 @@ func TestGetGoesOn(t *testing.T) {
 		t.Errorf("%q, %q", near, far)
 	}
 	if part := get("/whole", "bytes=-4"); part != "" {
-		t.Errorf("instead of a part came %q", part)
+		t.Errorf("got %q instead of the range", part)
 	}
 	here, there := "127.0.0.1:"+port+"/", "127.0.0.2:"+port+"/"
 	if shown[here+"near"] != "Basic x" || shown[here+"whole"] != "Basic x" || shown[there+"whole"] != "" {
@@ -62,6 +62,6 @@ func TestGetGoesOn(t *testing.T) {
 	answer := "HTTP/1.1 307 x\r\nLocation: http://b.example/x?signature=secret\r\nContent-Length: 0\r\n\r\n"
 	_, _, _, err = secure.receive(&trackedReader{Reader: strings.NewReader(answer)}, &call{follow: true})
 	if err == nil || !strings.Contains(err.Error(), "from https to http") || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "b.example") {
-		t.Errorf("from TLS to none: %v", err)
+		t.Errorf("redirect from https to http: %v", err)
 	}
 }

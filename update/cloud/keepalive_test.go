@@ -39,13 +39,13 @@ func newPeer(t *testing.T, what ...[]string) *peer {
 	t.Cleanup(func() { l.Close(); <-closed })
 	go func() {
 		defer close(closed)
-		for _, deeds := range what {
+		for _, actions := range what {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
 			p.accepted <- struct{}{}
-			p.serve(conn, deeds)
+			p.serve(conn, actions)
 		}
 	}()
 	keep := &KeepAlive{}
@@ -56,16 +56,16 @@ func newPeer(t *testing.T, what ...[]string) *peer {
 	return p
 }
 
-func (p *peer) serve(conn net.Conn, deeds []string) {
+func (p *peer) serve(conn net.Conn, actions []string) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
-	for _, deed := range deeds {
+	for _, action := range actions {
 		r, err := http.ReadRequest(in)
 		if err != nil {
 			return
 		}
 		p.requests <- r.Method + " " + r.URL.Path
-		fmt.Fprint(conn, deed)
+		fmt.Fprint(conn, action)
 	}
 }
 
@@ -159,20 +159,20 @@ func TestConnectionIsClosed(t *testing.T) {
 	b, farB := pair()
 	k.keep("a", a)
 	if k.take("b") != nil {
-		t.Error("a connection to another server is handed out")
+		t.Error("take returned a connection to another server")
 	}
 	if k.keep("b", b); !closed(farA) {
-		t.Error("a connection that another took the place of is open")
+		t.Error("the replaced connection is still open")
 	}
 	if k.take("b") != b || k.take("b") != nil {
-		t.Error("a connection is not handed out once")
+		t.Error("take did not return the connection exactly once")
 	}
 	k.keep("b", b)
 	if k.Close(); !closed(farB) || k.take("b") != nil {
-		t.Error("a connection is open after Close")
+		t.Error("the connection is still open after Close")
 	}
 	c, farC := pair()
 	if (*KeepAlive)(nil).keep("c", c); !closed(farC) {
-		t.Error("the nil KeepAlive keeps a connection")
+		t.Error("a nil KeepAlive keeps a connection")
 	}
 }

@@ -77,7 +77,7 @@ func (d *Device) finishProvisioning(ctx context.Context) {
 		return
 	}
 	if p.provisionFailures++; p.provisionFailures == 1 && ctx.Err() == nil {
-		d.o.Log.Warn().Err(err).Msg("provisioning is not complete, will retry with each poll")
+		d.o.Log.Warn().Err(err).Msg("provisioning is not complete, will retry while polls continue")
 	}
 	p.retryProvision = time.After(backoff(p.provisionFailures, d.interval()))
 }

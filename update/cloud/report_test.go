@@ -237,7 +237,7 @@ func TestNarrowing(t *testing.T) {
 	g.step(t, 0, "apps ip_address") // the first refusal may be temporary
 	g.step(t, 1, "apps ip_address", "ip_address", "apps")
 	if strings.Contains(string(g.accepted["apps"]), "r1") {
-		t.Errorf("apps are taken as %s", g.accepted["apps"])
+		t.Errorf("accepted apps are %s", g.accepted["apps"])
 	}
 	g.step(t, 0)
 	g.state.Apps[0].Images[0].Status = "Downloaded"
@@ -270,7 +270,7 @@ func TestNarrowing(t *testing.T) {
 		g.step(t, 0, whole)
 		g.step(t, 1, append([]string{whole, whole}, strings.Fields(whole)...)...)
 		if len(g.accepted) != len(strings.Fields(whole))-1 {
-			t.Errorf("taken are %v", slices.Sorted(maps.Keys(g.accepted)))
+			t.Errorf("accepted are %v", slices.Sorted(maps.Keys(g.accepted)))
 		}
 		g.step(t, 0)
 	}
@@ -299,7 +299,7 @@ func TestCache(t *testing.T) {
 	next.d.o.Identity = func() Identity { return Identity{Endpoint: "http://other", UUID: "abc"} }
 	next.load()
 	if len(next.accepted) != 0 {
-		t.Error("the report to another cloud counts")
+		t.Error("the cached report of another cloud is used")
 	}
 }
 
@@ -348,7 +348,7 @@ func TestFinishedDownloads(t *testing.T) {
 			t.Errorf("after %s the report of %s is %s", before["apps"], sent, got)
 		}
 		if string(part["apps"]) != sent {
-			t.Error("what is compared with the next report changed")
+			t.Error("the part passed in was modified")
 		}
 	}
 	running, downloaded := &reportService{Image: "i", Status: "Running"}, &reportService{Image: "i", Status: "Downloaded"}

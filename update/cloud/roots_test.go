@@ -98,6 +98,6 @@ func TestTrustKeepsWhatIsUsed(t *testing.T) {
 	want.AddCert(first)
 	want.AddCert(second)
 	if !trust.usedRoots().Equal(want) { // not the server certificates, which a renewal replaces
-		t.Error("other certificates are kept than the two roots")
+		t.Error("Trust keeps other certificates than the two roots")
 	}
 }

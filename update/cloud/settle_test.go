@@ -154,7 +154,7 @@ func TestPrepare(t *testing.T) {
 			s.mu.Unlock()
 		}
 		if done != settles || done && !s.waited {
-			t.Errorf("%s: settled: %v, after what came with the image: %v", name, done, s.waited)
+			t.Errorf("%s: prepared: %v, waited for the preload: %v", name, done, s.waited)
 		}
 		if cancel(); !done {
 			<-settled
@@ -196,7 +196,7 @@ func TestFirstTarget(t *testing.T) {
 		before := len(s.stored)
 		err := s.pollOnce(context.Background(), false, false, false)
 		if got := len(s.stored) > before; got != accepted || (err == nil) != accepted {
-			t.Errorf("%s: a target was taken: %v (%v)", what, got, err)
+			t.Errorf("%s: target accepted: %v (%v)", what, got, err)
 		}
 	}
 	start(known, "HOST_CONFIG_gpu_mem")
@@ -226,6 +226,6 @@ func TestFirstTarget(t *testing.T) {
 	start(Identity{RegisteredAt: 9})
 	f("nothing is to be told", true)
 	if s.told != nil {
-		t.Error("the cloud counts as told")
+		t.Error("the introduction counts as sent")
 	}
 }

@@ -72,7 +72,7 @@ func wantRefused(t *testing.T, r *Ring, keys ...string) {
 	t.Helper()
 	for _, key := range keys {
 		if scope, ok := r.Lookup(key); ok || scope != (Scope{}) {
-			t.Fatalf("key %q opens %v", key, scope)
+			t.Fatalf("key %q has scope %v", key, scope)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func TestLayersAndTheirSizes(t *testing.T) {
 		t.Fatalf("layers: %+v", layers)
 	}
 	if n := layers[0].Unpacked(t.Context()); n != 5_000_000 {
-		t.Errorf("the layer takes %d bytes, want what its end says", n)
+		t.Errorf("the layer takes %d bytes, want the size at the end of the file", n)
 	}
 	if n := layers[1].Unpacked(t.Context()); n != 2250 {
 		t.Errorf("the other one takes %d bytes, want the estimate", n)
@@ -234,7 +234,7 @@ func FuzzChallenge(f *testing.F) {
 		q := query(t, "registry.example/shop/web:v1")
 		q.Name, q.Secret = "d_1", "secret"
 		if _, err := Get(get).Layers(t.Context(), q); err == nil {
-			t.Fatal("an image that is not there")
+			t.Fatal("Layers succeeded without an image")
 		}
 	})
 }

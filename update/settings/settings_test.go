@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("Current has defaults: %v", c)
 	}
 	if again, _ := Parse(Complete(nil)); again != got || len(Complete(nil)) != len(variables) {
-		t.Error("the defaults as text are others")
+		t.Error("Complete has other defaults")
 	}
 }
 
@@ -107,6 +107,6 @@ func TestChanges(t *testing.T) {
 		t.Errorf("changes: %v", changes)
 	}
 	if changes := Changes(want, want, config); len(changes) != 0 {
-		t.Errorf("changes of nothing: %v", changes)
+		t.Errorf("changes between equal settings: %v", changes)
 	}
 }

@@ -158,7 +158,7 @@ func TestFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found, err := s.Load("doc", 1, &sample{}); err == nil || found {
-		t.Fatalf("a link to itself: found %v, %v, want an error of the medium", found, err)
+		t.Fatalf("a link to itself: found %v, %v, want a storage error", found, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "plain"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ func TestOpenSweeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(debris); err != nil {
-		t.Fatalf("a visitor took away what another process writes: %v", err)
+		t.Fatalf("Visit removed the temporary file of another process: %v", err)
 	}
 	open(t, dir)
 	if _, err := os.Stat(debris); !os.IsNotExist(err) {
@@ -196,7 +196,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("a refused document left %v", v)
 		}
 		if !json.Valid(raw) && v.Name != "before" {
-			t.Fatal("invalid JSON was taken")
+			t.Fatal("invalid JSON was accepted")
 		}
 	})
 }
