@@ -236,7 +236,7 @@ func TestActionsAfterARebootWasGranted(t *testing.T) {
 // need no engine.
 func TestRebootWithoutAnEngine(t *testing.T) {
 	bus := harness.NewBus(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Socket: "/nowhere/engine.sock",
+	s := harness.NewSupervisor(t, harness.Setup{Socket: "/nowhere/engine.sock",
 		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
 	s.Start()
 	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")

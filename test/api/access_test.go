@@ -11,7 +11,7 @@ import (
 
 // docs/spec/device-api.md 4: 1 to 5, 21.
 func TestPingAndHealthyNeedNoKey(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	for _, path := range []string{"/ping", "/PING/", "/v1/healthy", "/ping?apikey=wrong"} {
 		answer := s.Call(harness.Request{Method: "GET", Path: path, NoKey: true})
@@ -25,7 +25,7 @@ func TestPingAndHealthyNeedNoKey(t *testing.T) {
 
 // docs/spec/device-api.md 4: 7 to 9, 11, 23 to 32.
 func TestEverythingElseNeedsAKey(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	s.WaitListed()
 	key := s.Key()
@@ -65,7 +65,7 @@ func TestEverythingElseNeedsAKey(t *testing.T) {
 }
 
 func TestDevelopmentModeNeedsNoKey(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Config: map[string]any{"developmentMode": true}})
+	s := harness.NewSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	s.Start()
 	for _, path := range []string{"/v2/version", "/v2/version?apikey=wrong"} {
 		if answer := s.Call(harness.Request{Method: "GET", Path: path, NoKey: true}); answer.Status != 200 {

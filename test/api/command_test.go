@@ -10,7 +10,7 @@ import (
 
 // design: the binary's commands, as an operator and the container runtime use them.
 func TestHealthcheckExitCode(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	if code, _, _ := s.Run("healthcheck"); code != 1 {
 		t.Errorf("healthcheck without a supervisor: code %d, want 1", code)
 	}
@@ -25,7 +25,7 @@ func TestHealthcheckExitCode(t *testing.T) {
 }
 
 func TestAPIKeyIsOneWordAndStable(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	code, out, _ := s.Run("api-key")
 	key := strings.TrimSuffix(out, "\n")
@@ -59,7 +59,7 @@ func TestStatusNamesEveryService(t *testing.T) {
 }
 
 func TestVersionCommandAgreesWithTheAPI(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	s.WaitListed()
 	code, out, _ := s.Run("version")
@@ -70,7 +70,7 @@ func TestVersionCommandAgreesWithTheAPI(t *testing.T) {
 
 // docs/spec/device-api.md 2.22: what SUPERVISOR_TAG_EXTRA holds is appended to the version.
 func TestVersionWithAnExtra(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"SUPERVISOR_TAG_EXTRA": "shop_1"}})
+	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"SUPERVISOR_TAG_EXTRA": "shop_1"}})
 	s.Start()
 	s.WaitListed()
 	var answer struct{ Version string }
@@ -81,7 +81,7 @@ func TestVersionWithAnExtra(t *testing.T) {
 }
 
 func TestUnknownArgumentsAreRefused(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	for _, args := range [][]string{{"no-such-command"}, {"--no-such-flag"}, {"version", "extra"}} {
 		if code, out, errs := s.Run(args...); code == 0 || errs == "" {
 			t.Errorf("%q: code %d, output %q, errors %q", args, code, out, errs)
@@ -96,7 +96,7 @@ func TestUnknownArgumentsAreRefused(t *testing.T) {
 
 // docs/spec/cloud.md 10: 7; docs/spec/device-api.md 1.11.
 func TestStartAndStop(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	began := time.Now()
 	s.Stop()

@@ -59,7 +59,7 @@ func TestDeviceState(t *testing.T) {
 
 // docs/spec/device-api.md 4: 103, 146; 2.21.
 func TestEmptyDevice(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.WriteFile("boot/device-type.json", "not json")
 	s.Start()
 	s.WaitListed()

@@ -71,7 +71,7 @@ func TestLocalLogs(t *testing.T) {
 
 // device-api.md 138; 2.29: the journal of a real journald, read with the host's own journalctl.
 func TestJournalLogs(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	write := s.Journal()
 	s.Start()
 	for i := range 5 {
@@ -141,7 +141,7 @@ func TestJournalLogs(t *testing.T) {
 
 // device-api.md 139.
 func TestJournalLogsWithoutJournal(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	for range 3 {
 		var e struct{ Status, Message string }

@@ -15,7 +15,7 @@ import (
 // device-api.md 118.
 func TestVPN(t *testing.T) {
 	bus := harness.NewBus(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
 	s.Start()
 	want := func(when string, enabled, connected bool) {
 		t.Helper()
@@ -56,7 +56,7 @@ func TestVPNOnAHungBus(t *testing.T) {
 			go io.Copy(io.Discard, c)
 		}
 	}()
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + path}})
+	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + path}})
 	s.Start()
 	s.WriteFile("root/run/openvpn/vpn_status/active", "")
 	since := time.Now()

@@ -36,7 +36,7 @@ func next(a harness.App, image harness.Image) harness.App {
 
 func device(t *testing.T) *harness.Supervisor {
 	t.Helper()
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	return s
 }

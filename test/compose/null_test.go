@@ -35,7 +35,7 @@ func TestKeysWithoutValue(t *testing.T) {
 		unsaid(t, s, "31")
 	})
 	t.Run("apps.json", func(t *testing.T) {
-		s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Apps: packed})
+		s := harness.NewSupervisor(t, harness.Setup{Apps: packed})
 		s.Start()
 		unsaid(t, s, shopID)
 	})

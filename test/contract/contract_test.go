@@ -41,13 +41,13 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	return newHouseOn(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: &fakecloud.Cloud{}})
+	return newHouseOn(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
 }
 
 func newHouseOn(t *testing.T, setup harness.Setup) *house {
 	t.Helper()
 	h := &house{Supervisor: harness.NewSupervisor(t, setup), t: t, cloud: setup.Cloud}
-	h.image = harness.ServerImage("contract/app:v1").LoadInto(t, setup.Engine)
+	h.image = harness.ServerImage("contract/app:v1").LoadInto(t, h.Engine)
 	h.app = harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{h.service("web", 1)}}
 	h.Start()
 	h.Assign(harness.Target{Apps: []harness.App{h.app}})

@@ -45,7 +45,7 @@ func TestAPIAnswersWithoutAnEngineAndAppliesOnceItIsThere(t *testing.T) {
 // docs/spec/engine.md 10: 34; the engine restarts its containers by their policy.
 func TestRestartOfTheEngineChangesNoContainer(t *testing.T) {
 	v1, _, db := images(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	app := shop("aaaa1", 1, v1, db)
 	s.Apply(target(app))

@@ -16,7 +16,7 @@ const killRounds = 50
 // docs/spec/cloud.md 10: 87; docs/spec/engine.md 10: 34, 68.
 func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 	v1, v2, db := images(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	s.Apply(target(shop("round0", 1, v1, db)))
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
@@ -89,7 +89,7 @@ func checkConverged(t *testing.T, s *harness.Supervisor, when, version, dbID, vo
 // is lost (docs/spec/cloud.md 10: 88).
 func TestBrokenDocumentsAreSetAside(t *testing.T) {
 	v1, _, db := images(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	app := shop("aaaa1", 1, v1, db)
 	s.Apply(target(app))

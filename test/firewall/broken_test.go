@@ -17,7 +17,7 @@ import (
 // a mode has no effect and is not said to have one.
 func TestHostWithoutFirewall(t *testing.T) {
 	lan := newNeighbour(t, "lan0", 1)
-	d := &device{harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: &fakecloud.Cloud{}}), t}
+	d := &device{harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}}), t}
 	d.Start()
 	lan.reaches(d.Port, "tcp", true)
 	d.set(vars{modeName: "on", "RESIN_SUPERVISOR_DELTA": "1"})

@@ -45,7 +45,6 @@ type device struct {
 
 func newDevice(t *testing.T, setup harness.Setup) *device {
 	t.Helper()
-	setup.Engine = harness.SharedEngine(t)
 	d := &device{harness.NewSupervisor(t, setup), t}
 	d.Programs()
 	t.Cleanup(func() {

@@ -240,7 +240,7 @@ func TestCallName(t *testing.T) {
 }
 
 func TestDeviceDirectoriesShareTheLockRoot(t *testing.T) {
-	s := NewSupervisor(t, Setup{Engine: SharedEngine(t), Binary: "/bin/true"})
+	s := NewSupervisor(t, Setup{Binary: "/bin/true"})
 	s.WriteFile("root/tmp/balena-supervisor/probe", "x")
 	var host, device syscall.Stat_t
 	if err := syscall.Stat(lockRoot+"/probe", &host); err != nil {

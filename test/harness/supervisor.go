@@ -19,9 +19,9 @@ import (
 	"resin-supervisor/test/harness/fakecloud"
 )
 
-// Setup says how a supervisor is run. Only Engine is needed.
+// Setup says how a supervisor is run. Every field may be left out.
 type Setup struct {
-	Engine *Engine
+	Engine *Engine           // default the package's own, see SharedEngine
 	Socket string            // DOCKER_SOCKET, default the engine's own socket
 	Binary string            // default Binary(t)
 	Runner string            // program that runs the binary, such as an emulator
@@ -72,6 +72,9 @@ type Supervisor struct {
 func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
 	t.Helper()
 	shared(t)
+	if setup.Engine == nil {
+		setup.Engine = SharedEngine(t)
+	}
 	if setup.Launch == "" && setup.Binary == "" && setup.Runner == "" {
 		setup.Launch = os.Getenv(EnvLaunch)
 	}

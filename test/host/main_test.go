@@ -31,7 +31,6 @@ type host struct {
 
 func newHost(t testing.TB, setup harness.Setup) *host {
 	t.Helper()
-	setup.Engine = harness.SharedEngine(t)
 	h := &host{harness.NewSupervisor(t, setup), t}
 	// redsocks is another user, who has to get to its file.
 	if err := os.Chmod(filepath.Dir(h.Dir), 0o755); err != nil {

@@ -33,7 +33,7 @@ func follow(t *testing.T, s *harness.Supervisor, body string) (status int, lines
 // device-api.md 138; 2.29: the lines of a unit, also while it writes them; eight readers at most, each of
 // which ends with its client.
 func TestJournalOfUnit(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	host := s.Boot(map[string]string{"clock.service": obedient("clock"), "other.service": obedient("other")})
 	host.Systemctl("start", "clock.service")
 	host.Systemctl("start", "other.service")

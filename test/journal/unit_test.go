@@ -17,7 +17,7 @@ import (
 func TestHostUnits(t *testing.T) {
 	t.Parallel()
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Beside: true})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Beside: true})
 	host := s.Boot(map[string]string{"os-update.service": obedient("update"), "other.service": obedient("other")})
 	s.Start()
 
@@ -73,7 +73,7 @@ func TestHostUnits(t *testing.T) {
 func TestTransientUnit(t *testing.T) {
 	t.Parallel()
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Beside: true})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Beside: true})
 	host := s.Boot(nil)
 	control := func(value string) {
 		t.Helper()

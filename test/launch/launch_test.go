@@ -82,7 +82,7 @@ func TestEmptyVariablesAreNotGiven(t *testing.T) {
 		"SUPERVISOR_TAG_EXTRA", "SUPERVISOR_CONTAINER_ID", "BALENA_ROOT_CA"} {
 		empty[name] = ""
 	}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Launch: "8.0.2", Env: empty})
+	s := harness.NewSupervisor(t, harness.Setup{Launch: "8.0.2", Env: empty})
 	s.Start()
 	s.WaitListed()
 	if d := s.Device(); d.OSVersion != "balenaOS 6.4.1" {
@@ -137,7 +137,7 @@ func TestAnotherImageOfTheSupervisor(t *testing.T) {
 // docs/spec/host.md 1.3: the system bus is that of the host, below its root.
 func TestBusOfTheHost(t *testing.T) {
 	bus := harness.NewBus(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Launch: "8.0.2"})
+	s := harness.NewSupervisor(t, harness.Setup{Launch: "8.0.2"})
 	s.Share(strings.TrimPrefix(bus.Address, "unix:path="), "root/run/dbus/system_bus_socket")
 	s.Start()
 	s.WaitListed()
@@ -154,7 +154,7 @@ func TestBusOfTheHost(t *testing.T) {
 
 // docs/spec/host.md 1.3: services of a host from before 2020 have their locks in resin-supervisor.
 func TestOldNameOfTheLocks(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Launch: "6.12.1", Beside: true})
+	s := harness.NewSupervisor(t, harness.Setup{Launch: "6.12.1", Beside: true})
 	if err := os.Rename(s.Path("root/tmp/balena-supervisor"), s.Path("root/tmp/resin-supervisor")); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestOldNameOfTheLocks(t *testing.T) {
 // README, "As a container": a host without balenaOS has none of its partitions; what would be there is in the state
 // directory, and the device is the same after a restart.
 func TestHostWithoutPartitions(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Launch: "8.0.2", Beside: true,
+	s := harness.NewSupervisor(t, harness.Setup{Launch: "8.0.2", Beside: true,
 		Env: map[string]string{"BOOT_MOUNTPOINT": ""}})
 	if err := os.RemoveAll(s.Path("root/mnt")); err != nil {
 		t.Fatal(err)

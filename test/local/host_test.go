@@ -12,7 +12,7 @@ import (
 // apps.json, brought; and again after a boot, which empties /tmp, though no target comes then.
 func TestHostKnowsTheConfigurationWithoutACloud(t *testing.T) {
 	apps := harness.Target{Config: vars{"RESIN_SUPERVISOR_OVERRIDE_LOCK": "1", "HOST_EXTLINUX_fdt": "a"}}.V3()
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Apps: apps})
+	s := harness.NewSupervisor(t, harness.Setup{Apps: apps})
 	s.Start()
 	s.WaitHostConfig(map[string]any{"BALENA_HOST_EXTLINUX_fdt": "a", "RESIN_HOST_EXTLINUX_fdt": "a", "SUPERVISOR_OVERRIDE_LOCK": "true", "RESIN_OVERRIDE_LOCK": "true"})
 	s.WaitListed()
@@ -30,7 +30,7 @@ func TestHostKnowsTheConfigurationWithoutACloud(t *testing.T) {
 
 // host.md 10: in local mode the configuration is that of the local target, as far as it came last.
 func TestHostKnowsTheConfigurationInLocalMode(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: &fakecloud.Cloud{}})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
 	s.Start()
 	at(s, vars{localMode: "1"})
 	s.WaitHostConfig(map[string]any{localMode: "1", "SUPERVISOR_OVERRIDE_LOCK": "false"})

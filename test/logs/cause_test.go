@@ -63,7 +63,7 @@ func once(t *testing.T, s *harness.Supervisor, service, cause string) {
 func TestWhyAServiceCannotStart(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	proxy := harness.NewProxy(t, harness.SharedEngine(t))
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Socket: proxy.Socket, Cloud: cloud})
+	s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: cloud})
 	image := serverImage(t, "cause/app:v1")
 	one, freeOne := taken(t, "0")
 	two, freeTwo := taken(t, "0")

@@ -60,7 +60,7 @@ func TestLogControl(t *testing.T) {
 func TestIdentityOfTheStream(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	target := harness.Target{Apps: []harness.App{shop(service("web", 11, serverImage(t, "logs/web:v1")))}}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Apps: target.V3(), Unprovisioned: true})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Apps: target.V3(), Unprovisioned: true})
 	cloud.Break(fakecloud.Register, fakecloud.Status(http.StatusServiceUnavailable))
 	s.Expect(target)
 	s.Start()
@@ -255,7 +255,7 @@ func anonymous(t *testing.T, pid int) (kib int) {
 // What a container writes that lives for a moment comes once, however close its first line is to its end.
 func TestContainerThatLivesForAMoment(t *testing.T) {
 	job := harness.OneshotImage("logs/job:v1").LoadInto(t, harness.SharedEngine(t))
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	l := listen(t, s)
 	l.hears(t, "{")

@@ -36,7 +36,7 @@ func serverImage(t *testing.T, name string) harness.Image {
 func managed(t *testing.T, cloud *fakecloud.Cloud, config map[string]any, services ...harness.Service) *harness.Supervisor {
 	t.Helper()
 	target := harness.Target{Apps: []harness.App{shop(services...)}}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: config, Apps: target.V3()})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config, Apps: target.V3()})
 	s.Assign(target)
 	s.Start()
 	s.WaitSettled(soon)

@@ -196,7 +196,7 @@ func TestLogsEndpoint(t *testing.T) {
 	cloud, other := &fakecloud.Cloud{}, &fakecloud.Cloud{}
 	other.Start(t) // plain HTTP: Q9
 	config := map[string]any{"logsEndpoint": other.Origin + "/"}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: config})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config})
 	other.Add(s.UUID, harness.DeviceKey, harness.Fleet)
 	s.Start()
 	await(t, other, "Supervisor starting")

@@ -80,7 +80,7 @@ func TestHealthOfTheWay(t *testing.T) {
 // for a user's lock or for an image that nobody has: no restart of the agent would help these.
 func TestHealthOfApplies(t *testing.T) {
 	cloud, proxy := &fakecloud.Cloud{}, harness.NewProxy(t, harness.SharedEngine(t))
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Socket: proxy.Socket, Cloud: cloud, Config: often})
+	s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: cloud, Config: often})
 	registry := harness.SharedRegistry(t)
 	slow := registry.Slow(t, 20_000)
 	big := slow.Of(registry.PushDigest(t, harness.ServerImage("poll/long:v1").WithBlob(2_000_000)))

@@ -30,7 +30,7 @@ var (
 func joined(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
 	cloud := &fakecloud.Cloud{}
-	return harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: config}), cloud
+	return harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config}), cloud
 }
 
 // beside is a device without containers in a test that runs while others of its kind do.
@@ -38,7 +38,7 @@ func beside(t *testing.T, config map[string]any) (*harness.Supervisor, *fakeclou
 	t.Helper()
 	t.Parallel()
 	cloud := &fakecloud.Cloud{}
-	return harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: config, Beside: true}), cloud
+	return harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config, Beside: true}), cloud
 }
 
 // polls waits for so many polls, all counted, and returns them.

@@ -55,7 +55,7 @@ func TestPoll(t *testing.T) {
 // poll finds nothing new.
 func TestTargetOfProvisioning(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Unprovisioned: true,
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true,
 		Config: map[string]any{"appUpdatePollInterval": 600000, "deviceApiKey": harness.DeviceKey, "registered_at": 1700000000000}})
 	cloud.Add(s.UUID, harness.DeviceKey, harness.Fleet)
 	s.Assign(app(1, local(t, "v1")))

@@ -38,7 +38,7 @@ func TestTrust(t *testing.T) {
 			for k, v := range env {
 				all[k] = v
 			}
-			s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Env: all, Config: config, Beside: true})
+			s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Env: all, Config: config, Beside: true})
 			s.Start()
 			if name != "nobody" {
 				polls(t, cloud, 1)
@@ -60,7 +60,7 @@ func TestTrust(t *testing.T) {
 // Issue point 9: a certificate that is not valid yet by the clock of the host is tried again until it is.
 func TestClockIsWrongAtBoot(t *testing.T) {
 	cloud := &fakecloud.Cloud{NotBefore: time.Now().Add(24 * time.Hour)}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Unprovisioned: true, Config: often})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true, Config: often})
 	s.Start()
 	harness.Until(t, soon, "the reason", func() error {
 		if !strings.Contains(s.Log(), "certificate has expired or is not yet valid") {
@@ -83,7 +83,7 @@ func TestClockIsWrongAtBoot(t *testing.T) {
 }
 
 func joinedTo(t *testing.T, cloud *fakecloud.Cloud) (*harness.Supervisor, *fakecloud.Cloud) {
-	return harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: often}), cloud
+	return harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: often}), cloud
 }
 
 // docs/spec/cloud.md 0.2: a host of the domain .local is found by multicast DNS, here by a responder of the

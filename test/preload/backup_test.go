@@ -19,7 +19,7 @@ import (
 // with the options of tar. Its app has the volumes data, logs and kept.
 func migrated(t *testing.T, setup harness.Setup, options string, build func(dir string)) (*harness.Supervisor, harness.App) {
 	t.Helper()
-	setup.Engine, setup.Cloud = harness.SharedEngine(t), &fakecloud.Cloud{}
+	setup.Cloud = &fakecloud.Cloud{}
 	s := harness.NewSupervisor(t, setup)
 	pack(t, s, options, build)
 	app := shop(t, "backup/app:v1")

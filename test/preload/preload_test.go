@@ -32,7 +32,7 @@ type dict = map[string]any
 func boxed(t *testing.T, apps any) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Unprovisioned: true, Apps: apps})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true, Apps: apps})
 	cloud.Down()
 	return s, cloud
 }

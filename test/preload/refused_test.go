@@ -16,7 +16,7 @@ func TestRefusedFileIsAProblem(t *testing.T) {
 		{"zeros", "\x00\x00\x00", "line 1, column 1: invalid character"},
 		{"no usable app", `{"apps":{"aa":{"id":"x","name":"shop"}}}`, "Expecting non-negative integer at apps.aa.id"},
 	} {
-		s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+		s := harness.NewSupervisor(t, harness.Setup{})
 		s.WriteFile("data/apps.json", c.text)
 		s.Start()
 		refused(t, s, c.why)

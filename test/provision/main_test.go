@@ -30,7 +30,7 @@ func fresh(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud
 // unprovisioned is a device that is still to be registered, and its cloud.
 func unprovisioned(t *testing.T, setup harness.Setup) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
-	setup.Engine, setup.Cloud, setup.Unprovisioned = harness.SharedEngine(t), &fakecloud.Cloud{}, true
+	setup.Cloud, setup.Unprovisioned = &fakecloud.Cloud{}, true
 	return harness.NewSupervisor(t, setup), setup.Cloud
 }
 

@@ -200,7 +200,7 @@ func TestLeftoverProvisioningKey(t *testing.T) {
 // cloud.md 20: a device that is registered asks for nothing of it.
 func TestPreProvisioned(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud})
 	before := s.ReadFile("boot/config.json")
 	s.Start()
 	reporting(t, cloud)
@@ -268,7 +268,7 @@ func (d discard) WriteHeader(int)             {}
 func TestUnmanaged(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	origin := cloud.Start(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Config: map[string]any{"apiEndpoint": "", "logsEndpoint": origin,
+	s := harness.NewSupervisor(t, harness.Setup{Config: map[string]any{"apiEndpoint": "", "logsEndpoint": origin,
 		"developmentMode": true, "deltaEndpoint": origin, "apiKey": harness.ProvisioningKey, "applicationId": harness.Fleet}})
 	s.Start()
 	image := harness.ServerImage("provision/web:v1").LoadInto(t, s.Engine).Name

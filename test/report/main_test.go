@@ -24,7 +24,7 @@ const shopUUID = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
 func joined(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Config: config})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config})
 	dump(t, cloud)
 	return s, cloud
 }
@@ -34,7 +34,7 @@ func beside(t *testing.T) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
 	t.Parallel()
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Beside: true,
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Beside: true,
 		Config: map[string]any{"appUpdatePollInterval": 600000}})
 	dump(t, cloud)
 	s.Assign(shop(1))

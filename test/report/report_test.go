@@ -241,7 +241,7 @@ func TestAddresses(t *testing.T) {
 	nic("eth0", "02:00:00:00:0a:01")
 	nic("docker0", "02:00:00:00:0a:02")
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Cloud: cloud, Env: map[string]string{"MAC_ADDRESS_PATH": nics}})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Env: map[string]string{"MAC_ADDRESS_PATH": nics}})
 	s.Assign(shop(1))
 	s.Start()
 	if mac := first(t, s, cloud).fields["mac_address"]; mac != "02:00:00:00:0A:01" {

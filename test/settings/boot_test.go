@@ -438,7 +438,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 // cloud.md 6.5: a device that nobody configured yet stays as its files say; a preload says no more than
 // it does.
 func TestBootConfigurationBeforeACloud(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.WriteFile("boot/config.txt", makers)
 	s.Start()
 	s.WaitListed()

@@ -38,7 +38,7 @@ func TestCompleteFileIsNotWritten(t *testing.T) {
 
 // cloud.md 2: a uuid is made where there is none; every other key stays as it was.
 func TestIdentityIsMade(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	const text = `{"deviceType":"raspberrypi3","big":12345678901234567890,"os":{"udevRules":{"a":"\u00e9 <&>"}},"files":{"x":null},"localMode":true}`
 	s.WriteFile("boot/config.json", text)
 	s.Start()
@@ -67,7 +67,7 @@ func parsed(t *testing.T, text string) map[string]any {
 
 // cloud.md 3: numbers and flags may be written as texts.
 func TestTextsForNumbersAndFlags(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Env: map[string]string{"LISTEN_PORT": ""}})
+	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"LISTEN_PORT": ""}})
 	s.WriteJSON("boot/config.json", map[string]any{"uuid": s.UUID, "listenPort": fmt.Sprint(s.Port), "developmentMode": "TRUE", "persistentLogging": 1})
 	s.Start()
 	s.WaitListed()
@@ -115,7 +115,7 @@ func TestKilledWhileWriting(t *testing.T) {
 
 // cloud.md 7: a config.json that cannot be parsed ends the process with code 1 and stays.
 func TestUnreadableFileIsFatal(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	for _, text := range []string{`{"uuid":"abc"`, `[]`, `null`, ``, `{"listenPort":"x"}`} {
 		s.WriteFile("boot/config.json", text)
 		if code, _, errs := s.Run(); code != 1 || !strings.Contains(errs, "config.json") {
@@ -129,7 +129,7 @@ func TestUnreadableFileIsFatal(t *testing.T) {
 
 // cloud.md 8: an empty host name stores the first characters of the uuid.
 func TestEmptyHostname(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Config: map[string]any{"hostname": "kiosk"}})
+	s := harness.NewSupervisor(t, harness.Setup{Config: map[string]any{"hostname": "kiosk"}})
 	s.Start()
 	s.WaitListed()
 	answer := s.Call(harness.Request{Method: "PATCH", Path: "/v1/device/host-config", Body: map[string]any{"network": map[string]any{"hostname": ""}}})

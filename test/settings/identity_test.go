@@ -96,7 +96,7 @@ func TestKeyThatTheHostReplaced(t *testing.T) {
 
 // docs/spec/host.md 9: 3: on balenaOS no identity is made where there is no config.json; elsewhere it is.
 func TestHostWithoutConfig(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t), Beside: true})
+	s := harness.NewSupervisor(t, harness.Setup{Beside: true})
 	config := s.Path("boot/config.json")
 	if err := os.Remove(config); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func managed(t *testing.T, setup harness.Setup) *device {
 	if setup.Beside {
 		t.Parallel()
 	}
-	setup.Engine, setup.Cloud = harness.SharedEngine(t), &fakecloud.Cloud{}
+	setup.Cloud = &fakecloud.Cloud{}
 	s := harness.NewSupervisor(t, setup)
 	d := &device{s, t, setup.Cloud}
 	t.Cleanup(func() {

@@ -181,7 +181,6 @@ func home(t *testing.T, setup harness.Setup) *harness.Supervisor {
 		}
 	}
 	t.Cleanup(func() { exec.Command("ip", "link", "del", "eth7").Run() })
-	setup.Engine = harness.SharedEngine(t)
 	setup.Env = map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": harness.NewBus(t).Address}
 	s := harness.NewSupervisor(t, setup)
 	write := s.Journal()

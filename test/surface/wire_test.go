@@ -223,7 +223,7 @@ func TestHeadLimits(t *testing.T) {
 // docs/spec/device-api.md 1.4. A client of HTTP/1.0 gets an endless answer without chunks, up to the end of the
 // connection, and keeps a connection only when it asks for that.
 func TestHTTP10(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	write := s.Journal()
 	s.Start()
 	s.WaitListed()

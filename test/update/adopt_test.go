@@ -84,7 +84,7 @@ func everyField(s harness.Service) harness.Service {
 // A device that ran another supervisor: its container, made as that one makes it, is taken over
 // without a restart (docs/spec/engine.md 2.5, 2.9, 3.2, 4).
 func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	image := serverImage(t, "adopt/app:v1")
 	e := s.Engine
 	app := shop("aaaa1", 1, service("web", 1, image).Setting("MODE", "prod").Composed("volumes", []any{"data:/data"}))

@@ -36,7 +36,7 @@ func target(apps ...harness.App) harness.Target { return harness.Target{Apps: ap
 // device is a started supervisor on the package's engine.
 func device(t *testing.T) *harness.Supervisor {
 	t.Helper()
-	s := harness.NewSupervisor(t, harness.Setup{Engine: harness.SharedEngine(t)})
+	s := harness.NewSupervisor(t, harness.Setup{})
 	s.Start()
 	return s
 }
