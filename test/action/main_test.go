@@ -39,7 +39,7 @@ func newRig(t *testing.T) *rig {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("action/app:v1").LoadInto(t, engine)
 	r := &rig{Proxy: harness.NewProxy(t, engine), Bus: harness.NewBus(t)}
-	r.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: r.Proxy.Socket,
+	r.Supervisor = harness.NewSupervisor(t, harness.Setup{Socket: r.Proxy.Socket,
 		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": r.Bus.Address}})
 	r.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11, Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{

@@ -236,9 +236,8 @@ func TestActionsAfterARebootWasGranted(t *testing.T) {
 // need no engine.
 func TestRebootWithoutAnEngine(t *testing.T) {
 	bus := harness.NewBus(t)
-	s := harness.NewSupervisor(t, harness.Setup{Socket: "/nowhere/engine.sock",
+	s := harness.StartSupervisor(t, harness.Setup{Socket: "/nowhere/engine.sock",
 		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
-	s.Start()
 	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(lock), 0o755), os.WriteFile(lock, nil, 0o644)); err != nil {
 		t.Fatal(err)

@@ -11,8 +11,7 @@ import (
 
 // docs/spec/device-api.md 4: 1 to 5, 21.
 func TestPingAndHealthyNeedNoKey(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	for _, path := range []string{"/ping", "/PING/", "/v1/healthy", "/ping?apikey=wrong"} {
 		answer := s.Call(harness.Request{Method: "GET", Path: path, NoKey: true})
 		answer.Want(t, 200, "OK")
@@ -25,8 +24,7 @@ func TestPingAndHealthyNeedNoKey(t *testing.T) {
 
 // docs/spec/device-api.md 4: 7 to 9, 11, 23 to 32.
 func TestEverythingElseNeedsAKey(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	s.WaitListed()
 	key := s.Key()
 	f := func(name, method, path, authorization string, want int) {
@@ -65,8 +63,7 @@ func TestEverythingElseNeedsAKey(t *testing.T) {
 }
 
 func TestDevelopmentModeNeedsNoKey(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	for _, path := range []string{"/v2/version", "/v2/version?apikey=wrong"} {
 		if answer := s.Call(harness.Request{Method: "GET", Path: path, NoKey: true}); answer.Status != 200 {
 			t.Errorf("GET %s without a key: %d", path, answer.Status)

@@ -25,8 +25,7 @@ func TestHealthcheckExitCode(t *testing.T) {
 }
 
 func TestAPIKeyIsOneWordAndStable(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	code, out, _ := s.Run("api-key")
 	key := strings.TrimSuffix(out, "\n")
 	if code != 0 || len(key) < 16 || strings.ContainsAny(key, " \n\t") {
@@ -59,8 +58,7 @@ func TestStatusNamesEveryService(t *testing.T) {
 }
 
 func TestVersionCommandAgreesWithTheAPI(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	s.WaitListed()
 	code, out, _ := s.Run("version")
 	if version := s.Device().SupervisorVersion; code != 0 || version == "" || !strings.Contains(out, version) {
@@ -70,8 +68,7 @@ func TestVersionCommandAgreesWithTheAPI(t *testing.T) {
 
 // docs/spec/device-api.md 2.22: what SUPERVISOR_TAG_EXTRA holds is appended to the version.
 func TestVersionWithAnExtra(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"SUPERVISOR_TAG_EXTRA": "shop_1"}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Env: map[string]string{"SUPERVISOR_TAG_EXTRA": "shop_1"}})
 	s.WaitListed()
 	var answer struct{ Version string }
 	s.Get("/v2/version").JSON(t, &answer)
@@ -96,8 +93,7 @@ func TestUnknownArgumentsAreRefused(t *testing.T) {
 
 // docs/spec/cloud.md 10: 7; docs/spec/device-api.md 1.11.
 func TestStartAndStop(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	began := time.Now()
 	s.Stop()
 	if took := time.Since(began); took > 8*time.Second {

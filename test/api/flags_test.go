@@ -20,8 +20,7 @@ func TestFirstInstallIsShown(t *testing.T) {
 	registry := harness.SharedRegistry(t)
 	net := registry.Slow(t, 400_000)
 	image := net.Of(registry.Push(t, harness.ServerImage("api/first:v1").WithBlob(800_000)))
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	s.WaitListed()
 	target := harness.Target{Apps: []harness.App{{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image.Name}}}}}
@@ -127,8 +126,7 @@ func TestAddresses(t *testing.T) {
 	if os.Getenv(harness.EnvLaunch) != "" {
 		env = nil // a container has such a sysfs
 	}
-	f := harness.NewSupervisor(t, harness.Setup{Env: env})
-	f.Start()
+	f := harness.StartSupervisor(t, harness.Setup{Env: env})
 	f.WaitListed()
 	var d struct {
 		IP  string `json:"ip_address"`

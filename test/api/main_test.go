@@ -34,7 +34,7 @@ func newFleet(t *testing.T) *fleet {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("api/app:v1").LoadInto(t, engine)
 	proxy := harness.NewProxy(t, engine)
-	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket}), Proxy: proxy}
+	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket}), Proxy: proxy}
 	f.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11,
 		Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{

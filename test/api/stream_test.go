@@ -141,8 +141,7 @@ func TestJournalLogs(t *testing.T) {
 
 // device-api.md 139.
 func TestJournalLogsWithoutJournal(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	for range 3 {
 		var e struct{ Status, Message string }
 		answer := s.Post("/v2/journal-logs", map[string]any{"follow": true})

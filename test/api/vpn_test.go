@@ -15,8 +15,7 @@ import (
 // device-api.md 118.
 func TestVPN(t *testing.T) {
 	bus := harness.NewBus(t)
-	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
 	want := func(when string, enabled, connected bool) {
 		t.Helper()
 		text := fmt.Sprintf(`{"status":"success","vpn":{"enabled":%v,"connected":%v}}`, enabled, connected)
@@ -56,8 +55,7 @@ func TestVPNOnAHungBus(t *testing.T) {
 			go io.Copy(io.Discard, c)
 		}
 	}()
-	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + path}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + path}})
 	s.WriteFile("root/run/openvpn/vpn_status/active", "")
 	since := time.Now()
 	answer := s.Get("/v2/device/vpn")

@@ -22,8 +22,7 @@ func TestARM64BootsAndApplies(t *testing.T) {
 func bootAndApply(t *testing.T, binary, emulator string) {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("arm/app:v1").LoadInto(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Binary: binary, Runner: harness.Tool(t, emulator)})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Binary: binary, Runner: harness.Tool(t, emulator)})
 	s.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
 	app := harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 1, Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image.Name,

@@ -14,7 +14,7 @@ import (
 // A release whose image does not exist, is in a registry that cannot be reached, or is for other processors
 // stops nothing, with either strategy, and goes on by itself once that has changed.
 func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	old := harness.ServerImage("before/old:v1").LoadInto(t, s.Engine)
 	var first, second []harness.App
 	var mend []func()
@@ -73,7 +73,7 @@ func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 
 // Nothing of a release is stopped while one image of it is not to be had, whatever the strategy of the others.
 func TestNothingIsStoppedForTheRestOfARelease(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	old := harness.ServerImage("before/old:v1").LoadInto(t, s.Engine)
 	fresh := registry.Push(t, harness.ServerImage("before/rest:v2"))
 	missing := harness.Image{Name: registry.Addr + "/before/restless:v2"}
@@ -110,8 +110,7 @@ func TestPrivateRegistries(t *testing.T) {
 		first = append(first, app(n, strategies[n], old))
 		second = append(second, next(first[n], registry.Of(open.Push(t, harness.ServerImage(fmt.Sprintf("before/private%d:v2", n))))))
 	}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud})
 	apply := func(apps []harness.App) {
 		s.Assign(harness.Target{Apps: apps})
 		s.PollNow()
@@ -137,8 +136,7 @@ func TestPrivateRegistries(t *testing.T) {
 func TestOneLookWhereItIsNeeded(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
 	proxy, gate := harness.NewProxy(t, engine), registry.Gate(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
 	release := func(a harness.App, image harness.Image) harness.App {
 		two := next(a, image)
@@ -180,8 +178,7 @@ func TestEngineThatCannotLook(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
 	proxy, gate := harness.NewProxy(t, engine), registry.Gate(t)
 	proxy.Spoil(lookCall, harness.Absent, 0, -1)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
 	foreign := harness.ServerImage("before/abroad:v2")
 	foreign.Machine = "s390x"
@@ -209,7 +206,7 @@ func TestEngineThatCannotLook(t *testing.T) {
 
 // An update lock that is held for a while makes no further looks.
 func TestLookIsNotRepeatedForALock(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	one := app(0, strategies[0], harness.ServerImage("before/old:v1").LoadInto(t, s.Engine))
 	s.Apply(harness.Target{Apps: []harness.App{one}})
 	lock := filepath.Join(s.LockDir(one.ID, one.Services[0].Name), "updates.lock")

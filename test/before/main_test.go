@@ -34,13 +34,6 @@ func next(a harness.App, image harness.Image) harness.App {
 	return a.Released("b"+a.Commit, a.Release+1).With(a.Services[0].Using(image.Name, a.Services[0].ImageID+1000))
 }
 
-func device(t *testing.T) *harness.Supervisor {
-	t.Helper()
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
-	return s
-}
-
 // moment is what a device had done when something was asked of it.
 type moment struct {
 	*harness.Supervisor

@@ -23,8 +23,7 @@ const fresh = 12
 // parallel. Either is timed to the engine's last start event.
 func applying(b *testing.B, t *table) {
 	engine := harness.SharedEngine(b)
-	s := harness.NewSupervisor(b, harness.Setup{Engine: engine})
-	s.Start()
+	s := harness.StartSupervisor(b, harness.Setup{Engine: engine})
 	events := engine.Record(b)
 	var ours, direct []time.Duration
 	var documents []document

@@ -36,8 +36,7 @@ func bodies(b *testing.B, t *table) {
 		{"700,000 tags", "PATCH", "/v2/device/tags", "{" + names.String()[1:] + "}", ""},
 		{"a target of 30,000 values", "POST", "/v2/local/target-state", target, ""},
 	} {
-		s := harness.NewSupervisor(b, harness.Setup{Engine: harness.SharedEngine(b)})
-		s.Start()
+		s := harness.StartSupervisor(b, harness.Setup{Engine: harness.SharedEngine(b)})
 		s.WaitListed()
 		peak := s.Process().Peak(b, func() {
 			s.Call(harness.Request{Method: c.method, Path: c.path, Body: c.body,

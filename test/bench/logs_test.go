@@ -69,8 +69,7 @@ func arrived(b *testing.B, cloud *fakecloud.Cloud, n int) {
 
 // following measures the memory that it takes to follow all services for a local listener.
 func following(b *testing.B, t *table, setup harness.Setup, target harness.Target) {
-	s := harness.NewSupervisor(b, setup)
-	s.Start()
+	s := harness.StartSupervisor(b, setup)
 	s.PostTarget(target)
 	s.WaitSettled(5 * time.Minute)
 	s.Restart() // without what the apply left behind

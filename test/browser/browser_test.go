@@ -85,8 +85,7 @@ func device(t *testing.T) *harness.Supervisor {
 		t.Fatalf("%v: %s", err, out)
 	}
 	engine := harness.SharedEngine(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Config: map[string]any{"developmentMode": true}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	s.Apply(harness.Target{Name: "holy-moon"})
 	engine.Must(t, "POST", "/volumes/create", map[string]any{"Name": "31_old", "Labels": map[string]string{"io.balena.supervised": "true"}}, nil)
 	harness.Until(t, soon, "the volume to be known", s.Settled)

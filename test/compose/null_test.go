@@ -28,15 +28,14 @@ func TestKeysWithoutValue(t *testing.T) {
 	within(packed, "apps", shopID, "releases", commit(1), "services", "web")["environment"] = variables
 	within(packed, "apps", shopID, "releases", commit(1), "services", "web")["labels"] = labels
 	t.Run("posted", func(t *testing.T) {
-		s := device(t)
+		s := harness.StartSupervisor(t, harness.Setup{})
 		if a := s.Post("/v2/local/target-state", posted); a.Status != http.StatusOK {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 		unsaid(t, s, "31")
 	})
 	t.Run("apps.json", func(t *testing.T) {
-		s := harness.NewSupervisor(t, harness.Setup{Apps: packed})
-		s.Start()
+		s := harness.StartSupervisor(t, harness.Setup{Apps: packed})
 		unsaid(t, s, shopID)
 	})
 }

@@ -63,7 +63,7 @@ func networkOptions() []option {
 
 // engine.md 31, 37: every network option reaches the engine, does not flap and is seen when it changes.
 func TestEveryNetworkOption(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "table/app:v1")
 	options := networkOptions()
 	app := func(release int, pick func(o option) dict) harness.Target {
@@ -114,7 +114,7 @@ func TestEveryNetworkOption(t *testing.T) {
 // engine.md 40, 41: a volume stays with its data until its own definition changes; one without labels
 // is taken as it is.
 func TestVolumeIsRecreatedOnlyForItsOwnChange(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "table/app:v1")
 	s.Engine.Must(t, http.MethodPost, "/volumes/create", dict{"Name": "31_found"}, nil)
 	app := func(release int, size, colour string) harness.Target {

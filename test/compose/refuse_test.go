@@ -12,7 +12,7 @@ import (
 // engine.md 27: keys that nobody supports give one warning for each service, with all of them in it,
 // and change nothing.
 func TestUnknownKeysGiveOneWarningForEachService(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "table/app:v1")
 	odd, strange := service("odd", 1, image), service("strange", 2, image)
 	odd.Compose = dict{"build": ".", "container_name": "x", "cgroup": "host", "configs": list{"a"}, "cpu_count": 1, "cpu_period": 5,
@@ -58,7 +58,7 @@ func TestUnknownKeysGiveOneWarningForEachService(t *testing.T) {
 // engine.md 62; spec 5.4: services that wait for each other are refused with their names, and what ran goes on
 // running.
 func TestCycleOfDependenciesIsRefusedByName(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "table/app:v1")
 	good := shop(1, service("web", 1, image), service("db", 2, image), service("cache", 3, image))
 	apply(t, s, target(good))
@@ -86,7 +86,7 @@ func TestCycleOfDependenciesIsRefusedByName(t *testing.T) {
 // D11: storage_opt is sent as it is; an engine whose storage cannot do it says so, and the other apps
 // do not suffer.
 func TestStorageOptionReachesTheEngine(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "table/app:v1")
 	post(t, s, target(shop(1, service("web", 1, image).Composed("storage_opt", dict{"size": "1G"})), marker(1, image)))
 	harness.Until(t, soon, "the app beside it and the engine's word", func() error {
@@ -110,7 +110,7 @@ func TestStorageOptionReachesTheEngine(t *testing.T) {
 //
 // engine.md 10.
 func TestRenamedDeviceKeepsItsContainers(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "table/app:v1")
 	named := func(name string, a harness.App) harness.Target {
 		return harness.Target{Name: name, Apps: []harness.App{a}}

@@ -24,7 +24,7 @@ type bench struct {
 // newBench makes a host that has what the rows ask for.
 func newBench(t *testing.T) *bench {
 	e := harness.SharedEngine(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Config: dict{"deviceApiKey": "devicekey"}})
+	s := harness.NewSupervisor(t, harness.Setup{Config: dict{"deviceApiKey": "devicekey"}})
 	s.WriteFile("root/etc/os-release", s.ReadFile("root/etc/os-release")+"BALENA_BOARD_REV=rev-7\n")
 	if err := os.MkdirAll(s.Path("root/lib/modules"), 0o755); err != nil {
 		t.Fatal(err)

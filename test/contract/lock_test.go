@@ -18,7 +18,7 @@ func stranded(t *testing.T) (h *house, bus *harness.Bus, lock string) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
 	bus = harness.NewBus(t)
-	h = newHouseOn(t, harness.Setup{Engine: engine, Socket: proxy.Socket, Cloud: &fakecloud.Cloud{},
+	h = newHouseOn(t, harness.Setup{Socket: proxy.Socket, Cloud: &fakecloud.Cloud{},
 		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
 	proxy.Spoil(startCall, harness.Fail, 0, -1)
 	h.deliver(h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1")), func(dict) {})

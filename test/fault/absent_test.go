@@ -25,8 +25,7 @@ func TestDeviceWithoutAnEngine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			engine := harness.SharedEngine(t)
-			s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: socket(t, engine)})
-			s.Start()
+			s := harness.StartSupervisor(t, harness.Setup{Socket: socket(t, engine)})
 			call := func(method, path string, body any, status int) harness.Answer {
 				t.Helper()
 				got := s.Call(harness.Request{Method: method, Path: path, Body: body})
@@ -79,7 +78,7 @@ const listPatience = 5 * time.Second
 func TestRequestsWaitForTheFirstListing(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
+	s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	for _, path := range []string{"/v1/device", "/v2/state/status", "/v2/applications/state", "/v2/containerId", "/v2/cleanup-volumes"} {
 		harness.Until(t, soon, path, func() error {
 			proxy.Spoil("GET /containers/json", harness.Hang, 0, -1)

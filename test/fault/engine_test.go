@@ -45,8 +45,7 @@ func TestAPIAnswersWithoutAnEngineAndAppliesOnceItIsThere(t *testing.T) {
 // docs/spec/engine.md 10: 34; the engine restarts its containers by their policy.
 func TestRestartOfTheEngineChangesNoContainer(t *testing.T) {
 	v1, _, db := images(t)
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	app := shop("aaaa1", 1, v1, db)
 	s.Apply(target(app))
 	before := s.IDs()
@@ -71,8 +70,7 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 	v1, v2, db := images(t)
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	s.Apply(target(shop("aaaa1", 1, v1, db)))
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 	release := 1
@@ -112,8 +110,7 @@ func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
 	v1, _, db := images(t)
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	s.Apply(target(shop("aaaa1", 1, v1, db)))
 	proxy.Spoil("GET /events", harness.Reset, 0, -1)
 	proxy.Cut()
@@ -141,8 +138,7 @@ func TestPullCutInTheMiddleIsTriedAgain(t *testing.T) {
 	net := registry.Slow(t, 200_000)
 	image := net.Of(registry.Push(t, harness.ServerImage("fault/cut:v1").WithBlob(600_000)))
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	app := shop("aaaa1", 1, image, image)
 	s.PostTarget(target(app))
 	harness.Until(t, soon, "bytes", func() error {

@@ -16,8 +16,7 @@ const killRounds = 50
 // docs/spec/cloud.md 10: 87; docs/spec/engine.md 10: 34, 68.
 func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 	v1, v2, db := images(t)
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	s.Apply(target(shop("round0", 1, v1, db)))
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 	dbID, volume := s.IDs()["db"], s.Engine.Volumes(t)["31_data"].CreatedAt
@@ -89,8 +88,7 @@ func checkConverged(t *testing.T, s *harness.Supervisor, when, version, dbID, vo
 // is lost (docs/spec/cloud.md 10: 88).
 func TestBrokenDocumentsAreSetAside(t *testing.T) {
 	v1, _, db := images(t)
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	app := shop("aaaa1", 1, v1, db)
 	s.Apply(target(app))
 	before := s.IDs()

@@ -20,8 +20,7 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
 	proxy.Spoil(follow, harness.Mute, 0, 1)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	s.WaitListed()
 	s.Apply(target(shop("aaaa1", 1, v1, db)))
 	replaced := func(streams int) {

@@ -15,8 +15,7 @@
 //	func TestX(t *testing.T) {
 //		engine := harness.SharedEngine(t)
 //		image := harness.ServerImage("shop/web:1").LoadInto(t, engine)
-//		s := harness.NewSupervisor(t, harness.Setup{})
-//		s.Start()
+//		s := harness.StartSupervisor(t, harness.Setup{})
 //		...
 //	}
 //

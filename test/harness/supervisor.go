@@ -94,6 +94,14 @@ func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
 	return s
 }
 
+// StartSupervisor prepares a device, starts its supervisor and waits until it answers.
+func StartSupervisor(t testing.TB, setup Setup) *Supervisor {
+	t.Helper()
+	s := NewSupervisor(t, setup)
+	s.Start()
+	return s
+}
+
 // join makes the device one of the cloud's.
 func (s *Supervisor) join() {
 	cloud := s.setup.Cloud

@@ -39,7 +39,7 @@ func TestCleanUp(t *testing.T) {
 	present(t, engine, dangling)
 	stays := []string{own.Name, digestOnly.Name, "clean/dangling:v1", used}
 
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_IMAGE": own.Name}})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_IMAGE": own.Name}})
 	begin(t, s, shop(1, service("web", 1, registry.Push(t, harness.ServerImage("clean/web:v1")))))
 	s.WaitSettled(soon)
 	awaitGone(t, engine, dangling, former.Name, older.Name)
@@ -70,8 +70,7 @@ func TestNoCleanUpWithoutACloud(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	dangling := nameless(t, engine, "clean/mine:v1")
 	former := harness.ServerImage("balena/amd64-supervisor:v1").LoadInto(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Env: map[string]string{"SUPERVISOR_IMAGE": "balena/amd64-supervisor:v2"}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Env: map[string]string{"SUPERVISOR_IMAGE": "balena/amd64-supervisor:v2"}})
 	image := harness.ServerImage("clean/local:v1").LoadInto(t, engine)
 	for release := 1; release < 3; release++ {
 		s.Apply(shop(release, service("web", 1, image)))
@@ -87,8 +86,7 @@ func TestNoCleanUpWithoutACloud(t *testing.T) {
 func TestExtraFirmware(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("clean/firmware:v1").LoadInto(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Config: map[string]any{"os": map[string]any{"fan": map[string]any{"profile": "cool"}}}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"os": map[string]any{"fan": map[string]any{"profile": "cool"}}}})
 	plain := service("web", 1, image)
 	s.Apply(shop(1, plain))
 	if strings.Contains(s.ReadFile("boot/config.json"), "extraFirmwareVol") {

@@ -45,7 +45,7 @@ func newShipment(t *testing.T) *shipment {
 	d.proxy.Rewrite("GET /version", asBalenaEngine)
 	origin := d.cloud.Start(t)
 	d.guarded = d.open.Guarded(t, origin+fakecloud.TokenPath, issuer.Name, issuer.Certificates)
-	d.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: d.proxy.Socket, Cloud: d.cloud,
+	d.Supervisor = harness.NewSupervisor(t, harness.Setup{Socket: d.proxy.Socket, Cloud: d.cloud,
 		Config: map[string]any{"deltaEndpoint": origin + "/"}})
 	return d
 }
@@ -311,7 +311,7 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 			}
 			proxy := harness.NewProxy(t, engine)
 			proxy.Rewrite("GET /version", asBalenaEngine)
-			s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket, Cloud: home,
+			s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: home,
 				Config: map[string]any{"deltaEndpoint": origin}, Env: row.env(file, string(bytes.TrimSpace(certificate)))})
 			fresh := func(tag string) harness.Image { // no engine has it
 				return registry.PushDigest(t, harness.ServerImage("trust/web:"+tag).WithBlob(1000))

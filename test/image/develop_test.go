@@ -13,8 +13,7 @@ func TestUnusedImagesStayInDevelopmentMode(t *testing.T) {
 	e := harness.SharedEngine(t)
 	const name = "local_image_web:latest"
 	base, extra := harness.ServerImage("develop/base:v1").LoadInto(t, e), harness.ServerImage("develop/extra:v1").LoadInto(t, e)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Config: map[string]any{"developmentMode": true}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	first := rebuild(t, e, name, base.Name, "ENV MODE=one")
 	web := service("web", 1, harness.Image{Name: name})
 	s.Apply(shop(1, web, service("extra", 2, extra)))
@@ -41,7 +40,7 @@ func TestUnusedImagesStayInLocalMode(t *testing.T) {
 	for _, name := range []string{"develop/a:v1", "develop/b:v1", "develop/c:v1", "develop/d:v1"} {
 		images = append(images, harness.ServerImage(name).LoadInto(t, e))
 	}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: &fakecloud.Cloud{}, Config: map[string]any{"developmentMode": true}})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Config: map[string]any{"developmentMode": true}})
 	s.Assign(shop(1, service("web", 1, images[0])))
 	s.Start()
 	s.WaitSettled(soon)

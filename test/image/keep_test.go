@@ -31,7 +31,7 @@ func TestWhoIsToldTheDevicesKey(t *testing.T) {
 				engine.RemoveImage(t, strings.Split(i.Name, "@")[0])
 			}
 			proxy := harness.NewProxy(t, engine)
-			setup := harness.Setup{Engine: engine, Socket: proxy.Socket}
+			setup := harness.Setup{Socket: proxy.Socket}
 			if managed {
 				setup.Cloud = &fakecloud.Cloud{}
 			}

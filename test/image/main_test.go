@@ -37,8 +37,7 @@ func proxied(t *testing.T) (*harness.Supervisor, *harness.Proxy) {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	return s, proxy
 }
 

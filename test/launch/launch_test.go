@@ -34,7 +34,7 @@ func TestStartsWithTheArgumentsOfTheHost(t *testing.T) {
 	each(t, func(t *testing.T, release string) {
 		engine := harness.SharedEngine(t)
 		target := shop(t, engine)
-		s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Launch: release})
+		s := harness.NewSupervisor(t, harness.Setup{Launch: release})
 		s.WriteJSON("root/mnt/data/apps.json", target.V3())
 		s.Expect(target)
 		s.Start()
@@ -82,8 +82,7 @@ func TestEmptyVariablesAreNotGiven(t *testing.T) {
 		"SUPERVISOR_TAG_EXTRA", "SUPERVISOR_CONTAINER_ID", "BALENA_ROOT_CA"} {
 		empty[name] = ""
 	}
-	s := harness.NewSupervisor(t, harness.Setup{Launch: "8.0.2", Env: empty})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Launch: "8.0.2", Env: empty})
 	s.WaitListed()
 	if d := s.Device(); d.OSVersion != "balenaOS 6.4.1" {
 		t.Errorf("os_version %q", d.OSVersion)
@@ -100,7 +99,7 @@ func TestAnotherImageOfTheSupervisor(t *testing.T) {
 	each(t, func(t *testing.T, release string) {
 		engine := harness.SharedEngine(t)
 		target := shop(t, engine)
-		s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Launch: release, Cloud: new(fakecloud.Cloud),
+		s := harness.NewSupervisor(t, harness.Setup{Launch: release, Cloud: new(fakecloud.Cloud),
 			Config: map[string]any{"deviceId": "12", "registered_at": "1700000000", "appUpdatePollInterval": "2000"}})
 		text := `{"listenPort":"` + strconv.Itoa(s.Port) + `","wifiKey":"a\u00e9 <&>","big":12345678901234567890,` + s.ReadFile("boot/config.json")[1:]
 		s.WriteFile("boot/config.json", text)

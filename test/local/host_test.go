@@ -12,8 +12,7 @@ import (
 // apps.json, brought; and again after a boot, which empties /tmp, though no target comes then.
 func TestHostKnowsTheConfigurationWithoutACloud(t *testing.T) {
 	apps := harness.Target{Config: vars{"RESIN_SUPERVISOR_OVERRIDE_LOCK": "1", "HOST_EXTLINUX_fdt": "a"}}.V3()
-	s := harness.NewSupervisor(t, harness.Setup{Apps: apps})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Apps: apps})
 	s.WaitHostConfig(map[string]any{"BALENA_HOST_EXTLINUX_fdt": "a", "RESIN_HOST_EXTLINUX_fdt": "a", "SUPERVISOR_OVERRIDE_LOCK": "true", "RESIN_OVERRIDE_LOCK": "true"})
 	s.WaitListed()
 	s.PostTarget(harness.Target{Config: vars{"HOST_EXTLINUX_fdt": "b"}})
@@ -30,8 +29,7 @@ func TestHostKnowsTheConfigurationWithoutACloud(t *testing.T) {
 
 // host.md 10: in local mode the configuration is that of the local target, as far as it came last.
 func TestHostKnowsTheConfigurationInLocalMode(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
 	s.WaitHostConfig(map[string]any{localMode: "1", "SUPERVISOR_OVERRIDE_LOCK": "false"})
 	harness.Until(t, soon, "the API without a key", func() error { return key(s, false) })

@@ -114,8 +114,7 @@ func TestInAndOutOfLocalMode(t *testing.T) {
 		e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": v}, nil)
 	}
 	stopped := made(t, e, "mine", e.ImageID(t, idle.Name), nil)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_CONTAINER_ID": "agent"}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_CONTAINER_ID": "agent"}})
 	at(s, nil, shop(web))
 	s.WaitSettled(soon)
 	before, kept := inventory(t, e), s.Containers()["web"].ID
@@ -208,8 +207,7 @@ func sources(t *testing.T, document string) []string {
 func TestLeavingIsResumed(t *testing.T) {
 	e := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, e)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Socket: proxy.Socket, Cloud: &fakecloud.Cloud{}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
 	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(image(t, "local/lab:v1"))}})
@@ -240,8 +238,7 @@ func TestLeavingIsResumed(t *testing.T) {
 // cloud.md 94: without a note of what was there nothing is taken away but what no target names.
 func TestNoNoteNoCleaning(t *testing.T) {
 	e := harness.SharedEngine(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: &fakecloud.Cloud{}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "toys"}, nil)
@@ -264,10 +261,8 @@ func TestNoNoteNoCleaning(t *testing.T) {
 // without SUPERVISOR_LOCAL_MODE it ends local mode on a device of a cloud. The report has no apps
 // meanwhile (cloud.md 60).
 func TestTargetMakesTheRoundTrip(t *testing.T) {
-	e := harness.SharedEngine(t)
 	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: e, Cloud: cloud})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud})
 	at(s, vars{localMode: "true", "RESIN_SUPERVISOR_DELTA": "1", "RESIN_HOST_EXTLINUX_fdt": "32"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
 	body := map[string]any{"local": map[string]any{"config": vars{"SUPERVISOR_LOCAL_MODE": "true", "HOST_EXTLINUX_fdt": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5"}}}

@@ -48,8 +48,7 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	image := harness.ServerImage("lock/app:v1").LoadInto(t, engine)
 	h := &house{Supervisor: s, t: t, proxy: proxy, image: image,
 		shop:  harness.App{ID: 31, UUID: "31", Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{service("web", 1, image), service("db", 2, image)}},

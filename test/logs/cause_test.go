@@ -155,7 +155,7 @@ func TestNameOfAForeignContainer(t *testing.T) {
 	app := shop(service("web", 1, image))
 	name := app.ContainerName(app.Services[0])
 	engine.Must(t, http.MethodPost, "/containers/create?name="+name, map[string]any{"Image": image.Name}, nil)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: &fakecloud.Cloud{}})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
 	target := harness.Target{Apps: []harness.App{app}}
 	s.Assign(target)
 	s.Start()

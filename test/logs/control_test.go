@@ -139,11 +139,9 @@ func (l *listener) hears(t *testing.T, prefix string) (line string, number int) 
 
 // cloud.md 96, device-api.md 144.
 func TestLocalLogs(t *testing.T) {
-	engine := harness.SharedEngine(t)
 	target := harness.Target{Apps: []harness.App{shop(
 		service("web", 11, serverImage(t, "logs/web:v1")).Composed("tty", false), service("db", 12, serverImage(t, "logs/web:v1")))}}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	s.Apply(target)
 	earlier := listen(t, s)
 	print(t, s, "web", "n=1&text=before")
@@ -187,8 +185,7 @@ func TestListenersLeave(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
 	target := harness.Target{Apps: []harness.App{shop(service("web", 11, serverImage(t, "logs/web:v1")).Setting("TICK", "5ms"))}}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	s.Apply(target)
 	const follow = "GET /containers/{id}/logs"
 	if n := proxy.Counts()[follow]; n != 0 {
@@ -255,8 +252,7 @@ func anonymous(t *testing.T, pid int) (kib int) {
 // What a container writes that lives for a moment comes once, however close its first line is to its end.
 func TestContainerThatLivesForAMoment(t *testing.T) {
 	job := harness.OneshotImage("logs/job:v1").LoadInto(t, harness.SharedEngine(t))
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	l := listen(t, s)
 	l.hears(t, "{")
 	s.Apply(harness.Target{Apps: []harness.App{shop(service("job", 11, job).Composed("restart", "no"))}})

@@ -77,7 +77,7 @@ func newSpeaker(t *testing.T) *speaker {
 		return []byte(strings.Replace(string(body), `"Components":[`, `"Components":[{"Name":"balenaEngine","Version":"20.10.43"},`, 1))
 	})
 	s.cloud.Break(fakecloud.PatchDevice, fakecloud.Status(http.StatusInternalServerError))
-	s.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: s.proxy.Socket, Cloud: s.cloud,
+	s.Supervisor = harness.NewSupervisor(t, harness.Setup{Socket: s.proxy.Socket, Cloud: s.cloud,
 		Config: map[string]any{"initialDeviceName": "named"}, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": harness.NewBus(t).Address}})
 	web := service("web", 11, registry.Push(t, harness.ServerImage("said/web:v1"))).
 		Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}).Composed("restart", "always")

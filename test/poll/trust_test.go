@@ -38,8 +38,7 @@ func TestTrust(t *testing.T) {
 			for k, v := range env {
 				all[k] = v
 			}
-			s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Env: all, Config: config, Beside: true})
-			s.Start()
+			s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud, Env: all, Config: config, Beside: true})
 			if name != "nobody" {
 				polls(t, cloud, 1)
 				return
@@ -60,8 +59,7 @@ func TestTrust(t *testing.T) {
 // Issue point 9: a certificate that is not valid yet by the clock of the host is tried again until it is.
 func TestClockIsWrongAtBoot(t *testing.T) {
 	cloud := &fakecloud.Cloud{NotBefore: time.Now().Add(24 * time.Hour)}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true, Config: often})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true, Config: often})
 	harness.Until(t, soon, "the reason", func() error {
 		if !strings.Contains(s.Log(), "certificate has expired or is not yet valid") {
 			return errors.New("the log does not say it")

@@ -268,9 +268,8 @@ func (d discard) WriteHeader(int)             {}
 func TestUnmanaged(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	origin := cloud.Start(t)
-	s := harness.NewSupervisor(t, harness.Setup{Config: map[string]any{"apiEndpoint": "", "logsEndpoint": origin,
+	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"apiEndpoint": "", "logsEndpoint": origin,
 		"developmentMode": true, "deltaEndpoint": origin, "apiKey": harness.ProvisioningKey, "applicationId": harness.Fleet}})
-	s.Start()
 	image := harness.ServerImage("provision/web:v1").LoadInto(t, s.Engine).Name
 	s.Apply(harness.Target{Config: map[string]string{"RESIN_SUPERVISOR_DELTA": "1"}, Apps: []harness.App{{ID: 1, Name: "shop", Commit: "commit1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image}}}}})

@@ -34,7 +34,7 @@ func newManaged(t *testing.T) *managed {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("remote/app:v1").LoadInto(t, engine)
 	m := &managed{cloud: &fakecloud.Cloud{PollInterval: "3600000"}, bus: harness.NewBus(t), config: map[string]string{}}
-	m.Supervisor = harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: m.cloud,
+	m.Supervisor = harness.NewSupervisor(t, harness.Setup{Cloud: m.cloud,
 		Config: map[string]any{"appUpdatePollInterval": 3600000}, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": m.bus.Address}})
 	label := map[string]string{"io.balena.features.supervisor-api": "1"}
 	m.shop = harness.App{ID: 31, UUID: "31aa31aa31aa31aa31aa31aa31aa31aa", Name: "shop", Commit: "aaaa1", Release: 11,

@@ -76,8 +76,7 @@ func TestTagsReachTheCloud(t *testing.T) {
 
 // device-api.md 122, 2.27: a device without a cloud has nobody to ask or to tell, and keeps nothing.
 func TestTagsWithoutACloud(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	const none = "Attempt to communicate with API, without initialized client"
 	s.Get("/v2/device/tags").Want(t, 500, failed(none))
 	before := s.Documents()

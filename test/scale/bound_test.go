@@ -30,8 +30,7 @@ func TestTargetOfTooManyServices(t *testing.T) {
 	small := city(image, "aaaa1", 1, nil)
 	small.Services = small.Services[:1]
 	t.Run("posted", func(t *testing.T) {
-		s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
-		s.Start()
+		s := harness.StartSupervisor(t, harness.Setup{})
 		s.Apply(harness.Target{Apps: []harness.App{small}})
 		before := s.IDs()
 		a := s.Post("/v2/local/target-state", harness.Target{Apps: []harness.App{small, chain(2000)}}.V2())
@@ -44,7 +43,7 @@ func TestTargetOfTooManyServices(t *testing.T) {
 	})
 	t.Run("of the cloud", func(t *testing.T) {
 		cloud := &fakecloud.Cloud{}
-		s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud, Config: map[string]any{"appUpdatePollInterval": 1000}})
+		s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: map[string]any{"appUpdatePollInterval": 1000}})
 		s.Assign(harness.Target{Apps: []harness.App{small}})
 		s.Start()
 		s.WaitSettled(patience)

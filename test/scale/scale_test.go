@@ -55,8 +55,7 @@ func TestHundredServices(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("scale/app:v1").LoadInto(t, engine).Name
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	s.WaitListed()
 	step := func(what string, to harness.Target, each cost) {
 		t.Helper()

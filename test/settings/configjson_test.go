@@ -129,8 +129,7 @@ func TestUnreadableFileIsFatal(t *testing.T) {
 
 // cloud.md 8: an empty host name stores the first characters of the uuid.
 func TestEmptyHostname(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Config: map[string]any{"hostname": "kiosk"}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"hostname": "kiosk"}})
 	s.WaitListed()
 	answer := s.Call(harness.Request{Method: "PATCH", Path: "/v1/device/host-config", Body: map[string]any{"network": map[string]any{"hostname": ""}}})
 	if answer.Status != 200 {

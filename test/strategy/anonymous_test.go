@@ -134,7 +134,7 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 // docs/spec/engine.md 2.7: another image begins with new anonymous volumes, which the log says; volumes whose
 // path, service or app goes, go too.
 func TestAnonymousVolumesThatAreNotHandedOn(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	one, two := keeperImage(t, "anonymous/app:v1"), keeperImage(t, "anonymous/app:v2")
 	app := shop("aaaa1", 1, keeper(one))
 	app.Volumes = dict{"named": dict{}}

@@ -12,7 +12,7 @@ import (
 // is made for another processor. What runs goes on, and it is said what is missing. (A full disk:
 // test/image TestFullStorage.)
 func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	image, fresh := serverImage(t, "before/app:v1"), serverImage(t, "before/app:v2")
 	foreign := harness.ServerImage("before/foreign:v2")
 	foreign.Machine = "s390x"

@@ -12,8 +12,7 @@ import (
 // The engine cannot remove a file that must not be changed, and calls its container dead.
 func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 	engine := harness.SmallEngine(t, 160<<20) // its file system knows such files
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Engine: engine})
 	image := harness.ServerImage("run/app:v1").LoadInto(t, engine)
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))

@@ -34,7 +34,7 @@ func both(t *testing.T, s *harness.Supervisor) (old, fresh harness.Container) {
 func TestHandOverWaitsForTheFile(t *testing.T) {
 	for _, sign := range []string{"handover-complete", "resin-kill-me"} {
 		t.Run(sign, func(t *testing.T) {
-			s := device(t)
+			s := harness.StartSupervisor(t, harness.Setup{})
 			first, next := handover(t)
 			s.Apply(target(first))
 			before := s.Containers()["web"]
@@ -86,7 +86,7 @@ func checkHandover(t *testing.T, s *harness.Supervisor) {
 // engine.md 67: without a sign the old container goes at the timeout, of the label or the configuration:
 // one app for each.
 func TestHandOverEndsAtTheTimeout(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "handover/app:v1")
 	settings := map[string]string{"BALENA_SUPERVISOR_HANDOVER_TIMEOUT": "2500"}
 	label := service("label", 1, image).Labelled(strategyLabel, "hand-over").Labelled(handoverLabel, "1000")
@@ -134,7 +134,7 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 // engine.md 68: killed during a hand-over, the newest container survives.
 // engine.md 67: the old one does not come back with the engine.
 func TestNewestSurvivesAnInterruptedHandOver(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	first, next := handover(t)
 	s.Apply(target(first))
 	s.PostTarget(target(next))
@@ -155,7 +155,7 @@ func TestNewestSurvivesAnInterruptedHandOver(t *testing.T) {
 
 // A hand-over needs two containers side by side; where a network they use is made anew it cannot be.
 func TestHandOverOverAChangedNetworkIsAReplacement(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	first, next := handover(t)
 	first.Networks = dict{"default": dict{}}
 	s.Apply(target(first))

@@ -50,21 +50,12 @@ func service(name string, id int, image harness.Image) harness.Service {
 
 func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
-// device is a started supervisor on the package's engine.
-func device(t *testing.T) *harness.Supervisor {
-	t.Helper()
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
-	return s
-}
-
 // tapped is a started supervisor that reaches the engine through a proxy.
 func tapped(t *testing.T) (*harness.Supervisor, *harness.Proxy) {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	return s, proxy
 }
 

@@ -24,7 +24,7 @@ func absent(s *harness.Supervisor, name string) error {
 // engine.md 46: service_started: created after the dependency was started; one that keeps crashing
 // does not block.
 func TestStartedDependency(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image, crash := serverImage(t, "order/app:v1"), oneshotImage(t, "order/crash:v1")
 	events := s.Engine.Record(t)
 	s.Apply(target(shop("aaaa1", 1,
@@ -41,7 +41,7 @@ func TestStartedDependency(t *testing.T) {
 
 // service_healthy (engine.md 46, docs/spec/engine.md 12).
 func TestHealthyDependency(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "order/app:v1")
 	app := shop("aaaa1", 1,
 		checked(service("db", 1, image), "/tmp/ready"),
@@ -76,7 +76,7 @@ func TestHealthyDependency(t *testing.T) {
 
 // service_completed_successfully (docs/spec/engine.md 12).
 func TestCompletedDependency(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image, once := serverImage(t, "order/app:v1"), oneshotImage(t, "order/once:v1")
 	job := service("job", 1, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
 	web := service("web", 2, image).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}})

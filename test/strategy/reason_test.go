@@ -149,7 +149,7 @@ func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
 
 // Every container says why it was touched last, in the state answers and in the status.
 func TestContainersSayWhyTheyWereTouched(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "reason/app:v1")
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))

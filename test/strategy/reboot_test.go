@@ -13,12 +13,11 @@ import (
 // The label requires-reboot (docs/spec/engine.md 5.6): created, not started, the request made once, the
 // reboot asked for when all is settled; started after the reboot. This logind always refuses.
 func TestRequiresReboot(t *testing.T) {
-	engine := harness.SharedEngine(t)
 	image := serverImage(t, "reboot/app:v1")
 	app := shop("aaaa1", 1, service("web", 1, image).Labelled(rebootLabel, "1"), service("db", 2, image))
 	bus := harness.NewBus(t)
 	bus.Refuse("not now")
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
 	reached := func(commit string) {
 		t.Helper()
 		asked := bus.Asked("Reboot")

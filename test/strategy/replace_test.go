@@ -18,7 +18,7 @@ type replacement struct {
 
 // Each way is a service of its own app; those of one configuration are looked at together.
 func TestStrategyDecidesWhenTheOldContainerAndImageGo(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	round := 0
 	f := func(config, value string, ways ...replacement) {
 		t.Helper()
@@ -108,7 +108,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 
 // A changed default applies to what is there: no container is made anew for it.
 func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "strategy/old:v1")
 	app := shop("aaaa1", 1, service("web", 1, image), service("leaves", 2, image))
 	s.Apply(target(app))

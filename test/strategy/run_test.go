@@ -64,7 +64,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 // engine.md 51: running false: created and not started, or stopped.
 // engine.md 52: stopped by the API, a service stays so over releases that change nothing of it.
 func TestRunState(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image, once := serverImage(t, "run/app:v1"), oneshotImage(t, "run/once:v1")
 	idle := service("idle", 3, image)
 	idle.Stopped = true
@@ -110,7 +110,7 @@ func TestRunState(t *testing.T) {
 
 // engine.md 54: of two containers of one service the newest stays.
 func TestSecondContainerOfAServiceGoes(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "run/app:v1")
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))
@@ -188,7 +188,7 @@ func waits(t *testing.T, s *harness.Supervisor, text string) []time.Duration {
 // engine.md 63: a port on an address that comes later; the container was never started, or it was and
 // came back with the engine before the address did.
 func TestPortOnALateAddress(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "run/app:v1")
 	address := func(verb string) {
 		t.Helper()
@@ -226,7 +226,7 @@ func TestPortOnALateAddress(t *testing.T) {
 // engine.md 58: an app that is refused is left as it is.
 // engine.md 62: and the others are applied.
 func TestRefusedAppIsLeftRunning(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "run/app:v1")
 	app := shop("aaaa1", 1, service("web", 1, image))
 	beside := harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}}

@@ -130,7 +130,7 @@ func stops(t *testing.T, s *harness.Supervisor) map[string]json.RawMessage {
 // engine.md 5.5: a service that the target stopped runs again when the target wants that; one that a user
 // stopped stays so.
 func TestStopOfTheTargetAndStopOfAUser(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	web := stubborn(t)
 	app := shop("aaaa1", 1, web)
 	s.Apply(target(app))

@@ -44,7 +44,7 @@ func isTroubled(t *testing.T, s *harness.Supervisor, why string) {
 
 // engine.md 5.5: the engine lost its networks, and so cannot start what was attached to them.
 func TestEngineThatLostItsNetworks(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "unstarted/app:v1")
 	web := service("web", 1, image).Composed("networks", list{"front", "back"}).Labelled("io.balena.features.supervisor-api", "1")
 	app := shop("aaaa1", 1, web, service("db", 2, image), service("idle", 3, image))
@@ -84,7 +84,7 @@ func loseNetworks(t *testing.T, e *harness.Engine) {
 // engine.md 5.5: after a restart of the engine another container has the address of the service. The service
 // runs once the address is free.
 func TestAddressTakenByAnotherContainer(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "unstarted/app:v1")
 	const address = "10.88.60.5"
 	app := shop("aaaa1", 1, service("web", 1, image).Composed("networks", dict{"front": dict{"ipv4_address": address}}))
@@ -131,7 +131,7 @@ func TestAddressTakenByAnotherContainer(t *testing.T) {
 
 // engine.md 5.5: a device that the service needs is there later than the engine.
 func TestDeviceThatAppearsLate(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "unstarted/app:v1")
 	node := filepath.Join(t.TempDir(), "late")
 	plug := func() {
@@ -169,7 +169,7 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 // A service that a user stopped, and whose network was made again since, is started all the same, by all
 // requests that start it.
 func TestStartAfterTheNetworkWasMadeAgain(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "unstarted/app:v1")
 	app := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", list{"data:/data"}))
 	app.Volumes = dict{"data": dict{}}

@@ -11,7 +11,7 @@ import (
 // What a service waits for is in status, in its JSON and, once, in the log; a device on which a wanted service
 // does not run is not up to date.
 func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image, once := serverImage(t, "order/app:v1"), oneshotImage(t, "order/once:v1")
 	job := service("job", 1, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
 	app := shop("aaaa1", 1, job, checked(service("sick", 2, image), "/tmp/ready"),

@@ -30,8 +30,7 @@ func shop(t testing.TB, engine *harness.Engine) harness.Target {
 
 // bare is a running supervisor without apps.
 func bare(t testing.TB) *harness.Supervisor {
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	s.WaitListed()
 	return s
 }

@@ -22,8 +22,7 @@ func TestWhereNoKeyIsAskedFor(t *testing.T) {
 	}
 	t.Cleanup(func() { exec.Command("umount", "/etc/resolv.conf").Run() })
 	engine := harness.SharedEngine(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Config: map[string]any{"developmentMode": true, "hostname": "Kiosk-3"}})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true, "hostname": "Kiosk-3"}})
 	s.Apply(harness.Target{Name: "holy-moon"})
 	engine.Must(t, "POST", "/volumes/create", map[string]any{"Name": "31_old", "Labels": map[string]string{"io.balena.supervised": "true"}}, nil)
 	harness.Until(t, soon, "the volume to be known", s.Settled)

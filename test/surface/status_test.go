@@ -171,8 +171,7 @@ func waitFor(t *testing.T, shown *screen, words ...string) {
 // scrolled away.
 func TestStatusOnATerminal(t *testing.T) {
 	engine := harness.SharedEngine(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	target := shop(t, engine)
 	target.Name = "holy-moon"
 	target.Apps[0].Services[0].Name = "a-service-with-a-name-that-is-longer-than-a-column-of-the-page-and-than-half-of-it"
@@ -212,8 +211,7 @@ func TestStatusOfAnUpdate(t *testing.T) {
 	slow := registry.Slow(t, 1_000_000)
 	image := slow.Of(registry.Push(t, harness.ServerImage("surface/slow:v1").WithBlob(4_000_000)))
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	s.WaitListed()
 	proxy.Spoil("POST /containers/create", harness.Fail, 0, -1)
 	target := shop(t, engine)
@@ -233,8 +231,7 @@ func TestStatusOfAnUpdate(t *testing.T) {
 // A page that is not watched, and what goes into a file, has no control characters.
 func TestStatusForScripts(t *testing.T) {
 	engine := harness.SharedEngine(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{})
 	s.Apply(shop(t, engine))
 	code, page, errs := s.Run("status")
 	if code != 0 || !strings.Contains(page, "App shop (31): release aaaa1, done") {

@@ -14,7 +14,7 @@ func TestBeforeTheFirstTarget(t *testing.T) {
 	engine, registry, cloud := harness.SharedEngine(t), harness.SharedRegistry(t), &fakecloud.Cloud{}
 	image := registry.PushDigest(t, harness.ServerImage("takeover/app:v1"))
 	engine.Pull(t, image.Name)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud})
 	web := harness.Service{ID: 92, Name: "web", ImageID: 1001, Image: image.Name}
 	app := harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "c0ffee01", Release: 88, Services: []harness.Service{web}}
 	o := &original{t, s, app}

@@ -111,7 +111,7 @@ func TestFirstSwap(t *testing.T) {
 	job := registry.PushDigest(t, harness.OneshotImage("takeover/job:v1"))
 	engine.Pull(t, image.Name)
 	engine.Pull(t, job.Name)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud, Apps: dict{}})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Apps: dict{}})
 	web := harness.Service{ID: 92, Name: "web", ImageID: 1001, Image: image.Name}.Setting("MODE", "prod").
 		Labelled("io.balena.features.supervisor-api", "1").Composed("volumes", []any{"data:/data"}).Composed("ports", []any{"8081:80"})
 	uplink := harness.Service{ID: 93, Name: "uplink", ImageID: 1002, Image: image.Name}.Labelled("io.balena.features.balena-api", "1")

@@ -17,7 +17,7 @@ func TestUnreadableAppsAfterTheSwap(t *testing.T) {
 	engine, registry, cloud := harness.SharedEngine(t), harness.SharedRegistry(t), &fakecloud.Cloud{}
 	image := registry.PushDigest(t, harness.ServerImage("takeover/app:v1"))
 	engine.Pull(t, image.Name)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud, Apps: dict{}})
+	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Apps: dict{}})
 	web := harness.Service{ID: 92, Name: "web", ImageID: 1001, Image: image.Name}.Composed("volumes", []any{"data:/data"})
 	app := harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "c0ffee01", Release: 88, Services: []harness.Service{web}, Volumes: dict{"data": dict{}}}
 	o := &original{t, s, app}

@@ -11,7 +11,7 @@ import (
 
 // docs/spec/engine.md 10: 28, 29, 30, 34; cloud.md 89.
 func TestRestartOfTheSupervisorChangesNothing(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	plain := serverImage(t, "adopt/app:v1")
 	rich := richImage().LoadInto(t, s.Engine)
 	app := shop("aaaa1", 1,

@@ -23,8 +23,7 @@ func running(e *harness.Engine, name string) error {
 func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	good := serverImage(t, "broken/good:v1")
 	missing := harness.Image{Name: registry.Addr + "/broken/missing:v1"}
 	healthy := other("good1", 5, service("ok", 7, good))
@@ -67,7 +66,7 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 	f := func(name, key string, value any) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
-			s := device(t)
+			s := harness.StartSupervisor(t, harness.Setup{})
 			healthy := other("good1", 5, service("ok", 7, image))
 			byFile(s, target(shop("aaaa1", 1, service("web", 1, image).Composed(key, value)), healthy))
 			harness.Until(t, soon, "the good app", func() error { return running(s.Engine, healthy.ContainerName(healthy.Services[0])) })
@@ -83,7 +82,7 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 
 // An app that ran before its definition broke is left running (docs/spec/engine.md 10: 58).
 func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "broken/good:v1")
 	first := shop("aaaa1", 1, service("web", 1, image))
 	s.Post("/v2/local/target-state", map[string]any{s.UUID: target(first).V3()}).Want(t, http.StatusOK, `{"status":"success","message":"OK"}`)
@@ -106,8 +105,7 @@ func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	image := serverImage(t, "broken/good:v1")
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, service("ok", 7, image))))
@@ -129,7 +127,7 @@ func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 
 // docs/spec/engine.md 10: 84; a registry that is away for a while.
 func TestRegistryOutageHealsByItself(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	net := registry.Slow(t, 0)
 	image := net.Of(registry.Push(t, harness.ServerImage("broken/outage:v1").WithBlob(50_000)))
 	net.Refuse(true)

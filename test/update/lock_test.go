@@ -20,7 +20,7 @@ func TestUserLockHoldsTheUpdateBackUntilItGoes(t *testing.T) {
 }
 
 func lockedUpdate(t *testing.T, file string) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	image := serverImage(t, "lock/app:v1")
 	next := registry.Push(t, harness.ServerImage("lock/next:v2").WithBlob(10_000))
 	s.Engine.RemoveImage(t, next.Name)
@@ -57,7 +57,7 @@ func lockedUpdate(t *testing.T, file string) {
 
 // docs/spec/engine.md 10: 72.
 func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "lock/app:v1")
 	first := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(first))
@@ -77,8 +77,7 @@ func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	image := serverImage(t, "lock/app:v1")
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))

@@ -33,14 +33,6 @@ func service(name string, id int, image harness.Image) harness.Service {
 
 func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
-// device is a started supervisor on the package's engine.
-func device(t *testing.T) *harness.Supervisor {
-	t.Helper()
-	s := harness.NewSupervisor(t, harness.Setup{})
-	s.Start()
-	return s
-}
-
 // serverImage is a loaded image of the HTTP server fixture.
 func serverImage(t *testing.T, name string) harness.Image {
 	t.Helper()

@@ -10,7 +10,7 @@ import (
 
 // docs/spec/engine.md 10: 25, 48: a service in another one's network follows it.
 func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "network/app:v1")
 	base := service("base", 1, image)
 	guest := service("guest", 2, image).Composed("network_mode", "service:base").Setting("PORT", "8081")
@@ -33,7 +33,7 @@ func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 
 // docs/spec/engine.md 10: 23, 36.
 func TestHostModeAppGetsNoBridge(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "network/app:v1")
 	host := service("web", 1, image).Composed("network_mode", "host").Setting("PORT", "8099").
 		Labelled("io.balena.features.supervisor-api", "1")
@@ -56,7 +56,7 @@ func TestHostModeAppGetsNoBridge(t *testing.T) {
 
 // docs/spec/engine.md 10: 37, 38.
 func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "network/app:v1")
 	back := service("back", 1, image).Composed("networks", []any{"inner"})
 	first := shop("aaaa1", 1, back, service("front", 2, image))
@@ -99,8 +99,7 @@ func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket})
-	s.Start()
+	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
 	pool := func(pairs ...string) map[string]any {
 		p := map[string]any{}
 		for i := 0; i < len(pairs); i += 2 {

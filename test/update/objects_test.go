@@ -11,7 +11,7 @@ import (
 
 // docs/spec/engine.md 10: 46.
 func TestDependencyStartsFirst(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "objects/app:v1")
 	events := s.Engine.Record(t)
 	s.Apply(target(shop("aaaa1", 1,
@@ -47,7 +47,7 @@ func supervisedLabels(app int, id int, name string) map[string]string {
 
 // docs/spec/engine.md 10: 42, 54.
 func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "objects/app:v1")
 	e := s.Engine
 	e.Must(t, http.MethodPost, "/networks/create", map[string]any{"Name": "foreign"}, nil)
@@ -93,7 +93,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 // docs/spec/engine.md 1.7: an image that cannot be removed is kept and tried later; it is no failure of
 // the update.
 func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	old, image := serverImage(t, "objects/borrowed:v1"), serverImage(t, "objects/app:v1")
 	s.Apply(target(shop("aaaa1", 1, service("web", 1, old))))
 	handMade(t, s.Engine, "borrower", map[string]any{"Image": old.Name})
@@ -106,7 +106,7 @@ func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing
 
 // docs/spec/engine.md 10: 39, 40.
 func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "objects/app:v1")
 	first := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}))
 	first.Volumes = map[string]any{"data": map[string]any{}}
@@ -149,7 +149,7 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 }
 
 func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "objects/app:v1")
 	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
 	before := s.IDs()
@@ -163,7 +163,7 @@ func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 
 // docs/spec/engine.md 10: 35.
 func TestDeletedSupervisorNetworkComesBackOnTheNextApply(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "objects/app:v1")
 	plain := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(plain))
@@ -180,7 +180,7 @@ func TestDeletedSupervisorNetworkComesBackOnTheNextApply(t *testing.T) {
 
 // docs/spec/engine.md 10: 50.
 func TestExitedOneshotIsNotStartedAgain(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	e := s.Engine
 	once := harness.OneshotImage("objects/once:v1").LoadInto(t, e)
 	image := serverImage(t, "objects/app:v1")
@@ -212,7 +212,7 @@ func exited(t *testing.T, s *harness.Supervisor, name string, code int) harness.
 
 // docs/spec/engine.md 10: 51.
 func TestStoppedServiceIsCreatedOrStoppedButNotRemoved(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "objects/app:v1")
 	idle := service("idle", 2, image)
 	idle.Stopped = true

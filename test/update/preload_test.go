@@ -16,7 +16,7 @@ import (
 // volume, port and network, and a plain worker. Images come from a registry, one by digest.
 func preloaded(t *testing.T) (*harness.Supervisor, harness.App, harness.Image) {
 	t.Helper()
-	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	registry := harness.SharedRegistry(t)
 	byDigest := registry.PushDigest(t, harness.ServerImage("preload/web:v1"))
 	byTag := registry.Push(t, harness.ServerImage("preload/worker:v1"))
 	web := service("web", 1, byDigest).
@@ -31,7 +31,7 @@ func preloaded(t *testing.T) (*harness.Supervisor, harness.App, harness.Image) {
 	app := shop("c0ffee01", 88, web, worker)
 	app.Volumes = map[string]any{"data": map[string]any{}}
 	app.Networks = map[string]any{"back": map[string]any{}}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Apps: target(app).V3()})
+	s := harness.NewSupervisor(t, harness.Setup{Apps: target(app).V3()})
 	s.Expect(target(app))
 	s.Start()
 	s.WaitSettled(soon)

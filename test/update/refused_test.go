@@ -13,7 +13,7 @@ import (
 // device-api.md 2.31: a target that cannot be meant is refused with its reason, which names app, service and
 // key, and changes nothing, whatever good apps stand beside it.
 func TestTargetThatCannotBeMeant(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "update/app:v1")
 	good := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(good))
@@ -64,7 +64,7 @@ func TestTargetThatCannotBeMeant(t *testing.T) {
 // A contract that the device does not meet is no mistake of the target: it is taken, and the app shown as
 // rejected until a release comes that runs here.
 func TestRejectedAppIsAProblem(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "update/app:v1")
 	good := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(good))

@@ -12,7 +12,7 @@ import (
 
 // docs/spec/engine.md 10: 48, 64, 81.
 func TestUpdateKeepsTheOldReleaseServingUntilTheNewImagesAreThere(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	net := registry.Slow(t, 0)
 	v1 := net.Of(registry.Push(t, harness.ServerImage("release/web:v1")))
 	v2 := net.Of(registry.Push(t, harness.ServerImage("release/web:v2").WithBlob(600_000)))
@@ -72,7 +72,7 @@ func imageGone(t *testing.T, e *harness.Engine, name string) error {
 
 // docs/spec/engine.md 10: 82, D21: one image under two names, of which one is no longer wanted.
 func TestNameOfASharedImageIsRemovedAndTheImageStays(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	image := harness.ServerImage("release/shared:v1")
 	one, two := registry.Push(t, image), registry.Push(t, image.SameAs("release/twin:v1"))
 	s.Apply(target(shop("aaaa1", 1, service("one", 1, one), service("two", 2, two))))
@@ -89,7 +89,7 @@ func TestNameOfASharedImageIsRemovedAndTheImageStays(t *testing.T) {
 
 // docs/spec/engine.md 10: 80.
 func TestSameImageUnderANewNameRestartsNothing(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	image := harness.ServerImage("release/old-name:v1")
 	first := shop("aaaa1", 1, service("web", 1, registry.Push(t, image)))
 	s.Apply(target(first))
@@ -101,7 +101,7 @@ func TestSameImageUnderANewNameRestartsNothing(t *testing.T) {
 
 // docs/spec/engine.md 10: 47.
 func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "release/same:v1")
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
@@ -123,7 +123,7 @@ func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
 
 // docs/spec/engine.md 10: 48.
 func TestEnvironmentChangeRecreatesOnlyItsService(t *testing.T) {
-	s := device(t)
+	s := harness.StartSupervisor(t, harness.Setup{})
 	image := serverImage(t, "release/same:v1")
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
@@ -140,7 +140,7 @@ func TestEnvironmentChangeRecreatesOnlyItsService(t *testing.T) {
 
 // docs/spec/engine.md 10: 45, 49.
 func TestServiceLeavesOnlyWhenTheNewImagesAreThere(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	net := registry.Slow(t, 100_000)
 	image := serverImage(t, "release/same:v1")
 	slow := net.Of(registry.Push(t, harness.ServerImage("release/slow:v1").WithBlob(300_000)))
@@ -165,7 +165,7 @@ func TestServiceLeavesOnlyWhenTheNewImagesAreThere(t *testing.T) {
 
 // docs/spec/engine.md 10: 59, 4; docs/spec/cloud.md 10: 34.
 func TestNewerTargetCancelsARunningPull(t *testing.T) {
-	s, registry := device(t), harness.SharedRegistry(t)
+	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	net := registry.Slow(t, 50_000)
 	big := net.Of(registry.Push(t, harness.ServerImage("cancel/big:v1").WithBlob(5_000_000)))
 	small := serverImage(t, "cancel/small:v1")
