@@ -29,8 +29,6 @@ func failed(message string) string { return fmt.Sprintf(`{"status":"failed","mes
 // and a volume of web, app 32 "solo" with the service main.
 type rig struct {
 	*harness.Supervisor
-	Proxy      *harness.Proxy
-	Bus        *harness.Bus
 	shop, solo harness.App
 }
 
@@ -38,9 +36,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("action/app:v1").LoadInto(t, engine)
-	r := &rig{Proxy: harness.NewProxy(t, engine), Bus: harness.NewBus(t)}
-	r.Supervisor = harness.NewSupervisor(t, harness.Setup{Socket: r.Proxy.Socket,
-		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": r.Bus.Address}})
+	r := &rig{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true, WithBus: true})}
 	r.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11, Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{
 			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Compose: map[string]any{"volumes": []any{"data:/data"}}},

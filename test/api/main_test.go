@@ -24,7 +24,6 @@ const lockMode = 0o644
 // with one. web and main may use the API.
 type fleet struct {
 	*harness.Supervisor
-	Proxy      *harness.Proxy
 	shop, solo harness.App
 }
 
@@ -33,8 +32,7 @@ func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("api/app:v1").LoadInto(t, engine)
-	proxy := harness.NewProxy(t, engine)
-	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket}), Proxy: proxy}
+	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true})}
 	f.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11,
 		Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{

@@ -135,8 +135,8 @@ func TestPrivateRegistries(t *testing.T) {
 // none. And where the engine reaches a registry that the supervisor does not, the update goes on.
 func TestOneLookWhereItIsNeeded(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
-	proxy, gate := harness.NewProxy(t, engine), registry.Gate(t)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	gate := registry.Gate(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
 	release := func(a harness.App, image harness.Image) harness.App {
 		two := next(a, image)
@@ -150,14 +150,14 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 	first := release(app(0, "download-then-kill", old), old)
 	s.Apply(harness.Target{Apps: []harness.App{first}})
 	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/one:v2"))))}})
-	if n, asked := proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 0 || asked != 0 {
+	if n, asked := s.Proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 0 || asked != 0 {
 		t.Errorf("%d looks by the engine, %d calls of the registry, want none", n, asked)
 	}
 	first = release(app(0, strategies[0], old), old)
 	old.LoadInto(t, engine) // it was removed with its release
 	s.Apply(harness.Target{Apps: []harness.App{first}})
 	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/two:v2"))))}})
-	if n, asked := proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || count(s, "preflight") != 1 {
+	if n, asked := s.Proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || count(s, "preflight") != 1 {
 		t.Errorf("%d looks by the engine, %d calls of the registry, want 1 and 2", n, asked)
 	}
 	if n := unsure(s); n != 0 {
@@ -176,9 +176,10 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 // does not reach holds nothing up.
 func TestEngineThatCannotLook(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
-	proxy, gate := harness.NewProxy(t, engine), registry.Gate(t)
-	proxy.Spoil(lookCall, harness.Absent, 0, -1)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	gate := registry.Gate(t)
+	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true})
+	s.Proxy.Spoil(lookCall, harness.Absent, 0, -1)
+	s.Start()
 	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
 	foreign := harness.ServerImage("before/abroad:v2")
 	foreign.Machine = "s390x"

@@ -24,15 +24,15 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 		services = append(services, service(strings.ReplaceAll(key, "_", "-"), 1+i, image).Composed(key, limits[key]))
 	}
 	services = append(services, service("plain", 90, image))
-	proxy, cloud := harness.NewProxy(t, engine), &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Socket: proxy.Socket, Cloud: cloud})
+	cloud := &fakecloud.Cloud{}
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, WithProxy: true, Cloud: cloud})
 	s.Assign(target(shop(1, services...)))
 	s.Start()
 	s.WaitSettled(2 * time.Minute)
 	before := s.IDs()
 	made := func(want int) {
 		t.Helper()
-		if got := proxy.Counts()["POST /containers/create"]; got != want {
+		if got := s.Proxy.Counts()["POST /containers/create"]; got != want {
 			t.Errorf("%d containers were made, want %d", got, want)
 		}
 	}

@@ -15,12 +15,8 @@ const startCall = "POST /containers/{id}/start"
 // stranded is a device on which the second release of the shop holds the app's locks and cannot start.
 func stranded(t *testing.T) (h *house, bus *harness.Bus, lock string) {
 	t.Helper()
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	bus = harness.NewBus(t)
-	h = newHouseOn(t, harness.Setup{Socket: proxy.Socket, Cloud: &fakecloud.Cloud{},
-		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
-	proxy.Spoil(startCall, harness.Fail, 0, -1)
+	h = newHouseOn(t, harness.Setup{WithProxy: true, WithBus: true, Cloud: &fakecloud.Cloud{}})
+	h.Proxy.Spoil(startCall, harness.Fail, 0, -1)
 	h.deliver(h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1")), func(dict) {})
 	lock = filepath.Join(h.LockDir(31, "web"), "updates.lock")
 	harness.Until(t, soon, "a release that cannot start", func() error {

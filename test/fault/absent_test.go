@@ -76,12 +76,10 @@ const listPatience = 5 * time.Second
 // Issue 10, point 17; docs/spec/device-api.md 1.11: a request that comes before the engine was listed for the
 // first time waits for that. On a machine so busy that the start alone takes the time, it is tried again.
 func TestRequestsWaitForTheFirstListing(t *testing.T) {
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true})
 	for _, path := range []string{"/v1/device", "/v2/state/status", "/v2/applications/state", "/v2/containerId", "/v2/cleanup-volumes"} {
 		harness.Until(t, soon, path, func() error {
-			proxy.Spoil("GET /containers/json", harness.Hang, 0, -1)
+			s.Proxy.Spoil("GET /containers/json", harness.Hang, 0, -1)
 			began := time.Now()
 			s.Start()
 			s.Key()
@@ -100,7 +98,7 @@ func TestRequestsWaitForTheFirstListing(t *testing.T) {
 				answers <- got
 			case <-time.After(300 * time.Millisecond):
 			}
-			proxy.Heal()
+			s.Proxy.Heal()
 			got := <-answers
 			took := time.Since(began)
 			s.Kill()

@@ -69,8 +69,7 @@ func TestRestartOfTheEngineChangesNoContainer(t *testing.T) {
 func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 	v1, v2, db := images(t)
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.Apply(target(shop("aaaa1", 1, v1, db)))
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 	release := 1
@@ -81,17 +80,17 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 			web = v2
 		}
 		web.LoadInto(t, engine)
-		proxy.Spoil(call, harness.Hang, 0, 1)
-		seen := len(proxy.Times(call))
+		s.Proxy.Spoil(call, harness.Hang, 0, 1)
+		seen := len(s.Proxy.Times(call))
 		s.PostTarget(target(shop(fmt.Sprintf("cccc%d", release), release, web, db)))
 		harness.Until(t, soon, call, func() error {
-			if len(proxy.Times(call)) == seen {
+			if len(s.Proxy.Times(call)) == seen {
 				return errors.New("not called yet")
 			}
 			return nil
 		})
 		engine.Kill(t)
-		proxy.Heal()
+		s.Proxy.Heal()
 		harness.Until(t, soon, "life without an engine", s.Alive)
 		engine.Start(t)
 		harness.Until(t, soon, "the target after the engine was killed at "+call, s.Settled)
@@ -109,14 +108,13 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
 	v1, _, db := images(t)
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.Apply(target(shop("aaaa1", 1, v1, db)))
-	proxy.Spoil("GET /events", harness.Reset, 0, -1)
-	proxy.Cut()
+	s.Proxy.Spoil("GET /events", harness.Reset, 0, -1)
+	s.Proxy.Cut()
 	// The stop by hand happens while nobody listens.
 	engine.Must(t, http.MethodPost, "/containers/"+s.IDs()["web"]+"/stop", nil, nil)
-	proxy.Heal()
+	s.Proxy.Heal()
 	harness.Until(t, 10*time.Second, "the exit to show in the API", func() error {
 		var state struct {
 			Containers []struct{ ServiceName, Status string }
@@ -134,11 +132,10 @@ func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
 
 // docs/spec/engine.md 10: 3: a pull that breaks off is a failed pull and is tried again.
 func TestPullCutInTheMiddleIsTriedAgain(t *testing.T) {
-	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	registry := harness.SharedRegistry(t)
 	net := registry.Slow(t, 200_000)
 	image := net.Of(registry.Push(t, harness.ServerImage("fault/cut:v1").WithBlob(600_000)))
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	app := shop("aaaa1", 1, image, image)
 	s.PostTarget(target(app))
 	harness.Until(t, soon, "bytes", func() error {
@@ -147,10 +144,10 @@ func TestPullCutInTheMiddleIsTriedAgain(t *testing.T) {
 		}
 		return nil
 	})
-	proxy.Cut()
+	s.Proxy.Cut()
 	s.WaitSettled(soon)
 	net.SetRate(0)
-	if n := len(proxy.Times("POST /images/create")); n != 2 {
+	if n := len(s.Proxy.Times("POST /images/create")); n != 2 {
 		t.Errorf("%d pulls of one image for two services with one cut, want 2", n)
 	}
 }

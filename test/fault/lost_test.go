@@ -27,8 +27,7 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	v1, v2 := harness.ServerImage("fault/all:v1"), harness.ServerImage("fault/all:v2")
 	db := harness.SharedRegistry(t).Push(t, harness.ServerImage("fault/pulled:v1"))
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	v1.LoadInto(t, engine)
 	full, next, none := target(shop("aaaa1", 1, v1, db)), target(shop("bbbb2", 2, v2, db)), target()
 	s.Apply(full)
@@ -44,21 +43,21 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 			v1.LoadInto(t, engine)
 			spoilt := func(calls []string, to harness.Target, want objects) {
 				t.Helper()
-				before := proxy.Counts()
+				before := s.Proxy.Counts()
 				for _, call := range calls {
-					proxy.Spoil(call, fault, 0, 1)
+					s.Proxy.Spoil(call, fault, 0, 1)
 				}
 				s.PostTarget(to)
 				harness.Until(t, soon, "the target", s.Settled)
-				proxy.Heal()
+				s.Proxy.Heal()
 				for _, call := range calls {
-					if proxy.Counts()[call] == before[call] {
+					if s.Proxy.Counts()[call] == before[call] {
 						t.Errorf("%s was never called: the case proves nothing", call)
 					}
 				}
 				lookAround(t, s).same(t, "after faults in "+calls[0]+" and others", want)
-				if n := sum(proxy.Counts()) - sum(before); n > 120 {
-					t.Errorf("%d calls:\n%s", n, proxy.Since(before))
+				if n := sum(s.Proxy.Counts()) - sum(before); n > 120 {
+					t.Errorf("%d calls:\n%s", n, s.Proxy.Since(before))
 				}
 			}
 			spoilt(install, full, up)
@@ -85,8 +84,7 @@ func sum(counts map[string]int) int {
 func TestConnectionBreaksInTheMiddleOfACall(t *testing.T) {
 	v1, _, db := images(t)
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	full, none := target(shop("aaaa1", 1, v1, db)), target()
 	s.Apply(full)
 	up := lookAround(t, s)
@@ -94,15 +92,15 @@ func TestConnectionBreaksInTheMiddleOfACall(t *testing.T) {
 		s.Apply(none)
 		v1.LoadInto(t, engine)
 		db.LoadInto(t, engine)
-		seen := len(proxy.Times(call))
+		seen := len(s.Proxy.Times(call))
 		s.PostTarget(full)
 		harness.Until(t, soon, call, func() error {
-			if len(proxy.Times(call)) == seen {
+			if len(s.Proxy.Times(call)) == seen {
 				return errors.New("not called yet")
 			}
 			return nil
 		})
-		proxy.Cut()
+		s.Proxy.Cut()
 		harness.Until(t, soon, "the target after a break in "+call, s.Settled)
 		lookAround(t, s).same(t, "after a break in "+call, up)
 	}
@@ -112,9 +110,7 @@ func TestConnectionBreaksInTheMiddleOfACall(t *testing.T) {
 // the rest of the supervisor goes on (docs/spec/engine.md 5.2).
 func TestRefusedCallsAreTriedLessAndLessOften(t *testing.T) {
 	v1, v2, db := images(t)
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	app := shop("aaaa1", 1, v1, db)
 	changed := shop("cccc3", 3, v2, db)
 	// The calls of one row come up side by side. A row begins where the one before got stuck, or from
@@ -135,16 +131,16 @@ func TestRefusedCallsAreTriedLessAndLessOften(t *testing.T) {
 			s.Apply(target(row.from...))
 		}
 		for _, call := range row.calls {
-			proxy.Spoil(call, harness.Fail, 0, -1)
+			s.Proxy.Spoil(call, harness.Fail, 0, -1)
 		}
-		before, began := proxy.Counts(), time.Now()
+		before, began := s.Proxy.Counts(), time.Now()
 		s.PostTarget(row.to)
 		harness.Until(t, soon, fmt.Sprint("third attempts of ", row.calls), func() error {
 			if err := s.Alive(); err != nil {
 				t.Fatal(err)
 			}
 			for _, call := range row.calls {
-				if n := proxy.Counts()[call] - before[call]; n < 3 {
+				if n := s.Proxy.Counts()[call] - before[call]; n < 3 {
 					return fmt.Errorf("%d attempts of %s", n, call)
 				}
 			}
@@ -153,14 +149,14 @@ func TestRefusedCallsAreTriedLessAndLessOften(t *testing.T) {
 		took := time.Since(began)
 		for _, call := range row.calls {
 			// Two services make two calls of each round; rounds are 1, 2 and 4 seconds apart.
-			if most := 2 * (2 + log2(took)); proxy.Counts()[call]-before[call] > most {
-				t.Errorf("%d x %s in %v, want at most %d", proxy.Counts()[call]-before[call], call, took, most)
+			if most := 2 * (2 + log2(took)); s.Proxy.Counts()[call]-before[call] > most {
+				t.Errorf("%d x %s in %v, want at most %d", s.Proxy.Counts()[call]-before[call], call, took, most)
 			}
 		}
-		if n := sum(proxy.Counts()) - sum(before); n > 80 {
-			t.Errorf("%d calls in %v while %v was refused:\n%s", n, took, row.calls, proxy.Since(before))
+		if n := sum(s.Proxy.Counts()) - sum(before); n > 80 {
+			t.Errorf("%d calls in %v while %v was refused:\n%s", n, took, row.calls, s.Proxy.Since(before))
 		}
-		proxy.Heal()
+		s.Proxy.Heal()
 	}
 	harness.Until(t, soon, "the target", s.Settled)
 	if left := lookAround(t, s); len(left.containers)+len(left.records) > 0 || slices.Contains(left.images, v1.Name) || slices.Contains(left.images, v2.Name) {
@@ -181,24 +177,23 @@ func log2(d time.Duration) int {
 func TestRefusedReadsAreTriedLessAndLessOften(t *testing.T) {
 	v1, _, db := images(t)
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.Apply(target(shop("aaaa1", 1, v1, db)))
 	for _, fault := range []harness.Fault{harness.Fail, harness.Reset} {
-		proxy.Spoil("GET /*", fault, 0, -1)
-		before := proxy.Counts()
+		s.Proxy.Spoil("GET /*", fault, 0, -1)
+		before := s.Proxy.Counts()
 		// What happens now cannot be looked at.
 		engine.Must(t, "POST", "/containers/"+s.IDs()["web"]+"/restart?t=0", nil, nil)
 		window := 6 * time.Second
 		harness.Throughout(t, window, "life without an answer", s.Alive)
 		// Every attempt is a handful of calls side by side.
-		if n := sum(proxy.Counts()) - sum(before); n == 0 || n > 60 {
-			t.Errorf("%d calls in %v while every read went wrong with fault %d:\n%s", n, window, fault, proxy.Since(before))
+		if n := sum(s.Proxy.Counts()) - sum(before); n == 0 || n > 60 {
+			t.Errorf("%d calls in %v while every read went wrong with fault %d:\n%s", n, window, fault, s.Proxy.Since(before))
 		}
-		healed := sum(proxy.Counts())
-		proxy.Heal()
+		healed := sum(s.Proxy.Counts())
+		s.Proxy.Heal()
 		harness.Until(t, soon, "another look", func() error { // what is shown until then is of before
-			if sum(proxy.Counts()) == healed {
+			if sum(s.Proxy.Counts()) == healed {
 				return errors.New("none")
 			}
 			return nil
@@ -211,8 +206,7 @@ func TestRefusedReadsAreTriedLessAndLessOften(t *testing.T) {
 func TestEngineStallsForHalfAMinute(t *testing.T) {
 	v1, v2, db := images(t)
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	shopApp := shop("aaaa1", 1, v1, db)
 	shopApp.Services[0].Compose = nil // web does not wait for db
 	other := harness.App{ID: 32, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "other", Commit: "ffff1", Release: 1,
@@ -220,18 +214,18 @@ func TestEngineStallsForHalfAMinute(t *testing.T) {
 	s.Apply(target(shopApp, other))
 	up := lookAround(t, s)
 	const stop = "POST /containers/{id}/stop"
-	proxy.Spoil(stop, harness.Hang, 0, 1)
-	seen := len(proxy.Times(stop))
+	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
+	seen := len(s.Proxy.Times(stop))
 	next := shop("aaaa1", 1, v2, db)
 	next.Services[0].Compose = nil
 	s.PostTarget(target(next, other))
 	harness.Until(t, soon, stop, func() error {
-		if len(proxy.Times(stop)) == seen {
+		if len(s.Proxy.Times(stop)) == seen {
 			return errors.New("not called yet")
 		}
 		return nil
 	})
-	began, before := time.Now(), proxy.Counts()
+	began, before := time.Now(), s.Proxy.Counts()
 	// Meanwhile the other app gets a release of its own.
 	other.Commit, other.Release = "ffff2", 2
 	s.PostTarget(target(next, other))
@@ -240,10 +234,10 @@ func TestEngineStallsForHalfAMinute(t *testing.T) {
 		return err
 	})
 	harness.Throughout(t, 30*time.Second-time.Since(began), "life during the stall", s.Alive)
-	if n := sum(proxy.Counts()) - sum(before); n > 20 {
-		t.Errorf("%d calls during the stall:\n%s", n, proxy.Since(before))
+	if n := sum(s.Proxy.Counts()) - sum(before); n > 20 {
+		t.Errorf("%d calls during the stall:\n%s", n, s.Proxy.Since(before))
 	}
-	proxy.Heal()
+	s.Proxy.Heal()
 	harness.Until(t, soon, "the target", s.Settled)
 	if got := harness.MustAsk(t, s.Containers()["web"], "GET", "/version", ""); got != v2.Version {
 		t.Errorf("web serves %q, want %q", got, v2.Version)

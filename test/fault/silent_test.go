@@ -17,24 +17,23 @@ const follow = "GET /events"
 // After that, what others do is seen again.
 func TestSilentEventStreamIsReplaced(t *testing.T) {
 	v1, v2, db := images(t)
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	proxy.Spoil(follow, harness.Mute, 0, 1)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true})
+	s.Proxy.Spoil(follow, harness.Mute, 0, 1)
+	s.Start()
 	s.WaitListed()
 	s.Apply(target(shop("aaaa1", 1, v1, db)))
 	replaced := func(streams int) {
 		t.Helper()
 		harness.Until(t, 20*time.Second, "another event stream", func() error {
-			if n := len(proxy.Times(follow)); n < streams {
+			if n := len(s.Proxy.Times(follow)); n < streams {
 				return fmt.Errorf("%d streams", n)
 			}
 			return nil
 		})
 		harness.Until(t, soon, "the target", s.Settled)
-		engine.Must(t, http.MethodPost, "/containers/"+s.IDs()["web"]+"/stop?t=0", nil, nil)
+		s.Engine.Must(t, http.MethodPost, "/containers/"+s.IDs()["web"]+"/stop?t=0", nil, nil)
 		harness.Until(t, 10*time.Second, "the exit to show in the API", func() error { return status(t, s, "web", "exited") })
-		if n := len(proxy.Times(follow)); n != streams {
+		if n := len(s.Proxy.Times(follow)); n != streams {
 			t.Errorf("%d event streams, want %d: one more for a silent one, and no more than that", n, streams)
 		}
 	}
@@ -44,23 +43,23 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 	}
 
 	// The same when the stream falls silent later, and for the calls of an update.
-	proxy.Spoil(follow, harness.Mute, 0, 1)
-	proxy.Cut()
+	s.Proxy.Spoil(follow, harness.Mute, 0, 1)
+	s.Proxy.Cut()
 	harness.Until(t, 20*time.Second, "the silent stream", func() error {
-		if len(proxy.Times(follow)) < 3 {
+		if len(s.Proxy.Times(follow)) < 3 {
 			return errors.New("not opened yet")
 		}
 		return nil
 	})
 	harness.Until(t, soon, "the listing", s.Idle)
-	v2.LoadInto(t, engine)
+	v2.LoadInto(t, s.Engine)
 	s.Apply(target(shop("bbbb2", 2, v2, db)))
 	replaced(4)
 	// A stream that tells of everything stays.
-	v1.LoadInto(t, engine)
+	v1.LoadInto(t, s.Engine)
 	s.Apply(target(shop("cccc3", 3, v1, db)))
 	harness.Throughout(t, 7*time.Second, "one event stream", func() error {
-		if n := len(proxy.Times(follow)); n != 4 {
+		if n := len(s.Proxy.Times(follow)); n != 4 {
 			return fmt.Errorf("%d event streams, want 4", n)
 		}
 		return nil

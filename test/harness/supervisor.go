@@ -23,6 +23,10 @@ import (
 type Setup struct {
 	Engine *Engine           // default the package's own, see SharedEngine
 	Socket string            // DOCKER_SOCKET, default the engine's own socket
+	// WithProxy puts a proxy between the supervisor and its engine: Supervisor.Proxy.
+	WithProxy bool
+	// WithBus gives the host a message bus with logind and systemd: Supervisor.Bus.
+	WithBus bool
 	Binary string            // default Binary(t)
 	Runner string            // program that runs the binary, such as an emulator
 	Config map[string]any    // laid over the default config.json
@@ -52,6 +56,8 @@ const (
 // and started again with the same directories.
 type Supervisor struct {
 	Engine *Engine
+	Proxy  *Proxy // nil without Setup.WithProxy
+	Bus    *Bus   // nil without Setup.WithBus
 	UUID   string
 	Port   int
 	Dir    string // holds root, boot, state, data and documents
@@ -81,10 +87,23 @@ func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
 	if setup.Binary == "" {
 		setup.Binary = Binary(t)
 	}
+	s := &Supervisor{Engine: setup.Engine, UUID: "0123456789abcdef0123456789abcdef", t: t, Dir: t.TempDir()}
+	if setup.WithProxy {
+		s.Proxy = NewProxy(t, setup.Engine)
+		setup.Socket = s.Proxy.Socket
+	}
 	if setup.Socket == "" {
 		setup.Socket = setup.Engine.Socket
 	}
-	s := &Supervisor{Engine: setup.Engine, UUID: "0123456789abcdef0123456789abcdef", t: t, setup: setup, Dir: t.TempDir()}
+	if setup.WithBus {
+		s.Bus = NewBus(t)
+		setup.Env = maps.Clone(setup.Env)
+		if setup.Env == nil {
+			setup.Env = map[string]string{}
+		}
+		setup.Env["DBUS_SYSTEM_BUS_ADDRESS"] = s.Bus.Address
+	}
+	s.setup = setup
 	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
 	s.Port = freePort(t)
 	s.join()

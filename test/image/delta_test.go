@@ -24,7 +24,6 @@ import (
 type shipment struct {
 	*harness.Supervisor
 	t       *testing.T
-	proxy   *harness.Proxy
 	cloud   *fakecloud.Cloud
 	open    *harness.Registry // where images are pushed
 	guarded *harness.Registry // where they are pulled, with a token
@@ -37,16 +36,15 @@ var delta = map[string]string{"RESIN_SUPERVISOR_DELTA": "1", "RESIN_SUPERVISOR_D
 
 func newShipment(t *testing.T) *shipment {
 	t.Helper()
-	engine := harness.SharedEngine(t)
 	issuer := fakecloud.NewIssuer(t)
-	d := &shipment{t: t, proxy: harness.NewProxy(t, engine), open: harness.SharedRegistry(t), cloud: &fakecloud.Cloud{
+	d := &shipment{t: t, open: harness.SharedRegistry(t), cloud: &fakecloud.Cloud{
 		Token: func(r fakecloud.Request) (int, string) { return http.StatusOK, issuer.Token(r) },
 	}}
-	d.proxy.Rewrite("GET /version", asBalenaEngine)
 	origin := d.cloud.Start(t)
 	d.guarded = d.open.Guarded(t, origin+fakecloud.TokenPath, issuer.Name, issuer.Certificates)
-	d.Supervisor = harness.NewSupervisor(t, harness.Setup{Socket: d.proxy.Socket, Cloud: d.cloud,
+	d.Supervisor = harness.NewSupervisor(t, harness.Setup{WithProxy: true, Cloud: d.cloud,
 		Config: map[string]any{"deltaEndpoint": origin + "/"}})
+	d.Proxy.Rewrite("GET /version", asBalenaEngine)
 	return d
 }
 
@@ -88,7 +86,7 @@ func (d *shipment) ship(i harness.Image) {
 
 // marks splits the pulls since a mark into those with a token of the agent's and the others.
 func (d *shipment) pulls(since int) (byToken, plain int) {
-	for _, p := range d.proxy.Pulls()[since:] {
+	for _, p := range d.Proxy.Pulls()[since:] {
 		if p.Auth.RegistryToken != "" {
 			byToken++
 		} else {
@@ -118,7 +116,7 @@ func TestDeltas(t *testing.T) {
 	// engine.md 2: a whole image is pulled with the device's name and key, which the engine shows to
 	// the realm of the registry.
 	d.expect(0, 0, 1, "v1")
-	first := d.proxy.Pulls()[0]
+	first := d.Proxy.Pulls()[0]
 	if first.Auth.Username != "d_"+d.UUID || first.Auth.Password != harness.DeviceKey || first.Auth.ServerAddress != d.guarded.Addr {
 		t.Errorf("credentials of the first pull: %+v", first.Auth)
 	}
@@ -134,7 +132,7 @@ func TestDeltas(t *testing.T) {
 			c.Delta = func(fakecloud.Request) (int, string) { return http.StatusOK, byTag }
 		})
 		v2 := d.image("v2", false)
-		since := len(d.proxy.Pulls())
+		since := len(d.Proxy.Pulls())
 		d.ship(v2)
 		d.WaitSettled(soon)
 		d.expect(since, 1, 0, "v2-from-delta")
@@ -186,14 +184,14 @@ func TestDeltas(t *testing.T) {
 			})
 			if row.spoilt {
 				var once atomic.Bool
-				d.proxy.Rewrite(pull, func(body []byte) []byte {
+				d.Proxy.Rewrite(pull, func(body []byte) []byte {
 					if once.Swap(true) {
 						return body
 					}
 					return []byte(`{"errorDetail":{"message":"spoilt"},"error":"spoilt"}`)
 				})
 			}
-			since := len(d.proxy.Pulls())
+			since := len(d.Proxy.Pulls())
 			d.ship(next)
 			failed := false
 			harness.Until(t, soon, "the release", func() error {
@@ -266,8 +264,8 @@ func TestDeltaRetryInterval(t *testing.T) {
 	}
 	aim("0", "1")
 	asked(5)
-	if d.Device().UpdateFailed || len(d.proxy.Pulls()) != 1 {
-		t.Errorf("it was given up: %+v", d.proxy.Pulls())
+	if d.Device().UpdateFailed || len(d.Proxy.Pulls()) != 1 {
+		t.Errorf("it was given up: %+v", d.Proxy.Pulls())
 	}
 	d.cloud.Set(func(c *fakecloud.Cloud) {
 		c.Delta = func(fakecloud.Request) (int, string) { return http.StatusNotFound, "" }
@@ -278,7 +276,7 @@ func TestDeltaRetryInterval(t *testing.T) {
 // engine.md 85: an engine that cannot apply deltas is asked for none.
 func TestNoDeltaOnAnotherEngine(t *testing.T) {
 	d := newShipment(t)
-	d.proxy.Rewrite("GET /version", func(body []byte) []byte { return body })
+	d.Proxy.Rewrite("GET /version", func(body []byte) []byte { return body })
 	d.ship(d.image("other1", false))
 	d.WaitSettled(soon)
 	d.ship(d.image("other2", false))
@@ -291,7 +289,7 @@ func TestNoDeltaOnAnotherEngine(t *testing.T) {
 
 // docs/spec/cloud.md 0.2: which servers are trusted.
 func TestTrustInTheDeltaServer(t *testing.T) {
-	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	registry := harness.SharedRegistry(t)
 	for _, row := range []struct {
 		name    string
 		env     func(file, text string) map[string]string
@@ -309,10 +307,9 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 			if err := os.WriteFile(file, certificate, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			proxy := harness.NewProxy(t, engine)
-			proxy.Rewrite("GET /version", asBalenaEngine)
-			s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: home,
+			s := harness.NewSupervisor(t, harness.Setup{WithProxy: true, Cloud: home,
 				Config: map[string]any{"deltaEndpoint": origin}, Env: row.env(file, string(bytes.TrimSpace(certificate)))})
+			s.Proxy.Rewrite("GET /version", asBalenaEngine)
 			fresh := func(tag string) harness.Image { // no engine has it
 				return registry.PushDigest(t, harness.ServerImage("trust/web:"+tag).WithBlob(1000))
 			}

@@ -30,20 +30,19 @@ func TestWhoIsToldTheDevicesKey(t *testing.T) {
 				engine.RemoveImage(t, i.Name)
 				engine.RemoveImage(t, strings.Split(i.Name, "@")[0])
 			}
-			proxy := harness.NewProxy(t, engine)
-			setup := harness.Setup{Socket: proxy.Socket}
+			setup := harness.Setup{WithProxy: true}
 			if managed {
 				setup.Cloud = &fakecloud.Cloud{}
 			}
 			s := harness.NewSupervisor(t, setup)
 			begin(t, s, target)
 			harness.Until(t, soon, "three pulls", func() error {
-				if n := len(proxy.Pulls()); n < 3 {
+				if n := len(s.Proxy.Pulls()); n < 3 {
 					return fmt.Errorf("%d pulls", n)
 				}
 				return nil
 			})
-			for _, p := range proxy.Pulls() {
+			for _, p := range s.Proxy.Pulls() {
 				from, tag := p.Query.Get("fromImage"), p.Query.Get("tag")
 				if tag == "" || strings.Contains(from, "@") {
 					t.Errorf("pull of %q with tag %q", from, tag)
@@ -62,15 +61,15 @@ func TestWhoIsToldTheDevicesKey(t *testing.T) {
 // engine.md 80, 6: an image that is on the device under another name is not downloaded but named and
 // recorded.
 func TestImageIsKnownByItsDigest(t *testing.T) {
-	s, proxy := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	image := harness.ServerImage("keep/first:v1")
 	one := registry.PushDigest(t, image)
 	s.Apply(shop(1, service("web", 1, one)))
 	two := registry.PushDigest(t, image.SameAs("keep/second:v1"))
-	before, pulls := s.IDs()["web"], len(proxy.Pulls())
+	before, pulls := s.IDs()["web"], len(s.Proxy.Pulls())
 	s.Apply(shop(2, service("web", 1, two)))
-	if n := len(proxy.Pulls()) - pulls; n != 0 {
+	if n := len(s.Proxy.Pulls()) - pulls; n != 0 {
 		t.Errorf("%d downloads of an image that is there", n)
 	}
 	repo, _, _ := strings.Cut(two.Name, "@")
@@ -85,7 +84,7 @@ func TestImageIsKnownByItsDigest(t *testing.T) {
 // engine.md 81, 65: with kill-then-download the old image, from which a delta could start, stays until
 // the new one is there, though no container stands on it.
 func TestSourceStaysUntilTheNewImageIsThere(t *testing.T) {
-	s, _ := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	gate := registry.Gate(t)
 	v1 := registry.Push(t, harness.ServerImage("keep/source:v1").WithBlob(1000))
@@ -108,7 +107,7 @@ func TestSourceStaysUntilTheNewImageIsThere(t *testing.T) {
 
 // engine.md 82: dropping the record of one service keeps the image that another one's record names.
 func TestImageOfTwoServicesStaysForTheSecond(t *testing.T) {
-	s, _ := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	image := registry.PushDigest(t, harness.ServerImage("keep/shared:v1"))
 	stopped := service("two", 2, image)
@@ -121,14 +120,14 @@ func TestImageOfTwoServicesStaysForTheSecond(t *testing.T) {
 
 // engine.md 84: the waits of one image are not those of another.
 func TestBackOffIsPerImage(t *testing.T) {
-	s, proxy := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	net := registry.Slow(t, 0)
 	missing := harness.Image{Name: registry.Addr + "/keep/missing:v1"}
 	late := net.Of(registry.Push(t, harness.ServerImage("keep/late:v1").WithBlob(1000)))
 	pulls := func(image harness.Image) int {
 		n := 0
-		for _, p := range proxy.Pulls() {
+		for _, p := range s.Proxy.Pulls() {
 			if p.Query.Get("fromImage")+":"+p.Query.Get("tag") == image.Name {
 				n++
 			}
@@ -167,7 +166,7 @@ func TestBackOffIsPerImage(t *testing.T) {
 
 // engine.md 57: however many images are wanted, three downloads run at once.
 func TestThreeDownloadsAtOnce(t *testing.T) {
-	s, proxy := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	s.Apply(shop(1, service("base", 9, registry.Push(t, harness.ServerImage("keep/base:v1")))))
 	services := []harness.Service{}
@@ -175,13 +174,13 @@ func TestThreeDownloadsAtOnce(t *testing.T) {
 		i := registry.Push(t, harness.ServerImage(fmt.Sprintf("keep/many%d:v1", n)).WithBlob(1000))
 		services = append(services, service(fmt.Sprintf("s%d", n), n+1, i))
 	}
-	proxy.Spoil(pull, harness.Hang, 0, -1)
-	asked := len(proxy.Pulls())
+	s.Proxy.Spoil(pull, harness.Hang, 0, -1)
+	asked := len(s.Proxy.Pulls())
 	s.PostTarget(shop(2, services...))
 	waits := func() int {
 		var status struct{ Message, AppState string }
 		s.Get("/v2/state/status").JSON(t, &status)
-		return len(proxy.Pulls()) - asked
+		return len(s.Proxy.Pulls()) - asked
 	}
 	harness.Until(t, soon, "downloads to begin", func() error {
 		if n := waits(); n < 3 {
@@ -195,9 +194,9 @@ func TestThreeDownloadsAtOnce(t *testing.T) {
 		}
 		return nil
 	})
-	proxy.Heal()
+	s.Proxy.Heal()
 	s.WaitSettled(soon)
-	if n := len(proxy.Pulls()) - asked; n != 5 {
+	if n := len(s.Proxy.Pulls()) - asked; n != 5 {
 		t.Errorf("%d downloads in all", n)
 	}
 }
@@ -205,7 +204,7 @@ func TestThreeDownloadsAtOnce(t *testing.T) {
 // engine.md 86: records are put right after a start: an engine that lost an image is asked for it
 // again, an image that came by other means gets its record.
 func TestRecordsAfterARestart(t *testing.T) {
-	s, proxy := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	kept := registry.PushDigest(t, harness.ServerImage("keep/kept:v1"))
 	lost := registry.PushDigest(t, harness.ServerImage("keep/lost:v1"))
@@ -217,10 +216,10 @@ func TestRecordsAfterARestart(t *testing.T) {
 	s.Engine.Must(t, http.MethodDelete, "/containers/"+lostContainer.ID+"?force=1", nil, nil)
 	s.Engine.Must(t, http.MethodDelete, "/images/"+lostContainer.Image+"?force=1", nil, nil)
 	forget(t, s, "kept")
-	pulls := len(proxy.Pulls())
+	pulls := len(s.Proxy.Pulls())
 	s.Start()
 	s.WaitSettled(soon)
-	if n := len(proxy.Pulls()) - pulls; n != 1 {
+	if n := len(s.Proxy.Pulls()) - pulls; n != 1 {
 		t.Errorf("%d downloads, want that of the lost image", n)
 	}
 	if !recorded(s, kept) || s.IDs()["kept"] != before {

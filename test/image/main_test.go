@@ -32,15 +32,6 @@ func service(name string, id int, image harness.Image) harness.Service {
 	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
 }
 
-// proxied is a device without a cloud, with a proxy before its engine.
-func proxied(t *testing.T) (*harness.Supervisor, *harness.Proxy) {
-	t.Helper()
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
-	return s, proxy
-}
-
 // begin starts a device with its first target: from its cloud, or from a file where it has none.
 func begin(t *testing.T, s *harness.Supervisor, target harness.Target) {
 	t.Helper()

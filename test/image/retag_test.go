@@ -48,7 +48,7 @@ func onImage(t *testing.T, s *harness.Supervisor, service, id string) {
 // of the tag, when the same target is posted again, and when its container was removed; the image that
 // lost its name goes.
 func TestServiceFollowsItsTag(t *testing.T) {
-	s, proxy := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	e := s.Engine
 	const name = "local_image_t:latest"
 	base := harness.ServerImage("retag/base:v1").LoadInto(t, e)
@@ -89,10 +89,10 @@ func TestServiceFollowsItsTag(t *testing.T) {
 	}
 
 	// An engine that does not tell of the build: the same target posted again, or the container removed.
-	proxy.Spoil("GET /events", harness.Mute, 0, -1)
-	proxy.Cut()
+	s.Proxy.Spoil("GET /events", harness.Mute, 0, -1)
+	s.Proxy.Cut()
 	harness.Until(t, soon, "a stream that is mute", func() error {
-		if n := len(proxy.Times("GET /events")); n < 2 {
+		if n := len(s.Proxy.Times("GET /events")); n < 2 {
 			return fmt.Errorf("%d streams", n)
 		}
 		return nil
@@ -104,7 +104,7 @@ func TestServiceFollowsItsTag(t *testing.T) {
 	if got := s.Containers()["web"].Image; got != five {
 		t.Errorf("after the same target web is on image %s, want %s", got, five)
 	}
-	proxy.Heal()
+	s.Proxy.Heal()
 	s.Restart()
 	s.WaitSettled(soon)
 	if now := s.IDs(); now["db"] != db || s.Containers()["web"].Image != five {
@@ -123,7 +123,7 @@ func TestServiceFollowsItsTag(t *testing.T) {
 // docs/spec/engine.md 8.4, 8.2: a reference with a digest is its digest's, whatever the tag latest of its repository
 // names; and it does not take that tag from a service that means it.
 func TestDigestDoesNotFollowATag(t *testing.T) {
-	s, _ := proxied(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	e, registry := s.Engine, harness.SharedRegistry(t)
 	fixed := registry.PushDigest(t, harness.ServerImage("retag/fixed:v1"))
 	repo, _, _ := strings.Cut(fixed.Name, "@")

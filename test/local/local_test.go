@@ -206,8 +206,7 @@ func sources(t *testing.T, document string) []string {
 // Power goes while local mode is left: the next start goes on with it (docs/spec/cloud.md 8.4).
 func TestLeavingIsResumed(t *testing.T) {
 	e := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, e)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: &fakecloud.Cloud{}})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true, Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
 	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(image(t, "local/lab:v1"))}})

@@ -151,7 +151,7 @@ func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 	h := newHouse(t)
 	renewed := h.next()
 	renewed.Services = append(renewed.Services, service("fresh", 3, h.image))
-	h.proxy.Spoil("POST /containers/{id}/stop", harness.Hang, 0, 1)
+	h.Proxy.Spoil("POST /containers/{id}/stop", harness.Hang, 0, 1)
 	h.PostTarget(target(renewed, h.other))
 	harness.Until(t, soon, "the new service", func() error {
 		c, err := h.Engine.Container("fresh_1003_2_bbbb2")
@@ -176,7 +176,7 @@ func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 	// Nobody else works on the app meanwhile.
 	h.Post("/v2/applications/31/stop-service", dict{"serviceName": "db"}).Want(t, 423,
 		`{"status":"failed","message":"Locks for app 31 are being held by another supervisor operation"}`)
-	h.proxy.Heal()
+	h.Proxy.Heal()
 	h.WaitSettled(soon)
 	h.waitFree(31)
 }
@@ -186,10 +186,10 @@ func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 func TestLocksOfAKilledSupervisor(t *testing.T) {
 	h := newHouse(t)
 	const stop = "POST /containers/{id}/stop"
-	h.proxy.Spoil(stop, harness.Hang, 0, 1)
+	h.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	h.PostTarget(target(h.next(), h.other))
 	harness.Until(t, soon, "the stop", func() error {
-		if len(h.proxy.Times(stop)) == 0 {
+		if len(h.Proxy.Times(stop)) == 0 {
 			return errors.New("not called")
 		}
 		return nil
@@ -205,7 +205,7 @@ func TestLocksOfAKilledSupervisor(t *testing.T) {
 	}
 	user := filepath.Join(stray, "resin-updates.lock")
 	h.put(user)
-	h.proxy.Heal()
+	h.Proxy.Heal()
 	h.Start()
 	h.WaitSettled(soon)
 	h.waitFree(31)

@@ -38,7 +38,6 @@ func target(apps ...harness.App) harness.Target { return harness.Target{Apps: ap
 type house struct {
 	*harness.Supervisor
 	t     *testing.T
-	proxy *harness.Proxy
 	image harness.Image
 	shop  harness.App
 	other harness.App
@@ -47,10 +46,9 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("lock/app:v1").LoadInto(t, engine)
-	h := &house{Supervisor: s, t: t, proxy: proxy, image: image,
+	h := &house{Supervisor: s, t: t, image: image,
 		shop:  harness.App{ID: 31, UUID: "31", Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{service("web", 1, image), service("db", 2, image)}},
 		other: harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}},
 	}

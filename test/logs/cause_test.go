@@ -62,8 +62,7 @@ func once(t *testing.T, s *harness.Supervisor, service, cause string) {
 // has it said again.
 func TestWhyAServiceCannotStart(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	proxy := harness.NewProxy(t, harness.SharedEngine(t))
-	s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: cloud})
+	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true, Cloud: cloud})
 	image := serverImage(t, "cause/app:v1")
 	one, freeOne := taken(t, "0")
 	two, freeTwo := taken(t, "0")
@@ -73,7 +72,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 		service("port", 3, image).Composed("ports", []any{one + ":80", two + ":81"}))
 	s.Assign(harness.Target{Apps: []harness.App{app}})
 	s.Start()
-	tries(t, proxy, 12)
+	tries(t, s.Proxy, 12)
 	for service, cause := range map[string]string{"program": "/not-there", "device": "/dev/not-there", "port": "address already in use"} {
 		harness.Until(t, soon, "the cause of "+service, func() error {
 			if len(about(s, "Failed to start service", service)) == 0 {

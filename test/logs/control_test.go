@@ -182,13 +182,11 @@ func TestLocalLogs(t *testing.T) {
 
 // device-api.md 145, A20: listeners that left cost nothing, and nobody reads containers for them.
 func TestListenersLeave(t *testing.T) {
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
 	target := harness.Target{Apps: []harness.App{shop(service("web", 11, serverImage(t, "logs/web:v1")).Setting("TICK", "5ms"))}}
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.Apply(target)
 	const follow = "GET /containers/{id}/logs"
-	if n := proxy.Counts()[follow]; n != 0 {
+	if n := s.Proxy.Counts()[follow]; n != 0 {
 		t.Errorf("the container is read %d times with no listener", n)
 	}
 	round := func() {

@@ -19,7 +19,6 @@ type speaker struct {
 	*harness.Supervisor
 	t       *testing.T
 	cloud   *fakecloud.Cloud
-	proxy   *harness.Proxy
 	app     harness.App
 	release int
 	config  map[string]string
@@ -71,14 +70,14 @@ func (s *speaker) web() string {
 
 func newSpeaker(t *testing.T) *speaker {
 	t.Helper()
-	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
-	s := &speaker{t: t, cloud: &fakecloud.Cloud{}, proxy: harness.NewProxy(t, engine), release: 1}
-	s.proxy.Rewrite("GET /version", func(body []byte) []byte {
+	registry := harness.SharedRegistry(t)
+	s := &speaker{t: t, cloud: &fakecloud.Cloud{}, release: 1}
+	s.cloud.Break(fakecloud.PatchDevice, fakecloud.Status(http.StatusInternalServerError))
+	s.Supervisor = harness.NewSupervisor(t, harness.Setup{WithProxy: true, WithBus: true, Cloud: s.cloud,
+		Config: map[string]any{"initialDeviceName": "named"}})
+	s.Proxy.Rewrite("GET /version", func(body []byte) []byte {
 		return []byte(strings.Replace(string(body), `"Components":[`, `"Components":[{"Name":"balenaEngine","Version":"20.10.43"},`, 1))
 	})
-	s.cloud.Break(fakecloud.PatchDevice, fakecloud.Status(http.StatusInternalServerError))
-	s.Supervisor = harness.NewSupervisor(t, harness.Setup{Socket: s.proxy.Socket, Cloud: s.cloud,
-		Config: map[string]any{"initialDeviceName": "named"}, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": harness.NewBus(t).Address}})
 	web := service("web", 11, registry.Push(t, harness.ServerImage("said/web:v1"))).
 		Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}).Composed("restart", "always")
 	s.app = shop(web)
@@ -119,13 +118,13 @@ func TestEverySystemMessage(t *testing.T) {
 func (s *speaker) refusals(image string) {
 	s.t.Helper()
 	registry := harness.SharedRegistry(s.t)
-	s.proxy.Spoil("DELETE /images/*", harness.Fail, 0, -1)
+	s.Proxy.Spoil("DELETE /images/*", harness.Fail, 0, -1)
 	old, twice := s.web(), harness.ServerImage("said/twice:v1").LoadInto(s.t, s.Engine)
 	nameless := s.Engine.ImageID(s.t, twice.Name)
 	twice.Content = "another"
 	twice.LoadInto(s.t, s.Engine)
 	for _, call := range []string{"POST /containers/{id}/stop", "POST /containers/create", "POST /volumes/create", "POST /networks/create"} {
-		s.proxy.Spoil(call, harness.Fail, 0, 1)
+		s.Proxy.Spoil(call, harness.Fail, 0, 1)
 	}
 	next := registry.Push(s.t, harness.ServerImage("said/web:v2"))
 	s.assign(func(a *harness.App) {
@@ -142,10 +141,10 @@ func (s *speaker) refusals(image string) {
 			s.t.Errorf("%s", l.Raw)
 		}
 	}
-	s.proxy.Heal()
+	s.Proxy.Heal()
 	s.WaitSettled(soon)
 
-	s.proxy.Spoil("DELETE /networks/{id}", harness.Fail, 0, 1)
+	s.Proxy.Spoil("DELETE /networks/{id}", harness.Fail, 0, 1)
 	s.assign(func(a *harness.App) {
 		a.Services = []harness.Service{a.Services[0].Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"})}
 		a.Volumes, a.Networks = map[string]any{"data": map[string]any{}}, map[string]any{"back": map[string]any{}}
@@ -153,10 +152,10 @@ func (s *speaker) refusals(image string) {
 	s.says("! Error removing network 'extra' due to 'remove network ...", "Deleted image '"+image+"'")
 	s.WaitSettled(soon)
 
-	s.proxy.Spoil("DELETE /volumes/{id}", harness.Fail, 0, -1)
+	s.Proxy.Spoil("DELETE /volumes/{id}", harness.Fail, 0, -1)
 	s.Post("/v1/purge", map[string]any{"appId": 31})
 	s.says("! Error removing volume 'data' due to 'remove volume ...", "! Error purging data: remove volume ...")
-	s.proxy.Heal()
+	s.Proxy.Heal()
 	s.WaitSettled(soon)
 
 	missing := harness.Image{Name: registry.Addr + "/said/none:v1"}
@@ -192,17 +191,17 @@ func (s *speaker) gone() {
 
 	web, id = s.web(), s.Containers()["web"].ID
 	const stop = "POST /containers/{id}/stop"
-	before := s.proxy.Counts()[stop]
-	s.proxy.Spoil(stop, harness.Hang, 0, 1)
+	before := s.Proxy.Counts()[stop]
+	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	s.mode("gone")
 	harness.Until(s.t, soon, "the container to be stopped", func() error {
-		if s.proxy.Counts()[stop] == before {
+		if s.Proxy.Counts()[stop] == before {
 			return errors.New("not yet")
 		}
 		return nil
 	})
 	s.Engine.Must(s.t, http.MethodDelete, "/containers/"+id+"?force=1", nil, nil)
-	s.proxy.Heal()
+	s.Proxy.Heal()
 	s.says("Service is already stopped and the container removed " + web)
 	s.WaitSettled(soon)
 }

@@ -79,8 +79,8 @@ func TestHealthOfTheWay(t *testing.T) {
 // cloud.md 99: an apply that hangs is unhealthy. One that downloads is not, and neither is one that waits
 // for a user's lock or for an image that nobody has: no restart of the agent would help these.
 func TestHealthOfApplies(t *testing.T) {
-	cloud, proxy := &fakecloud.Cloud{}, harness.NewProxy(t, harness.SharedEngine(t))
-	s := harness.NewSupervisor(t, harness.Setup{Socket: proxy.Socket, Cloud: cloud, Config: often})
+	cloud := &fakecloud.Cloud{}
+	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true, Cloud: cloud, Config: often})
 	registry := harness.SharedRegistry(t)
 	slow := registry.Slow(t, 20_000)
 	big := slow.Of(registry.PushDigest(t, harness.ServerImage("poll/long:v1").WithBlob(2_000_000)))
@@ -113,10 +113,10 @@ func TestHealthOfApplies(t *testing.T) {
 	beyond(t, cloud)
 	refused(t, s, "fetch")
 	health(t, s, 200, "OK")
-	proxy.Spoil("POST /containers/create", harness.Hang, 0, -1)
+	s.Proxy.Spoil("POST /containers/create", harness.Hang, 0, -1)
 	s.Assign(app(5, local(t, "v1")))
 	health(t, s, 500, "Unhealthy")
-	proxy.Heal()
+	s.Proxy.Heal()
 	s.WaitSettled(soon)
 	health(t, s, 200, "OK")
 }

@@ -239,8 +239,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 		"POST /images/create", "POST /containers/create", "PUT /containers/{id}/archive"} {
 		for _, fault := range []harness.Fault{harness.Hang, harness.LoseAnswer} {
 			t.Run(fmt.Sprint(at, fault), func(t *testing.T) {
-				proxy := harness.NewProxy(t, engine)
-				s, app := migrated(t, harness.Setup{Socket: proxy.Socket}, "", func(dir string) {
+				s, app := migrated(t, harness.Setup{WithProxy: true}, "", func(dir string) {
 					write(t, filepath.Join(dir, "data", "f"), "saved")
 					write(t, filepath.Join(dir, "logs", "f"), "saved")
 				})
@@ -250,10 +249,10 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 				if strings.HasPrefix(at, "DELETE /containers") || strings.HasPrefix(at, "DELETE /images") {
 					skip = 1 // the one after the work
 				}
-				proxy.Spoil(at, fault, skip, -1)
+				s.Proxy.Spoil(at, fault, skip, -1)
 				s.Start()
 				harness.Until(t, soon, "the call", func() error {
-					if n := proxy.Counts()[at]; n <= skip {
+					if n := s.Proxy.Counts()[at]; n <= skip {
 						return fmt.Errorf("%d calls", n)
 					}
 					return nil
@@ -262,7 +261,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 				if gone(s.Path("data/backup.tgz")) {
 					t.Error("the backup went before its time")
 				}
-				proxy.Heal()
+				s.Proxy.Heal()
 				s.Start()
 				s.WaitSettled(soon)
 				tidy(t, s)

@@ -54,18 +54,17 @@ const overhead = 60 // networks, volumes, images, a look here and there
 func TestHundredServices(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("scale/app:v1").LoadInto(t, engine).Name
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.WaitListed()
 	step := func(what string, to harness.Target, each cost) {
 		t.Helper()
-		before, began := proxy.Counts(), time.Now()
+		before, began := s.Proxy.Counts(), time.Now()
 		s.PostTarget(to)
 		harness.Until(t, patience, what, s.Idle)
 		took := time.Since(began)
 		harness.Until(t, patience, what, s.Settled)
-		made := since(proxy, before)
-		t.Logf("%s: %v, %d changes and %d looks\n%s", what, took.Round(time.Millisecond), made.changes, made.looks, proxy.Since(before))
+		made := since(s.Proxy, before)
+		t.Logf("%s: %v, %d changes and %d looks\n%s", what, took.Round(time.Millisecond), made.changes, made.looks, s.Proxy.Since(before))
 		if made.changes != each.changes*services {
 			t.Errorf("%s: %d changes for %d services, want %d for each", what, made.changes, services, each.changes)
 		}
@@ -77,10 +76,10 @@ func TestHundredServices(t *testing.T) {
 	step("again", harness.Target{Apps: []harness.App{city(image, "aaaa1", 1, nil)}}, nothing)
 	step("a new release without changes", harness.Target{Apps: []harness.App{city(image, "bbbb2", 2, nil)}}, rename)
 	step("replace", harness.Target{Apps: []harness.App{city(image, "cccc3", 3, map[string]string{"A": "b"})}}, replace)
-	if n := len(proxy.Times("GET /events")); n != 1 && !harness.Busy() {
+	if n := len(s.Proxy.Times("GET /events")); n != 1 && !harness.Busy() {
 		t.Errorf("%d event streams, want 1: a healthy one was taken for silent", n)
 	}
-	restarted(t, s, proxy)
+	restarted(t, s, s.Proxy)
 	step("remove", harness.Target{}, removal)
 }
 

@@ -65,7 +65,7 @@ func holds(t *testing.T, s *harness.Supervisor, when string, want ...any) {
 // docs/spec/engine.md 2.7: a container that is made again from the same image has the anonymous volumes of
 // the one before; nothing is left behind when they are not wanted any more, or are to be purged.
 func TestAnonymousVolumesAreHandedOn(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := keeperImage(t, "anonymous/app:v1")
 	app := shop("aaaa1", 1, keeper(image))
 	app.Volumes = dict{"named": dict{}}
@@ -105,12 +105,12 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	kept("after a restart of the app")
 
 	set("third")
-	n := len(proxy.Times(createCall))
-	proxy.Spoil(createCall, harness.Hang, 0, 1)
+	n := len(s.Proxy.Times(createCall))
+	s.Proxy.Spoil(createCall, harness.Hang, 0, 1)
 	s.PostTarget(target(app))
-	called(t, proxy, createCall, n)
+	called(t, s.Proxy, createCall, n)
 	s.Kill()
-	proxy.Heal()
+	s.Proxy.Heal()
 	s.Engine.Do(http.MethodDelete, "/containers/"+app.ContainerName(app.Services[0])+"?force=1", nil, nil) // should the call have gone on
 	s.Start()
 	s.WaitSettled(soon)
@@ -186,7 +186,7 @@ const lostVolumes = "anonymous volumes are removed with their container, a volum
 // docs/spec/engine.md 3.1: a volume that the engine does not remove, such as one that a host's program has
 // open, holds up no release.
 func TestAnonymousVolumeThatTheEngineDoesNotRemove(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	one, two := keeperImage(t, "anonymous/app:v1"), keeperImage(t, "anonymous/app:v2")
 	app := shop("aaaa1", 1, keeper(one))
 	app.Volumes = dict{"named": dict{}}
@@ -194,9 +194,9 @@ func TestAnonymousVolumeThatTheEngineDoesNotRemove(t *testing.T) {
 	app = app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
 	s.Apply(target(app)) // they are handed on
 	const removal = "DELETE /volumes/{id}"
-	proxy.Spoil(removal, harness.Fail, 0, -1)
+	s.Proxy.Spoil(removal, harness.Fail, 0, -1)
 	s.Apply(target(app.Released("cccc3", 3).With(keeper(two))))
-	if len(proxy.Times(removal)) == 0 {
+	if len(s.Proxy.Times(removal)) == 0 {
 		t.Error("no volume was to be removed")
 	}
 }

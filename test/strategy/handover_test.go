@@ -106,7 +106,7 @@ func TestHandOverEndsAtTheTimeout(t *testing.T) {
 
 // A new container that cannot be started leaves the old one as it was, and serving.
 func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	first, next := handover(t)
 	s.Apply(target(first))
 	before := s.Containers()["web"]
@@ -117,7 +117,7 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 		}
 		return nil
 	})
-	if n := proxy.Counts()[startCall]; n < 3 {
+	if n := s.Proxy.Counts()[startCall]; n < 3 {
 		t.Errorf("%d starts", n)
 	}
 	s.PostTarget(target(first))

@@ -50,15 +50,6 @@ func service(name string, id int, image harness.Image) harness.Service {
 
 func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
-// tapped is a started supervisor that reaches the engine through a proxy.
-func tapped(t *testing.T) (*harness.Supervisor, *harness.Proxy) {
-	t.Helper()
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
-	return s, proxy
-}
-
 // serverImage is a loaded image of the HTTP server fixture.
 func serverImage(t *testing.T, name string) harness.Image {
 	t.Helper()

@@ -54,11 +54,11 @@ func waitTimes(t *testing.T, proxy *harness.Proxy, call string, n int) []time.Ti
 // Something removes the container whenever it is there, also after the app was settled: each time it
 // is made again later, and it says so.
 func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "reason/app:v1")
 	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
 	db := s.IDs()["db"]
-	made := len(proxy.Times(createCall))
+	made := len(s.Proxy.Times(createCall))
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -82,9 +82,9 @@ func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
 		}
 	}
 	t.Cleanup(end)
-	waitTimes(t, proxy, createCall, made+4)
+	waitTimes(t, s.Proxy, createCall, made+4)
 	end()
-	flaps(t, s, "start", proxy.Times(createCall)[made:])
+	flaps(t, s, "start", s.Proxy.Times(createCall)[made:])
 	if s.IDs()["db"] != db {
 		t.Error("db was touched")
 	}
@@ -101,9 +101,9 @@ func shared(proxy *harness.Proxy, size func() int) {
 // docs/spec/engine.md 4.2: the engine says of a field something else than it was asked for, from the
 // beginning and ever after: the container stays, also after a restart of the agent.
 func TestFieldThatTheEngineAlters(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "reason/app:v1")
-	shared(proxy, func() int { return 67108865 })
+	shared(s.Proxy, func() int { return 67108865 })
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))
 	before := s.IDs()["web"]
@@ -111,17 +111,17 @@ func TestFieldThatTheEngineAlters(t *testing.T) {
 	s.WaitSettled(soon)
 	s.Restart()
 	s.WaitSettled(soon)
-	if now := s.IDs()["web"]; now != before || len(proxy.Times(createCall)) != 1 {
-		t.Errorf("container %.12s became %.12s, made %d times", before, now, len(proxy.Times(createCall)))
+	if now := s.IDs()["web"]; now != before || len(s.Proxy.Times(createCall)) != 1 {
+		t.Errorf("container %.12s became %.12s, made %d times", before, now, len(s.Proxy.Times(createCall)))
 	}
 	const altered = "the engine made an object otherwise than asked, it stays so"
 	if lines := s.LogLines(altered); len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["reason"]), "service 'web' otherwise than asked: shm_size: 67108865 -> 67108864.") {
 		t.Errorf("said %v", lines)
 	}
-	shared(proxy, func() int { return 67108866 }) // somebody changed it later: that is undone
+	shared(s.Proxy, func() int { return 67108866 }) // somebody changed it later: that is undone
 	s.Restart()
 	harness.Until(t, soon, "another container", func() error {
-		if len(proxy.Times(createCall)) != 2 {
+		if len(s.Proxy.Times(createCall)) != 2 {
 			return errors.New("the container stays")
 		}
 		return nil
@@ -132,13 +132,13 @@ func TestFieldThatTheEngineAlters(t *testing.T) {
 // docs/spec/engine.md 4.2: the engine says something else at each look: the container is made anew a few
 // times, later and later although the reason is another one each time, and is never kept from running.
 func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "reason/app:v1")
 	var looks atomic.Int32
-	shared(proxy, func() int { return 67108864 + int(looks.Add(1)) })
+	shared(s.Proxy, func() int { return 67108864 + int(looks.Add(1)) })
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
 	const stop = "POST /containers/{id}/stop"
-	times := waitTimes(t, proxy, stop, 4)
+	times := waitTimes(t, s.Proxy, stop, 4)
 	flaps(t, s, "kill", times)
 	for _, line := range s.LogLines(repeated) {
 		if line["step"] != "kill" {

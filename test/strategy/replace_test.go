@@ -137,7 +137,7 @@ func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 // engine.md 87: Downloading, Downloaded, Installing, Starting, Running.
 // engine.md 88: downloading, downloaded or applying changes, done; the release is current at the end only.
 func TestFirstInstallStepByStep(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	net := registry.Slow(t, 0)
 	small := registry.Push(t, harness.ServerImage("install/small:v1").WithBlob(1000))
@@ -145,8 +145,8 @@ func TestFirstInstallStepByStep(t *testing.T) {
 	app := shop("aaaa1", 1, service("db", 2, small).Composed("volumes", list{"data:/data"}), service("web", 1, slow))
 	app.Volumes = dict{"data": dict{}}
 	net.Stall()
-	proxy.Spoil(createCall, harness.Hang, 0, 1)
-	proxy.Spoil(startCall, harness.Hang, 0, 1)
+	s.Proxy.Spoil(createCall, harness.Hang, 0, 1)
+	s.Proxy.Spoil(startCall, harness.Hang, 0, 1)
 	s.PostTarget(target(app))
 
 	see := func(what, update string, want ...string) {
@@ -170,7 +170,7 @@ func TestFirstInstallStepByStep(t *testing.T) {
 		}
 		return nil
 	})
-	if n := proxy.Counts()[createCall]; n != 0 {
+	if n := s.Proxy.Counts()[createCall]; n != 0 {
 		t.Errorf("%d containers were created before all images were there", n)
 	}
 	if left, _ := filepath.Glob(s.LockDir(31, "*") + "/*.lock"); len(left) > 0 {
@@ -187,7 +187,7 @@ func TestFirstInstallStepByStep(t *testing.T) {
 	if held, _ := filepath.Glob(s.LockDir(31, "*") + "/*.lock"); len(held) != 4 {
 		t.Errorf("locks during the installation: %q", held)
 	}
-	proxy.Heal()
+	s.Proxy.Heal()
 	s.WaitSettled(soon)
 	see("everything running", "done", "Running", "Running")
 	lines := steps(s)

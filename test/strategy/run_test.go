@@ -30,7 +30,7 @@ func cpu(t *testing.T, pid int) int {
 // engine.md 90: a service that keeps crashing is the engine's business: shown as Running, its exit code
 // at hand, no step, few engine calls and little work.
 func TestCrashLoopCostsNothing(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	crash := oneshotImage(t, "run/crash:v1")
 	s.Apply(target(shop("aaaa1", 1, service("crash", 1, crash).Setting("EXIT_CODE", "7"))))
 	harness.Until(t, soon, "its exit code in the status", func() error {
@@ -40,7 +40,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 		}
 		return nil
 	})
-	before, calls, begun := cpu(t, s.Process().PID()), proxy.Total(), len(steps(s))
+	before, calls, begun := cpu(t, s.Process().PID()), s.Proxy.Total(), len(steps(s))
 	events := s.Engine.Record(t)
 	harness.Until(t, soon, "five crashes", func() error {
 		if n := len(events.Of("die", "crash")); n < 5 {
@@ -49,7 +49,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 		return nil
 	})
 	dies := len(events.Of("die", "crash"))
-	if n := proxy.Total() - calls; n > 6*(dies+1) {
+	if n := s.Proxy.Total() - calls; n > 6*(dies+1) {
 		t.Errorf("%d engine calls for %d crashes", n, dies)
 	}
 	if used := cpu(t, s.Process().PID()) - before; used > 5*(dies+1) {
@@ -128,7 +128,7 @@ func TestSecondContainerOfAServiceGoes(t *testing.T) {
 // engine.md 55: a container that cannot be started is tried again with growing delay.
 // engine.md 56: 1, 2, 4 ... seconds; a new target is tried at once.
 func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "run/app:v1")
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
@@ -140,7 +140,7 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 		}
 		return nil
 	})
-	if n := proxy.Counts()[createCall]; n != 1 {
+	if n := s.Proxy.Counts()[createCall]; n != 1 {
 		t.Errorf("%d containers were created", n)
 	}
 	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
@@ -148,7 +148,7 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 			t.Errorf("after failure %d: the next attempt in %v, want %v", i+1, got, want)
 		}
 	}
-	times := proxy.Times(startCall)
+	times := s.Proxy.Times(startCall)
 	for i, want := range []time.Duration{time.Second, 2 * time.Second} {
 		if gap := times[i+1].Sub(times[i]); gap < want*9/10 {
 			t.Errorf("attempt %d came after %v, want %v", i+2, gap, want)

@@ -62,25 +62,25 @@ func runsAgain(t *testing.T, s *harness.Supervisor, before harness.Container) {
 // when the agent was killed meanwhile: during the stop, or after it and before the removal. When the update
 // is still wanted it goes on.
 func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	old := shop("aaaa1", 1, stubborn(t))
 	next := old.Released("bbbb2", 2).With(old.Services[0].Setting("MODE", "new"))
 	s.Apply(target(old))
 	before := s.Containers()["web"]
 	killAt := func(call string) {
 		t.Helper()
-		n := len(proxy.Times(call))
+		n := len(s.Proxy.Times(call))
 		s.PostTarget(target(next))
-		called(t, proxy, call, n)
+		called(t, s.Proxy, call, n)
 		s.Kill()
 	}
 
 	back := func() { // to the old release, before what was stopped for the new one is removed
 		t.Helper()
-		proxy.Spoil(removeCall, harness.Fail, 0, -1)
+		s.Proxy.Spoil(removeCall, harness.Fail, 0, -1)
 		s.Start()
 		s.PostTarget(target(old))
-		proxy.Heal()
+		s.Proxy.Heal()
 	}
 
 	killAt(stopCall)
@@ -94,7 +94,7 @@ func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
 	runsAgain(t, s, before)
 
 	before = s.Containers()["web"]
-	proxy.Spoil(removeCall, harness.Hang, 0, 1)
+	s.Proxy.Spoil(removeCall, harness.Hang, 0, 1)
 	killAt(removeCall)
 	if c := exited(t, s, before.ID); c.State.StartedAt != before.State.StartedAt {
 		t.Fatal("the container was started meanwhile")

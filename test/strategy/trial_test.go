@@ -19,7 +19,6 @@ const trialTime = "3000"
 type onTrial struct {
 	t *testing.T
 	*harness.Supervisor
-	proxy  *harness.Proxy
 	image  harness.Image
 	first  harness.App
 	before map[string]harness.Container
@@ -27,11 +26,11 @@ type onTrial struct {
 
 func newTrial(t *testing.T) *onTrial {
 	t.Helper()
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "trial/app:v1")
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
-	return &onTrial{t, s, proxy, image, first, byName(t, s)}
+	return &onTrial{t, s, image, first, byName(t, s)}
 }
 
 // release is the second release: web with another image, and as change makes it.
@@ -48,7 +47,7 @@ func (o *onTrial) back(why string) {
 	o.Expect(target(o.first))
 	o.WaitSettled(soon)
 	isBack(o.t, o.Supervisor, o.before, o.first, "bbbb2", why)
-	if n := o.proxy.Counts()[pullCall]; n != 0 {
+	if n := o.Proxy.Counts()[pullCall]; n != 0 {
 		o.t.Errorf("%d pulls", n)
 	}
 }
@@ -75,7 +74,7 @@ func isBack(t *testing.T, s *harness.Supervisor, before map[string]harness.Conta
 
 // Every way in which a release can fail, each in an app of its own.
 func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
-	s, proxy := tapped(t)
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image, fresh, crash := serverImage(t, "trial/app:v1"), serverImage(t, "trial/fresh:v2"), oneshotImage(t, "trial/crash:v2")
 	var first, next []harness.App
 	var whys []string
@@ -105,7 +104,7 @@ func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 	for n, app := range first {
 		isBack(t, s, before, app, next[n].Commit, whys[n])
 	}
-	if n := proxy.Counts()[pullCall]; n != 0 {
+	if n := s.Proxy.Counts()[pullCall]; n != 0 {
 		t.Errorf("%d pulls", n)
 	}
 }

@@ -181,7 +181,7 @@ func home(t *testing.T, setup harness.Setup) *harness.Supervisor {
 		}
 	}
 	t.Cleanup(func() { exec.Command("ip", "link", "del", "eth7").Run() })
-	setup.Env = map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": harness.NewBus(t).Address}
+	setup.WithBus = true
 	s := harness.NewSupervisor(t, setup)
 	write := s.Journal()
 	s.Start()
@@ -247,9 +247,7 @@ func TestDocumentOfADeviceOfACloud(t *testing.T) {
 
 // docs/spec/device-api.md 4: 151. While the engine fails, every endpoint answers, and the process lives on.
 func TestEveryEndpointAnswersWithoutAnEngine(t *testing.T) {
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := home(t, harness.Setup{Socket: proxy.Socket})
+	s := home(t, harness.Setup{WithProxy: true})
 	pid := s.Process().PID()
 	all := func(when string) {
 		t.Helper()
@@ -268,15 +266,15 @@ func TestEveryEndpointAnswersWithoutAnEngine(t *testing.T) {
 		}
 	}
 	s.Apply(single(t))
-	proxy.Spoil("*", harness.Fail, 0, -1)
+	s.Proxy.Spoil("*", harness.Fail, 0, -1)
 	all("the engine fails")
-	proxy.Cut()
+	s.Proxy.Cut()
 	all("the engine's events are cut off")
-	proxy.Heal()
+	s.Proxy.Heal()
 	harness.Until(t, soon, "the target after the faults", s.Matches)
 
 	s.Stop()
-	proxy.Spoil("*", harness.Reset, 0, -1)
+	s.Proxy.Spoil("*", harness.Reset, 0, -1)
 	s.Start()
 	pid = s.Process().PID()
 	all("the engine never answered")

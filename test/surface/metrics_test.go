@@ -67,9 +67,8 @@ func value(families map[string]*dto.MetricFamily, name string, labels ...string)
 // Metrics are well-formed, and count what happens on a real engine.
 func TestMetricsCountWhatHappens(t *testing.T) {
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
 	image := harness.SharedRegistry(t).Push(t, harness.ServerImage("surface/pulled:v1"))
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.WaitListed()
 	before := scrape(t, s)
 	target := shop(t, engine)
@@ -96,8 +95,8 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	more(1, "service_running", web...)
 	more(0, "service_restarts_total", web...)
 	harness.Until(t, soon, "as many engine calls as the proxy saw", func() error {
-		if calls := value(scrape(t, s), "engine_calls_total"); calls != float64(proxy.Total()) {
-			return fmt.Errorf("%v, the proxy saw %d", calls, proxy.Total())
+		if calls := value(scrape(t, s), "engine_calls_total"); calls != float64(s.Proxy.Total()) {
+			return fmt.Errorf("%v, the proxy saw %d", calls, s.Proxy.Total())
 		}
 		return nil
 	})
@@ -127,7 +126,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	more(0, "service_restarts_total", "service", "db")
 
 	before = after
-	proxy.Spoil("POST /containers/create", harness.Fail, 0, 1)
+	s.Proxy.Spoil("POST /containers/create", harness.Fail, 0, 1)
 	target.Apps[0] = target.Apps[0].Released("aaaa2", 12)
 	target.Apps[0].Services[1] = target.Apps[0].Services[1].Setting("A", "1")
 	s.Apply(target)

@@ -22,8 +22,7 @@ func running(e *harness.Engine, name string) error {
 // docs/spec/engine.md 10: 56, 84.
 func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	good := serverImage(t, "broken/good:v1")
 	missing := harness.Image{Name: registry.Addr + "/broken/missing:v1"}
 	healthy := other("good1", 5, service("ok", 7, good))
@@ -32,12 +31,12 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 
 	const pull = "POST /images/create"
 	harness.Until(t, soon, "three attempts to pull", func() error {
-		if n := len(proxy.Times(pull)); n < 3 {
+		if n := len(s.Proxy.Times(pull)); n < 3 {
 			return fmt.Errorf("%d attempts", n)
 		}
 		return nil
 	})
-	attempts := proxy.Times(pull)
+	attempts := s.Proxy.Times(pull)
 	for i, want := range []time.Duration{time.Second, 2 * time.Second} {
 		if gap := attempts[i+1].Sub(attempts[i]); gap < want*9/10 {
 			t.Errorf("attempt %d came %v after the one before, want %v", i+2, gap, want)
@@ -104,14 +103,13 @@ func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 // docs/spec/engine.md 10: 55.
 func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "broken/good:v1")
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, service("ok", 7, image))))
 	const start = "POST /containers/{id}/start"
 	harness.Until(t, soon, "three attempts to start web and one for ok", func() error {
-		if n := len(proxy.Times(start)); n < 4 {
+		if n := len(s.Proxy.Times(start)); n < 4 {
 			return fmt.Errorf("%d starts", n)
 		}
 		return nil

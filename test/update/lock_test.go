@@ -75,17 +75,15 @@ func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 
 // docs/spec/engine.md 10: 73.
 func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "lock/app:v1")
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
 	const stop = "POST /containers/{id}/stop"
-	proxy.Spoil(stop, harness.Hang, 0, 1)
+	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	s.PostTarget(target(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new"), first.Services[1])))
 	harness.Until(t, soon, "the stop", func() error {
-		if len(proxy.Times(stop)) == 0 {
+		if len(s.Proxy.Times(stop)) == 0 {
 			return errors.New("not called yet")
 		}
 		return nil
@@ -98,7 +96,7 @@ func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 			}
 		}
 	}
-	proxy.Heal()
+	s.Proxy.Heal()
 	s.WaitSettled(soon)
 	harness.Until(t, soon, "the end of all locks", func() error {
 		left, err := filepath.Glob(s.LockDir(31, "*") + "/*.lock")

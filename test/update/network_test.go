@@ -97,9 +97,7 @@ func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 // docs/spec/engine.md 4.2: a network stays although the engine adds a pool of the other address family,
 // or spells addresses in its own way.
 func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
-	engine := harness.SharedEngine(t)
-	proxy := harness.NewProxy(t, engine)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: proxy.Socket})
+	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	pool := func(pairs ...string) map[string]any {
 		p := map[string]any{}
 		for i := 0; i < len(pairs); i += 2 {
@@ -126,14 +124,14 @@ func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
 	s.Restart()
 	s.WaitSettled(soon)
 	sameIDs(t, s, before)
-	counts := proxy.Counts()
+	counts := s.Proxy.Counts()
 	if made, gone := counts["POST /networks/create"], counts["DELETE /networks/{id}"]; made != len(app.Networks)+2 || gone != 0 {
 		t.Errorf("%d networks were made and %d removed, want %d beside the default one and supervisor0", made, gone, len(app.Networks))
 	}
 
 	app.Networks["both"] = network(true, pool("subnet", "fd00:0:0:53::/64"), pool("subnet", "10.88.51.0/24"))
 	s.Apply(target(app.Released("bbbb2", 2)))
-	if made := proxy.Counts()["POST /networks/create"]; made != counts["POST /networks/create"]+1 {
+	if made := s.Proxy.Counts()["POST /networks/create"]; made != counts["POST /networks/create"]+1 {
 		t.Errorf("%d networks were made for another subnet of one", made-counts["POST /networks/create"])
 	}
 }
