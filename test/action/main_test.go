@@ -36,7 +36,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("action/app:v1").LoadInto(t, engine)
-	r := &rig{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true, WithBus: true})}
+	r := &rig{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t)})}
 	r.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11, Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{
 			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Compose: map[string]any{"volumes": []any{"data:/data"}}},

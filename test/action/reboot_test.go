@@ -235,9 +235,7 @@ func TestActionsAfterARebootWasGranted(t *testing.T) {
 // A reboot is needed most when the engine does not answer any more: it is granted, as the locks allow, which
 // need no engine.
 func TestRebootWithoutAnEngine(t *testing.T) {
-	bus := harness.NewBus(t)
-	s := harness.StartSupervisor(t, harness.Setup{Socket: "/nowhere/engine.sock",
-		Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	s := harness.StartSupervisor(t, harness.Setup{Socket: "/nowhere/engine.sock", Bus: harness.NewBus(t)})
 	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(lock), 0o755), os.WriteFile(lock, nil, 0o644)); err != nil {
 		t.Fatal(err)
@@ -248,8 +246,8 @@ func TestRebootWithoutAnEngine(t *testing.T) {
 	}
 	s.Post("/v1/reboot", nil).Want(t, 202, granted)
 	harness.Until(t, soon, "the reboot", func() error {
-		if bus.Asked("Reboot") != 1 {
-			return fmt.Errorf("logind was asked for %v", bus.Calls())
+		if s.Bus.Asked("Reboot") != 1 {
+			return fmt.Errorf("logind was asked for %v", s.Bus.Calls())
 		}
 		return nil
 	})

@@ -14,8 +14,7 @@ import (
 
 // device-api.md 118.
 func TestVPN(t *testing.T) {
-	bus := harness.NewBus(t)
-	s := harness.StartSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	s := harness.StartSupervisor(t, harness.Setup{Bus: harness.NewBus(t)})
 	want := func(when string, enabled, connected bool) {
 		t.Helper()
 		text := fmt.Sprintf(`{"status":"success","vpn":{"enabled":%v,"connected":%v}}`, enabled, connected)
@@ -25,15 +24,15 @@ func TestVPN(t *testing.T) {
 	}
 	want("not loaded", false, false)
 	for state, enabled := range map[string]bool{"active": true, "activating": true, "failed": true, "inactive": false, "deactivating": false} {
-		bus.SetUnit(t, "openvpn.service", state)
+		s.Bus.SetUnit(t, "openvpn.service", state)
 		want(state, enabled, false)
 	}
-	bus.SetUnit(t, "openvpn.service", "active")
+	s.Bus.SetUnit(t, "openvpn.service", "active")
 	s.WriteFile("root/run/openvpn/vpn_status/active", "")
 	want("up", true, true)
 	os.Remove(s.Path("root/run/openvpn/vpn_status/active"))
 	want("down", true, false)
-	bus.Leave(t, "org.freedesktop.systemd1")
+	s.Bus.Leave(t, "org.freedesktop.systemd1")
 	want("without systemd", false, false)
 }
 

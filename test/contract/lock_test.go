@@ -13,9 +13,9 @@ import (
 const startCall = "POST /containers/{id}/start"
 
 // stranded is a device on which the second release of the shop holds the app's locks and cannot start.
-func stranded(t *testing.T) (h *house, bus *harness.Bus, lock string) {
+func stranded(t *testing.T) (h *house, lock string) {
 	t.Helper()
-	h = newHouseOn(t, harness.Setup{WithProxy: true, WithBus: true, Cloud: &fakecloud.Cloud{}})
+	h = newHouseOn(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t), Cloud: &fakecloud.Cloud{}})
 	h.Proxy.Spoil(startCall, harness.Fail, 0, -1)
 	h.deliver(h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1")), func(dict) {})
 	lock = filepath.Join(h.LockDir(31, "web"), "updates.lock")
@@ -26,15 +26,15 @@ func stranded(t *testing.T) (h *house, bus *harness.Bus, lock string) {
 		_, err := os.Lstat(lock)
 		return err
 	})
-	return h, bus, lock
+	return h, lock
 }
 
 // reboots fails the test unless a request for a reboot is granted and the host asked.
-func (h *house) reboots(bus *harness.Bus) {
+func (h *house) reboots() {
 	h.t.Helper()
 	h.Post("/v1/reboot", nil).Want(h.t, 202, `{"Data":"OK","Error":""}`)
 	harness.Until(h.t, soon, "the reboot", func() error {
-		if bus.Asked("Reboot") == 0 {
+		if h.Bus.Asked("Reboot") == 0 {
 			return errors.New("not asked for")
 		}
 		return nil
@@ -51,7 +51,7 @@ func TestRejectedReleaseGivesTheLocksBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, bus, lock := stranded(t)
+			h, lock := stranded(t)
 			h.deliver(h.app.Released("cccc3", 3), change)
 			harness.Until(t, soon, "the end of the lock", func() error {
 				if _, err := os.Lstat(lock); !errors.Is(err, os.ErrNotExist) {
@@ -59,14 +59,14 @@ func TestRejectedReleaseGivesTheLocksBack(t *testing.T) {
 				}
 				return nil
 			})
-			h.reboots(bus)
+			h.reboots()
 		})
 	}
 }
 
 // The same while an image of the next release cannot be had.
 func TestMissingImageGivesTheLocksBack(t *testing.T) {
-	h, bus, lock := stranded(t)
+	h, lock := stranded(t)
 	h.deliver(h.app.Released("cccc3", 3).With(h.app.Services[0].Using("127.0.0.1:9/none:v1", 1009)), func(dict) {})
 	harness.Until(t, soon, "the end of the lock", func() error {
 		if _, err := os.Lstat(lock); !errors.Is(err, os.ErrNotExist) {
@@ -74,5 +74,5 @@ func TestMissingImageGivesTheLocksBack(t *testing.T) {
 		}
 		return nil
 	})
-	h.reboots(bus)
+	h.reboots()
 }

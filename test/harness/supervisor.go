@@ -21,17 +21,16 @@ import (
 
 // Setup says how a supervisor is run. Every field may be left out.
 type Setup struct {
-	Engine *Engine           // default the package's own, see SharedEngine
-	Socket string            // DOCKER_SOCKET, default the engine's own socket
+	Engine *Engine // default the package's own, see SharedEngine
+	Socket string  // DOCKER_SOCKET, default the engine's own socket
 	// WithProxy puts a proxy between the supervisor and its engine: Supervisor.Proxy.
 	WithProxy bool
-	// WithBus gives the host a message bus with logind and systemd: Supervisor.Bus.
-	WithBus bool
-	Binary string            // default Binary(t)
-	Runner string            // program that runs the binary, such as an emulator
-	Config map[string]any    // laid over the default config.json
-	Apps   any               // apps.json, nil for none
-	Env    map[string]string // laid over the default environment
+	Binary    string            // default Binary(t)
+	Runner    string            // program that runs the binary, such as an emulator
+	Config    map[string]any    // laid over the default config.json
+	Apps      any               // apps.json, nil for none
+	Env       map[string]string // laid over the default environment
+	Bus       *Bus              // the host's system bus, default none
 	// Cloud makes it a device of a cloud, which it trusts; the cloud is started unless it runs. The
 	// device is registered there and polls every two seconds, unless Config says otherwise.
 	Cloud *fakecloud.Cloud
@@ -57,7 +56,7 @@ const (
 type Supervisor struct {
 	Engine *Engine
 	Proxy  *Proxy // nil without Setup.WithProxy
-	Bus    *Bus   // nil without Setup.WithBus
+	Bus    *Bus   // that of Setup
 	UUID   string
 	Port   int
 	Dir    string // holds root, boot, state, data and documents
@@ -87,21 +86,13 @@ func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
 	if setup.Binary == "" {
 		setup.Binary = Binary(t)
 	}
-	s := &Supervisor{Engine: setup.Engine, UUID: "0123456789abcdef0123456789abcdef", t: t, Dir: t.TempDir()}
+	s := &Supervisor{Engine: setup.Engine, UUID: "0123456789abcdef0123456789abcdef", Bus: setup.Bus, t: t, Dir: t.TempDir()}
 	if setup.WithProxy {
 		s.Proxy = NewProxy(t, setup.Engine)
 		setup.Socket = s.Proxy.Socket
 	}
 	if setup.Socket == "" {
 		setup.Socket = setup.Engine.Socket
-	}
-	if setup.WithBus {
-		s.Bus = NewBus(t)
-		setup.Env = maps.Clone(setup.Env)
-		if setup.Env == nil {
-			setup.Env = map[string]string{}
-		}
-		setup.Env["DBUS_SYSTEM_BUS_ADDRESS"] = s.Bus.Address
 	}
 	s.setup = setup
 	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
@@ -264,6 +255,9 @@ func (s *Supervisor) environ() {
 		"LED_FILE":                s.Path("led"),
 		"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + s.Path("no-bus"),
 		"SUPERVISOR_STATE_DIR":    s.Path("documents"),
+	}
+	if s.Bus != nil {
+		env["DBUS_SYSTEM_BUS_ADDRESS"] = s.Bus.Address
 	}
 	maps.Copy(env, s.setup.Env)
 	for name, value := range env {

@@ -16,7 +16,6 @@ import (
 // exceptions, and the real redsocks runs from the file as it is then.
 type proxyHost struct {
 	*host
-	bus *harness.Bus
 	t   *testing.T
 	mu  sync.Mutex
 	run *harness.Process
@@ -27,7 +26,7 @@ func newProxyHost(t *testing.T) *proxyHost {
 	bus := harness.NewBus(t)
 	bus.SetUnit(t, "balena-proxy-config.service", "active")
 	bus.SetUnit(t, "redsocks.service", "active")
-	h := &proxyHost{host: newHost(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}}), bus: bus, t: t}
+	h := &proxyHost{host: newHost(t, harness.Setup{Bus: bus}), t: t}
 	run(t, "iptables", "-t", "nat", "-N", "REDSOCKS")
 	// Not what redsocks itself sends, and not what stays on the device.
 	run(t, "iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-m", "owner", "!", "--uid-owner", "redsocks",
@@ -45,10 +44,10 @@ func newProxyHost(t *testing.T) *proxyHost {
 // set changes the proxy, and restarts the units when it was asked to.
 func (h *proxyHost) set(network string) {
 	h.t.Helper()
-	asked := h.bus.Asked("RestartUnit redsocks.service")
+	asked := h.Bus.Asked("RestartUnit redsocks.service")
 	h.host.set(network)
-	if h.bus.Asked("RestartUnit redsocks.service") != asked+1 || h.bus.Asked("RestartUnit balena-proxy-config.service") != asked+1 {
-		h.t.Fatalf("the units were not restarted: %v", h.bus.Calls())
+	if h.Bus.Asked("RestartUnit redsocks.service") != asked+1 || h.Bus.Asked("RestartUnit balena-proxy-config.service") != asked+1 {
+		h.t.Fatalf("the units were not restarted: %v", h.Bus.Calls())
 	}
 	run(h.t, "iptables", "-t", "nat", "-F", "REDSOCKS")
 	if h.run != nil {

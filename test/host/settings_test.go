@@ -215,36 +215,35 @@ func TestHostConfigIsLocked(t *testing.T) {
 
 // docs/spec/device-api.md 2.14: the host's own units put a proxy into effect.
 func TestProxyUnitsAreRestarted(t *testing.T) {
-	bus := harness.NewBus(t)
-	h := newHost(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	h := newHost(t, harness.Setup{Bus: harness.NewBus(t)})
 	asked := func(what string, want ...string) {
 		t.Helper()
 		var got []string
-		for _, call := range bus.Calls() {
+		for _, call := range h.Bus.Calls() {
 			got = append(got, call.What)
 		}
 		if strings.Join(got, ", ") != strings.Join(want, ", ") {
 			t.Errorf("%s: asked for %q, want %q", what, got, want)
 		}
 	}
-	bus.SetUnit(t, "balena-proxy-config.service", "active")
-	bus.SetUnit(t, "redsocks.service", "inactive")
-	bus.SetPartOf("balena-proxy-config.service", "redsocks-conf.target")
-	bus.SetPartOf("resin-proxy-config.service", "redsocks-conf.target")
-	bus.SetUnit(t, "resin-proxy-config.service", "active")
+	h.Bus.SetUnit(t, "balena-proxy-config.service", "active")
+	h.Bus.SetUnit(t, "redsocks.service", "inactive")
+	h.Bus.SetPartOf("balena-proxy-config.service", "redsocks-conf.target")
+	h.Bus.SetPartOf("resin-proxy-config.service", "redsocks-conf.target")
+	h.Bus.SetUnit(t, "resin-proxy-config.service", "active")
 	h.set(`{"hostname":"h1"}`)
 	asked("a name")
 	h.set(`{"proxy":` + unit + `}`)
 	asked("partly bound", "RestartUnit redsocks.service")
-	bus.SetPartOf("redsocks.service", "other.target", "redsocks-conf.target")
+	h.Bus.SetPartOf("redsocks.service", "other.target", "redsocks-conf.target")
 	h.set(`{"proxy":{"port":1081}}`)
 	asked("bound", "RestartUnit redsocks.service")
-	bus.SetPartOf("balena-proxy-config.service")
-	bus.SetPartOf("resin-proxy-config.service")
-	bus.SetPartOf("redsocks.service")
+	h.Bus.SetPartOf("balena-proxy-config.service")
+	h.Bus.SetPartOf("resin-proxy-config.service")
+	h.Bus.SetPartOf("redsocks.service")
 	h.set(`{"proxy":{}}`)
 	asked("loose", "RestartUnit redsocks.service", "RestartUnit balena-proxy-config.service", "RestartUnit resin-proxy-config.service", "RestartUnit redsocks.service")
-	bus.Refuse("not today")
+	h.Bus.Refuse("not today")
 	answer := h.patch(`{"network":{"proxy":` + unit + `}}`)
 	if answer.Status != 503 || !strings.Contains(answer.Body, "not today") || h.conf() == "" {
 		t.Errorf("refused: %d %s", answer.Status, answer.Body)

@@ -73,7 +73,7 @@ func newSpeaker(t *testing.T) *speaker {
 	registry := harness.SharedRegistry(t)
 	s := &speaker{t: t, cloud: &fakecloud.Cloud{}, release: 1}
 	s.cloud.Break(fakecloud.PatchDevice, fakecloud.Status(http.StatusInternalServerError))
-	s.Supervisor = harness.NewSupervisor(t, harness.Setup{WithProxy: true, WithBus: true, Cloud: s.cloud,
+	s.Supervisor = harness.NewSupervisor(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t), Cloud: s.cloud,
 		Config: map[string]any{"initialDeviceName": "named"}})
 	s.Proxy.Rewrite("GET /version", func(body []byte) []byte {
 		return []byte(strings.Replace(string(body), `"Components":[`, `"Components":[{"Name":"balenaEngine","Version":"20.10.43"},`, 1))

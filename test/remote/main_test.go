@@ -24,7 +24,6 @@ func failed(message string) string { return fmt.Sprintf(`{"status":"failed","mes
 type managed struct {
 	*harness.Supervisor
 	cloud      *fakecloud.Cloud
-	bus        *harness.Bus
 	shop, solo harness.App
 	config     map[string]string
 }
@@ -33,9 +32,9 @@ func newManaged(t *testing.T) *managed {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("remote/app:v1").LoadInto(t, engine)
-	m := &managed{cloud: &fakecloud.Cloud{PollInterval: "3600000"}, bus: harness.NewBus(t), config: map[string]string{}}
+	m := &managed{cloud: &fakecloud.Cloud{PollInterval: "3600000"}, config: map[string]string{}}
 	m.Supervisor = harness.NewSupervisor(t, harness.Setup{Cloud: m.cloud,
-		Config: map[string]any{"appUpdatePollInterval": 3600000}, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": m.bus.Address}})
+		Config: map[string]any{"appUpdatePollInterval": 3600000}, Bus: harness.NewBus(t)})
 	label := map[string]string{"io.balena.features.supervisor-api": "1"}
 	m.shop = harness.App{ID: 31, UUID: "31aa31aa31aa31aa31aa31aa31aa31aa", Name: "shop", Commit: "aaaa1", Release: 11,
 		Volumes: map[string]any{"data": map[string]any{}},

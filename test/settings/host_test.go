@@ -12,8 +12,8 @@ import (
 
 // onBus is a device whose host can be asked for things, beside others if it has no containers.
 func onBus(t *testing.T, beside bool) (*device, *harness.Bus) {
-	bus := harness.NewBus(t)
-	return managed(t, harness.Setup{Beside: beside, Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}}), bus
+	d := managed(t, harness.Setup{Beside: beside, Bus: harness.NewBus(t)})
+	return d, d.Bus
 }
 
 func asked(t *testing.T, bus *harness.Bus, want ...string) {

@@ -128,8 +128,7 @@ func TestOverrideLock(t *testing.T) {
 // cloud.md 83: persistent logging is in config.json and asks for one reboot; none follows it.
 // cloud.md 6.6: the reboot waits for the apps.
 func TestPersistentLoggingRebootsOnce(t *testing.T) {
-	bus := harness.NewBus(t)
-	d := managed(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	d := managed(t, harness.Setup{Bus: harness.NewBus(t)})
 	d.Start()
 	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
@@ -142,7 +141,7 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 		t.Errorf("config.json says %#v", got)
 	}
 	harness.Until(t, soon, "the reboot", func() error {
-		if bus.Asked("Reboot") == 0 {
+		if d.Bus.Asked("Reboot") == 0 {
 			return errors.New("not asked for")
 		}
 		return nil
@@ -158,13 +157,13 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 		return nil
 	})
 	d.Kill()
-	asked, file := bus.Asked("Reboot"), d.ReadFile("boot/config.json")
+	asked, file := d.Bus.Asked("Reboot"), d.ReadFile("boot/config.json")
 	d.RunBy(harness.Rebooted(t))
 	d.Start()
 	d.WaitSettled(soon)
 	d.PollNow()
 	d.WaitSettled(soon)
-	if n := bus.Asked("Reboot"); n != asked || d.SaidTimes(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
+	if n := d.Bus.Asked("Reboot"); n != asked || d.SaidTimes(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
 		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.SaidTimes(scheduled))
 	}
 }

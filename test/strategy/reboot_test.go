@@ -17,7 +17,7 @@ func TestRequiresReboot(t *testing.T) {
 	app := shop("aaaa1", 1, service("web", 1, image).Labelled(rebootLabel, "1"), service("db", 2, image))
 	bus := harness.NewBus(t)
 	bus.Refuse("not now")
-	s := harness.NewSupervisor(t, harness.Setup{Env: map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": bus.Address}})
+	s := harness.NewSupervisor(t, harness.Setup{Bus: bus})
 	reached := func(commit string) {
 		t.Helper()
 		asked := bus.Asked("Reboot")

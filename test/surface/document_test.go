@@ -181,7 +181,7 @@ func home(t *testing.T, setup harness.Setup) *harness.Supervisor {
 		}
 	}
 	t.Cleanup(func() { exec.Command("ip", "link", "del", "eth7").Run() })
-	setup.WithBus = true
+	setup.Bus = harness.NewBus(t)
 	s := harness.NewSupervisor(t, setup)
 	write := s.Journal()
 	s.Start()
