@@ -24,8 +24,7 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 		services = append(services, service(strings.ReplaceAll(key, "_", "-"), 1+i, image).Composed(key, limits[key]))
 	}
 	services = append(services, service("plain", 90, image))
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, WithProxy: true, Cloud: cloud})
+	s, cloud := harness.NewManaged(t, harness.Setup{Engine: engine, WithProxy: true})
 	s.Assign(target(shop(1, services...)))
 	s.Start()
 	s.WaitSettled(2 * time.Minute)

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"resin-supervisor/test/harness"
-	"resin-supervisor/test/harness/fakecloud"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
@@ -34,19 +33,14 @@ func requires(list ...any) dict { return dict{"type": "sw.container", "requires"
 type house struct {
 	*harness.Supervisor
 	t     *testing.T
-	cloud *fakecloud.Cloud
 	image harness.Image
 	app   harness.App
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T, setup harness.Setup) *house {
 	t.Helper()
-	return newHouseOn(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
-}
-
-func newHouseOn(t *testing.T, setup harness.Setup) *house {
-	t.Helper()
-	h := &house{Supervisor: harness.NewSupervisor(t, setup), t: t, cloud: setup.Cloud}
+	h := &house{t: t}
+	h.Supervisor, _ = harness.NewManaged(t, setup)
 	h.image = harness.ServerImage("contract/app:v1").LoadInto(t, h.Engine)
 	h.app = harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{h.service("web", 1)}}
 	h.Start()
@@ -66,7 +60,7 @@ func (h *house) deliver(app harness.App, change func(services dict)) {
 	entry := harness.Target{Apps: []harness.App{app}}.V3()
 	release := entry["apps"].(dict)[uuid].(dict)["releases"].(dict)[app.Commit].(dict)
 	change(release["services"].(dict))
-	h.cloud.Assign(h.UUID, entry)
+	h.Cloud().Assign(h.UUID, entry)
 	h.PollNow()
 }
 
@@ -79,7 +73,7 @@ func contract(service string, c any) func(dict) {
 func (h *house) reported(commit, status string) {
 	h.t.Helper()
 	harness.Until(h.t, soon, commit+" reported as "+status, func() error {
-		app, _ := h.cloud.Device(h.t, h.UUID).Apps[uuid].(dict)
+		app, _ := h.Cloud().Device(h.t, h.UUID).Apps[uuid].(dict)
 		releases, _ := app["releases"].(dict)
 		release, _ := releases[commit].(dict)
 		if release["update_status"] != status {
@@ -103,7 +97,7 @@ func (h *house) begins(text string) {
 // cloud.md 43: the running release stays, the new one is reported as rejected, and the log says why;
 // a target that the device can meet is applied.
 func TestUnmetContract(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, harness.Setup{})
 	id := h.Containers()["web"].ID
 	next := h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1"))
 	h.deliver(next, contract("web", requires(dict{"type": "sw.supervisor", "version": "<2"})))
@@ -141,7 +135,7 @@ func runningKernel(t *testing.T) string {
 
 // cloud.md 44: an optional service that cannot run here is left out, the rest runs.
 func TestOptionalService(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, harness.Setup{})
 	next := h.app.Released("bbbb2", 2).With(h.app.Services[0], h.service("gpu", 2).Labelled("io.balena.features.optional", "1"),
 		h.service("npu", 3).Labelled("io.resin.features.optional", "true"))
 	h.deliver(next, func(services dict) {
@@ -156,7 +150,7 @@ func TestOptionalService(t *testing.T) {
 // cloud.md 45, 39: a contract that is none refuses the release; what runs stays, also over a restart,
 // and nothing of the release is stored. Q6: the configuration and other apps are taken.
 func TestMalformedContract(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, harness.Setup{})
 	id := h.Containers()["web"].ID
 	next := h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1"))
 	h.deliver(next, contract("web", requires(dict{"type": "hw.gpu"})))
@@ -183,7 +177,7 @@ func TestMalformedContract(t *testing.T) {
 
 // cloud.md 42: what the cloud delivers of the agent and of the host OS is never pulled nor created.
 func TestForeignServices(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, harness.Setup{})
 	entry := harness.Target{Apps: []harness.App{h.app}}.V3()
 	add := func(uuid string, isHost bool, services ...harness.Service) {
 		app := harness.App{ID: len(entry["apps"].(dict)) + 50, UUID: uuid, Name: "a" + uuid[:4], Commit: "dddd4", Release: 4, Services: services}
@@ -197,7 +191,7 @@ func TestForeignServices(t *testing.T) {
 	}
 	add("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true, h.service("hostapp", 21).Labelled("io.balena.image.store", "root").Labelled("io.balena.image.class", "hostapp"),
 		h.service("overlay", 22).Labelled("io.balena.image.class", "overlay"), h.service("extra", 23))
-	h.cloud.Assign(h.UUID, entry)
+	h.Cloud().Assign(h.UUID, entry)
 	h.PollNow()
 	harness.Until(t, soon, "the one service for us", func() error {
 		all, err := h.Engine.Supervised()

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"resin-supervisor/test/harness"
-	"resin-supervisor/test/harness/fakecloud"
 )
 
 const startCall = "POST /containers/{id}/start"
@@ -15,7 +14,7 @@ const startCall = "POST /containers/{id}/start"
 // stranded is a device on which the second release of the shop holds the app's locks and cannot start.
 func stranded(t *testing.T) (h *house, lock string) {
 	t.Helper()
-	h = newHouseOn(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t), Cloud: &fakecloud.Cloud{}})
+	h = newHouse(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t)})
 	h.Proxy.Spoil(startCall, harness.Fail, 0, -1)
 	h.deliver(h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1")), func(dict) {})
 	lock = filepath.Join(h.LockDir(31, "web"), "updates.lock")

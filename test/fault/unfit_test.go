@@ -58,7 +58,7 @@ func replace(t *testing.T, s *harness.Supervisor, name string, make func(*testin
 func TestFilesThatAreNoFiles(t *testing.T) {
 	for _, kind := range unfit {
 		t.Run(kind.name, func(t *testing.T) {
-			s := harness.NewSupervisor(t, harness.Setup{Beside: true})
+			s := harness.NewSupervisor(t, harness.Setup{WithoutContainers: true})
 			documents := []string{"documents/keys.json", "documents/target.json", "documents/images.json", "documents/releases.json",
 				"documents/logs.json", "documents/local-mode.json", "documents/identity.json"}
 			for _, name := range append(documents, "data/apps.json", "data/backup.tgz", "boot/config.txt", "boot/device-type.json",
@@ -117,7 +117,7 @@ func notRead(t *testing.T, s *harness.Supervisor) {
 func TestConfigThatIsNoFile(t *testing.T) {
 	for _, kind := range unfit {
 		t.Run(kind.name, func(t *testing.T) {
-			s := harness.NewSupervisor(t, harness.Setup{Beside: true})
+			s := harness.NewSupervisor(t, harness.Setup{WithoutContainers: true})
 			replace(t, s, "boot/config.json", kind.make)
 			if code, _, said := s.Run(); code != 1 || !strings.Contains(said, "unusable file: "+s.Path("boot/config.json")) {
 				t.Errorf("the first start ended with %d: %s", code, said)

@@ -4,10 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"testing"
 	"time"
 
 	"resin-supervisor/test/harness/fakecloud"
 )
+
+// NewManaged prepares a device of a cloud without starting its supervisor. The cloud is that of the Setup, or a
+// new one. The test of a device without containers runs in parallel with others of its kind.
+func NewManaged(t testing.TB, setup Setup) (*Supervisor, *fakecloud.Cloud) {
+	t.Helper()
+	if p, ok := t.(interface{ Parallel() }); ok && setup.WithoutContainers {
+		p.Parallel()
+	}
+	if setup.Cloud == nil {
+		setup.Cloud = &fakecloud.Cloud{}
+	}
+	return NewSupervisor(t, setup), setup.Cloud
+}
+
+// dumpCloud shows what the cloud was told, for a test that failed.
+func (s *Supervisor) dumpCloud() {
+	said := s.Said()
+	s.t.Logf("the device's log, last lines:\n%s", strings.Join(said[max(0, len(said)-200):], "\n"))
+	for _, r := range s.setup.Cloud.Calls(fakecloud.Report) {
+		s.t.Logf("report %s %d %s", r.At.Format("05.000"), r.Status, r.Body)
+	}
+}
 
 // Said are the messages in the device's log streams to its cloud so far, over all its starts.
 func (s *Supervisor) Said() []string {

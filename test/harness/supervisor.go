@@ -34,9 +34,9 @@ type Setup struct {
 	// Cloud makes it a device of a cloud, which it trusts; the cloud is started unless it runs. The
 	// device is registered there and polls every two seconds, unless Config says otherwise.
 	Cloud *fakecloud.Cloud
-	// Beside says that other devices of the package are on the engine at the same time: this one has a
-	// cloud of its own and no containers, and leaves the engine as it is when it goes.
-	Beside bool
+	// WithoutContainers says that the device never has containers, so that other devices can use the engine
+	// at the same time. It leaves the engine as it is when the test ends.
+	WithoutContainers bool
 	// Launch runs it as a container, as the start script of that release of balenaOS does; default what
 	// RESIN_SUPERVISOR_LAUNCH says, else it is a process of the host.
 	Launch string
@@ -85,6 +85,11 @@ func NewSupervisor(t testing.TB, setup Setup) *Supervisor {
 	}
 	if setup.Binary == "" {
 		setup.Binary = Binary(t)
+	}
+	if setup.Bus != nil {
+		env := map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": setup.Bus.Address}
+		maps.Copy(env, setup.Env)
+		setup.Env = env
 	}
 	s := &Supervisor{Engine: setup.Engine, UUID: "0123456789abcdef0123456789abcdef", Bus: setup.Bus, t: t, Dir: t.TempDir()}
 	if setup.WithProxy {
@@ -193,7 +198,7 @@ func (s *Supervisor) layOut() {
 			s.t.Fatal(err)
 		}
 	}
-	if !s.setup.Beside { // without containers nobody else has to find its locks
+	if !s.setup.WithoutContainers { // no container has to find its locks
 		if err := syscall.Mount(lockRoot, s.Path("root", lockRoot), "", syscall.MS_BIND, ""); err != nil {
 			s.t.Fatalf("bind %s into the device's root: %v", lockRoot, err)
 		}
@@ -255,9 +260,6 @@ func (s *Supervisor) environ() {
 		"LED_FILE":                s.Path("led"),
 		"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + s.Path("no-bus"),
 		"SUPERVISOR_STATE_DIR":    s.Path("documents"),
-	}
-	if s.Bus != nil {
-		env["DBUS_SYSTEM_BUS_ADDRESS"] = s.Bus.Address
 	}
 	maps.Copy(env, s.setup.Env)
 	for name, value := range env {
@@ -456,9 +458,12 @@ func (s *Supervisor) clean() {
 	}
 	if s.t.Failed() {
 		s.t.Logf("supervisor log, last lines:\n%s", tail(s.logPath(), 80))
+		if s.setup.Cloud != nil {
+			s.dumpCloud()
+		}
 	}
 	s.client.CloseIdleConnections()
-	if s.setup.Beside {
+	if s.setup.WithoutContainers {
 		return
 	}
 	s.Engine.renew(s.t)

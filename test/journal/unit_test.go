@@ -15,9 +15,7 @@ import (
 // of the supervisor, and over the death of the reader, nothing is lost and nothing comes twice. A reader
 // runs only for as long as one of the units does.
 func TestHostUnits(t *testing.T) {
-	t.Parallel()
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Beside: true})
+	s, cloud := harness.NewManaged(t, harness.Setup{WithoutContainers: true})
 	host := s.Boot(map[string]string{"os-update.service": obedient("update"), "other.service": obedient("other")})
 	s.Start()
 
@@ -71,9 +69,7 @@ func TestHostUnits(t *testing.T) {
 // cloud.md 5.6, 77: a unit that is described nowhere before it runs, as an update of the host may be,
 // starts a reader, unless nobody wants lines.
 func TestTransientUnit(t *testing.T) {
-	t.Parallel()
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Beside: true})
+	s, cloud := harness.NewManaged(t, harness.Setup{WithoutContainers: true})
 	host := s.Boot(nil)
 	control := func(value string) {
 		t.Helper()

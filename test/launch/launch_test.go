@@ -153,7 +153,7 @@ func TestBusOfTheHost(t *testing.T) {
 
 // docs/spec/host.md 1.3: services of a host from before 2020 have their locks in resin-supervisor.
 func TestOldNameOfTheLocks(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Launch: "6.12.1", Beside: true})
+	s := harness.NewSupervisor(t, harness.Setup{Launch: "6.12.1", WithoutContainers: true})
 	if err := os.Rename(s.Path("root/tmp/balena-supervisor"), s.Path("root/tmp/resin-supervisor")); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestOldNameOfTheLocks(t *testing.T) {
 // README, "As a container": a host without balenaOS has none of its partitions; what would be there is in the state
 // directory, and the device is the same after a restart.
 func TestHostWithoutPartitions(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Launch: "8.0.2", Beside: true,
+	s := harness.NewSupervisor(t, harness.Setup{Launch: "8.0.2", WithoutContainers: true,
 		Env: map[string]string{"BOOT_MOUNTPOINT": ""}})
 	if err := os.RemoveAll(s.Path("root/mnt")); err != nil {
 		t.Fatal(err)

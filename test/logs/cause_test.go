@@ -61,8 +61,7 @@ func once(t *testing.T, s *harness.Supervisor, service, cause string) {
 // cloud.md 5.5: why a service cannot start is said once for each cause, and not at each try; a new target
 // has it said again.
 func TestWhyAServiceCannotStart(t *testing.T) {
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true, Cloud: cloud})
+	s, _ := harness.NewManaged(t, harness.Setup{WithProxy: true})
 	image := serverImage(t, "cause/app:v1")
 	one, freeOne := taken(t, "0")
 	two, freeTwo := taken(t, "0")

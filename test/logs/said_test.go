@@ -18,7 +18,6 @@ import (
 type speaker struct {
 	*harness.Supervisor
 	t       *testing.T
-	cloud   *fakecloud.Cloud
 	app     harness.App
 	release int
 	config  map[string]string
@@ -33,7 +32,7 @@ func (s *speaker) says(messages ...string) {
 		text, more := strings.CutSuffix(text, "...")
 		harness.Until(s.t, soon, fmt.Sprintf("message %q", want), func() error {
 			var system []string
-			for _, l := range s.cloud.Logs() {
+			for _, l := range s.Cloud().Logs() {
 				if l.IsSystem && l.IsStdErr == stderr && (l.Message == text || more && strings.HasPrefix(l.Message, text)) {
 					return nil
 				}
@@ -71,10 +70,9 @@ func (s *speaker) web() string {
 func newSpeaker(t *testing.T) *speaker {
 	t.Helper()
 	registry := harness.SharedRegistry(t)
-	s := &speaker{t: t, cloud: &fakecloud.Cloud{}, release: 1}
-	s.cloud.Break(fakecloud.PatchDevice, fakecloud.Status(http.StatusInternalServerError))
-	s.Supervisor = harness.NewSupervisor(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t), Cloud: s.cloud,
-		Config: map[string]any{"initialDeviceName": "named"}})
+	s := &speaker{t: t, release: 1}
+	s.Supervisor, _ = harness.NewManaged(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t), Config: map[string]any{"initialDeviceName": "named"}})
+	s.Cloud().Break(fakecloud.PatchDevice, fakecloud.Status(http.StatusInternalServerError))
 	s.Proxy.Rewrite("GET /version", func(body []byte) []byte {
 		return []byte(strings.Replace(string(body), `"Components":[`, `"Components":[{"Name":"balenaEngine","Version":"20.10.43"},`, 1))
 	})
@@ -136,7 +134,7 @@ func (s *speaker) refusals(image string) {
 		"! Error creating volume 'more' due to 'create volume ...", "! Error creating network 'extra' due to 'create network ...",
 		"Deleting image '"+image+"'", "! Failed to delete image '"+image+"' due to 'remove image ...",
 		"! Error cleaning up "+nameless+": remove image ...")
-	for _, l := range s.cloud.Logs() {
+	for _, l := range s.Cloud().Logs() {
 		if strings.HasPrefix(l.Message, "Error cleaning up ") && !strings.HasSuffix(l.Message, " - will ignore for 1 hour") {
 			s.t.Errorf("%s", l.Raw)
 		}
@@ -221,7 +219,7 @@ func (s *speaker) targets() {
 		app := doc["apps"].(map[string]any)[s.app.UUID].(map[string]any)
 		release := app["releases"].(map[string]any)[s.app.Commit].(map[string]any)
 		change(doc, release["services"].(map[string]any)["web"].(map[string]any))
-		s.cloud.Assign(s.UUID, doc)
+		s.Cloud().Assign(s.UUID, doc)
 		s.Post("/v1/update", map[string]any{})
 	}
 	contract := map[string]any{"type": "sw.container", "requires": []any{map[string]any{"type": "sw.supervisor", "version": ">99"}}}
@@ -247,14 +245,14 @@ func (s *speaker) targets() {
 func (s *speaker) deltas() {
 	s.t.Helper()
 	var status = http.StatusGatewayTimeout
-	s.cloud.Set(func(c *fakecloud.Cloud) {
+	s.Cloud().Set(func(c *fakecloud.Cloud) {
 		c.Delta = func(fakecloud.Request) (int, string) { return status, "" }
 	})
 	next := harness.SharedRegistry(s.t).Push(s.t, harness.ServerImage("said/web:v3"))
 	s.config = map[string]string{"RESIN_SUPERVISOR_DELTA": "1", "RESIN_SUPERVISOR_DELTA_RETRY_INTERVAL": "300"}
 	s.assign(func(a *harness.App) { a.Services = []harness.Service{a.Services[0].Using(next.Name, 1013)} })
 	s.says("Downloading delta for image '"+next.Name+"'", "Delta still processing remotely. Will retry...")
-	s.cloud.Set(func(c *fakecloud.Cloud) { status = http.StatusNotFound })
+	s.Cloud().Set(func(c *fakecloud.Cloud) { status = http.StatusNotFound })
 	s.says("Downloading image '" + next.Name + "'")
 	s.WaitSettled(soon)
 }

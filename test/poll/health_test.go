@@ -26,7 +26,7 @@ func health(t *testing.T, s *harness.Supervisor, status int, body string) {
 
 // cloud.md 97, 100: health follows the polls, and reports do not matter.
 func TestHealthOfPolls(t *testing.T) {
-	s, cloud := beside(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often, WithoutContainers: true})
 	cloud.Break(fakecloud.Report, fakecloud.Status(500))
 	s.Start()
 	polls(t, cloud, 5)
@@ -42,7 +42,7 @@ func TestHealthOfPolls(t *testing.T) {
 
 // cloud.md 98: health follows the way to the API, unless that is not to be checked or the VPN is up.
 func TestHealthOfTheWay(t *testing.T) {
-	s, cloud := beside(t, rarely)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: rarely, WithoutContainers: true})
 	target := app(1)
 	target.Config = map[string]string{"RESIN_SUPERVISOR_CONNECTIVITY_CHECK": "true"}
 	s.Assign(target)
@@ -79,8 +79,7 @@ func TestHealthOfTheWay(t *testing.T) {
 // cloud.md 99: an apply that hangs is unhealthy. One that downloads is not, and neither is one that waits
 // for a user's lock or for an image that nobody has: no restart of the agent would help these.
 func TestHealthOfApplies(t *testing.T) {
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true, Cloud: cloud, Config: often})
+	s, cloud := harness.NewManaged(t, harness.Setup{WithProxy: true, Config: often})
 	registry := harness.SharedRegistry(t)
 	slow := registry.Slow(t, 20_000)
 	big := slow.Of(registry.PushDigest(t, harness.ServerImage("poll/long:v1").WithBlob(2_000_000)))

@@ -26,21 +26,6 @@ var (
 	rarely = map[string]any{"appUpdatePollInterval": 600000}
 )
 
-// joined is a registered device and its cloud; it is not started.
-func joined(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
-	t.Helper()
-	cloud := &fakecloud.Cloud{}
-	return harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config}), cloud
-}
-
-// beside is a device without containers in a test that runs while others of its kind do.
-func beside(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
-	t.Helper()
-	t.Parallel()
-	cloud := &fakecloud.Cloud{}
-	return harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config, Beside: true}), cloud
-}
-
 // polls waits for so many polls, all counted, and returns them.
 func polls(t *testing.T, cloud *fakecloud.Cloud, n int) []fakecloud.Request {
 	t.Helper()

@@ -16,7 +16,7 @@ import (
 // cloud.md 25, 26, 27, 35: the request, the ETag, compressed answers, and that the same target again
 // leads to nothing.
 func TestPoll(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
 	s.WaitSettled(soon)
@@ -54,8 +54,7 @@ func TestPoll(t *testing.T) {
 // cloud.md 28: what was fetched before the cloud was told of the device's configuration is applied, though the next
 // poll finds nothing new.
 func TestTargetOfProvisioning(t *testing.T) {
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true,
+	s, cloud := harness.NewManaged(t, harness.Setup{Unprovisioned: true,
 		Config: map[string]any{"appUpdatePollInterval": 600000, "deviceApiKey": harness.DeviceKey, "registered_at": 1700000000000}})
 	cloud.Add(s.UUID, harness.DeviceKey, harness.Fleet)
 	s.Assign(app(1, local(t, "v1")))
@@ -76,7 +75,7 @@ func TestTargetOfProvisioning(t *testing.T) {
 
 // cloud.md 29: a device that is deleted in the cloud keeps what it has, and backs off.
 func TestGone(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
 	s.WaitSettled(soon)
@@ -119,7 +118,7 @@ func TestGone(t *testing.T) {
 // cloud.md 30 (in its place the pure schedule is tested to exhaustion): after any kind of failure it
 // is tried again, and one success ends it. 36: what stalls is abandoned.
 func TestFailures(t *testing.T) {
-	s, cloud := beside(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often, WithoutContainers: true})
 	target := app(1)
 	target.Config = map[string]string{"RESIN_SUPERVISOR_API_REQUEST_TIMEOUT": "500"}
 	s.Assign(target)
@@ -158,7 +157,7 @@ func TestFailures(t *testing.T) {
 
 // Q4: a server without ETags does not make every poll an apply.
 func TestNoETag(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	cloud.Set(func(c *fakecloud.Cloud) { c.NoETag = true })
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
@@ -180,7 +179,7 @@ func TestNoETag(t *testing.T) {
 
 // cloud.md 32: without instant updates there is no poll at start, nor one that is not forced.
 func TestNotInstant(t *testing.T) {
-	s, cloud := beside(t, rarely)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: rarely, WithoutContainers: true})
 	target := app(1)
 	target.Config = map[string]string{"RESIN_SUPERVISOR_INSTANT_UPDATE_TRIGGER": "false"}
 	s.Assign(target)
@@ -205,7 +204,7 @@ func TestNotInstant(t *testing.T) {
 
 // cloud.md 33: an update that finds nothing new applies what there is once more, with force.
 func TestUpdateForces(t *testing.T) {
-	s, cloud := joined(t, rarely)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: rarely})
 	v1, v2 := local(t, "v1"), local(t, "v2")
 	s.Assign(app(1, v1))
 	s.Start()
@@ -234,7 +233,7 @@ func TestNewTargetDuringADownload(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	registry := harness.SharedRegistry(t)
 	slow := registry.Slow(t, 20_000)
-	s, _ := joined(t, rarely)
+	s, _ := harness.NewManaged(t, harness.Setup{Config: rarely})
 	big := slow.Of(registry.PushDigest(t, harness.ServerImage("poll/big:v1").WithBlob(2_000_000)))
 	s.Assign(app(1, big.Name))
 	s.Start()
@@ -255,7 +254,7 @@ func TestNewTargetDuringADownload(t *testing.T) {
 
 // cloud.md 37: a changed interval is stored and used.
 func TestInterval(t *testing.T) {
-	s, cloud := beside(t, rarely)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: rarely, WithoutContainers: true})
 	s.Assign(app(1))
 	s.Start()
 	polls(t, cloud, 1)
@@ -276,7 +275,7 @@ func TestInterval(t *testing.T) {
 
 // cloud.md 39: a target that cannot be used leaves everything as it is, also over a restart, and says so.
 func TestUnusableTarget(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
 	s.WaitSettled(soon)
@@ -316,7 +315,7 @@ func TestUnusableTarget(t *testing.T) {
 
 // Issue point 3: one malformed app does not reject the others, and what runs of it stays.
 func TestOneBadApp(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	good := app(1, local(t, "v1"))
 	other := good.Apps[0]
 	other.Services = []harness.Service{good.Apps[0].Services[0]}
@@ -339,7 +338,7 @@ func TestOneBadApp(t *testing.T) {
 
 // cloud.md 46, Q5, host.md 10: the host is told of the configuration.
 func TestConfigurationForTheHost(t *testing.T) {
-	s, cloud := beside(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often, WithoutContainers: true})
 	target := app(1)
 	target.Config = map[string]string{"BALENA_HOST_EXTLINUX_fdt": "32", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "1"}
 	s.Assign(target)
@@ -353,7 +352,7 @@ func TestConfigurationForTheHost(t *testing.T) {
 
 // cloud.md 47: a target that came and was not stored is fetched and applied again.
 func TestKilledWhileTheTargetComes(t *testing.T) {
-	s, cloud := joined(t, rarely)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: rarely})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
 	s.WaitSettled(soon)
@@ -372,7 +371,7 @@ func TestKilledWhileTheTargetComes(t *testing.T) {
 
 // cloud.md 48: a target that is for another device is an error and changes nothing.
 func TestTargetOfAnotherDevice(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
 	s.WaitSettled(soon)
@@ -393,7 +392,7 @@ func TestTargetOfAnotherDevice(t *testing.T) {
 
 // Redirects of the poll are followed, and the key goes to nobody else.
 func TestRedirect(t *testing.T) {
-	s, cloud := beside(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often, WithoutContainers: true})
 	s.Assign(app(1))
 	s.Start()
 	polls(t, cloud, 2)

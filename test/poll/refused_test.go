@@ -10,7 +10,7 @@ import (
 // An app of the cloud that cannot be applied is a problem with app, service and key, and the update has
 // failed; the app beside it is applied all the same (docs/spec/cloud.md 3.7).
 func TestRefusedAppOfTheCloud(t *testing.T) {
-	s, _ := joined(t, often)
+	s, _ := harness.NewManaged(t, harness.Setup{Config: often})
 	image := local(t, "v1")
 	s.Assign(app(1, image))
 	s.Start()
@@ -45,7 +45,7 @@ func TestRefusedAppOfTheCloud(t *testing.T) {
 // So is a whole document of which nothing can be used: what applied before goes on, and the device does not say
 // that it is up to date.
 func TestRefusedDocumentOfTheCloud(t *testing.T) {
-	s, cloud := joined(t, often)
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	target := app(1, local(t, "v1"))
 	s.Assign(target)
 	s.Start()
@@ -68,7 +68,7 @@ func TestRefusedDocumentOfTheCloud(t *testing.T) {
 // A volume and a network of which the cloud's document says null, as YAML does of a key without a value, are ones
 // without options, and a name of a variable may have a dot (docs/spec/cloud.md 3.5).
 func TestKeysWithoutValueInTheCloudsTarget(t *testing.T) {
-	s, _ := joined(t, often)
+	s, _ := harness.NewManaged(t, harness.Setup{Config: often})
 	target := app(1, local(t, "v1"))
 	target.Apps[0].Services[0] = target.Apps[0].Services[0].Setting("node.name", "a").Composed("volumes", []any{"data:/data"})
 	target.Apps[0].Volumes, target.Apps[0].Networks = map[string]any{"data": nil}, map[string]any{"back": nil}

@@ -38,7 +38,7 @@ func TestTrust(t *testing.T) {
 			for k, v := range env {
 				all[k] = v
 			}
-			s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud, Env: all, Config: config, Beside: true})
+			s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud, Env: all, Config: config, WithoutContainers: true})
 			if name != "nobody" {
 				polls(t, cloud, 1)
 				return
@@ -81,7 +81,7 @@ func TestClockIsWrongAtBoot(t *testing.T) {
 }
 
 func joinedTo(t *testing.T, cloud *fakecloud.Cloud) (*harness.Supervisor, *fakecloud.Cloud) {
-	return harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: often}), cloud
+	return harness.NewManaged(t, harness.Setup{Cloud: cloud, Config: often})
 }
 
 // docs/spec/cloud.md 0.2: a host of the domain .local is found by multicast DNS, here by a responder of the

@@ -31,8 +31,7 @@ type dict = map[string]any
 // test opens it.
 func boxed(t *testing.T, apps any) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true, Apps: apps})
+	s, cloud := harness.NewManaged(t, harness.Setup{Unprovisioned: true, Apps: apps})
 	cloud.Down()
 	return s, cloud
 }

@@ -148,7 +148,7 @@ func TestPin(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
 			harness.ServerImage(image).LoadInto(t, harness.SharedEngine(t)) // the cloud's target, without apps, removes it
-			s, cloud := unprovisioned(t, harness.Setup{})
+			s, cloud := harness.NewManaged(t, harness.Setup{Unprovisioned: true})
 			apps := target.V3()
 			delete(apps, "name")
 			apps["pinDevice"] = true
@@ -188,7 +188,7 @@ func TestPinIsRefused(t *testing.T) {
 	image := harness.ServerImage("provision/web:v1").LoadInto(t, harness.SharedEngine(t)).Name
 	target := harness.Target{Apps: []harness.App{{ID: harness.Fleet, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "shop", Commit: "commit1", Release: 78,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
-	s, cloud := unprovisioned(t, harness.Setup{})
+	s, cloud := harness.NewManaged(t, harness.Setup{Unprovisioned: true})
 	apps := target.V3()
 	delete(apps, "name")
 	apps["pinDevice"] = true

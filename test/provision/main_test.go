@@ -23,15 +23,7 @@ const soon = 30 * time.Second
 // its kind do.
 func fresh(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
-	t.Parallel()
-	return unprovisioned(t, harness.Setup{Config: config, Beside: true})
-}
-
-// unprovisioned is a device that is still to be registered, and its cloud.
-func unprovisioned(t *testing.T, setup harness.Setup) (*harness.Supervisor, *fakecloud.Cloud) {
-	t.Helper()
-	setup.Cloud, setup.Unprovisioned = &fakecloud.Cloud{}, true
-	return harness.NewSupervisor(t, setup), setup.Cloud
+	return harness.NewManaged(t, harness.Setup{Config: config, Unprovisioned: true, WithoutContainers: true})
 }
 
 // config is the device's config.json.

@@ -199,8 +199,7 @@ func TestLeftoverProvisioningKey(t *testing.T) {
 
 // cloud.md 20: a device that is registered asks for nothing of it.
 func TestPreProvisioned(t *testing.T) {
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud})
+	s, cloud := harness.NewManaged(t, harness.Setup{})
 	before := s.ReadFile("boot/config.json")
 	s.Start()
 	reporting(t, cloud)

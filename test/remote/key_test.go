@@ -118,7 +118,7 @@ func TestCloudHearsOfANewKey(t *testing.T) {
 	old, web := m.Key(), m.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY")
 	secret := func(want string) func() error {
 		return func() error {
-			if got := fmt.Sprint(m.cloud.Device(t, m.UUID).State["api_secret"]); got != want {
+			if got := fmt.Sprint(m.Cloud().Device(t, m.UUID).State["api_secret"]); got != want {
 				return fmt.Errorf("the cloud knows %.6s, not %.6s", got, want)
 			}
 			return nil
@@ -138,7 +138,7 @@ func TestCloudHearsOfANewKey(t *testing.T) {
 
 	fresh := m.renew(t, web)
 	m.as(fresh, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, failed("Unauthorized"))
-	for _, r := range m.cloud.Calls(fakecloud.Report) {
+	for _, r := range m.Cloud().Calls(fakecloud.Report) {
 		if strings.Contains(string(r.Body), fresh) || strings.Contains(string(r.Body), web) {
 			t.Error("the key of a service was reported")
 		}

@@ -23,7 +23,6 @@ func failed(message string) string { return fmt.Sprintf(`{"status":"failed","mes
 // services web, which may use the API, and db, and 32 "solo" with the service main, which may too.
 type managed struct {
 	*harness.Supervisor
-	cloud      *fakecloud.Cloud
 	shop, solo harness.App
 	config     map[string]string
 }
@@ -32,9 +31,8 @@ func newManaged(t *testing.T) *managed {
 	t.Helper()
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("remote/app:v1").LoadInto(t, engine)
-	m := &managed{cloud: &fakecloud.Cloud{PollInterval: "3600000"}, config: map[string]string{}}
-	m.Supervisor = harness.NewSupervisor(t, harness.Setup{Cloud: m.cloud,
-		Config: map[string]any{"appUpdatePollInterval": 3600000}, Bus: harness.NewBus(t)})
+	m := &managed{config: map[string]string{}}
+	m.Supervisor, _ = harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 3600000}, Bus: harness.NewBus(t)})
 	label := map[string]string{"io.balena.features.supervisor-api": "1"}
 	m.shop = harness.App{ID: 31, UUID: "31aa31aa31aa31aa31aa31aa31aa31aa", Name: "shop", Commit: "aaaa1", Release: 11,
 		Volumes: map[string]any{"data": map[string]any{}},
@@ -63,7 +61,7 @@ func (m *managed) update(t *testing.T, body any) {
 }
 
 // polls counts the requests for the target so far.
-func (m *managed) polls() int { return len(m.cloud.Calls(fakecloud.State)) }
+func (m *managed) polls() int { return len(m.Cloud().Calls(fakecloud.State)) }
 
 // as makes a call with a given key, or none.
 func (m *managed) as(key, method, path string, body any) harness.Answer {

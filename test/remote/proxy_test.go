@@ -83,7 +83,7 @@ func TestRequestsOfTheProxy(t *testing.T) {
 			Port   int    `json:"api_port"`
 			Secret string `json:"api_secret"`
 		}
-		raw, _ := json.Marshal(m.cloud.Device(t, m.UUID).State)
+		raw, _ := json.Marshal(m.Cloud().Device(t, m.UUID).State)
 		json.Unmarshal(raw, &at)
 		return at.Port, at.Secret
 	}

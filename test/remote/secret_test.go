@@ -68,7 +68,7 @@ func TestValuesOfServicesAreToldToNobody(t *testing.T) {
 	}
 	web["environment"] = []any{"PIN=" + secret("list", 4)}
 	web["labels"] = map[string]any{"PIN=" + secret("key", 4) + " ": "", "pin": []any{secret("value", 4)}}
-	m.cloud.Assign(m.UUID, spoilt)
+	m.Cloud().Assign(m.UUID, spoilt)
 	m.Post("/v1/update", nil).Want(t, 204, "")
 	m.WaitOverview(soon, "update failed", "Expecting object at apps."+m.shop.UUID)
 	m.Call(harness.Request{Method: http.MethodPatch, Path: "/v1/device/host-config",
@@ -93,7 +93,7 @@ func (m *managed) told(t *testing.T) string {
 	for _, path := range []string{"/metrics", "/v1/device", "/v2/state/status", "/v2/applications/state", "/v2/applications/31/state"} {
 		all += m.Get(path).Body
 	}
-	for _, r := range m.cloud.Calls(fakecloud.Report) {
+	for _, r := range m.Cloud().Calls(fakecloud.Report) {
 		all += string(r.Body)
 	}
 	return all

@@ -30,20 +30,20 @@ func TestTagsReachTheCloud(t *testing.T) {
 	patch(map[string]any{}).Want(t, 202, accepted)
 
 	// While the cloud is away tags wait, also over a restart of the agent.
-	m.cloud.Down()
+	m.Cloud().Down()
 	patch(map[string]any{"site": "north"}).Want(t, 202, accepted)
 	patch(map[string]any{"rack": "7", "site": "south"}).Want(t, 202, accepted)
 	m.Kill()
-	m.cloud.Up(t)
+	m.Cloud().Up(t)
 	m.Start()
 	want := map[string]string{"site": "south", "rack": "7"}
 	harness.Until(t, 2*soon, "the tags", func() error {
-		if got := m.cloud.Device(t, m.UUID).Tags; fmt.Sprint(got) != fmt.Sprint(want) {
+		if got := m.Cloud().Device(t, m.UUID).Tags; fmt.Sprint(got) != fmt.Sprint(want) {
 			return fmt.Errorf("the cloud has %v", got)
 		}
 		return nil
 	})
-	for _, r := range m.cloud.Calls(fakecloud.Tags) {
+	for _, r := range m.Cloud().Calls(fakecloud.Tags) {
 		var body map[string]map[string]string
 		if err := json.Unmarshal(r.Body, &body); err != nil || body[m.UUID]["site"] == "north" || body[m.UUID]["a"] != "" {
 			t.Errorf("sent %s %v", r.Body, err)
@@ -67,7 +67,7 @@ func TestTagsReachTheCloud(t *testing.T) {
 	if list.Status != "success" || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("tags read %+v", list)
 	}
-	m.cloud.Break(fakecloud.ReadTags, fakecloud.Status(503))
+	m.Cloud().Break(fakecloud.ReadTags, fakecloud.Status(503))
 	var e struct{ Status, Message string }
 	if a := m.Get("/v2/device/tags"); a.Status != 500 || json.Unmarshal([]byte(a.Body), &e) != nil || e.Message == "" {
 		t.Errorf("tags without an answer of the cloud: %d %s", a.Status, a.Body)
@@ -91,7 +91,7 @@ func TestTagsWithoutACloud(t *testing.T) {
 // device-api.md 2.27: what waits for the cloud is bounded in all, and what is there already is not written again.
 func TestTagsAreBounded(t *testing.T) {
 	m := newManaged(t)
-	m.cloud.Down()
+	m.Cloud().Down()
 	patch := func(body any) harness.Answer {
 		t.Helper()
 		return m.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: body})
@@ -135,12 +135,12 @@ func TestTagsAreBounded(t *testing.T) {
 
 	// What the cloud has makes room for more, also after a restart.
 	m.Kill()
-	m.cloud.Up(t)
+	m.Cloud().Up(t)
 	m.Start()
 	has := func(n int) {
 		t.Helper()
 		harness.Until(t, 2*soon, "the tags", func() error {
-			if got := m.cloud.Device(t, m.UUID).Tags; len(got) != n {
+			if got := m.Cloud().Device(t, m.UUID).Tags; len(got) != n {
 				return fmt.Errorf("the cloud has %d tags, not %d", len(got), n)
 			}
 			return nil

@@ -78,7 +78,7 @@ func TestUpdateWithoutInstantUpdates(t *testing.T) {
 // device-api.md 53, 6: without its cloud a device answers, and is unhealthy once that is known.
 func TestUpdateWithoutTheCloud(t *testing.T) {
 	m := newManaged(t)
-	m.cloud.Down()
+	m.Cloud().Down()
 	for _, body := range []any{nil, map[string]any{"force": true}, map[string]any{"force": true, "cancel": true}} {
 		m.Post("/v1/update", body).Want(t, 204, "")
 	}
@@ -123,7 +123,7 @@ func TestForcedUpdateOverridesALock(t *testing.T) {
 	if exists(file) {
 		t.Error("the lock is still there")
 	}
-	calls := m.cloud.Calls(fakecloud.State)
+	calls := m.Cloud().Calls(fakecloud.State)
 	if last := calls[len(calls)-1]; last.Status != 304 {
 		t.Errorf("the cloud answered %d, so this proves nothing", last.Status)
 	}

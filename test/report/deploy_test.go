@@ -31,7 +31,7 @@ func lock(t *testing.T, s *harness.Supervisor, held bool) {
 // release_uuid goes on only at the end. cloud.md 63: of a service that is handed over, old and new
 // container are told apart.
 func TestDeploy(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 1000}})
 	s.Assign(shop(1, service("web", 1, local(t, "v1"))))
 	s.Start()
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
@@ -91,7 +91,7 @@ func finished(t *testing.T, all []report, commit string) {
 
 // Q17, issue point 4: a release that was deleted in the cloud keeps nothing else from being reported.
 func TestDeletedRelease(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 1000}})
 	s.Assign(shop(1, service("web", 1, local(t, "v1"))))
 	s.Start()
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
@@ -125,7 +125,7 @@ func TestDeletedRelease(t *testing.T) {
 
 // Q17: one field that the cloud does not take keeps no other from being reported.
 func TestRefusedField(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 1000}})
 	s.Assign(shop(1, service("web", 1, local(t, "v1"))))
 	cloud.Break(fakecloud.Report, func(_ *fakecloud.Cloud, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter)) {
 		if all := cloud.Calls(fakecloud.Report); strings.Contains(string(all[len(all)-1].Body), "os_version") {

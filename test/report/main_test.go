@@ -21,22 +21,11 @@ const soon = 60 * time.Second
 
 const shopUUID = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
 
-func joined(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud.Cloud) {
-	t.Helper()
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config})
-	dump(t, cloud)
-	return s, cloud
-}
-
 // beside is a device without containers in a test that runs while others of its kind do.
 func beside(t *testing.T) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
-	t.Parallel()
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Beside: true,
+	s, cloud := harness.NewManaged(t, harness.Setup{WithoutContainers: true,
 		Config: map[string]any{"appUpdatePollInterval": 600000}})
-	dump(t, cloud)
 	s.Assign(shop(1))
 	return s, cloud
 }
@@ -145,16 +134,4 @@ func next(t *testing.T, s *harness.Supervisor, cloud *fakecloud.Cloud, n int) re
 		return nil
 	})
 	return reports(t, s, cloud)[n]
-}
-
-// dump shows all reports when the test failed.
-func dump(t *testing.T, cloud *fakecloud.Cloud) {
-	t.Cleanup(func() {
-		if !t.Failed() {
-			return
-		}
-		for _, r := range cloud.Calls(fakecloud.Report) {
-			t.Logf("%s %d %s", r.At.Format("05.000"), r.Status, r.Body)
-		}
-	})
 }

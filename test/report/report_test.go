@@ -19,7 +19,7 @@ import (
 // cloud.md 49, 50, 51, 52, 53, 66: what the first report holds, and the next ones, and when they come.
 // That the cloud takes them says that they keep the schema.
 func TestReports(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 600000})
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 600000}})
 	s.Assign(shop(1, service("web", 1, local(t, "v1")), service("db", 2, local(t, "v2"))))
 	s.Start()
 	r := first(t, s, cloud)
@@ -190,7 +190,7 @@ func TestNoMetrics(t *testing.T) {
 
 // cloud.md 60, engine.md 91: apps that are not in the target are not reported, in local mode none is.
 func TestWhichAppsAreReported(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 1000})
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 1000}})
 	target := shop(1, service("web", 1, local(t, "v1")))
 	s.Assign(target)
 	s.Start()
@@ -240,8 +240,7 @@ func TestAddresses(t *testing.T) {
 	}
 	nic("eth0", "02:00:00:00:0a:01")
 	nic("docker0", "02:00:00:00:0a:02")
-	cloud := &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Env: map[string]string{"MAC_ADDRESS_PATH": nics}})
+	s, cloud := harness.NewManaged(t, harness.Setup{Env: map[string]string{"MAC_ADDRESS_PATH": nics}})
 	s.Assign(shop(1))
 	s.Start()
 	if mac := first(t, s, cloud).fields["mac_address"]; mac != "02:00:00:00:0A:01" {
@@ -271,7 +270,7 @@ func TestAddresses(t *testing.T) {
 
 // cloud.md 67, 64: fifty services fit into a report; and all that any report said is in the list.
 func TestManyServices(t *testing.T) {
-	s, cloud := joined(t, map[string]any{"appUpdatePollInterval": 600000})
+	s, cloud := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 600000}})
 	var services []harness.Service
 	for i := range 50 {
 		image := fmt.Sprintf("registry.invalid/v2/%032d@sha256:%064d", i, i)

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"resin-supervisor/test/harness"
-	"resin-supervisor/test/harness/fakecloud"
 )
 
 // chain is an app of so many services, each of which waits for the next, of an image that nobody has.
@@ -42,8 +41,7 @@ func TestTargetOfTooManyServices(t *testing.T) {
 		}
 	})
 	t.Run("of the cloud", func(t *testing.T) {
-		cloud := &fakecloud.Cloud{}
-		s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: map[string]any{"appUpdatePollInterval": 1000}})
+		s, _ := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 1000}})
 		s.Assign(harness.Target{Apps: []harness.App{small}})
 		s.Start()
 		s.WaitSettled(patience)

@@ -39,7 +39,7 @@ func (d *device) has(path, want string) {
 func (d *device) tells(name, want string) {
 	d.t.Helper()
 	harness.Until(d.t, soon, "the cloud to be told", func() error {
-		if got := d.cloud.Device(d.t, d.UUID).Config[name]; got != want {
+		if got := d.Cloud().Device(d.t, d.UUID).Config[name]; got != want {
 			return fmt.Errorf("%s is %q", name, got)
 		}
 		return nil

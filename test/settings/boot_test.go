@@ -81,7 +81,7 @@ func TestBootConfigurationReboots(t *testing.T) {
 	app := shop(d)
 	d.set(nil, app)
 	d.WaitSettled(soon)
-	posted := d.cloud.Device(t, d.UUID).Config
+	posted := d.Cloud().Device(t, d.UUID).Config
 	if want := (vars{"RESIN_HOST_CONFIG_gpu_mem": "16", "RESIN_HOST_CONFIG_kernel": "k.img", "RESIN_HOST_CONFIG_enable_uart": "1"}); !maps.Equal(vars(posted), want) {
 		t.Errorf("the cloud was told %v, want %v", posted, want)
 	}
@@ -233,7 +233,7 @@ func TestBootConfigurationOfFin(t *testing.T) {
 	d, bus := booting(t, true, "fincm3", vars{"config.txt": file})
 	d.Start()
 	d.set(nil)
-	if posted := d.cloud.Device(t, d.UUID).Config; posted["RESIN_HOST_CONFIG_dtoverlay"] != `"test"` {
+	if posted := d.Cloud().Device(t, d.UUID).Config; posted["RESIN_HOST_CONFIG_dtoverlay"] != `"test"` {
 		t.Errorf("the cloud was told %v", posted)
 	}
 	for _, want := range []string{"test", `"test","balena-fin"`, `"balena-fin","test"`} {
@@ -444,7 +444,7 @@ func TestBootConfigurationBeforeACloud(t *testing.T) {
 	s.WaitListed()
 	show := func(want vars) {
 		t.Helper()
-		d := &device{s, t, nil}
+		d := &device{s, t}
 		got := make(vars)
 		for name, text := range d.shown() {
 			if strings.HasPrefix(name, "HOST_CONFIG_") {
@@ -496,7 +496,7 @@ func TestBootConfigurationAfterAnEarlierAgent(t *testing.T) {
 	d.WriteFile("boot/config.txt", "start_x=1\ngpu_mem=16\n")
 	d.Start()
 	harness.Until(t, soon, "the cloud to be told", func() error {
-		if got := d.cloud.Device(t, d.UUID).Config["RESIN_HOST_CONFIG_gpu_mem"]; got != "16" {
+		if got := d.Cloud().Device(t, d.UUID).Config["RESIN_HOST_CONFIG_gpu_mem"]; got != "16" {
 			return fmt.Errorf("%q", got)
 		}
 		return nil

@@ -18,7 +18,7 @@ import (
 // cloud.md 1: a complete config.json is not written, also not when a target comes. cloud.md 6: nor is
 // one when a value is set that it has.
 func TestCompleteFileIsNotWritten(t *testing.T) {
-	d := managed(t, harness.Setup{Beside: true, Config: map[string]any{"persistentLogging": "true", "country": "NZ", "appUpdatePollInterval": "2000"}})
+	d := managed(t, harness.Setup{WithoutContainers: true, Config: map[string]any{"persistentLogging": "true", "country": "NZ", "appUpdatePollInterval": "2000"}})
 	text := `{ "listenPort": "` + fmt.Sprint(d.Port) + `",` + d.ReadFile("boot/config.json")[1:]
 	d.WriteFile("boot/config.json", text)
 	before, err := os.Stat(d.Path("boot/config.json"))
@@ -78,7 +78,7 @@ func TestTextsForNumbersAndFlags(t *testing.T) {
 
 // cloud.md 4: what another process writes stays when we write after it.
 func TestEditsOfOthersStay(t *testing.T) {
-	d := managed(t, harness.Setup{Beside: true})
+	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	d.PollNow()
 	doc := d.config()
@@ -97,7 +97,7 @@ func TestEditsOfOthersStay(t *testing.T) {
 
 // cloud.md 5: a kill at any point of a write leaves the old or the new file.
 func TestKilledWhileWriting(t *testing.T) {
-	d := managed(t, harness.Setup{Beside: true})
+	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	d.PollNow()
 	for i := range 8 {
@@ -158,7 +158,7 @@ func TestJoiningAndLeaving(t *testing.T) {
 	other.Assign(d.UUID, harness.Target{Config: vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "2000"}, Apps: []harness.App{app}}.V3())
 	doc := d.config()
 	doc["apiEndpoint"], doc["deviceId"], doc["deviceApiKey"], doc["country"] = other.Origin, there.ID, there.Key, "NZ"
-	asked := len(d.cloud.Calls())
+	asked := len(d.Cloud().Calls())
 	became(d, doc)
 	if got := d.config(); !reflect.DeepEqual(got, normal(t, doc)) {
 		t.Errorf("config.json is %v, want what the host wrote, %v", got, doc)
@@ -189,7 +189,7 @@ func TestJoiningAndLeaving(t *testing.T) {
 	if now := d.Containers()["web"].ID; now != id {
 		t.Error("leaving the cloud took the app away")
 	}
-	if len(other.Calls()) != calls || len(d.cloud.Calls()) > asked {
+	if len(other.Calls()) != calls || len(d.Cloud().Calls()) > asked {
 		t.Errorf("a cloud was called that the device does not belong to")
 	}
 	if got := d.Get("/v1/device"); got.Status != 200 {

@@ -12,7 +12,7 @@ import (
 
 // onBus is a device whose host can be asked for things, beside others if it has no containers.
 func onBus(t *testing.T, beside bool) (*device, *harness.Bus) {
-	d := managed(t, harness.Setup{Beside: beside, Bus: harness.NewBus(t)})
+	d := managed(t, harness.Setup{WithoutContainers: beside, Bus: harness.NewBus(t)})
 	return d, d.Bus
 }
 
@@ -44,7 +44,7 @@ func TestVPNControl(t *testing.T) {
 	bus.SetUnit(t, unit, "inactive")
 
 	d.Stop()
-	d.cloud.Down()
+	d.Cloud().Down()
 	d.Start()
 	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit)
 	bus.SetUnit(t, unit, "active")
@@ -52,7 +52,7 @@ func TestVPNControl(t *testing.T) {
 	d.WaitListed()
 	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit)
 
-	d.cloud.Up(t)
+	d.Cloud().Up(t)
 	d.PollNow()
 	asked(t, bus, "StopUnit "+unit, "StartUnit "+unit, "StopUnit "+unit)
 	bus.SetUnit(t, unit, "inactive")
@@ -111,7 +111,7 @@ func TestDiscoverability(t *testing.T) {
 
 // What nobody acts on is not claimed to be applied: the firewall of a host without iptables, and boot configuration that no board here has.
 func TestNothingIsPretended(t *testing.T) {
-	d := managed(t, harness.Setup{Beside: true})
+	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	d.set(vars{"RESIN_HOST_FIREWALL_MODE": "on", "RESIN_HOST_CONFIGFS_ssdt": "spidev1.0", "RESIN_SUPERVISOR_DELTA": "1"})
 	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)

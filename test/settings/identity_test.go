@@ -26,7 +26,7 @@ func TestIdentityComesBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := managed(t, harness.Setup{Beside: true, Config: map[string]any{"wifiKey": "a <b> & ü"}})
+			d := managed(t, harness.Setup{WithoutContainers: true, Config: map[string]any{"wifiKey": "a <b> & ü"}})
 			d.Start()
 			d.PollNow()
 			d.Stop()
@@ -39,7 +39,7 @@ func TestIdentityComesBack(t *testing.T) {
 			if got := d.ReadFile("boot/config.json"); got != sound {
 				t.Errorf("config.json was\n%s\nand is\n%s", sound, got)
 			}
-			if n := len(d.cloud.Calls(fakecloud.Register)); n > 0 {
+			if n := len(d.Cloud().Calls(fakecloud.Register)); n > 0 {
 				t.Errorf("the device registered %d times", n)
 			}
 			_, err := os.Lstat(d.Path("boot/config.json.broken-1"))
@@ -68,7 +68,7 @@ func TestIdentityComesBack(t *testing.T) {
 // docs/spec/host.md 3.2: where an edit lost the device's key, balenaOS makes another one before the supervisor starts,
 // which the cloud refuses: the device returns to its own.
 func TestKeyThatTheHostReplaced(t *testing.T) {
-	d := managed(t, harness.Setup{Beside: true})
+	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	d.PollNow()
 	d.Stop()
@@ -89,14 +89,14 @@ func TestKeyThatTheHostReplaced(t *testing.T) {
 		}
 		return nil
 	})
-	if n := len(d.cloud.Calls(fakecloud.Register)); n > 0 {
+	if n := len(d.Cloud().Calls(fakecloud.Register)); n > 0 {
 		t.Errorf("the device registered %d times", n)
 	}
 }
 
 // docs/spec/host.md 9: 3: on balenaOS no identity is made where there is no config.json; elsewhere it is.
 func TestHostWithoutConfig(t *testing.T) {
-	s := harness.NewSupervisor(t, harness.Setup{Beside: true})
+	s := harness.NewSupervisor(t, harness.Setup{WithoutContainers: true})
 	config := s.Path("boot/config.json")
 	if err := os.Remove(config); err != nil {
 		t.Fatal(err)

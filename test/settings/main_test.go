@@ -4,12 +4,10 @@ package settings_test
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 	"time"
 
 	"resin-supervisor/test/harness"
-	"resin-supervisor/test/harness/fakecloud"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
@@ -22,26 +20,14 @@ type vars map[string]string
 // device is a device of a cloud.
 type device struct {
 	*harness.Supervisor
-	t     *testing.T
-	cloud *fakecloud.Cloud
+	t *testing.T
 }
 
-// managed is a device that is registered and was not started yet. A test whose device is beside others
-// runs while others of its kind do.
+// managed is a device that is registered and was not started yet.
 func managed(t *testing.T, setup harness.Setup) *device {
 	t.Helper()
-	if setup.Beside {
-		t.Parallel()
-	}
-	setup.Cloud = &fakecloud.Cloud{}
-	s := harness.NewSupervisor(t, setup)
-	d := &device{s, t, setup.Cloud}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the device said:\n%s", strings.Join(d.Said(), "\n"))
-		}
-	})
-	return d
+	s, _ := harness.NewManaged(t, setup)
+	return &device{s, t}
 }
 
 // configure gives the device a target of its cloud with this configuration.

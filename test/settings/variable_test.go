@@ -18,7 +18,7 @@ import (
 // cloud.md 81: a variable that is removed gets its default; an invalid value logs the warning and falls
 // back, once. cloud.md 37: the poll interval is in config.json.
 func TestVariablesOfTheCloud(t *testing.T) {
-	d := managed(t, harness.Setup{Beside: true})
+	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	said := func(what string, times int) {
 		t.Helper()
@@ -68,7 +68,7 @@ func TestVariablesOfTheCloud(t *testing.T) {
 // device-api.md 2.30: every variable is shown with its value or default, and those of the host that
 // the target names.
 func TestEveryVariableIsShown(t *testing.T) {
-	d := managed(t, harness.Setup{Beside: true})
+	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	d.set(vars{"BALENA_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_FIREWALL_MODE": "on", "SUPERVISOR_POLL_INTERVAL": "1e3"})
 	want := vars{
