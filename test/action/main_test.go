@@ -34,8 +34,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("action/app:v1").LoadInto(t, engine)
+	image := harness.ServerImage("action/app:v1").Load(t)
 	r := &rig{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t)})}
 	r.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11, Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{

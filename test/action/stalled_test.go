@@ -11,7 +11,7 @@ import (
 // else: actions on services are carried out, targets are taken, and the device can reboot.
 func TestEngineThatDoesNotTellOfAnImage(t *testing.T) {
 	// It is there before the agent, which then knows of it from the list alone.
-	next := harness.ServerImage("action/app:v2").LoadInto(t, harness.SharedEngine(t))
+	next := harness.ServerImage("action/app:v2").Load(t)
 	r := newRig(t)
 	const inspectCall = "GET /images/{id}/json"
 	before := len(r.Proxy.Times(inspectCall))

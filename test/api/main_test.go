@@ -30,8 +30,7 @@ type fleet struct {
 // newFleet is a device at its target.
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("api/app:v1").LoadInto(t, engine)
+	image := harness.ServerImage("api/app:v1").Load(t)
 	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true})}
 	f.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11,
 		Volumes: map[string]any{"data": map[string]any{}},

@@ -20,8 +20,7 @@ func TestARM64BootsAndApplies(t *testing.T) {
 
 // bootAndApply starts an emulated supervisor, brings one service up, updates it and restarts.
 func bootAndApply(t *testing.T, binary, emulator string) {
-	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("arm/app:v1").LoadInto(t, engine)
+	image := harness.ServerImage("arm/app:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Binary: binary, Runner: harness.Tool(t, emulator)})
 	s.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
 	app := harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 1, Volumes: map[string]any{"data": map[string]any{}},

@@ -15,7 +15,7 @@ import (
 // stops nothing, with either strategy, and goes on by itself once that has changed.
 func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
-	old := harness.ServerImage("before/old:v1").LoadInto(t, s.Engine)
+	old := harness.ServerImage("before/old:v1").Load(t)
 	var first, second []harness.App
 	var mend []func()
 	why := map[string]string{}
@@ -74,7 +74,7 @@ func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 // Nothing of a release is stopped while one image of it is not to be had, whatever the strategy of the others.
 func TestNothingIsStoppedForTheRestOfARelease(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
-	old := harness.ServerImage("before/old:v1").LoadInto(t, s.Engine)
+	old := harness.ServerImage("before/old:v1").Load(t)
 	fresh := registry.Push(t, harness.ServerImage("before/rest:v2"))
 	missing := harness.Image{Name: registry.Addr + "/before/restless:v2"}
 	one := app(0, strategies[0], old)
@@ -93,7 +93,7 @@ func TestNothingIsStoppedForTheRestOfARelease(t *testing.T) {
 // A registry that asks who is there is told, by name and key or by a token for them; one that does not let the
 // device in stops nothing.
 func TestPrivateRegistries(t *testing.T) {
-	engine, open := harness.SharedEngine(t), harness.SharedRegistry(t)
+	open := harness.SharedRegistry(t)
 	issuer, allowed := fakecloud.NewIssuer(t), true
 	cloud := &fakecloud.Cloud{}
 	cloud.Token = func(r fakecloud.Request) (int, string) {
@@ -104,7 +104,7 @@ func TestPrivateRegistries(t *testing.T) {
 	}
 	byToken := open.Guarded(t, cloud.Start(t)+fakecloud.TokenPath, issuer.Name, issuer.Certificates)
 	byName := open.Locked(t)
-	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
+	old := harness.ServerImage("before/old:v1").Load(t)
 	var first, second []harness.App
 	for n, registry := range []*harness.Registry{byToken, byName} {
 		first = append(first, app(n, strategies[n], old))
@@ -134,10 +134,10 @@ func TestPrivateRegistries(t *testing.T) {
 // One look serves all services that want an image. Where nothing is stopped before the download there is
 // none. And where the engine reaches a registry that the supervisor does not, the update goes on.
 func TestOneLookWhereItIsNeeded(t *testing.T) {
-	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	registry := harness.SharedRegistry(t)
 	gate := registry.Gate(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
+	old := harness.ServerImage("before/old:v1").Load(t)
 	release := func(a harness.App, image harness.Image) harness.App {
 		two := next(a, image)
 		for n := range 3 {
@@ -154,7 +154,7 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 		t.Errorf("%d looks by the engine, %d calls of the registry, want none", n, asked)
 	}
 	first = release(app(0, strategies[0], old), old)
-	old.LoadInto(t, engine) // it was removed with its release
+	old.Load(t) // it was removed with its release
 	s.Apply(harness.Target{Apps: []harness.App{first}})
 	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/two:v2"))))}})
 	if n, asked := s.Proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || count(s, "preflight") != 1 {
@@ -164,7 +164,7 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 		t.Errorf("of %d images it was not known whether there is room", n)
 	}
 	gate.Refuse("Supervisor")
-	old.LoadInto(t, engine)
+	old.Load(t)
 	s.Apply(harness.Target{Apps: []harness.App{first}})
 	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/three:v2"))))}})
 	if n := unsure(s); n != 1 {
@@ -175,12 +175,12 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 // For an engine that cannot look the supervisor does: what the registry says to it counts, and one that it
 // does not reach holds nothing up.
 func TestEngineThatCannotLook(t *testing.T) {
-	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
+	registry := harness.SharedRegistry(t)
 	gate := registry.Gate(t)
 	s := harness.NewSupervisor(t, harness.Setup{WithProxy: true})
 	s.Proxy.Spoil(lookCall, harness.Absent, 0, -1)
 	s.Start()
-	old := harness.ServerImage("before/old:v1").LoadInto(t, engine)
+	old := harness.ServerImage("before/old:v1").Load(t)
 	foreign := harness.ServerImage("before/abroad:v2")
 	foreign.Machine = "s390x"
 	one, two := app(0, strategies[0], old), app(1, strategies[1], old)
@@ -208,7 +208,7 @@ func TestEngineThatCannotLook(t *testing.T) {
 // An update lock that is held for a while makes no further looks.
 func TestLookIsNotRepeatedForALock(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
-	one := app(0, strategies[0], harness.ServerImage("before/old:v1").LoadInto(t, s.Engine))
+	one := app(0, strategies[0], harness.ServerImage("before/old:v1").Load(t))
 	s.Apply(harness.Target{Apps: []harness.App{one}})
 	lock := filepath.Join(s.LockDir(one.ID, one.Services[0].Name), "updates.lock")
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {

@@ -47,12 +47,6 @@ func service(name string, id int, image harness.Image) harness.Service {
 
 func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
-// serverImage is a loaded image of the HTTP server fixture.
-func serverImage(t *testing.T, name string) harness.Image {
-	t.Helper()
-	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
-}
-
 // apply brings many services to a target. The API is asked first, since asking the engine about every
 // container again and again would slow the engine down.
 func apply(t *testing.T, s *harness.Supervisor, to harness.Target) {

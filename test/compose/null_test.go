@@ -11,7 +11,7 @@ import (
 // What YAML makes of keys without a value, names of variables with dots, and white space in service:x are taken
 // as docker compose takes them, posted and in apps.json alike (docs/spec/cloud.md 3.5, docs/spec/engine.md 2.3).
 func TestKeysWithoutValue(t *testing.T) {
-	image := serverImage(t, "table/app:v1")
+	image := harness.ServerImage("table/app:v1").Load(t)
 	web := service("web", 1, image)
 	for _, key := range []string{"command", "entrypoint", "ports", "healthcheck", "restart", "cap_add", "devices", "tmpfs", "ulimits", "cpus", "mem_limit"} {
 		web = web.Composed(key, nil)

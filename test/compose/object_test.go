@@ -64,7 +64,7 @@ func networkOptions() []option {
 // engine.md 31, 37: every network option reaches the engine, does not flap and is seen when it changes.
 func TestEveryNetworkOption(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "table/app:v1")
+	image := harness.ServerImage("table/app:v1").Load(t)
 	options := networkOptions()
 	app := func(release int, pick func(o option) dict) harness.Target {
 		a := shop(release)
@@ -115,7 +115,7 @@ func TestEveryNetworkOption(t *testing.T) {
 // is taken as it is.
 func TestVolumeIsRecreatedOnlyForItsOwnChange(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "table/app:v1")
+	image := harness.ServerImage("table/app:v1").Load(t)
 	s.Engine.Must(t, http.MethodPost, "/volumes/create", dict{"Name": "31_found"}, nil)
 	app := func(release int, size, colour string) harness.Target {
 		uses := func(name string, id int) harness.Service {

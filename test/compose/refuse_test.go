@@ -13,7 +13,7 @@ import (
 // and change nothing.
 func TestUnknownKeysGiveOneWarningForEachService(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "table/app:v1")
+	image := harness.ServerImage("table/app:v1").Load(t)
 	odd, strange := service("odd", 1, image), service("strange", 2, image)
 	odd.Compose = dict{"build": ".", "container_name": "x", "cgroup": "host", "configs": list{"a"}, "cpu_count": 1, "cpu_period": 5,
 		"credential_spec": dict{}, "deploy": dict{"replicas": 2}, "env_file": "x", "external_links": list{"a"}, "isolation": "x",
@@ -59,7 +59,7 @@ func TestUnknownKeysGiveOneWarningForEachService(t *testing.T) {
 // running.
 func TestCycleOfDependenciesIsRefusedByName(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "table/app:v1")
+	image := harness.ServerImage("table/app:v1").Load(t)
 	good := shop(1, service("web", 1, image), service("db", 2, image), service("cache", 3, image))
 	apply(t, s, target(good))
 	before := s.IDs()
@@ -87,7 +87,7 @@ func TestCycleOfDependenciesIsRefusedByName(t *testing.T) {
 // do not suffer.
 func TestStorageOptionReachesTheEngine(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "table/app:v1")
+	image := harness.ServerImage("table/app:v1").Load(t)
 	post(t, s, target(shop(1, service("web", 1, image).Composed("storage_opt", dict{"size": "1G"})), marker(1, image)))
 	harness.Until(t, soon, "the app beside it and the engine's word", func() error {
 		if _, err := s.Engine.Container("mark_10001_1_" + commit(1)); err != nil {
@@ -111,7 +111,7 @@ func TestStorageOptionReachesTheEngine(t *testing.T) {
 // engine.md 10.
 func TestRenamedDeviceKeepsItsContainers(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "table/app:v1")
+	image := harness.ServerImage("table/app:v1").Load(t)
 	named := func(name string, a harness.App) harness.Target {
 		return harness.Target{Name: name, Apps: []harness.App{a}}
 	}

@@ -29,10 +29,10 @@ func newBench(t *testing.T) *bench {
 	if err := os.MkdirAll(s.Path("root/lib/modules"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	image := serverImage(t, "table/app:v1")
-	return &bench{Supervisor: s, image: image, rows: table(e.Socket, serverImage(t, "table/app2:v2")), controls: []harness.Service{
+	image := harness.ServerImage("table/app:v1").Load(t)
+	return &bench{Supervisor: s, image: image, rows: table(e.Socket, harness.ServerImage("table/app2:v2").Load(t)), controls: []harness.Service{
 		service("plain", 901, image),
-		service("rich", 902, richImage().LoadInto(t, e)),
+		service("rich", 902, richImage().Load(t)),
 		service("guest", 903, image).Composed("network_mode", "service:plain").Setting("PORT", "8072"),
 		service("api", 904, image).Labelled("io.balena.features.supervisor-api", "1"),
 	}}

@@ -41,7 +41,7 @@ func newHouse(t *testing.T, setup harness.Setup) *house {
 	t.Helper()
 	h := &house{t: t}
 	h.Supervisor, _ = harness.NewManaged(t, setup)
-	h.image = harness.ServerImage("contract/app:v1").LoadInto(t, h.Engine)
+	h.image = harness.ServerImage("contract/app:v1").Load(t)
 	h.app = harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{h.service("web", 1)}}
 	h.Start()
 	h.Assign(harness.Target{Apps: []harness.App{h.app}})

@@ -79,7 +79,7 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 		if release%2 == 0 {
 			web = v2
 		}
-		web.LoadInto(t, engine)
+		web.Load(t)
 		s.Proxy.Spoil(call, harness.Hang, 0, 1)
 		seen := len(s.Proxy.Times(call))
 		s.PostTarget(target(shop(fmt.Sprintf("cccc%d", release), release, web, db)))

@@ -32,7 +32,7 @@ func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 			web = v2
 		}
 		// The images stay on the engine by a name of our own, so that a round needs no registry.
-		web.LoadInto(t, s.Engine)
+		web.Load(t)
 		moment := time.Duration(random.Int64N(int64(window)))
 		s.PostTarget(target(shop(fmt.Sprintf("round%d", round), round+2, web, db)))
 		<-time.After(moment)

@@ -28,11 +28,11 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 	v1, v2 := harness.ServerImage("fault/all:v1"), harness.ServerImage("fault/all:v2")
 	db := harness.SharedRegistry(t).Push(t, harness.ServerImage("fault/pulled:v1"))
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	v1.LoadInto(t, engine)
+	v1.Load(t)
 	full, next, none := target(shop("aaaa1", 1, v1, db)), target(shop("bbbb2", 2, v2, db)), target()
 	s.Apply(full)
 	up := lookAround(t, s)
-	v2.LoadInto(t, engine)
+	v2.Load(t)
 	s.Apply(next)
 	after := lookAround(t, s)
 	s.Apply(none)
@@ -40,7 +40,7 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 	for name, fault := range map[string]harness.Fault{"lost answer": harness.LoseAnswer, "reset": harness.Reset, "500": harness.Fail} {
 		t.Run(name, func(t *testing.T) {
 			engine.Must(t, "DELETE", "/volumes/31_data", nil, nil) // kept in local mode, as data
-			v1.LoadInto(t, engine)
+			v1.Load(t)
 			spoilt := func(calls []string, to harness.Target, want objects) {
 				t.Helper()
 				before := s.Proxy.Counts()
@@ -62,7 +62,7 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 			}
 			spoilt(install, full, up)
 			kept := s.IDs()["db"]
-			v2.LoadInto(t, engine)
+			v2.Load(t)
 			spoilt(change, next, after)
 			if s.IDs()["db"] != kept {
 				t.Error("db was made anew")
@@ -83,15 +83,14 @@ func sum(counts map[string]int) int {
 // The connection breaks while the engine works on the call, and with it every other one.
 func TestConnectionBreaksInTheMiddleOfACall(t *testing.T) {
 	v1, _, db := images(t)
-	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	full, none := target(shop("aaaa1", 1, v1, db)), target()
 	s.Apply(full)
 	up := lookAround(t, s)
 	for _, call := range []string{"POST /containers/create", "POST /containers/{id}/start", "POST /networks/create"} {
 		s.Apply(none)
-		v1.LoadInto(t, engine)
-		db.LoadInto(t, engine)
+		v1.Load(t)
+		db.Load(t)
 		seen := len(s.Proxy.Times(call))
 		s.PostTarget(full)
 		harness.Until(t, soon, call, func() error {

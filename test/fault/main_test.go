@@ -30,7 +30,6 @@ func target(apps ...harness.App) harness.Target { return harness.Target{Apps: ap
 // images are two versions of web and one of db, loaded into the package's engine.
 func images(t *testing.T) (v1, v2, db harness.Image) {
 	t.Helper()
-	e := harness.SharedEngine(t)
-	return harness.ServerImage("fault/web:v1").LoadInto(t, e), harness.ServerImage("fault/web:v2").LoadInto(t, e),
-		harness.ServerImage("fault/db:v1").LoadInto(t, e)
+	return harness.ServerImage("fault/web:v1").Load(t), harness.ServerImage("fault/web:v2").Load(t),
+		harness.ServerImage("fault/db:v1").Load(t)
 }

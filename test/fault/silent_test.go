@@ -52,11 +52,11 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 		return nil
 	})
 	harness.Until(t, soon, "the listing", s.Idle)
-	v2.LoadInto(t, s.Engine)
+	v2.Load(t)
 	s.Apply(target(shop("bbbb2", 2, v2, db)))
 	replaced(4)
 	// A stream that tells of everything stays.
-	v1.LoadInto(t, s.Engine)
+	v1.Load(t)
 	s.Apply(target(shop("cccc3", 3, v1, db)))
 	harness.Throughout(t, 7*time.Second, "one event stream", func() error {
 		if n := len(s.Proxy.Times(follow)); n != 4 {

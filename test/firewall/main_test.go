@@ -91,7 +91,7 @@ func app(services ...harness.Service) harness.App {
 // service is a service of the fixture app.
 func (d *device) service(name string) harness.Service {
 	d.t.Helper()
-	image := harness.ServerImage("firewall/app:v1").LoadInto(d.t, d.Engine)
+	image := harness.ServerImage("firewall/app:v1").Load(d.t)
 	return harness.Service{Name: name, Image: image.Name}
 }
 

@@ -7,14 +7,13 @@
 //
 //	go test -exec "$PWD/../build/host/bed.sh" ./...
 //
-// A package calls Main from its TestMain and takes the shared engine and registry where it needs
-// them:
+// A package calls Main from its TestMain. Images and devices are on the one engine of the package, unless a test
+// names another:
 //
 //	func TestMain(m *testing.M) { harness.Main(m) }
 //
 //	func TestX(t *testing.T) {
-//		engine := harness.SharedEngine(t)
-//		image := harness.ServerImage("shop/web:1").LoadInto(t, engine)
+//		image := harness.ServerImage("shop/web:1").Load(t)
 //		s := harness.StartSupervisor(t, harness.Setup{})
 //		...
 //	}

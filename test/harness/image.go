@@ -196,7 +196,13 @@ func set(keys []string) map[string]struct{} {
 	return m
 }
 
-// LoadInto puts the image into the engine, without a registry.
+// Load puts the image into the package's engine, without a registry.
+func (i Image) Load(t testing.TB) Image {
+	t.Helper()
+	return i.LoadInto(t, SharedEngine(t))
+}
+
+// LoadInto puts the image into an engine, without a registry.
 func (i Image) LoadInto(t testing.TB, e *Engine) Image {
 	t.Helper()
 	archive, err := i.archive()

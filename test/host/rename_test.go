@@ -15,7 +15,7 @@ import (
 // with a name or a network of their own stay. An update lock holds the replacement back (docs/spec/engine.md 4.2).
 func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 	h := newHost(t, harness.Setup{})
-	image := harness.ServerImage("host/named:v1").LoadInto(t, h.Engine)
+	image := harness.ServerImage("host/named:v1").Load(t)
 	service := func(id int, name string) harness.Service {
 		return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}.Setting("PORT", fmt.Sprint(8100+id))
 	}

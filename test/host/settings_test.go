@@ -181,7 +181,7 @@ func TestHostConfigRefuses(t *testing.T) {
 // docs/spec/device-api.md 4: 131, 133 and A24.
 func TestHostConfigIsLocked(t *testing.T) {
 	h := newHost(t, harness.Setup{})
-	image := harness.ServerImage("host/app:v1").LoadInto(t, h.Engine)
+	image := harness.ServerImage("host/app:v1").Load(t)
 	h.Apply(harness.Target{Apps: []harness.App{{ID: 12, Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image.Name}}}}})
 	lock := filepath.Join(h.LockDir(12, "web"), "updates.lock")

@@ -31,9 +31,9 @@ func TestCleanUp(t *testing.T) {
 	var made struct{ Id string }
 	engine.Must(t, http.MethodPost, "/containers/create?name=foreign", map[string]any{"Image": used}, &made)
 
-	former := harness.ServerImage("balena/amd64-supervisor:v1").LoadInto(t, engine)
-	older := harness.ServerImage("resin/amd64-supervisor:v0").LoadInto(t, engine)
-	own := harness.ServerImage("balena/amd64-supervisor:v2").LoadInto(t, engine)
+	former := harness.ServerImage("balena/amd64-supervisor:v1").Load(t)
+	older := harness.ServerImage("resin/amd64-supervisor:v0").Load(t)
+	own := harness.ServerImage("balena/amd64-supervisor:v2").Load(t)
 	digestOnly := registry.PushDigest(t, harness.ServerImage("clean/digest:v1").WithBlob(1000))
 	engine.Pull(t, digestOnly.Name)
 	present(t, engine, dangling)
@@ -69,9 +69,9 @@ func TestCleanUp(t *testing.T) {
 func TestNoCleanUpWithoutACloud(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	dangling := nameless(t, engine, "clean/mine:v1")
-	former := harness.ServerImage("balena/amd64-supervisor:v1").LoadInto(t, engine)
+	former := harness.ServerImage("balena/amd64-supervisor:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Env: map[string]string{"SUPERVISOR_IMAGE": "balena/amd64-supervisor:v2"}})
-	image := harness.ServerImage("clean/local:v1").LoadInto(t, engine)
+	image := harness.ServerImage("clean/local:v1").Load(t)
 	for release := 1; release < 3; release++ {
 		s.Apply(shop(release, service("web", 1, image)))
 	}
@@ -85,7 +85,7 @@ func TestNoCleanUpWithoutACloud(t *testing.T) {
 // for it, and not before.
 func TestExtraFirmware(t *testing.T) {
 	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("clean/firmware:v1").LoadInto(t, engine)
+	image := harness.ServerImage("clean/firmware:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"os": map[string]any{"fan": map[string]any{"profile": "cool"}}}})
 	plain := service("web", 1, image)
 	s.Apply(shop(1, plain))

@@ -12,7 +12,7 @@ import (
 func TestUnusedImagesStayInDevelopmentMode(t *testing.T) {
 	e := harness.SharedEngine(t)
 	const name = "local_image_web:latest"
-	base, extra := harness.ServerImage("develop/base:v1").LoadInto(t, e), harness.ServerImage("develop/extra:v1").LoadInto(t, e)
+	base, extra := harness.ServerImage("develop/base:v1").Load(t), harness.ServerImage("develop/extra:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	first := rebuild(t, e, name, base.Name, "ENV MODE=one")
 	web := service("web", 1, harness.Image{Name: name})
@@ -38,7 +38,7 @@ func TestUnusedImagesStayInLocalMode(t *testing.T) {
 	e := harness.SharedEngine(t)
 	var images []harness.Image
 	for _, name := range []string{"develop/a:v1", "develop/b:v1", "develop/c:v1", "develop/d:v1"} {
-		images = append(images, harness.ServerImage(name).LoadInto(t, e))
+		images = append(images, harness.ServerImage(name).Load(t))
 	}
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Config: map[string]any{"developmentMode": true}})
 	s.Assign(shop(1, service("web", 1, images[0])))

@@ -41,10 +41,6 @@ func bench(image harness.Image) harness.App {
 		Services: []harness.Service{service("lab", 5, image).Composed("volumes", []any{"work:/work"})}, Volumes: map[string]any{"work": map[string]any{}}}
 }
 
-func image(t *testing.T, name string) harness.Image {
-	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
-}
-
 // at gives the device a configuration and an app of its cloud and waits until both are applied.
 func at(s *harness.Supervisor, config vars, apps ...harness.App) {
 	s.Assign(harness.Target{Config: config, Apps: apps})
@@ -108,8 +104,8 @@ func key(s *harness.Supervisor, needed bool) error {
 // device-api.md 35: a key is needed again.
 func TestInAndOutOfLocalMode(t *testing.T) {
 	e := harness.SharedEngine(t)
-	web := image(t, "local/web:v1")
-	idle, agent := image(t, "local/idle:v1"), image(t, "local/agent:v1")
+	web := harness.ServerImage("local/web:v1").Load(t)
+	idle, agent := harness.ServerImage("local/idle:v1").Load(t), harness.ServerImage("local/agent:v1").Load(t)
 	for _, v := range []string{"31_data", "mine", "agents"} {
 		e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": v}, nil)
 	}
@@ -124,7 +120,7 @@ func TestInAndOutOfLocalMode(t *testing.T) {
 	s.Expect(harness.Target{})
 	s.WaitSettled(soon)
 	harness.Until(t, soon, "the API without a key", func() error { return key(s, false) })
-	lab := image(t, "local/lab:v1")
+	lab := harness.ServerImage("local/lab:v1").Load(t)
 	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(lab)}})
 
 	// What people add, and the agent itself, which came after local mode began.
@@ -209,7 +205,7 @@ func TestLeavingIsResumed(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true, Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
-	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(image(t, "local/lab:v1"))}})
+	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}})
 	s.Assign(harness.Target{})
 	s.Kill()
 	// Left as it is when the configuration was stored and the process killed before it acted.
@@ -241,7 +237,7 @@ func TestNoNoteNoCleaning(t *testing.T) {
 	at(s, vars{localMode: "1"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "toys"}, nil)
-	made(t, e, "toy", e.ImageID(t, image(t, "local/toy:v1").Name), nil)
+	made(t, e, "toy", e.ImageID(t, harness.ServerImage("local/toy:v1").Load(t).Name), nil)
 	s.Stop()
 	s.WriteFile("documents/local-mode.json", "{")
 	s.Assign(harness.Target{})
@@ -265,11 +261,11 @@ func TestTargetMakesTheRoundTrip(t *testing.T) {
 	at(s, vars{localMode: "true", "RESIN_SUPERVISOR_DELTA": "1", "RESIN_HOST_EXTLINUX_fdt": "32"})
 	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
 	body := map[string]any{"local": map[string]any{"config": vars{"SUPERVISOR_LOCAL_MODE": "true", "HOST_EXTLINUX_fdt": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5"}}}
-	maps.Copy(body["local"].(map[string]any), map[string]any{"apps": harness.Target{Apps: []harness.App{bench(image(t, "local/lab:v1"))}}.V2()["local"].(map[string]any)["apps"]})
+	maps.Copy(body["local"].(map[string]any), map[string]any{"apps": harness.Target{Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}}.V2()["local"].(map[string]any)["apps"]})
 	if a := s.Post("/v2/local/target-state", body); a.Status != http.StatusOK {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
-	s.Expect(harness.Target{Apps: []harness.App{bench(image(t, "local/lab:v1"))}})
+	s.Expect(harness.Target{Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}})
 	s.WaitSettled(soon)
 	for range 2 {
 		before := s.IDs()

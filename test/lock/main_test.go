@@ -45,9 +45,8 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := harness.ServerImage("lock/app:v1").LoadInto(t, engine)
+	image := harness.ServerImage("lock/app:v1").Load(t)
 	h := &house{Supervisor: s, t: t, image: image,
 		shop:  harness.App{ID: 31, UUID: "31", Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{service("web", 1, image), service("db", 2, image)}},
 		other: harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}},

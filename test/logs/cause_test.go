@@ -62,7 +62,7 @@ func once(t *testing.T, s *harness.Supervisor, service, cause string) {
 // has it said again.
 func TestWhyAServiceCannotStart(t *testing.T) {
 	s, _ := harness.NewManaged(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "cause/app:v1")
+	image := harness.ServerImage("cause/app:v1").Load(t)
 	one, freeOne := taken(t, "0")
 	two, freeTwo := taken(t, "0")
 	freeTwo() // of two that are taken the engine names either
@@ -112,7 +112,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 
 // cloud.md 5.5: the same of a container beside the old one, which is made anew for each try.
 func TestWhyAHandOverFails(t *testing.T) {
-	image := serverImage(t, "cause/app:v1")
+	image := harness.ServerImage("cause/app:v1").Load(t)
 	web := service("web", 1, image).Labelled("io.balena.update.strategy", "hand-over")
 	s := managed(t, &fakecloud.Cloud{}, nil, web)
 	harness.Until(t, soon, "the first release in the log", func() error {
@@ -149,7 +149,7 @@ func TestWhyAHandOverFails(t *testing.T) {
 // cloud.md 5.5, 2.5: a container of somebody else that has the name of ours.
 func TestNameOfAForeignContainer(t *testing.T) {
 	engine := harness.SharedEngine(t)
-	image := serverImage(t, "cause/app:v1")
+	image := harness.ServerImage("cause/app:v1").Load(t)
 	app := shop(service("web", 1, image))
 	name := app.ContainerName(app.Services[0])
 	engine.Must(t, http.MethodPost, "/containers/create?name="+name, map[string]any{"Image": image.Name}, nil)
@@ -171,7 +171,7 @@ func TestNameOfAForeignContainer(t *testing.T) {
 // engine.md 2.5: two apps that were made from one template cannot be on the device together. That is said once
 // and names both; what runs stays, and both run once one of them was changed.
 func TestTwoAppsOfOneTemplate(t *testing.T) {
-	image := serverImage(t, "cause/app:v1")
+	image := harness.ServerImage("cause/app:v1").Load(t)
 	one := shop(service("web", 1, image))
 	s := managed(t, &fakecloud.Cloud{}, nil, one.Services...)
 	id := s.Containers()["web"].ID

@@ -19,10 +19,10 @@ import (
 // cloud.md 77: the cloud gets the lines of the change itself, a whole body, and nothing after it.
 func TestLogControl(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	s := managed(t, cloud, nil, service("web", 11, serverImage(t, "logs/web:v1")))
+	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
 	await(t, cloud, "app started")
 	control := func(value string) {
-		s.Assign(harness.Target{Apps: []harness.App{shop(service("web", 11, serverImage(t, "logs/web:v1")))},
+		s.Assign(harness.Target{Apps: []harness.App{shop(service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))},
 			Config: map[string]string{"RESIN_SUPERVISOR_LOG_CONTROL": value}})
 		s.Post("/v1/update", map[string]any{})
 	}
@@ -59,7 +59,7 @@ func TestLogControl(t *testing.T) {
 // cloud.md 78: no stream before the device is registered, and none with an identity that it gave up.
 func TestIdentityOfTheStream(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	target := harness.Target{Apps: []harness.App{shop(service("web", 11, serverImage(t, "logs/web:v1")))}}
+	target := harness.Target{Apps: []harness.App{shop(service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))}}
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Apps: target.V3(), Unprovisioned: true})
 	cloud.Break(fakecloud.Register, fakecloud.Status(http.StatusServiceUnavailable))
 	s.Expect(target)
@@ -140,7 +140,7 @@ func (l *listener) hears(t *testing.T, prefix string) (line string, number int) 
 // cloud.md 96, device-api.md 144.
 func TestLocalLogs(t *testing.T) {
 	target := harness.Target{Apps: []harness.App{shop(
-		service("web", 11, serverImage(t, "logs/web:v1")).Composed("tty", false), service("db", 12, serverImage(t, "logs/web:v1")))}}
+		service("web", 11, harness.ServerImage("logs/web:v1").Load(t)).Composed("tty", false), service("db", 12, harness.ServerImage("logs/web:v1").Load(t)))}}
 	s := harness.StartSupervisor(t, harness.Setup{})
 	s.Apply(target)
 	earlier := listen(t, s)
@@ -182,7 +182,7 @@ func TestLocalLogs(t *testing.T) {
 
 // device-api.md 145, A20: listeners that left cost nothing, and nobody reads containers for them.
 func TestListenersLeave(t *testing.T) {
-	target := harness.Target{Apps: []harness.App{shop(service("web", 11, serverImage(t, "logs/web:v1")).Setting("TICK", "5ms"))}}
+	target := harness.Target{Apps: []harness.App{shop(service("web", 11, harness.ServerImage("logs/web:v1").Load(t)).Setting("TICK", "5ms"))}}
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.Apply(target)
 	const follow = "GET /containers/{id}/logs"
@@ -249,7 +249,7 @@ func anonymous(t *testing.T, pid int) (kib int) {
 
 // What a container writes that lives for a moment comes once, however close its first line is to its end.
 func TestContainerThatLivesForAMoment(t *testing.T) {
-	job := harness.OneshotImage("logs/job:v1").LoadInto(t, harness.SharedEngine(t))
+	job := harness.OneshotImage("logs/job:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{})
 	l := listen(t, s)
 	l.hears(t, "{")

@@ -27,11 +27,6 @@ func service(name string, id int, image harness.Image) harness.Service {
 	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
 }
 
-func serverImage(t *testing.T, name string) harness.Image {
-	t.Helper()
-	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
-}
-
 // managed is a device of a cloud that has reached its target.
 func managed(t *testing.T, cloud *fakecloud.Cloud, config map[string]any, services ...harness.Service) *harness.Supervisor {
 	t.Helper()

@@ -117,10 +117,10 @@ func (s *speaker) refusals(image string) {
 	s.t.Helper()
 	registry := harness.SharedRegistry(s.t)
 	s.Proxy.Spoil("DELETE /images/*", harness.Fail, 0, -1)
-	old, twice := s.web(), harness.ServerImage("said/twice:v1").LoadInto(s.t, s.Engine)
+	old, twice := s.web(), harness.ServerImage("said/twice:v1").Load(s.t)
 	nameless := s.Engine.ImageID(s.t, twice.Name)
 	twice.Content = "another"
-	twice.LoadInto(s.t, s.Engine)
+	twice.Load(s.t)
 	for _, call := range []string{"POST /containers/{id}/stop", "POST /containers/create", "POST /volumes/create", "POST /networks/create"} {
 		s.Proxy.Spoil(call, harness.Fail, 0, 1)
 	}

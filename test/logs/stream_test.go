@@ -16,7 +16,7 @@ import (
 // cloud.md 68, 69, 74, 75.
 func TestLinesOfContainers(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	image := serverImage(t, "logs/web:v1")
+	image := harness.ServerImage("logs/web:v1").Load(t)
 	s := managed(t, cloud, nil,
 		service("web", 11, image).Composed("tty", false),
 		service("errors", 12, image).Composed("tty", false).Setting("BALENA_LOGS_LEVEL", "error"),
@@ -125,7 +125,7 @@ func checkFields(t *testing.T, lines []fakecloud.LogLine) {
 func TestRefusedAndCutStreams(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	cloud.Break(fakecloud.LogStream, fakecloud.Status(http.StatusUnauthorized))
-	s := managed(t, cloud, nil, service("web", 11, serverImage(t, "logs/web:v1")))
+	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
 	const n = 4000
 	print(t, s, "web", fmt.Sprintf("n=%d&text=flood&size=200", n))
 	harness.Until(t, soon, "a refusal", func() error {
@@ -209,7 +209,7 @@ func TestLogsEndpoint(t *testing.T) {
 // and the next line opens another stream at once.
 func TestCloudEndsEveryStream(t *testing.T) {
 	cloud := &fakecloud.Cloud{StreamLife: 20 * time.Second}
-	s := managed(t, cloud, nil, service("web", 11, serverImage(t, "logs/web:v1")))
+	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
 	await(t, cloud, "app started")
 	for n := range 2 {
 		harness.Until(t, soon, "the end of the stream", func() error {

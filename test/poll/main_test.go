@@ -69,7 +69,7 @@ func app(release int, images ...string) harness.Target {
 // local is an image that only the engine has.
 func local(t *testing.T, tag string) string {
 	t.Helper()
-	return harness.ServerImage("poll/web:"+tag).LoadInto(t, harness.SharedEngine(t)).Name
+	return harness.ServerImage("poll/web:" + tag).Load(t).Name
 }
 
 // stored is the document of the targets.

@@ -40,7 +40,7 @@ func shop(t *testing.T, images ...string) harness.App {
 	t.Helper()
 	app := harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "aaaa1", Release: 1}
 	for i, name := range images {
-		image := harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
+		image := harness.ServerImage(name).Load(t)
 		app.Services = append(app.Services, harness.Service{ID: i + 1, Name: fmt.Sprintf("s%d", i), ImageID: 1001 + i, Image: image.Name})
 	}
 	return app
@@ -149,7 +149,7 @@ func TestMissingImageRefusesAll(t *testing.T) {
 	s, _ := boxed(t, harness.Target{Apps: []harness.App{missing}}.V3())
 	s.Start()
 	refused(t, s, "images that are not on the device: preload/late:v1")
-	harness.ServerImage("preload/late:v1").LoadInto(t, s.Engine)
+	harness.ServerImage("preload/late:v1").Load(t)
 	s.Expect(harness.Target{Apps: []harness.App{missing}})
 	s.Restart()
 	s.WaitSettled(soon)

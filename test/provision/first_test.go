@@ -147,7 +147,7 @@ func TestPin(t *testing.T) {
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
-			harness.ServerImage(image).LoadInto(t, harness.SharedEngine(t)) // the cloud's target, without apps, removes it
+			harness.ServerImage(image).Load(t) // the cloud's target, without apps, removes it
 			s, cloud := harness.NewManaged(t, harness.Setup{Unprovisioned: true})
 			apps := target.V3()
 			delete(apps, "name")
@@ -185,7 +185,7 @@ func TestPin(t *testing.T) {
 // cloud.md 91: a cloud that does not pin the device keeps it neither from polling nor from reporting, and is asked
 // again.
 func TestPinIsRefused(t *testing.T) {
-	image := harness.ServerImage("provision/web:v1").LoadInto(t, harness.SharedEngine(t)).Name
+	image := harness.ServerImage("provision/web:v1").Load(t).Name
 	target := harness.Target{Apps: []harness.App{{ID: harness.Fleet, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "shop", Commit: "commit1", Release: 78,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
 	s, cloud := harness.NewManaged(t, harness.Setup{Unprovisioned: true})

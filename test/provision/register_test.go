@@ -269,7 +269,7 @@ func TestUnmanaged(t *testing.T) {
 	origin := cloud.Start(t)
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"apiEndpoint": "", "logsEndpoint": origin,
 		"developmentMode": true, "deltaEndpoint": origin, "apiKey": harness.ProvisioningKey, "applicationId": harness.Fleet}})
-	image := harness.ServerImage("provision/web:v1").LoadInto(t, s.Engine).Name
+	image := harness.ServerImage("provision/web:v1").Load(t).Name
 	s.Apply(harness.Target{Config: map[string]string{"RESIN_SUPERVISOR_DELTA": "1"}, Apps: []harness.App{{ID: 1, Name: "shop", Commit: "commit1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image}}}}})
 	for _, path := range []string{"/v1/healthy", "/v1/device", "/v2/state/status"} {

@@ -29,8 +29,7 @@ type managed struct {
 
 func newManaged(t *testing.T) *managed {
 	t.Helper()
-	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("remote/app:v1").LoadInto(t, engine)
+	image := harness.ServerImage("remote/app:v1").Load(t)
 	m := &managed{config: map[string]string{}}
 	m.Supervisor, _ = harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 3600000}, Bus: harness.NewBus(t)})
 	label := map[string]string{"io.balena.features.supervisor-api": "1"}

@@ -43,7 +43,7 @@ func service(name string, id int, image string) harness.Service {
 // local is an image that only the engine has.
 func local(t *testing.T, tag string) string {
 	t.Helper()
-	return harness.ServerImage("report/web:"+tag).LoadInto(t, harness.SharedEngine(t)).Name
+	return harness.ServerImage("report/web:" + tag).Load(t).Name
 }
 
 // report is what one report said of the device, with when it came and the answer.

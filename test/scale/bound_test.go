@@ -24,8 +24,7 @@ const tooMany = "Expecting at most 2000 services but instead got: 2001"
 // A target of more services than a device can have is refused as a whole and changes nothing (docs/spec/cloud.md
 // 3.5): one that is posted is 400, one of the cloud is a problem until the cloud has another.
 func TestTargetOfTooManyServices(t *testing.T) {
-	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("scale/app:v1").LoadInto(t, engine).Name
+	image := harness.ServerImage("scale/app:v1").Load(t).Name
 	small := city(image, "aaaa1", 1, nil)
 	small.Services = small.Services[:1]
 	t.Run("posted", func(t *testing.T) {

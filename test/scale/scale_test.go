@@ -52,8 +52,7 @@ const overhead = 60 // networks, volumes, images, a look here and there
 // A hundred services are installed, moved to another release, replaced and removed. Calls grow with
 // the services by a small factor that is listed here; nothing is asked twice.
 func TestHundredServices(t *testing.T) {
-	engine := harness.SharedEngine(t)
-	image := harness.ServerImage("scale/app:v1").LoadInto(t, engine).Name
+	image := harness.ServerImage("scale/app:v1").Load(t).Name
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.WaitListed()
 	step := func(what string, to harness.Target, each cost) {

@@ -25,7 +25,7 @@ const makers = "# by the maker\ngpu_mem=16\nkernel=k.img\n[pi4]\narm_boost=1\n[a
 
 // shop is an app of one service.
 func shop(d *device) harness.App {
-	img := harness.ServerImage("settings/app:v1").LoadInto(d.t, d.Engine)
+	img := harness.ServerImage("settings/app:v1").Load(d.t)
 	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: img.Name}}}
 }

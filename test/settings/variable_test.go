@@ -95,7 +95,7 @@ func TestEveryVariableIsShown(t *testing.T) {
 func TestOverrideLock(t *testing.T) {
 	d := managed(t, harness.Setup{})
 	d.Start()
-	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
+	image := harness.ServerImage("settings/app:v1").Load(t)
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(nil, app)
@@ -130,7 +130,7 @@ func TestOverrideLock(t *testing.T) {
 func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	d := managed(t, harness.Setup{Bus: harness.NewBus(t)})
 	d.Start()
-	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
+	image := harness.ServerImage("settings/app:v1").Load(t)
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(vars{"RESIN_SUPERVISOR_PERSISTENT_LOGGING": "1"}, app)
@@ -180,7 +180,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { syscall.Unmount(boot, syscall.MNT_DETACH) })
-	image := harness.ServerImage("settings/app:v1").LoadInto(t, d.Engine)
+	image := harness.ServerImage("settings/app:v1").Load(t)
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "5000"}, app)

@@ -24,7 +24,7 @@ func keeperImage(t *testing.T, name string) harness.Image {
 	t.Helper()
 	image := harness.ServerImage(name)
 	image.Volumes = []string{"/data"}
-	return image.LoadInto(t, harness.SharedEngine(t))
+	return image.Load(t)
 }
 
 // fill writes into every anonymous volume of web and returns their names.

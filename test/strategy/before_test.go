@@ -13,10 +13,10 @@ import (
 // test/image TestFullStorage.)
 func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
-	image, fresh := serverImage(t, "before/app:v1"), serverImage(t, "before/app:v2")
+	image, fresh := harness.ServerImage("before/app:v1").Load(t), harness.ServerImage("before/app:v2").Load(t)
 	foreign := harness.ServerImage("before/foreign:v2")
 	foreign.Machine = "s390x"
-	foreign.LoadInto(t, s.Engine)
+	foreign.Load(t)
 	missing := harness.Image{Name: registry.Addr + "/before/missing:v2"}
 	app := func(id int) harness.App {
 		return harness.App{ID: id, UUID: fmt.Sprint(id), Name: fmt.Sprint("shop", id), Commit: fmt.Sprint("aaaa", id), Release: id,

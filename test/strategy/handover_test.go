@@ -15,7 +15,7 @@ import (
 // handover is shop with one service that hands over, at its first release; next is its second.
 func handover(t *testing.T) (first, next harness.App) {
 	t.Helper()
-	image := serverImage(t, "handover/app:v1")
+	image := harness.ServerImage("handover/app:v1").Load(t)
 	web := service("web", 1, image).Labelled(strategyLabel, "hand-over")
 	first = shop("aaaa1", 1, web)
 	return first, first.Released("bbbb2", 2).With(web.Setting("MODE", "new"))
@@ -87,7 +87,7 @@ func checkHandover(t *testing.T, s *harness.Supervisor) {
 // one app for each.
 func TestHandOverEndsAtTheTimeout(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "handover/app:v1")
+	image := harness.ServerImage("handover/app:v1").Load(t)
 	settings := map[string]string{"BALENA_SUPERVISOR_HANDOVER_TIMEOUT": "2500"}
 	label := service("label", 1, image).Labelled(strategyLabel, "hand-over").Labelled(handoverLabel, "1000")
 	config := service("config", 2, image).Labelled(strategyLabel, "hand-over")

@@ -50,18 +50,6 @@ func service(name string, id int, image harness.Image) harness.Service {
 
 func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
-// serverImage is a loaded image of the HTTP server fixture.
-func serverImage(t *testing.T, name string) harness.Image {
-	t.Helper()
-	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
-}
-
-// oneshotImage is a loaded image of the fixture that ends at once.
-func oneshotImage(t *testing.T, name string) harness.Image {
-	t.Helper()
-	return harness.OneshotImage(name).LoadInto(t, harness.SharedEngine(t))
-}
-
 // checked is a service that is healthy while a file is there.
 func checked(s harness.Service, path string) harness.Service {
 	return s.Composed("healthcheck", dict{"test": list{"CMD", "/main", "exists", path}, "interval": "200ms", "timeout": "5s", "retries": 2})

@@ -25,7 +25,7 @@ func absent(s *harness.Supervisor, name string) error {
 // does not block.
 func TestStartedDependency(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image, crash := serverImage(t, "order/app:v1"), oneshotImage(t, "order/crash:v1")
+	image, crash := harness.ServerImage("order/app:v1").Load(t), harness.OneshotImage("order/crash:v1").Load(t)
 	events := s.Engine.Record(t)
 	s.Apply(target(shop("aaaa1", 1,
 		service("a", 1, image).Composed("depends_on", list{"b", "crash"}),
@@ -42,7 +42,7 @@ func TestStartedDependency(t *testing.T) {
 // service_healthy (engine.md 46, docs/spec/engine.md 12).
 func TestHealthyDependency(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "order/app:v1")
+	image := harness.ServerImage("order/app:v1").Load(t)
 	app := shop("aaaa1", 1,
 		checked(service("db", 1, image), "/tmp/ready"),
 		service("web", 2, image).Composed("depends_on", dict{"db": dict{"condition": "service_healthy"}}),
@@ -77,7 +77,7 @@ func TestHealthyDependency(t *testing.T) {
 // service_completed_successfully (docs/spec/engine.md 12).
 func TestCompletedDependency(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image, once := serverImage(t, "order/app:v1"), oneshotImage(t, "order/once:v1")
+	image, once := harness.ServerImage("order/app:v1").Load(t), harness.OneshotImage("order/once:v1").Load(t)
 	job := service("job", 1, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
 	web := service("web", 2, image).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}})
 	app := shop("aaaa1", 1, job, web)

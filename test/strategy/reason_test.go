@@ -55,7 +55,7 @@ func waitTimes(t *testing.T, proxy *harness.Proxy, call string, n int) []time.Ti
 // is made again later, and it says so.
 func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "reason/app:v1")
+	image := harness.ServerImage("reason/app:v1").Load(t)
 	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
 	db := s.IDs()["db"]
 	made := len(s.Proxy.Times(createCall))
@@ -102,7 +102,7 @@ func shared(proxy *harness.Proxy, size func() int) {
 // beginning and ever after: the container stays, also after a restart of the agent.
 func TestFieldThatTheEngineAlters(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "reason/app:v1")
+	image := harness.ServerImage("reason/app:v1").Load(t)
 	shared(s.Proxy, func() int { return 67108865 })
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))
@@ -133,7 +133,7 @@ func TestFieldThatTheEngineAlters(t *testing.T) {
 // times, later and later although the reason is another one each time, and is never kept from running.
 func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "reason/app:v1")
+	image := harness.ServerImage("reason/app:v1").Load(t)
 	var looks atomic.Int32
 	shared(s.Proxy, func() int { return 67108864 + int(looks.Add(1)) })
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
@@ -150,7 +150,7 @@ func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
 // Every container says why it was touched last, in the state answers and in the status.
 func TestContainersSayWhyTheyWereTouched(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "reason/app:v1")
+	image := harness.ServerImage("reason/app:v1").Load(t)
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))
 	s.Apply(target(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))))

@@ -13,7 +13,7 @@ import (
 // The label requires-reboot (docs/spec/engine.md 5.6): created, not started, the request made once, the
 // reboot asked for when all is settled; started after the reboot. This logind always refuses.
 func TestRequiresReboot(t *testing.T) {
-	image := serverImage(t, "reboot/app:v1")
+	image := harness.ServerImage("reboot/app:v1").Load(t)
 	app := shop("aaaa1", 1, service("web", 1, image).Labelled(rebootLabel, "1"), service("db", 2, image))
 	bus := harness.NewBus(t)
 	bus.Refuse("not now")

@@ -45,9 +45,9 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	gate := registry.Gate(t)
 	var first, second []harness.App
 	var old []harness.Image
-	db := serverImage(t, "strategy/db:v1")
+	db := harness.ServerImage("strategy/db:v1").Load(t)
 	for n, way := range ways {
-		old = append(old, serverImage(t, fmt.Sprintf("strategy/old%d:v1", n)))
+		old = append(old, harness.ServerImage(fmt.Sprintf("strategy/old%d:v1", n)).Load(t))
 		fresh := gate.Of(registry.Push(t, harness.ServerImage(fmt.Sprintf("strategy/new%d%d:v2", round, n)).WithBlob(100_000)))
 		web := service(fmt.Sprint("web", n), 1, old[n])
 		if way.label != "" {
@@ -109,7 +109,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 // A changed default applies to what is there: no container is made anew for it.
 func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "strategy/old:v1")
+	image := harness.ServerImage("strategy/old:v1").Load(t)
 	app := shop("aaaa1", 1, service("web", 1, image), service("leaves", 2, image))
 	s.Apply(target(app))
 	before := s.IDs()

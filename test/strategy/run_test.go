@@ -31,7 +31,7 @@ func cpu(t *testing.T, pid int) int {
 // at hand, no step, few engine calls and little work.
 func TestCrashLoopCostsNothing(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	crash := oneshotImage(t, "run/crash:v1")
+	crash := harness.OneshotImage("run/crash:v1").Load(t)
 	s.Apply(target(shop("aaaa1", 1, service("crash", 1, crash).Setting("EXIT_CODE", "7"))))
 	harness.Until(t, soon, "its exit code in the status", func() error {
 		c := look(t, s).Apps[0].Containers[0]
@@ -65,7 +65,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 // engine.md 52: stopped by the API, a service stays so over releases that change nothing of it.
 func TestRunState(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image, once := serverImage(t, "run/app:v1"), oneshotImage(t, "run/once:v1")
+	image, once := harness.ServerImage("run/app:v1").Load(t), harness.OneshotImage("run/once:v1").Load(t)
 	idle := service("idle", 3, image)
 	idle.Stopped = true
 	app := shop("aaaa1", 1, service("web", 1, image), service("job", 2, once).Composed("restart", "on-failure").Setting("EXIT_CODE", "0"), idle)
@@ -111,7 +111,7 @@ func TestRunState(t *testing.T) {
 // engine.md 54: of two containers of one service the newest stays.
 func TestSecondContainerOfAServiceGoes(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "run/app:v1")
+	image := harness.ServerImage("run/app:v1").Load(t)
 	app := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(app))
 	before := s.Containers()["web"]
@@ -129,7 +129,7 @@ func TestSecondContainerOfAServiceGoes(t *testing.T) {
 // engine.md 56: 1, 2, 4 ... seconds; a new target is tried at once.
 func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "run/app:v1")
+	image := harness.ServerImage("run/app:v1").Load(t)
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
 	harness.Until(t, soon, "three failures, and the next attempt to be shown", func() error {
@@ -189,7 +189,7 @@ func waits(t *testing.T, s *harness.Supervisor, text string) []time.Duration {
 // came back with the engine before the address did.
 func TestPortOnALateAddress(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "run/app:v1")
+	image := harness.ServerImage("run/app:v1").Load(t)
 	address := func(verb string) {
 		t.Helper()
 		if out, err := exec.Command("ip", "address", verb, "10.99.0.1/32", "dev", "lo").CombinedOutput(); err != nil {
@@ -227,7 +227,7 @@ func TestPortOnALateAddress(t *testing.T) {
 // engine.md 62: and the others are applied.
 func TestRefusedAppIsLeftRunning(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "run/app:v1")
+	image := harness.ServerImage("run/app:v1").Load(t)
 	app := shop("aaaa1", 1, service("web", 1, image))
 	beside := harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}}
 	s.Apply(target(app, beside))

@@ -17,7 +17,7 @@ const (
 // stubborn is a service that takes no notice of SIGTERM, so that its stop takes the whole grace period.
 func stubborn(t *testing.T) harness.Service {
 	t.Helper()
-	return service("web", 1, serverImage(t, "stopped/app:v1")).Setting("IGNORE_TERM", "1").Composed("stop_grace_period", "3s")
+	return service("web", 1, harness.ServerImage("stopped/app:v1").Load(t)).Setting("IGNORE_TERM", "1").Composed("stop_grace_period", "3s")
 }
 
 // called waits until a call was made more often than before.

@@ -27,7 +27,7 @@ type onTrial struct {
 func newTrial(t *testing.T) *onTrial {
 	t.Helper()
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "trial/app:v1")
+	image := harness.ServerImage("trial/app:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
 	return &onTrial{t, s, image, first, byName(t, s)}
@@ -36,7 +36,7 @@ func newTrial(t *testing.T) *onTrial {
 // release is the second release: web with another image, and as change makes it.
 func (o *onTrial) release(change func(harness.Service) harness.Service) harness.App {
 	o.t.Helper()
-	fresh := serverImage(o.t, "trial/fresh:v2")
+	fresh := harness.ServerImage("trial/fresh:v2").Load(o.t)
 	web := change(o.first.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, trialTime)
 	return o.first.Released("bbbb2", 2).With(web, o.first.Services[1])
 }
@@ -75,7 +75,7 @@ func isBack(t *testing.T, s *harness.Supervisor, before map[string]harness.Conta
 // Every way in which a release can fail, each in an app of its own.
 func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image, fresh, crash := serverImage(t, "trial/app:v1"), serverImage(t, "trial/fresh:v2"), oneshotImage(t, "trial/crash:v2")
+	image, fresh, crash := harness.ServerImage("trial/app:v1").Load(t), harness.ServerImage("trial/fresh:v2").Load(t), harness.OneshotImage("trial/crash:v2").Load(t)
 	var first, next []harness.App
 	var whys []string
 	f := func(name, why string, change func(harness.Service) harness.Service) {
@@ -129,7 +129,7 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 		t.Errorf("%d roll-backs", n)
 	}
 	good := bad.With(bad.Services[0].Setting("FIXED", "yes").Labelled(rollbackLabel, "60000"), bad.Services[1])
-	serverImage(t, "trial/fresh:v2") // it was removed with the failed release
+	harness.ServerImage("trial/fresh:v2").Load(t) // it was removed with the failed release
 	o.PostTarget(target(good))
 	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
 	c, err := o.Engine.Container("web_2001_2_bbbb2")

@@ -45,7 +45,7 @@ func isTroubled(t *testing.T, s *harness.Supervisor, why string) {
 // engine.md 5.5: the engine lost its networks, and so cannot start what was attached to them.
 func TestEngineThatLostItsNetworks(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "unstarted/app:v1")
+	image := harness.ServerImage("unstarted/app:v1").Load(t)
 	web := service("web", 1, image).Composed("networks", list{"front", "back"}).Labelled("io.balena.features.supervisor-api", "1")
 	app := shop("aaaa1", 1, web, service("db", 2, image), service("idle", 3, image))
 	app.Networks = dict{"front": dict{}, "back": dict{}}
@@ -85,7 +85,7 @@ func loseNetworks(t *testing.T, e *harness.Engine) {
 // runs once the address is free.
 func TestAddressTakenByAnotherContainer(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "unstarted/app:v1")
+	image := harness.ServerImage("unstarted/app:v1").Load(t)
 	const address = "10.88.60.5"
 	app := shop("aaaa1", 1, service("web", 1, image).Composed("networks", dict{"front": dict{"ipv4_address": address}}))
 	app.Networks = dict{"front": dict{"ipam": dict{"config": list{dict{"subnet": "10.88.60.0/24", "gateway": "10.88.60.1"}}}}}
@@ -132,7 +132,7 @@ func TestAddressTakenByAnotherContainer(t *testing.T) {
 // engine.md 5.5: a device that the service needs is there later than the engine.
 func TestDeviceThatAppearsLate(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "unstarted/app:v1")
+	image := harness.ServerImage("unstarted/app:v1").Load(t)
 	node := filepath.Join(t.TempDir(), "late")
 	plug := func() {
 		t.Helper()
@@ -170,7 +170,7 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 // requests that start it.
 func TestStartAfterTheNetworkWasMadeAgain(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "unstarted/app:v1")
+	image := harness.ServerImage("unstarted/app:v1").Load(t)
 	app := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", list{"data:/data"}))
 	app.Volumes = dict{"data": dict{}}
 	s.Apply(target(app))

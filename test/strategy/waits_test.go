@@ -12,7 +12,7 @@ import (
 // does not run is not up to date.
 func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image, once := serverImage(t, "order/app:v1"), oneshotImage(t, "order/once:v1")
+	image, once := harness.ServerImage("order/app:v1").Load(t), harness.OneshotImage("order/once:v1").Load(t)
 	job := service("job", 1, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
 	app := shop("aaaa1", 1, job, checked(service("sick", 2, image), "/tmp/ready"),
 		service("late", 3, image).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}}),

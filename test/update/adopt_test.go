@@ -12,8 +12,8 @@ import (
 // docs/spec/engine.md 10: 28, 29, 30, 34; cloud.md 89.
 func TestRestartOfTheSupervisorChangesNothing(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	plain := serverImage(t, "adopt/app:v1")
-	rich := richImage().LoadInto(t, s.Engine)
+	plain := harness.ServerImage("adopt/app:v1").Load(t)
+	rich := richImage().Load(t)
 	app := shop("aaaa1", 1,
 		service("plain", 1, plain),
 		service("api", 2, plain).Labelled("io.balena.features.supervisor-api", "1"),
@@ -85,7 +85,7 @@ func everyField(s harness.Service) harness.Service {
 // without a restart (docs/spec/engine.md 2.5, 2.9, 3.2, 4).
 func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{})
-	image := serverImage(t, "adopt/app:v1")
+	image := harness.ServerImage("adopt/app:v1").Load(t)
 	e := s.Engine
 	app := shop("aaaa1", 1, service("web", 1, image).Setting("MODE", "prod").Composed("volumes", []any{"data:/data"}))
 	app.Volumes = map[string]any{"data": map[string]any{}}

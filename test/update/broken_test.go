@@ -23,7 +23,7 @@ func running(e *harness.Engine, name string) error {
 func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	engine, registry := harness.SharedEngine(t), harness.SharedRegistry(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	good := serverImage(t, "broken/good:v1")
+	good := harness.ServerImage("broken/good:v1").Load(t)
 	missing := harness.Image{Name: registry.Addr + "/broken/missing:v1"}
 	healthy := other("good1", 5, service("ok", 7, good))
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, missing)), healthy))
@@ -61,7 +61,7 @@ func byFile(s *harness.Supervisor, to harness.Target) {
 
 // docs/spec/engine.md 10: 62.
 func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
-	image := serverImage(t, "broken/good:v1")
+	image := harness.ServerImage("broken/good:v1").Load(t)
 	f := func(name, key string, value any) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 // An app that ran before its definition broke is left running (docs/spec/engine.md 10: 58).
 func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "broken/good:v1")
+	image := harness.ServerImage("broken/good:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, image))
 	s.Post("/v2/local/target-state", map[string]any{s.UUID: target(first).V3()}).Want(t, http.StatusOK, `{"status":"success","message":"OK"}`)
 	s.Expect(target(first))
@@ -104,7 +104,7 @@ func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "broken/good:v1")
+	image := harness.ServerImage("broken/good:v1").Load(t)
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, service("ok", 7, image))))
 	const start = "POST /containers/{id}/start"

@@ -21,7 +21,7 @@ func TestUserLockHoldsTheUpdateBackUntilItGoes(t *testing.T) {
 
 func lockedUpdate(t *testing.T, file string) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
-	image := serverImage(t, "lock/app:v1")
+	image := harness.ServerImage("lock/app:v1").Load(t)
 	next := registry.Push(t, harness.ServerImage("lock/next:v2").WithBlob(10_000))
 	s.Engine.RemoveImage(t, next.Name)
 	first, beside := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image)), other("good1", 5, service("ok", 7, image))
@@ -58,7 +58,7 @@ func lockedUpdate(t *testing.T, file string) {
 // docs/spec/engine.md 10: 72.
 func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "lock/app:v1")
+	image := harness.ServerImage("lock/app:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(first))
 	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
@@ -76,7 +76,7 @@ func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 // docs/spec/engine.md 10: 73.
 func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	image := serverImage(t, "lock/app:v1")
+	image := harness.ServerImage("lock/app:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
 	const stop = "POST /containers/{id}/stop"

@@ -33,12 +33,6 @@ func service(name string, id int, image harness.Image) harness.Service {
 
 func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
-// serverImage is a loaded image of the HTTP server fixture.
-func serverImage(t *testing.T, name string) harness.Image {
-	t.Helper()
-	return harness.ServerImage(name).LoadInto(t, harness.SharedEngine(t))
-}
-
 // gone is nil when the engine does not have the container.
 func gone(e *harness.Engine, id string) error {
 	_, err := e.Container(id)

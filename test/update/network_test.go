@@ -11,7 +11,7 @@ import (
 // docs/spec/engine.md 10: 25, 48: a service in another one's network follows it.
 func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "network/app:v1")
+	image := harness.ServerImage("network/app:v1").Load(t)
 	base := service("base", 1, image)
 	guest := service("guest", 2, image).Composed("network_mode", "service:base").Setting("PORT", "8081")
 	s.Apply(target(shop("aaaa1", 1, base, guest)))
@@ -34,7 +34,7 @@ func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 // docs/spec/engine.md 10: 23, 36.
 func TestHostModeAppGetsNoBridge(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "network/app:v1")
+	image := harness.ServerImage("network/app:v1").Load(t)
 	host := service("web", 1, image).Composed("network_mode", "host").Setting("PORT", "8099").
 		Labelled("io.balena.features.supervisor-api", "1")
 	s.Apply(target(shop("aaaa1", 1, host)))
@@ -57,7 +57,7 @@ func TestHostModeAppGetsNoBridge(t *testing.T) {
 // docs/spec/engine.md 10: 37, 38.
 func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "network/app:v1")
+	image := harness.ServerImage("network/app:v1").Load(t)
 	back := service("back", 1, image).Composed("networks", []any{"inner"})
 	first := shop("aaaa1", 1, back, service("front", 2, image))
 	first.Networks = map[string]any{"inner": map[string]any{}}
@@ -108,7 +108,7 @@ func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
 	network := func(six bool, pools ...any) map[string]any {
 		return map[string]any{"enable_ipv6": six, "ipam": map[string]any{"config": pools}}
 	}
-	web := service("web", 1, serverImage(t, "network/app:v1")).Composed("networks", map[string]any{
+	web := service("web", 1, harness.ServerImage("network/app:v1").Load(t)).Composed("networks", map[string]any{
 		"six": nil, "long": map[string]any{"ipv6_address": "fd00:0:0:51:0:0:0:10"}, "bits": nil, "both": nil})
 	app := shop("aaaa1", 1, web)
 	app.Networks = map[string]any{

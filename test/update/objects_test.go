@@ -12,7 +12,7 @@ import (
 // docs/spec/engine.md 10: 46.
 func TestDependencyStartsFirst(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "objects/app:v1")
+	image := harness.ServerImage("objects/app:v1").Load(t)
 	events := s.Engine.Record(t)
 	s.Apply(target(shop("aaaa1", 1,
 		service("web", 1, image).Composed("depends_on", []any{"cache"}),
@@ -48,12 +48,12 @@ func supervisedLabels(app int, id int, name string) map[string]string {
 // docs/spec/engine.md 10: 42, 54.
 func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "objects/app:v1")
+	image := harness.ServerImage("objects/app:v1").Load(t)
 	e := s.Engine
 	e.Must(t, http.MethodPost, "/networks/create", map[string]any{"Name": "foreign"}, nil)
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "foreign"}, nil)
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "x31_data"}, nil)
-	foreign := handMade(t, e, "foreign", map[string]any{"Image": serverImage(t, "objects/foreign:v1").Name})
+	foreign := handMade(t, e, "foreign", map[string]any{"Image": harness.ServerImage("objects/foreign:v1").Load(t).Name})
 	stray := handMade(t, e, "ghost_1_1_dead0", map[string]any{"Image": image.Name, "Labels": supervisedLabels(77, 5, "ghost")})
 	unknown := handMade(t, e, "extra_1009_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 9, "extra")})
 	twin := handMade(t, e, "web_999_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
@@ -94,7 +94,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 // the update.
 func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	old, image := serverImage(t, "objects/borrowed:v1"), serverImage(t, "objects/app:v1")
+	old, image := harness.ServerImage("objects/borrowed:v1").Load(t), harness.ServerImage("objects/app:v1").Load(t)
 	s.Apply(target(shop("aaaa1", 1, service("web", 1, old))))
 	handMade(t, s.Engine, "borrower", map[string]any{"Image": old.Name})
 	s.PostTarget(target(shop("bbbb2", 2, service("web", 1, image))))
@@ -107,7 +107,7 @@ func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing
 // docs/spec/engine.md 10: 39, 40.
 func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "objects/app:v1")
+	image := harness.ServerImage("objects/app:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}))
 	first.Volumes = map[string]any{"data": map[string]any{}}
 	first.Networks = map[string]any{"back": map[string]any{}}
@@ -150,7 +150,7 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 
 func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "objects/app:v1")
+	image := harness.ServerImage("objects/app:v1").Load(t)
 	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
 	before := s.IDs()
 	s.Engine.Must(t, http.MethodDelete, "/containers/"+before["web"]+"?force=1", nil, nil)
@@ -164,7 +164,7 @@ func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 // docs/spec/engine.md 10: 35.
 func TestDeletedSupervisorNetworkComesBackOnTheNextApply(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "objects/app:v1")
+	image := harness.ServerImage("objects/app:v1").Load(t)
 	plain := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(plain))
 	network, found := s.Engine.Network(t, "supervisor0")
@@ -183,7 +183,7 @@ func TestExitedOneshotIsNotStartedAgain(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	e := s.Engine
 	once := harness.OneshotImage("objects/once:v1").LoadInto(t, e)
-	image := serverImage(t, "objects/app:v1")
+	image := harness.ServerImage("objects/app:v1").Load(t)
 	job := service("job", 2, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
 	first := shop("aaaa1", 1, service("web", 1, image), job)
 	s.Apply(target(first))
@@ -213,7 +213,7 @@ func exited(t *testing.T, s *harness.Supervisor, name string, code int) harness.
 // docs/spec/engine.md 10: 51.
 func TestStoppedServiceIsCreatedOrStoppedButNotRemoved(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "objects/app:v1")
+	image := harness.ServerImage("objects/app:v1").Load(t)
 	idle := service("idle", 2, image)
 	idle.Stopped = true
 	first := shop("aaaa1", 1, service("web", 1, image), idle)

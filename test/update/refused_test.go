@@ -14,7 +14,7 @@ import (
 // key, and changes nothing, whatever good apps stand beside it.
 func TestTargetThatCannotBeMeant(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "update/app:v1")
+	image := harness.ServerImage("update/app:v1").Load(t)
 	good := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(good))
 	before, stored := s.IDs(), s.Get("/v2/local/target-state").Body
@@ -65,7 +65,7 @@ func TestTargetThatCannotBeMeant(t *testing.T) {
 // rejected until a release comes that runs here.
 func TestRejectedAppIsAProblem(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "update/app:v1")
+	image := harness.ServerImage("update/app:v1").Load(t)
 	good := shop("aaaa1", 1, service("web", 1, image))
 	s.Apply(target(good))
 	before := s.IDs()

@@ -16,7 +16,7 @@ func TestUpdateKeepsTheOldReleaseServingUntilTheNewImagesAreThere(t *testing.T) 
 	net := registry.Slow(t, 0)
 	v1 := net.Of(registry.Push(t, harness.ServerImage("release/web:v1")))
 	v2 := net.Of(registry.Push(t, harness.ServerImage("release/web:v2").WithBlob(600_000)))
-	db := serverImage(t, "release/db:v1")
+	db := harness.ServerImage("release/db:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, v1).Composed("volumes", []any{"data:/data"}), service("db", 2, db))
 	first.Volumes = map[string]any{"data": map[string]any{}}
 	s.Apply(target(first))
@@ -102,7 +102,7 @@ func TestSameImageUnderANewNameRestartsNothing(t *testing.T) {
 // docs/spec/engine.md 10: 47.
 func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "release/same:v1")
+	image := harness.ServerImage("release/same:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
 	before := s.Containers()
@@ -124,7 +124,7 @@ func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
 // docs/spec/engine.md 10: 48.
 func TestEnvironmentChangeRecreatesOnlyItsService(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
-	image := serverImage(t, "release/same:v1")
+	image := harness.ServerImage("release/same:v1").Load(t)
 	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
 	s.Apply(target(first))
 	before := s.IDs()
@@ -142,7 +142,7 @@ func TestEnvironmentChangeRecreatesOnlyItsService(t *testing.T) {
 func TestServiceLeavesOnlyWhenTheNewImagesAreThere(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	net := registry.Slow(t, 100_000)
-	image := serverImage(t, "release/same:v1")
+	image := harness.ServerImage("release/same:v1").Load(t)
 	slow := net.Of(registry.Push(t, harness.ServerImage("release/slow:v1").WithBlob(300_000)))
 	first := shop("aaaa1", 1, service("old", 1, image))
 	s.Apply(target(first))
@@ -168,7 +168,7 @@ func TestNewerTargetCancelsARunningPull(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	net := registry.Slow(t, 50_000)
 	big := net.Of(registry.Push(t, harness.ServerImage("cancel/big:v1").WithBlob(5_000_000)))
-	small := serverImage(t, "cancel/small:v1")
+	small := harness.ServerImage("cancel/small:v1").Load(t)
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, big))))
 	harness.Until(t, soon, "bytes of the big image", func() error {
 		if net.Bytes() < 50_000 {
