@@ -48,7 +48,7 @@ func (r *rig) meet(t *testing.T, action, held string, meanwhile func(next int) i
 		before := len(r.Proxy.Times(held))
 		r.Proxy.Spoil(held, harness.Hang, 0, 1)
 		r.PostTarget(r.release(release))
-		harness.Until(t, soon, "the replacement of web", func() error {
+		harness.Until(t, harness.Soon, "the replacement of web", func() error {
 			if now := len(r.Proxy.Times(held)); now == before {
 				return errors.New("not begun")
 			}
@@ -63,7 +63,7 @@ func (r *rig) meet(t *testing.T, action, held string, meanwhile func(next int) i
 			a.Want(t, 200, "OK")
 			return release
 		}
-		r.WaitSettled(soon)
+		r.WaitSettled(harness.Soon)
 	}
 	t.Fatal("no request got its turn in time")
 	return 0
@@ -104,7 +104,7 @@ func once(t *testing.T, events *harness.Recorder) {
 func TestStopServiceDuringAnUpdate(t *testing.T) {
 	r := newRig(t)
 	release := r.meet(t, "stop-service", stopCall, nothing)
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	if c := r.single(t, release); c.State.Running {
 		t.Error("web runs after it was stopped")
 	}
@@ -115,7 +115,7 @@ func TestRestartServiceDuringAnUpdate(t *testing.T) {
 	r := newRig(t)
 	events := r.Engine.Record(t)
 	release := r.meet(t, "restart-service", stopCall, nothing)
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	if c := r.single(t, release); !c.State.Running {
 		t.Error("web does not run after its restart")
 	}
@@ -133,7 +133,7 @@ func TestReleasePostedWhileARestartWaits(t *testing.T) {
 		r.PostTarget(r.release(release + 1))
 		return release + 1
 	})
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	if c := r.single(t, release); !c.State.Running {
 		t.Error("web does not run")
 	}
@@ -161,7 +161,7 @@ func TestReleasePostedDuringARestart(t *testing.T) {
 	r.Proxy.Heal()
 	a := <-restart
 	a.Want(t, 200, "OK")
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	if c := r.single(t, 2); !c.State.Running {
 		t.Error("web does not run")
 	}
@@ -182,7 +182,7 @@ func TestStartServiceDuringAnUpdate(t *testing.T) {
 			t.Error("the container that the update stopped was started again")
 		}
 	}
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	once(t, events)
 }
 
@@ -194,7 +194,7 @@ func TestRestartDuringARestartOfAService(t *testing.T) {
 	before, creates := r.IDs(), len(r.Proxy.Times(createCall))
 	r.Proxy.Spoil(createCall, harness.Hang, 0, 1)
 	service := r.web("restart-service")
-	harness.Until(t, soon, "the new container", func() error {
+	harness.Until(t, harness.Soon, "the new container", func() error {
 		if len(r.Proxy.Times(createCall)) == creates {
 			return errors.New("not asked for")
 		}
@@ -237,7 +237,7 @@ func TestRequestsInAnyOrder(t *testing.T) {
 	for ; release < 7; release++ {
 		r.PostTarget(r.release(release))
 		begun := len(r.LogLines("step begins"))
-		harness.Until(t, soon, "something to be done", func() error {
+		harness.Until(t, harness.Soon, "something to be done", func() error {
 			if len(r.LogLines("step begins")) == begun {
 				return errors.New("nothing")
 			}

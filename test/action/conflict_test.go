@@ -33,7 +33,7 @@ func (r *rig) later(path string, body any) <-chan harness.Answer {
 // stops waits until the engine was asked to stop a container n times since before.
 func (r *rig) stops(t *testing.T, before, n int) {
 	t.Helper()
-	harness.Until(t, soon, "a container being stopped", func() error {
+	harness.Until(t, harness.Soon, "a container being stopped", func() error {
 		if now := len(r.Proxy.Times(stopCall)); now < before+n {
 			return fmt.Errorf("%d stops", now-before)
 		}
@@ -61,7 +61,7 @@ func (r *rig) has(t *testing.T, path string) bool {
 // run.
 func (r *rig) renewed(t *testing.T, before map[string]string, services ...string) {
 	t.Helper()
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	fresh := map[string]bool{}
 	for _, s := range services {
 		fresh[s] = true
@@ -84,7 +84,7 @@ func slowly(t *testing.T, s harness.Service, imageID int) (harness.Service, *har
 
 func (r *rig) downloads(t *testing.T) {
 	t.Helper()
-	harness.Until(t, soon, "the download", func() error {
+	harness.Until(t, harness.Soon, "the download", func() error {
 		if d := r.Device(); d.Status != "Downloading" {
 			return fmt.Errorf("%+v", d)
 		}
@@ -125,7 +125,7 @@ func TestActionsDuringADownload(t *testing.T) {
 	}
 	r.downloads(t)
 	net.SetRate(50_000_000)
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	if c := r.Containers()["web"]; !strings.HasSuffix(c.Name, "aaaa2") {
 		t.Errorf("in the end web is %s", c.Name)
 	}
@@ -192,7 +192,7 @@ func TestPurgeDuringTheReplacementOfAContainer(t *testing.T) {
 	r.PostTarget(r.target())
 	r.stops(t, stops, 1)
 	purge := r.later("/v1/purge", map[string]any{"appId": 31})
-	harness.Until(t, soon, "the purge to begin", func() error {
+	harness.Until(t, harness.Soon, "the purge to begin", func() error {
 		if n := len(r.LogLines("step begins")); n == 0 {
 			return fmt.Errorf("%d steps", n)
 		}
@@ -265,7 +265,7 @@ func TestServiceThatLeftTheRelease(t *testing.T) {
 		t.Error("db was stopped under the lock")
 	}
 	os.Remove(file)
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 }
 
 // device-api.md 152, 112: a service that was stopped by hand runs again after a restart of its app,

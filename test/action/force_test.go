@@ -16,7 +16,7 @@ func TestForceWhileAnUpdateKeepsItsLocks(t *testing.T) {
 	r := newRig(t)
 	r.Proxy.Spoil(startCall, harness.Fail, 0, -1)
 	r.PostTarget(r.release(2))
-	harness.Until(t, soon, "a release that cannot start", func() error {
+	harness.Until(t, harness.Soon, "a release that cannot start", func() error {
 		if len(r.LogLines("step did not succeed")) == 0 || !exists(filepath.Join(r.LockDir(31, "web"), "updates.lock")) {
 			return errors.New("no failure")
 		}
@@ -29,7 +29,7 @@ func TestForceWhileAnUpdateKeepsItsLocks(t *testing.T) {
 		t.Error("db runs on")
 	}
 	r.Proxy.Heal()
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 
 	stops := len(r.Proxy.Times(stopCall))
 	r.Proxy.Spoil(stopCall, harness.Hang, 0, 1)

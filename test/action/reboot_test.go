@@ -17,7 +17,7 @@ import (
 // once too often.
 func (r *rig) goesDown(t *testing.T, what string, n int) {
 	t.Helper()
-	harness.Until(t, soon, what, func() error {
+	harness.Until(t, harness.Soon, what, func() error {
 		if got := r.Bus.Asked(what); got != n {
 			return fmt.Errorf("logind was asked %d times, want %d", got, n)
 		}
@@ -162,13 +162,13 @@ func TestLogindRefuses(t *testing.T) {
 	r.Post("/v1/reboot", nil).Want(t, 202, granted)
 	r.goesDown(t, "Reboot", 1)
 	before := r.IDs()
-	harness.Until(t, soon, "a restart after the refusal", func() error {
+	harness.Until(t, harness.Soon, "a restart after the refusal", func() error {
 		if a := r.Post("/v1/restart", map[string]any{"appId": 32}); a.Status != 200 {
 			return fmt.Errorf("%d %s", a.Status, a.Body)
 		}
 		return nil
 	})
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 	if r.IDs()["main"] == before["main"] {
 		t.Error("the restart did nothing")
 	}
@@ -229,7 +229,7 @@ func TestActionsAfterARebootWasGranted(t *testing.T) {
 	// The agent that comes up after the reboot goes on.
 	r.Kill()
 	r.Start()
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 }
 
 // A reboot is needed most when the engine does not answer any more: it is granted, as the locks allow, which
@@ -245,7 +245,7 @@ func TestRebootWithoutAnEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Post("/v1/reboot", nil).Want(t, 202, granted)
-	harness.Until(t, soon, "the reboot", func() error {
+	harness.Until(t, harness.Soon, "the reboot", func() error {
 		if s.Bus.Asked("Reboot") != 1 {
 			return fmt.Errorf("logind was asked for %v", s.Bus.Calls())
 		}
@@ -272,9 +272,9 @@ func TestReleaseRebootsTheDevice(t *testing.T) {
 			return fmt.Errorf("the reboot was not held up by %q", text)
 		}
 	}
-	harness.Until(t, soon, "the update of the host to hold up the reboot", says("Waiting for Host OS update to finish"))
+	harness.Until(t, harness.Soon, "the update of the host to hold up the reboot", says("Waiting for Host OS update to finish"))
 	os.Remove(r.Path("state/rollback-altboot-breadcrumb"))
-	harness.Until(t, soon, "the lock to hold up the reboot", says("Lockfile exists for { appId: 32, service: main }"))
+	harness.Until(t, harness.Soon, "the lock to hold up the reboot", says("Lockfile exists for { appId: 32, service: main }"))
 	if calls := r.Bus.Calls(); len(calls) != 0 {
 		t.Fatalf("logind was asked for %v", calls)
 	}

@@ -19,7 +19,7 @@ func TestEngineThatDoesNotTellOfAnImage(t *testing.T) {
 	r.shop.Commit, r.shop.Release = "aaaa2", 12
 	r.shop.Services = []harness.Service{r.shop.Services[0].Using(next.Name, 2001), r.shop.Services[1]}
 	r.PostTarget(r.target())
-	harness.Until(t, soon, "a look at the image", func() error {
+	harness.Until(t, harness.Soon, "a look at the image", func() error {
 		if len(r.Proxy.Times(inspectCall)) == before {
 			return errors.New("none")
 		}
@@ -36,7 +36,7 @@ func TestEngineThatDoesNotTellOfAnImage(t *testing.T) {
 	r.PostTarget(r.target())
 	r.Post("/v1/update", nil).Want(t, 204, "")
 	r.Proxy.Heal()
-	r.WaitSettled(soon)
+	r.WaitSettled(harness.Soon)
 
 	r.Proxy.Spoil(inspectCall, harness.Hang, 0, -1)
 	r.Post("/v1/reboot", nil).Want(t, 202, granted)

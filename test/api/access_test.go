@@ -137,19 +137,19 @@ func TestRegenerateKey(t *testing.T) {
 	if got := f.as(f.Key(), "GET", "/v1/device", nil).Status; got != 200 {
 		t.Errorf("the global key after a service's new key: %d", got)
 	}
-	harness.Until(t, soon, "web to have its new key", func() error {
+	harness.Until(t, harness.Soon, "web to have its new key", func() error {
 		if got := f.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY"); got != fresh.Body {
 			return fmt.Errorf("web has the key %q", got)
 		}
 		return nil
 	})
-	f.WaitSettled(soon)
+	f.WaitSettled(harness.Soon)
 	now := f.IDs()
 	if now["web"] == before["web"] || now["db"] != before["db"] || now["main"] != before["main"] {
 		t.Errorf("after a new key of web the containers are %v, were %v", now, before)
 	}
 	f.Restart()
-	f.WaitSettled(soon)
+	f.WaitSettled(harness.Soon)
 	if got := f.as(fresh.Body, "GET", "/v1/device", nil).Status; got != http.StatusOK {
 		t.Errorf("the service's key after a restart: %d", got)
 	}
@@ -205,7 +205,7 @@ func TestLogsHoldNoKeys(t *testing.T) {
 		}
 		f.as(key, "POST", "/v2/applications/31/restart-service", map[string]any{"serviceName": "db"})
 	}
-	f.WaitSettled(soon)
+	f.WaitSettled(harness.Soon)
 	log := f.Log()
 	if log == "" {
 		t.Fatal("the supervisor logs nothing")

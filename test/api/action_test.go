@@ -246,7 +246,7 @@ func TestRestartCompletesWithoutItsCaller(t *testing.T) {
 	conn := f.dial(t)
 	body, _ := json.Marshal(map[string]any{"appId": 31})
 	fmt.Fprintf(conn, "POST /v1/restart?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", f.Key(), len(body), body)
-	harness.Until(t, soon, "the first stop", func() error {
+	harness.Until(t, harness.Soon, "the first stop", func() error {
 		if len(f.Proxy.Times("POST /containers/{id}/stop")) == 0 {
 			return fmt.Errorf("not yet")
 		}
@@ -254,7 +254,7 @@ func TestRestartCompletesWithoutItsCaller(t *testing.T) {
 	})
 	conn.Close()
 	f.Proxy.Heal()
-	harness.Until(t, soon, "new containers", func() error {
+	harness.Until(t, harness.Soon, "new containers", func() error {
 		now := f.IDs()
 		if len(now) != 3 || now["web"] == before["web"] || now["db"] == before["db"] {
 			return fmt.Errorf("containers are %v", now)

@@ -26,7 +26,7 @@ func TestFirstInstallIsShown(t *testing.T) {
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image.Name}}}}}
 	s.PostTarget(target)
 	var progress []int
-	harness.Until(t, soon, "the installation", func() error {
+	harness.Until(t, harness.Soon, "the installation", func() error {
 		if d := s.Device(); d.Status == "Downloading" {
 			if d.DownloadProgress == nil || *d.DownloadProgress != float64(int(*d.DownloadProgress)) || !d.UpdatePending || d.UpdateDownloaded {
 				t.Errorf("while downloading the device says %+v", d)
@@ -62,7 +62,7 @@ func TestFlagsOfAnUpdateUnderALock(t *testing.T) {
 		}
 	}
 	const locked = "Idle pending true downloaded true failed true"
-	harness.Until(t, soon, "the lock to hold up the release", func() error {
+	harness.Until(t, harness.Soon, "the lock to hold up the release", func() error {
 		s := state()
 		note(s)
 		if s != locked {
@@ -91,7 +91,7 @@ func TestFlagsOfAnUpdateUnderALock(t *testing.T) {
 		t.Error("main was replaced under its lock")
 	}
 	f.Post("/v1/update", map[string]any{"force": true}).Want(t, 204, "")
-	f.WaitSettled(soon)
+	f.WaitSettled(harness.Soon)
 	if s := state(); s != "Idle pending false downloaded false failed false" || exists(path) || f.IDs()["main"] == before["main"] {
 		t.Errorf("after the forced update: %s, the lock is there: %v", s, exists(path))
 	}
@@ -132,7 +132,7 @@ func TestAddresses(t *testing.T) {
 		IP  string `json:"ip_address"`
 		MAC string `json:"mac_address"`
 	}
-	harness.Until(t, soon, "the addresses", func() error {
+	harness.Until(t, harness.Soon, "the addresses", func() error {
 		f.Get("/v1/device").JSON(t, &d)
 		if ips := strings.Split(d.IP, " "); !slices.Contains(ips, "192.0.2.7") || !slices.Contains(ips, "2001:db8::7") {
 			return fmt.Errorf("ip_address is %q", d.IP)
@@ -174,7 +174,7 @@ func TestRejectedReleaseIsShown(t *testing.T) {
 	app["services"].(map[string]any)["3"].(map[string]any)["contract"] = map[string]any{"type": "sw.container", "slug": "main",
 		"requires": []any{map[string]any{"type": "sw.supervisor", "version": ">=9999"}}}
 	f.Post("/v2/local/target-state", edited).Want(t, 200, `{"status":"success","message":"OK"}`)
-	harness.Until(t, soon, "the rejection", func() error {
+	harness.Until(t, harness.Soon, "the rejection", func() error {
 		var apps map[string]struct {
 			UpdateStatus string
 			Services     map[string]any

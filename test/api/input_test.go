@@ -114,7 +114,7 @@ func TestLocalTargetRoundTripAndRefusals(t *testing.T) {
 		t.Errorf("target reads %s %s", got.Status, got.State)
 	}
 	f.Post("/v2/local/target-state", string(got.State)).Want(t, 200, `{"status":"success","message":"OK"}`)
-	harness.Until(t, soon, "the posted answer to settle", f.Idle)
+	harness.Until(t, harness.Soon, "the posted answer to settle", f.Idle)
 	f.changed(t, before)
 
 	edit := func(change func(local, shop, web map[string]any)) map[string]any {
@@ -163,7 +163,7 @@ func TestLocalTargetRoundTripAndRefusals(t *testing.T) {
 		t.Errorf("the stored target changed:\n%s\n%s", got.State, again.State)
 	}
 	f.Restart()
-	f.WaitSettled(soon)
+	f.WaitSettled(harness.Soon)
 	f.changed(t, before)
 }
 

@@ -8,14 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // lockMode is the mode of lock files that tests make.
 const lockMode = 0o644
@@ -74,7 +71,7 @@ func (f *fleet) as(key, method, path string, body any) harness.Answer {
 // changed fails the test unless exactly the named services have new containers that run.
 func (f *fleet) changed(t *testing.T, before map[string]string, services ...string) {
 	t.Helper()
-	f.WaitSettled(soon)
+	f.WaitSettled(harness.Soon)
 	now := f.Containers()
 	isNew := map[string]bool{}
 	for _, s := range services {

@@ -163,7 +163,7 @@ func TestDownloadIsShownWithRisingProgress(t *testing.T) {
 	events := f.Engine.Record(t)
 	net.Stall()
 	f.PostTarget(f.target())
-	harness.Until(t, soon, "the download", func() error {
+	harness.Until(t, harness.Soon, "the download", func() error {
 		if d := f.Device(); d.Status != "Downloading" {
 			return fmt.Errorf("status %q", d.Status)
 		}
@@ -173,7 +173,7 @@ func TestDownloadIsShownWithRisingProgress(t *testing.T) {
 
 	var device, app []int
 	var updates []string
-	harness.Until(t, soon, "the target", func() error {
+	harness.Until(t, harness.Soon, "the target", func() error {
 		d := f.Device()
 		answer := f.Get("/v2/applications/state")
 		side := f.Get("/v2/applications/32/state")
@@ -256,7 +256,7 @@ func TestPostedTargetShowsInTheNextRead(t *testing.T) {
 		if f.Get("/v2/applications/state").JSON(t, &apps); apps["solo"].Commit != commit {
 			t.Errorf("round %d: the first read shows target %q, want %q", i, apps["solo"].Commit, commit)
 		}
-		f.WaitSettled(soon)
+		f.WaitSettled(harness.Soon)
 
 		f.shop.Commit = commit
 		f.PostTarget(f.target())
@@ -264,6 +264,6 @@ func TestPostedTargetShowsInTheNextRead(t *testing.T) {
 		if f.Get("/v2/state/status").JSON(t, &status); status.AppState == "applied" && status.Release != commit {
 			t.Errorf("round %d: the first read says applied, of release %q, want %q", i, status.Release, commit)
 		}
-		f.WaitSettled(soon)
+		f.WaitSettled(harness.Soon)
 	}
 }

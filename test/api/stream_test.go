@@ -85,7 +85,7 @@ func TestJournalLogs(t *testing.T) {
 		}
 		return answer
 	}
-	harness.Until(t, soon, "the journal to be written", func() error {
+	harness.Until(t, harness.Soon, "the journal to be written", func() error {
 		if a := post(map[string]any{"containerId": "probe"}); strings.Count(a.Body, "\n") != 5 || !strings.Contains(a.Body, "message 4\n") {
 			return fmt.Errorf("journal reads %q", a.Body)
 		}
@@ -183,7 +183,7 @@ func TestLogClientsLeaveNothingBehind(t *testing.T) {
 			end()
 		}
 	}
-	harness.Until(t, soon, "the connections to be gone", func() error {
+	harness.Until(t, harness.Soon, "the connections to be gone", func() error {
 		if n := descriptors(); n > before+8 {
 			return fmt.Errorf("%d descriptors, %d before", n, before)
 		}

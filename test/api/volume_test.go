@@ -29,7 +29,7 @@ func TestCleanUpVolumes(t *testing.T) {
 		"HostConfig": map[string]any{"Binds": []string{"31_borrowed:/data"}}}, nil)
 	f.put(t, "web", "/data/kept", "precious")
 	before := f.IDs()
-	harness.Until(t, soon, "the volumes to be known", func() error { return f.Settled() })
+	harness.Until(t, harness.Soon, "the volumes to be known", func() error { return f.Settled() })
 
 	left := func(when string, want ...string) {
 		t.Helper()

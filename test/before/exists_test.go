@@ -60,7 +60,7 @@ func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 	for _, later := range mend {
 		later()
 	}
-	s.WaitSettled(2 * soon)
+	s.WaitSettled(2 * harness.Soon)
 	for name, c := range s.Containers() {
 		if got := harness.MustAsk(t, c, http.MethodGet, "/version", ""); got != "v2" {
 			t.Errorf("%s serves %s", name, got)
@@ -87,7 +87,7 @@ func TestNothingIsStoppedForTheRestOfARelease(t *testing.T) {
 	s.PostTarget(harness.Target{Apps: []harness.App{two.With(two.Services[0], db.Using(missing.Name, 3000))}})
 	before.held(t, map[string]string{"shop0": missing.Name + ": manifest unknown"})
 	registry.Push(t, harness.ServerImage("before/restless:v2"))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // A registry that asks who is there is told, by name and key or by a token for them; one that does not let the
@@ -116,9 +116,9 @@ func TestPrivateRegistries(t *testing.T) {
 		s.PollNow()
 	}
 	apply(first)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	apply(second)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if n := unsure(s); n != 0 {
 		t.Errorf("of %d images it was not known whether there is room: %v", n, s.Log())
 	}
@@ -128,7 +128,7 @@ func TestPrivateRegistries(t *testing.T) {
 	apply(append(third, second[1]))
 	before.held(t, map[string]string{"shop0": "unauthorized"})
 	cloud.Set(func(*fakecloud.Cloud) { allowed = true })
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // One look serves all services that want an image. Where nothing is stopped before the download there is
@@ -215,7 +215,7 @@ func TestLookIsNotRepeatedForALock(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.PostTarget(harness.Target{Apps: []harness.App{next(one, registry.Push(t, harness.ServerImage("before/locked:v2")))}})
-	harness.Until(t, soon, "three attempts to take the lock", func() error {
+	harness.Until(t, harness.Soon, "three attempts to take the lock", func() error {
 		if n := count(s, "take lock"); n < 4 {
 			return fmt.Errorf("%d steps take lock", n)
 		}
@@ -227,5 +227,5 @@ func TestLookIsNotRepeatedForALock(t *testing.T) {
 	if err := os.Remove(lock); err != nil {
 		t.Fatal(err)
 	}
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }

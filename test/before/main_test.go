@@ -8,14 +8,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // The strategies that stop a container before the download.
 var strategies = []string{"kill-then-download", "delete-then-download"}
@@ -56,7 +53,7 @@ func now(s *harness.Supervisor) moment {
 // all containers run on, and nothing was stopped, removed or downloaded since the moment.
 func (s moment) held(t *testing.T, why map[string]string) {
 	t.Helper()
-	harness.Until(t, soon, "the reasons, in the status", func() error {
+	harness.Until(t, harness.Soon, "the reasons, in the status", func() error {
 		var state struct {
 			Problems []struct{ Subject, Step, Error string }
 		}

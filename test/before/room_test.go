@@ -22,7 +22,7 @@ func TestNothingIsStoppedWithoutRoom(t *testing.T) {
 	s.PostTarget(harness.Target{Apps: []harness.App{two}})
 	before.held(t, map[string]string{"shop0": "not enough room for the download: it takes 41 MB and 3"})
 	s.Engine.Fill(t, 46*mega)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	serves(t, s, "web0", "v2")
 	if n := unsure(s); n != 0 {
 		t.Errorf("of %d images it was not known whether there is room", n)
@@ -43,7 +43,7 @@ func TestRoomOfTheImageThatGoes(t *testing.T) {
 	s.PostTarget(harness.Target{Apps: []harness.App{next(one, v2), beside}})
 	before.held(t, map[string]string{"shop0": "it takes 41 MB and 3"})
 	s.Engine.Fill(t, 14*mega)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	serves(t, s, "web0", "v2")
 }
 

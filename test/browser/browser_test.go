@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
@@ -27,8 +26,6 @@ func TestMain(m *testing.M) {
 	}
 	harness.Main(m)
 }
-
-const soon = 30 * time.Second
 
 // far is an address of the device on its network. Browsers say less to it than to the machine they run on.
 const far = "192.168.7.9"
@@ -88,7 +85,7 @@ func device(t *testing.T) *harness.Supervisor {
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	s.Apply(harness.Target{Name: "holy-moon"})
 	engine.Must(t, "POST", "/volumes/create", map[string]any{"Name": "31_old", "Labels": map[string]string{"io.balena.supervised": "true"}}, nil)
-	harness.Until(t, soon, "the volume to be known", s.Settled)
+	harness.Until(t, harness.Soon, "the volume to be known", s.Settled)
 	return s
 }
 
@@ -152,7 +149,7 @@ func TestWhoIsNoStranger(t *testing.T) {
 			}
 		}
 	}
-	harness.Until(t, soon, "the volume to go", func() error {
+	harness.Until(t, harness.Soon, "the volume to go", func() error {
 		if _, there := harness.SharedEngine(t).Volumes(t)["31_old"]; there {
 			return errors.New("it is there")
 		}

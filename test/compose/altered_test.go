@@ -37,7 +37,7 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 	}
 	said := func(want map[string]int) {
 		t.Helper()
-		harness.Until(t, soon, "what is said of the limits", func() error {
+		harness.Until(t, harness.Soon, "what is said of the limits", func() error {
 			got := map[string]int{}
 			for _, l := range cloud.Logs() {
 				if _, rest, is := strings.Cut(l.Message, "The engine made service '"); is {
@@ -62,15 +62,15 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 	said(each)
 
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	polls := len(cloud.Calls(fakecloud.State))
-	harness.Until(t, soon, "another poll", func() error {
+	harness.Until(t, harness.Soon, "another poll", func() error {
 		if n := len(cloud.Calls(fakecloud.State)); n < polls+2 {
 			return fmt.Errorf("%d polls", n-polls)
 		}
 		return nil
 	})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if now := s.IDs(); !maps.Equal(now, before) {
 		t.Errorf("containers were %v, are %v", before, now)
 	}
@@ -84,7 +84,7 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 		}
 	}
 	s.Assign(target(shop(2, services...)))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	now := s.IDs()
 	for name, id := range before {
 		if (now[name] == id) == (name == "mem-limit") {
@@ -97,7 +97,7 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 
 	// A restart of the app asks for the same again, and not for what the engine made of it.
 	s.Post("/v1/restart", map[string]any{"appId": 31}).Want(t, 200, "OK")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	made(2*len(services) + 1)
 	if kept := strings.Count(s.ReadFile("documents/altered.json"), `":[`); kept != len(limits) {
 		t.Errorf("differences of %d objects are kept:\n%s", kept, s.ReadFile("documents/altered.json"))

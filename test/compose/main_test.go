@@ -14,8 +14,6 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const soon = 30 * time.Second
-
 // dict and list are JSON as a composition holds it.
 type (
 	dict = map[string]any
@@ -53,7 +51,7 @@ func apply(t *testing.T, s *harness.Supervisor, to harness.Target) {
 	t.Helper()
 	post(t, s, to)
 	harness.Until(t, 3*time.Minute, "target applied", s.Idle)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // post replaces the local target.

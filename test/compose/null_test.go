@@ -51,7 +51,7 @@ func within(document dict, path ...string) dict {
 // unsaid waits for the containers of TestKeysWithoutValue and checks what the engine has.
 func unsaid(t *testing.T, s *harness.Supervisor, uuid string) {
 	t.Helper()
-	harness.Until(t, soon, "both services", func() error {
+	harness.Until(t, harness.Soon, "both services", func() error {
 		for _, name := range []string{"web_1001_1_" + commit(1), "guest_1002_1_" + commit(1)} {
 			if c, err := s.Engine.Container(name); err != nil || !c.State.Running {
 				return fmt.Errorf("%s: %s %v", name, c.State.Status, err)

@@ -89,7 +89,7 @@ func TestStorageOptionReachesTheEngine(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("table/app:v1").Load(t)
 	post(t, s, target(shop(1, service("web", 1, image).Composed("storage_opt", dict{"size": "1G"})), marker(1, image)))
-	harness.Until(t, soon, "the app beside it and the engine's word", func() error {
+	harness.Until(t, harness.Soon, "the app beside it and the engine's word", func() error {
 		if _, err := s.Engine.Container("mark_10001_1_" + commit(1)); err != nil {
 			return err
 		}

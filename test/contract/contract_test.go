@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +17,6 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 const (
-	soon     = 30 * time.Second
 	uuid     = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
 	rejected = "Some releases were rejected due to having unmet requirements:\n  shop: Services with unmet requirements: web"
 )
@@ -46,7 +44,7 @@ func newHouse(t *testing.T, setup harness.Setup) *house {
 	h.Start()
 	h.Assign(harness.Target{Apps: []harness.App{h.app}})
 	h.PollNow()
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	return h
 }
 
@@ -72,7 +70,7 @@ func contract(service string, c any) func(dict) {
 // reported waits until the app's release has a status in the cloud.
 func (h *house) reported(commit, status string) {
 	h.t.Helper()
-	harness.Until(h.t, soon, commit+" reported as "+status, func() error {
+	harness.Until(h.t, harness.Soon, commit+" reported as "+status, func() error {
 		app, _ := h.Cloud().Device(h.t, h.UUID).Apps[uuid].(dict)
 		releases, _ := app["releases"].(dict)
 		release, _ := releases[commit].(dict)
@@ -86,7 +84,7 @@ func (h *house) reported(commit, status string) {
 // begins waits until the device said something that begins so.
 func (h *house) begins(text string) {
 	h.t.Helper()
-	harness.Until(h.t, soon, text, func() error {
+	harness.Until(h.t, harness.Soon, text, func() error {
 		if !slices.ContainsFunc(h.Said(), func(said string) bool { return strings.HasPrefix(said, text) }) {
 			return errors.New("not said")
 		}
@@ -119,7 +117,7 @@ func TestUnmetContract(t *testing.T) {
 		dict{"or": []any{dict{"type": "sw.l4t", "version": ">=32"}, dict{"type": "hw.device-type", "slug": "raspberrypi3"}}})
 	h.deliver(next, contract("web", met))
 	h.Expect(harness.Target{Apps: []harness.App{next}})
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	h.deliver(next.Released("cccc3", 3), contract("web", requires(dict{"type": "sw.l4t"})))
 	h.reported("cccc3", "rejected")
 }
@@ -144,7 +142,7 @@ func TestOptionalService(t *testing.T) {
 	})
 	h.Hear("Not running containers because of contract violations: gpu. npu", 1)
 	h.Expect(harness.Target{Apps: []harness.App{next.With(next.Services[0])}})
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 }
 
 // cloud.md 45, 39: a contract that is none refuses the release; what runs stays, also over a restart,
@@ -172,7 +170,7 @@ func TestMalformedContract(t *testing.T) {
 	}
 	h.deliver(next, func(dict) {})
 	h.Expect(harness.Target{Apps: []harness.App{next}})
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 }
 
 // cloud.md 42: what the cloud delivers of the agent and of the host OS is never pulled nor created.
@@ -193,7 +191,7 @@ func TestForeignServices(t *testing.T) {
 		h.service("overlay", 22).Labelled("io.balena.image.class", "overlay"), h.service("extra", 23))
 	h.Cloud().Assign(h.UUID, entry)
 	h.PollNow()
-	harness.Until(t, soon, "the one service for us", func() error {
+	harness.Until(t, harness.Soon, "the one service for us", func() error {
 		all, err := h.Engine.Supervised()
 		var names []string
 		for _, c := range all {
@@ -205,7 +203,7 @@ func TestForeignServices(t *testing.T) {
 		}
 		return err
 	})
-	harness.Until(t, soon, "the target reached", h.Idle)
+	harness.Until(t, harness.Soon, "the target reached", h.Idle)
 	for _, line := range h.LogLines("step begins") {
 		for _, name := range []string{"main", "core", "balena-supervisor", "hostapp", "overlay"} {
 			if line["service"] == name {

@@ -18,7 +18,7 @@ func stranded(t *testing.T) (h *house, lock string) {
 	h.Proxy.Spoil(startCall, harness.Fail, 0, -1)
 	h.deliver(h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1")), func(dict) {})
 	lock = filepath.Join(h.LockDir(31, "web"), "updates.lock")
-	harness.Until(t, soon, "a release that cannot start", func() error {
+	harness.Until(t, harness.Soon, "a release that cannot start", func() error {
 		if len(h.LogLines("step did not succeed")) == 0 {
 			return errors.New("no failure")
 		}
@@ -32,7 +32,7 @@ func stranded(t *testing.T) (h *house, lock string) {
 func (h *house) reboots() {
 	h.t.Helper()
 	h.Post("/v1/reboot", nil).Want(h.t, 202, `{"Data":"OK","Error":""}`)
-	harness.Until(h.t, soon, "the reboot", func() error {
+	harness.Until(h.t, harness.Soon, "the reboot", func() error {
 		if h.Bus.Asked("Reboot") == 0 {
 			return errors.New("not asked for")
 		}
@@ -52,7 +52,7 @@ func TestRejectedReleaseGivesTheLocksBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h, lock := stranded(t)
 			h.deliver(h.app.Released("cccc3", 3), change)
-			harness.Until(t, soon, "the end of the lock", func() error {
+			harness.Until(t, harness.Soon, "the end of the lock", func() error {
 				if _, err := os.Lstat(lock); !errors.Is(err, os.ErrNotExist) {
 					return errors.New("the lock file stays")
 				}
@@ -67,7 +67,7 @@ func TestRejectedReleaseGivesTheLocksBack(t *testing.T) {
 func TestMissingImageGivesTheLocksBack(t *testing.T) {
 	h, lock := stranded(t)
 	h.deliver(h.app.Released("cccc3", 3).With(h.app.Services[0].Using("127.0.0.1:9/none:v1", 1009)), func(dict) {})
-	harness.Until(t, soon, "the end of the lock", func() error {
+	harness.Until(t, harness.Soon, "the end of the lock", func() error {
 		if _, err := os.Lstat(lock); !errors.Is(err, os.ErrNotExist) {
 			return errors.New("the lock file stays")
 		}

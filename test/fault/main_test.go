@@ -4,14 +4,13 @@ package fault_test
 
 import (
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const soon = 60 * time.Second
+const soon = 2 * harness.Soon
 
 // shop is an app of a web service that changes with its release, with a volume, and a db that does
 // not change.

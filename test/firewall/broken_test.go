@@ -34,7 +34,7 @@ func TestHostWithoutFirewall(t *testing.T) {
 // told waits until the log says so many times that the firewall is not set.
 func (d *device) told(times int) {
 	d.t.Helper()
-	harness.Until(d.t, soon, fmt.Sprintf("%d failures told of", times), func() error {
+	harness.Until(d.t, harness.Soon, fmt.Sprintf("%d failures told of", times), func() error {
 		if n := len(d.LogLines("the host's firewall is not set")); n != times {
 			return fmt.Errorf("%d", n)
 		}
@@ -110,7 +110,7 @@ esac
 exec -a $name $real "$@"`)
 	d.Start()
 	for _, family := range families {
-		harness.Until(t, soon, "the rules of "+family, func() error {
+		harness.Until(t, harness.Soon, "the rules of "+family, func() error {
 			if !strings.Contains(rules(t, family), fmt.Sprintf("--dport %d -j DROP\n", d.Port)) {
 				return errors.New("not dropped")
 			}

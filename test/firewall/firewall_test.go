@@ -44,7 +44,7 @@ func (d *device) containers() {
 		d.service("bridged").Composed("network_mode", "bridge"),
 		d.service("hosted").Composed("network_mode", "host").Setting("PORT", strconv.Itoa(port)),
 	))
-	d.WaitSettled(2 * soon)
+	d.WaitSettled(2 * harness.Soon)
 	f := func(service, host string, want int) {
 		d.t.Helper()
 		url := fmt.Sprintf("http://%s:%d/ping", host, d.Port)
@@ -55,7 +55,7 @@ func (d *device) containers() {
 	f("member", "10.114.104.1", http.StatusOK)
 	f("bridged", "172.17.0.1", http.StatusOK)
 	f("stranger", "10.114.104.1", http.StatusBadGateway) // refused
-	harness.Until(d.t, soon, "the API over the network of the host", func() error {
+	harness.Until(d.t, harness.Soon, "the API over the network of the host", func() error {
 		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/fetch?url=http://127.0.0.1:%d/ping", port, d.Port))
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func TestDeviceWithoutACloud(t *testing.T) {
 func (d *device) accepts(port int) {
 	d.t.Helper()
 	for _, family := range families {
-		harness.Until(d.t, soon, "the rule of "+family, func() error {
+		harness.Until(d.t, harness.Soon, "the rule of "+family, func() error {
 			if !strings.Contains(rules(d.t, family), fmt.Sprintf("-A BALENA-FIREWALL -p tcp -m tcp --dport %d -j ACCEPT\n", port)) {
 				return errors.New("none")
 			}
@@ -115,7 +115,7 @@ func TestModes(t *testing.T) {
 	strict(false)
 	lan.reaches(other, "tcp", true)
 	d.set(vars{modeName: "on"}, app(web))
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	strict(true)
 	lan.reaches(other, "tcp", false)
 	lan.reaches(53, "tcp", false)
@@ -138,7 +138,7 @@ func TestModes(t *testing.T) {
 	d.Hear(`Applied configuration change {"HOST_FIREWALL_MODE":"auto"}`, 1)
 	d.set(vars{modeName: "auto"}, app(web, host))
 	strict(true)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	lan.reaches(hosted, "tcp", false) // the host's services are not for others either
 	d.Restart()
 	strict(true)
@@ -233,7 +233,7 @@ func TestRulesOfOthersStay(t *testing.T) {
 	is := func(want func(first, second string) []string) {
 		t.Helper()
 		each(func(family, first, second string) {
-			harness.Until(t, soon, "rules of "+family, func() error {
+			harness.Until(t, harness.Soon, "rules of "+family, func() error {
 				if got := input(t, family); !slices.Equal(got, want(first, second)) {
 					return fmt.Errorf("%q", got)
 				}
@@ -276,7 +276,7 @@ func (d *device) strict(want bool) {
 	d.t.Helper()
 	end := map[bool]string{false: "-A BALENA-FIREWALL -j RETURN\n", true: "-A BALENA-FIREWALL -j REJECT"}[want]
 	for _, family := range families {
-		harness.Until(d.t, soon, "the end of the chain of "+family, func() error {
+		harness.Until(d.t, harness.Soon, "the end of the chain of "+family, func() error {
 			if !strings.Contains(rules(d.t, family), end) {
 				return errors.New("another")
 			}

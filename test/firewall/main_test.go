@@ -26,7 +26,6 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 const (
-	soon      = 30 * time.Second
 	modeName  = "RESIN_HOST_FIREWALL_MODE"
 	localMode = "RESIN_SUPERVISOR_LOCAL_MODE"
 	notSet    = "Firewall mode not applied due to error"
@@ -213,7 +212,7 @@ func (n *neighbour) reaches(port int, network string, want bool) {
 
 func (n *neighbour) reachesAt(address, network string, want bool) {
 	n.t.Helper()
-	harness.Until(n.t, soon, fmt.Sprintf("%s %s open to %s: %v", network, address, n.space, want), func() error {
+	harness.Until(n.t, harness.Soon, fmt.Sprintf("%s %s open to %s: %v", network, address, n.space, want), func() error {
 		err := n.ask(network, address)
 		if want && err == nil || !want && errors.Is(err, syscall.ECONNREFUSED) {
 			return nil
@@ -267,7 +266,7 @@ func (n *neighbour) heard(port int) {
 			if at == member {
 				address = net.JoinHostPort(group, strconv.Itoa(port))
 			}
-			harness.Until(n.t, soon, fmt.Sprintf("%s from %s to %s to come in", network, n.space, address), func() error {
+			harness.Until(n.t, harness.Soon, fmt.Sprintf("%s from %s to %s to come in", network, n.space, address), func() error {
 				conn, err := n.dial(network, address)
 				if err != nil {
 					return err

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness/fakecloud"
 )
@@ -55,7 +54,7 @@ func (s *Supervisor) SaidTimes(text string) (n int) {
 // Hear waits until the device said something so many times, and no more often.
 func (s *Supervisor) Hear(text string, times int) {
 	s.t.Helper()
-	Until(s.t, 30*time.Second, fmt.Sprintf("%q %d times", text, times), func() error {
+	Until(s.t, Soon, fmt.Sprintf("%q %d times", text, times), func() error {
 		if n := s.SaidTimes(text); n != times {
 			return fmt.Errorf("%d times", n)
 		}
@@ -77,7 +76,7 @@ func (s *Supervisor) Polls() (n int) {
 func (s *Supervisor) PollNow() {
 	s.t.Helper()
 	before := s.Polls()
-	Until(s.t, 30*time.Second, "a poll", func() error {
+	Until(s.t, Soon, "a poll", func() error {
 		if _, err := s.TryCall(Request{Method: http.MethodPost, Path: "/v1/update"}); err != nil {
 			return err
 		}

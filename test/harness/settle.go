@@ -83,7 +83,7 @@ func (s *Supervisor) atCommits() error {
 // WaitHostConfig waits until the host is told of these variables, those of nil not at all (docs/spec/host.md 2).
 func (s *Supervisor) WaitHostConfig(want map[string]any) {
 	s.t.Helper()
-	Until(s.t, 30*time.Second, "target-state-config", func() error {
+	Until(s.t, Soon, "target-state-config", func() error {
 		text, has := s.ReadFile("root/tmp/balena-supervisor/target-state-config"), map[string]any{}
 		if err := json.Unmarshal([]byte(text), &has); err != nil {
 			return fmt.Errorf("%w: %q", err, text)

@@ -149,7 +149,7 @@ func (h *Host) start(group string) {
 			h.t.Logf("systemd of the device: %s", said.String())
 		}
 	})
-	Until(h.t, 30*time.Second, "systemd and the journal", func() error {
+	Until(h.t, Soon, "systemd and the journal", func() error {
 		return h.run("systemctl", "is-active", "--quiet", "systemd-journald.service")
 	})
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// Soon is how long a test waits for what takes a moment on a machine with nothing else to do.
+const Soon = 30 * time.Second
+
 // pollEvery is the pause between two looks at the real thing.
 const pollEvery = 20 * time.Millisecond
 

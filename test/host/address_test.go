@@ -60,7 +60,7 @@ func TestAddresses(t *testing.T) {
 			}
 			return nil
 		}
-		harness.Until(t, soon, what, func() error {
+		harness.Until(t, harness.Soon, what, func() error {
 			d := h.Device()
 			if err := check("the API", d.IPAddress, d.MACAddress); err != nil || !byReport {
 				return err

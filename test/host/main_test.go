@@ -11,17 +11,13 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const (
-	soon = 30 * time.Second
-	path = "/v1/device/host-config"
-)
+const path = "/v1/device/host-config"
 
 // host is a device whose supervisor runs.
 type host struct {
@@ -78,7 +74,7 @@ func (h *host) files() string {
 // logged waits for a log line with this message.
 func (h *host) logged(message string, count int) {
 	h.t.Helper()
-	harness.Until(h.t, soon, "log line: "+message, func() error {
+	harness.Until(h.t, harness.Soon, "log line: "+message, func() error {
 		if n := len(h.LogLines(message)); n != count {
 			return fmt.Errorf("%d lines", n)
 		}

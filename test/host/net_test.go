@@ -134,7 +134,7 @@ func seenAs(address string) (string, error) {
 // seen waits until a server sees the device as it should.
 func seen(t *testing.T, what, address, as string) {
 	t.Helper()
-	harness.Until(t, soon, what, func() error {
+	harness.Until(t, harness.Soon, what, func() error {
 		got, err := seenAs(address)
 		if err == nil && got != as {
 			err = fmt.Errorf("%s sees the device as %s, not %s", address, got, as)

@@ -79,7 +79,7 @@ func (w *watched) healthy() bool {
 // becomes waits for the health check to say so.
 func (w *watched) becomes(what string, healthy bool) {
 	w.host.t.Helper()
-	harness.Until(w.host.t, soon, what, func() error {
+	harness.Until(w.host.t, harness.Soon, what, func() error {
 		if w.healthy() != healthy {
 			return errNotYet
 		}
@@ -107,7 +107,7 @@ func (w *watched) quiet(what string) {
 func (w *watched) tried(what string) {
 	w.host.t.Helper()
 	before := w.knocks.heard()
-	harness.Until(w.host.t, soon, what, func() error {
+	harness.Until(w.host.t, harness.Soon, what, func() error {
 		if w.knocks.heard() == before {
 			return errNotYet
 		}
@@ -140,7 +140,7 @@ func TestConnectivity(t *testing.T) {
 	}
 	blinks := func(on bool) {
 		t.Helper()
-		harness.Until(t, soon, fmt.Sprintf("LED blinks: %v", on), func() error {
+		harness.Until(t, harness.Soon, fmt.Sprintf("LED blinks: %v", on), func() error {
 			for range 100 { // longer than the pause of the pattern
 				if (h.ReadFile("led") == "1") == on {
 					if on {

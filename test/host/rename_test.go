@@ -27,7 +27,7 @@ func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 	before, last := h.IDs(), "testhost"
 	is := func(name string) {
 		t.Helper()
-		harness.Until(t, soon, "the name "+name, func() error {
+		harness.Until(t, harness.Soon, "the name "+name, func() error {
 			kiosk := h.Containers()["kiosk"]
 			if kiosk.Config.Hostname != name {
 				return errors.New("it is " + kiosk.Config.Hostname)
@@ -61,7 +61,7 @@ func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.WriteFile("root/etc/hostname", "h4\n")
-	harness.Until(t, soon, "the refusal", func() error {
+	harness.Until(t, harness.Soon, "the refusal", func() error {
 		if page := h.Overview(); !strings.Contains(page, "Lockfile exists for { appId: 31, service: kiosk }") {
 			return errors.New(page)
 		}
@@ -75,7 +75,7 @@ func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 	}
 	is("h4")
 	h.Restart()
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	if now := h.IDs(); now["kiosk"] == before["kiosk"] || h.Containers()["kiosk"].Config.Hostname != "h4" {
 		t.Errorf("after a restart: %v", now)
 	}

@@ -339,7 +339,7 @@ func TestLightUnderAnotherName(t *testing.T) {
 		h.WriteFile(dir+"/max_brightness", "255\n")
 		h.Restart()
 		h.Post("/v1/blink", nil).Want(t, 200, "OK")
-		harness.Until(t, soon, name+" to blink", func() error {
+		harness.Until(t, harness.Soon, name+" to blink", func() error {
 			if h.ReadFile(dir+"/brightness") != "255" {
 				return errNotYet
 			}
@@ -358,7 +358,7 @@ func TestBoardOfTheDeviceTree(t *testing.T) {
 		t.Helper()
 		h.Restart()
 		h.Get("/v2/local/device-info").Want(t, 200, `{"status":"success","info":{"arch":"`+arch+`","deviceType":"`+slug+`"}}`)
-		h.WaitOverview(soon, slug)
+		h.WaitOverview(harness.Soon, slug)
 	}
 	if err := errors.Join(os.Remove(h.Path("boot/device-type.json")), os.MkdirAll(h.Path("root/proc/device-tree"), 0o755)); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func TestCleanUp(t *testing.T) {
 
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_IMAGE": own.Name}})
 	begin(t, s, shop(1, service("web", 1, registry.Push(t, harness.ServerImage("clean/web:v1")))))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	awaitGone(t, engine, dangling, former.Name, older.Name)
 	present(t, engine, stays...)
 	if _, err := engine.Container(made.Id); err != nil {
@@ -104,7 +104,7 @@ func TestExtraFirmware(t *testing.T) {
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/extra-firmware/blob", "x")
 	before := s.IDs()["web"]
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if s.IDs()["web"] != before {
 		t.Error("the container was made anew after a restart")
 	}

@@ -112,7 +112,7 @@ func TestDeltas(t *testing.T) {
 	d := newShipment(t)
 	v1 := d.image("v1", false)
 	d.ship(v1)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	// engine.md 2: a whole image is pulled with the device's name and key, which the engine shows to
 	// the realm of the registry.
 	d.expect(0, 0, 1, "v1")
@@ -134,7 +134,7 @@ func TestDeltas(t *testing.T) {
 		v2 := d.image("v2", false)
 		since := len(d.Proxy.Pulls())
 		d.ship(v2)
-		d.WaitSettled(soon)
+		d.WaitSettled(harness.Soon)
 		d.expect(since, 1, 0, "v2-from-delta")
 		asked := d.cloud.Asked(fakecloud.DeltaPath)
 		if len(asked) != 1 || asked[0].Query.Get("src") != v1.Name || asked[0].Query.Get("dest") != v2.Name ||
@@ -194,7 +194,7 @@ func TestDeltas(t *testing.T) {
 			since := len(d.Proxy.Pulls())
 			d.ship(next)
 			failed := false
-			harness.Until(t, soon, "the release", func() error {
+			harness.Until(t, harness.Soon, "the release", func() error {
 				failed = failed || d.Device().UpdateFailed
 				return d.Settled()
 			})
@@ -222,7 +222,7 @@ func TestDeltas(t *testing.T) {
 func TestDeltaRetryInterval(t *testing.T) {
 	d := newShipment(t)
 	d.ship(d.image("wait1", false))
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.cloud.Set(func(c *fakecloud.Cloud) {
 		c.Delta = func(fakecloud.Request) (int, string) { return http.StatusGatewayTimeout, "" }
 	})
@@ -236,7 +236,7 @@ func TestDeltaRetryInterval(t *testing.T) {
 	}
 	asked := func(atLeast int) {
 		t.Helper()
-		harness.Until(t, soon, "requests for the delta", func() error {
+		harness.Until(t, harness.Soon, "requests for the delta", func() error {
 			if n := len(d.cloud.Asked(fakecloud.DeltaPath)); n < atLeast {
 				return fmt.Errorf("%d, want %d", n, atLeast)
 			}
@@ -246,7 +246,7 @@ func TestDeltaRetryInterval(t *testing.T) {
 	aim("3600000", "1")
 	asked(1)
 	var line map[string]any
-	harness.Until(t, soon, "the word of it", func() error {
+	harness.Until(t, harness.Soon, "the word of it", func() error {
 		lines := d.LogLines("the delta is still being made")
 		if len(lines) == 0 {
 			return errors.New("none")
@@ -270,7 +270,7 @@ func TestDeltaRetryInterval(t *testing.T) {
 	d.cloud.Set(func(c *fakecloud.Cloud) {
 		c.Delta = func(fakecloud.Request) (int, string) { return http.StatusNotFound, "" }
 	})
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 }
 
 // engine.md 85: an engine that cannot apply deltas is asked for none.
@@ -278,9 +278,9 @@ func TestNoDeltaOnAnotherEngine(t *testing.T) {
 	d := newShipment(t)
 	d.Proxy.Rewrite("GET /version", func(body []byte) []byte { return body })
 	d.ship(d.image("other1", false))
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.ship(d.image("other2", false))
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.expect(0, 0, 2, "other2")
 	if asked := d.cloud.Asked(fakecloud.DeltaPath); len(asked) != 0 {
 		t.Errorf("deltas were asked for: %+v", asked)
@@ -317,20 +317,20 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 			second := shop(2, service("web", 1, fresh("v2")))
 			first.Config, second.Config = maps.Clone(delta), maps.Clone(delta)
 			begin(t, s, first)
-			s.WaitSettled(soon)
+			s.WaitSettled(harness.Soon)
 			retarget(t, s, second)
 			if row.trusted {
-				s.WaitSettled(soon)
+				s.WaitSettled(harness.Soon)
 				if len(deltas.Asked(fakecloud.DeltaPath)) != 1 || version(t, s, "web") != "v2" {
 					t.Errorf("delta requests: %+v", deltas.Asked(fakecloud.DeltaPath))
 				}
 				return
 			}
-			harness.Until(t, soon, "the failure", func() error { return failing(s) })
+			harness.Until(t, harness.Soon, "the failure", func() error { return failing(s) })
 			if len(deltas.Asked(fakecloud.DeltaPath)) != 0 {
 				t.Error("a server that is not trusted was given a token")
 			}
-			harness.Until(t, soon, "the reason", func() error {
+			harness.Until(t, harness.Soon, "the reason", func() error {
 				if !strings.Contains(s.Log(), "x509: certificate signed by unknown authority") {
 					return errors.New("the log does not say it")
 				}

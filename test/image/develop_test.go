@@ -22,12 +22,12 @@ func TestUnusedImagesStayInDevelopmentMode(t *testing.T) {
 	s.PostTarget(shop(2, web))
 	onImage(t, s, "web", second)
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	present(t, e, first, extra.Name)
 
 	s.WriteJSON("boot/config.json", map[string]any{"uuid": s.UUID, "deviceType": "raspberrypi3", "developmentMode": false})
 	s.PostTarget(shop(3, web))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	awaitGone(t, e, first, extra.Name)
 	present(t, e, second)
 }
@@ -43,16 +43,16 @@ func TestUnusedImagesStayInLocalMode(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Config: map[string]any{"developmentMode": true}})
 	s.Assign(shop(1, service("web", 1, images[0])))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	cloud := shop(2, service("web", 1, images[1]))
 	retarget(t, s, cloud)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	awaitGone(t, e, images[0].Name)
 
 	cloud.Config = map[string]string{"RESIN_SUPERVISOR_LOCAL_MODE": "1"}
 	retarget(t, s, cloud)
 	s.Expect(harness.Target{})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	for release := 2; release < 4; release++ {
 		local := shop(release, service("web", 1, images[release]))
 		local.Config = cloud.Config

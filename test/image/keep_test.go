@@ -36,7 +36,7 @@ func TestWhoIsToldTheDevicesKey(t *testing.T) {
 			}
 			s := harness.NewSupervisor(t, setup)
 			begin(t, s, target)
-			harness.Until(t, soon, "three pulls", func() error {
+			harness.Until(t, harness.Soon, "three pulls", func() error {
 				if n := len(s.Proxy.Pulls()); n < 3 {
 					return fmt.Errorf("%d pulls", n)
 				}
@@ -93,7 +93,7 @@ func TestSourceStaysUntilTheNewImageIsThere(t *testing.T) {
 	s.Apply(shop(1, first))
 	gate.Close()
 	s.PostTarget(shop(2, first.Using(v2.Name, 1001)))
-	harness.Until(t, soon, "the download", func() error {
+	harness.Until(t, harness.Soon, "the download", func() error {
 		if _, waiting := gate.Layers(); waiting == 0 || len(s.Containers()) != 0 {
 			return fmt.Errorf("%d layers held back, %d containers", waiting, len(s.Containers()))
 		}
@@ -101,7 +101,7 @@ func TestSourceStaysUntilTheNewImageIsThere(t *testing.T) {
 	})
 	present(t, s.Engine, v1.Name)
 	gate.Open()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	awaitGone(t, s.Engine, v1.Name)
 }
 
@@ -135,7 +135,7 @@ func TestBackOffIsPerImage(t *testing.T) {
 		return n
 	}
 	s.PostTarget(shop(1, service("missing", 1, missing)))
-	harness.Until(t, soon, "three attempts", func() error {
+	harness.Until(t, harness.Soon, "three attempts", func() error {
 		if n := pulls(missing); n < 3 {
 			return fmt.Errorf("%d attempts", n)
 		}
@@ -146,14 +146,14 @@ func TestBackOffIsPerImage(t *testing.T) {
 	}
 	net.Refuse(true)
 	s.PostTarget(shop(2, service("missing", 1, missing), service("late", 2, late)))
-	harness.Until(t, soon, "two attempts for each", func() error {
+	harness.Until(t, harness.Soon, "two attempts for each", func() error {
 		if a, b := pulls(missing), pulls(late); a < 5 || b < 2 {
 			return fmt.Errorf("%d and %d attempts", a, b)
 		}
 		return nil
 	})
 	net.Refuse(false)
-	harness.Until(t, soon, "the image that is there", func() error {
+	harness.Until(t, harness.Soon, "the image that is there", func() error {
 		if s.Engine.ImageID(t, late.Name) == "" {
 			return errors.New("not downloaded")
 		}
@@ -182,7 +182,7 @@ func TestThreeDownloadsAtOnce(t *testing.T) {
 		s.Get("/v2/state/status").JSON(t, &status)
 		return len(s.Proxy.Pulls()) - asked
 	}
-	harness.Until(t, soon, "downloads to begin", func() error {
+	harness.Until(t, harness.Soon, "downloads to begin", func() error {
 		if n := waits(); n < 3 {
 			return fmt.Errorf("%d downloads", n)
 		}
@@ -195,7 +195,7 @@ func TestThreeDownloadsAtOnce(t *testing.T) {
 		return nil
 	})
 	s.Proxy.Heal()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if n := len(s.Proxy.Pulls()) - asked; n != 5 {
 		t.Errorf("%d downloads in all", n)
 	}
@@ -218,7 +218,7 @@ func TestRecordsAfterARestart(t *testing.T) {
 	forget(t, s, "kept")
 	pulls := len(s.Proxy.Pulls())
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if n := len(s.Proxy.Pulls()) - pulls; n != 1 {
 		t.Errorf("%d downloads, want that of the lost image", n)
 	}

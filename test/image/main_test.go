@@ -10,14 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 const pull = "POST /images/create"
 
@@ -71,7 +68,7 @@ func present(t *testing.T, e *harness.Engine, names ...string) {
 // awaitGone waits until the engine has none of the images.
 func awaitGone(t *testing.T, e *harness.Engine, names ...string) {
 	t.Helper()
-	harness.Until(t, soon, "removal of images", func() error {
+	harness.Until(t, harness.Soon, "removal of images", func() error {
 		for _, name := range names {
 			if e.ImageID(t, name) != "" {
 				return fmt.Errorf("%s is still there", name)

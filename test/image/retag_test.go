@@ -35,13 +35,13 @@ func rebuild(t *testing.T, e *harness.Engine, name, from, line string) (id strin
 // onImage waits until the container of a service runs on an image, and the device is up to date.
 func onImage(t *testing.T, s *harness.Supervisor, service, id string) {
 	t.Helper()
-	harness.Until(t, soon, "container of "+service+" on the new image", func() error {
+	harness.Until(t, harness.Soon, "container of "+service+" on the new image", func() error {
 		if c := s.Containers()[service]; c.Image != id {
 			return fmt.Errorf("image %q, want %q", c.Image, id)
 		}
 		return nil
 	})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // docs/spec/engine.md 8.4: a tag means the image that it names now. The service follows when the engine tells
@@ -64,7 +64,7 @@ func TestServiceFollowsItsTag(t *testing.T) {
 		former = id
 		ids := s.IDs()
 		s.PostTarget(target)
-		s.WaitSettled(soon)
+		s.WaitSettled(harness.Soon)
 		if now := s.IDs(); now["web"] != ids["web"] || now["db"] != db {
 			t.Errorf("containers were %v, are %v", ids, now)
 		}
@@ -83,7 +83,7 @@ func TestServiceFollowsItsTag(t *testing.T) {
 	e.Must(t, http.MethodPost, "/images/"+name+"/tag?repo=local_image_t&tag=good", nil, nil)
 	onImage(t, s, "web", rebuild(t, e, name, base.Name, "ENV VERSION=beside"))
 	s.PostTarget(target)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if good := e.ImageID(t, "local_image_t:good"); good != former {
 		t.Errorf("local_image_t:good names %q, want %s", good, former)
 	}
@@ -91,22 +91,22 @@ func TestServiceFollowsItsTag(t *testing.T) {
 	// An engine that does not tell of the build: the same target posted again, or the container removed.
 	s.Proxy.Spoil("GET /events", harness.Mute, 0, -1)
 	s.Proxy.Cut()
-	harness.Until(t, soon, "a stream that is mute", func() error {
+	harness.Until(t, harness.Soon, "a stream that is mute", func() error {
 		if n := len(s.Proxy.Times("GET /events")); n < 2 {
 			return fmt.Errorf("%d streams", n)
 		}
 		return nil
 	})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	five := rebuild(t, e, name, base.Name, "ENV VERSION=five")
 	s.PostTarget(target)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if got := s.Containers()["web"].Image; got != five {
 		t.Errorf("after the same target web is on image %s, want %s", got, five)
 	}
 	s.Proxy.Heal()
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if now := s.IDs(); now["db"] != db || s.Containers()["web"].Image != five {
 		t.Errorf("after a restart: %v", s.Containers())
 	}

@@ -26,7 +26,7 @@ func full(s *harness.Supervisor, image harness.Image) int {
 // awaitFull waits until the supervisor says that a download found no room.
 func awaitFull(t *testing.T, s *harness.Supervisor, image harness.Image) {
 	t.Helper()
-	harness.Until(t, soon, "the error", func() error {
+	harness.Until(t, harness.Soon, "the error", func() error {
 		if full(s, image) == 0 {
 			return fmt.Errorf("the log does not tell of %s", image.Name)
 		}
@@ -45,7 +45,7 @@ func TestFullStorage(t *testing.T) {
 	s.Engine.Fill(t, 10*mega)
 	s.PostTarget(shop(2, service("web", 1, v2)))
 	awaitFull(t, s, v2)
-	harness.Until(t, soon, "the failure in the API", func() error { return failing(s) })
+	harness.Until(t, harness.Soon, "the failure in the API", func() error { return failing(s) })
 	if status, got, err := harness.Ask(before, http.MethodGet, "/version", ""); err != nil || status != 200 || got != "v1" {
 		t.Errorf("the old release answers %d %q %v", status, got, err)
 	}
@@ -56,7 +56,7 @@ func TestFullStorage(t *testing.T) {
 		t.Errorf("status does not say what is wrong: %s", text)
 	}
 	s.Engine.Fill(t, -1)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if got := version(t, s, "web"); got != "v2" {
 		t.Errorf("web serves %q", got)
 	}
@@ -72,7 +72,7 @@ func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
 	missing := harness.Image{Name: registry.Addr + "/room/missing:v1"}
 	s.Apply(shop(1, service("web", 1, v1)))
 	s.PostTarget(shop(2, service("web", 1, between), service("db", 2, missing)))
-	harness.Until(t, soon, "the release in between", func() error {
+	harness.Until(t, harness.Soon, "the release in between", func() error {
 		if s.Engine.ImageID(t, between.Name) == "" || !recorded(s, between) {
 			return fmt.Errorf("%s is not there", between.Name)
 		}
@@ -81,7 +81,7 @@ func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
 	s.Engine.Fill(t, 30*mega) // v3 takes 40: as a file, and unpacked
 	s.PostTarget(shop(3, service("web", 1, v3)))
 	awaitFull(t, s, v3)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if n := full(s, v3); n != 1 {
 		t.Errorf("%d downloads found no room, want 1: room is made before the next", n)
 	}

@@ -8,13 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
 
-const soon = 60 * time.Second
+const soon = 2 * harness.Soon
 
 // shop is an app of two services.
 func shop(t *testing.T, engine *harness.Engine) harness.Target {

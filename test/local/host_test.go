@@ -32,7 +32,7 @@ func TestHostKnowsTheConfigurationInLocalMode(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
 	s.WaitHostConfig(map[string]any{localMode: "1", "SUPERVISOR_OVERRIDE_LOCK": "false"})
-	harness.Until(t, soon, "the API without a key", func() error { return key(s, false) })
+	harness.Until(t, harness.Soon, "the API without a key", func() error { return key(s, false) })
 	s.PostTarget(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1", "SUPERVISOR_OVERRIDE_LOCK": "true"}})
 	s.WaitHostConfig(map[string]any{localMode: "1", "BALENA_SUPERVISOR_OVERRIDE_LOCK": "true", "SUPERVISOR_OVERRIDE_LOCK": "true"})
 }

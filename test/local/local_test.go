@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
@@ -18,10 +17,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const (
-	soon      = 30 * time.Second
-	localMode = "RESIN_SUPERVISOR_LOCAL_MODE"
-)
+const localMode = "RESIN_SUPERVISOR_LOCAL_MODE"
 
 type vars map[string]string
 
@@ -112,14 +108,14 @@ func TestInAndOutOfLocalMode(t *testing.T) {
 	stopped := made(t, e, "mine", e.ImageID(t, idle.Name), nil)
 	s := harness.StartSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_CONTAINER_ID": "agent"}})
 	at(s, nil, shop(web))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	before, kept := inventory(t, e), s.Containers()["web"].ID
 
 	// In: the cloud's app goes, its volume and all images stay.
 	at(s, vars{localMode: "1"}, shop(web))
 	s.Expect(harness.Target{})
-	s.WaitSettled(soon)
-	harness.Until(t, soon, "the API without a key", func() error { return key(s, false) })
+	s.WaitSettled(harness.Soon)
+	harness.Until(t, harness.Soon, "the API without a key", func() error { return key(s, false) })
 	lab := harness.ServerImage("local/lab:v1").Load(t)
 	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(lab)}})
 
@@ -130,7 +126,7 @@ func TestInAndOutOfLocalMode(t *testing.T) {
 	e.Must(t, http.MethodPost, "/networks/create", map[string]any{"Name": "toynet"}, nil)
 	id := s.Containers()["lab"].ID
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if s.Containers()["lab"].ID != id || key(s, false) != nil {
 		t.Error("the local app did not stay over a restart")
 	}
@@ -138,12 +134,12 @@ func TestInAndOutOfLocalMode(t *testing.T) {
 	next := shop(web).Released("bbbb2", 2)
 	at(s, vars{localMode: "1", "RESIN_SUPERVISOR_DELTA": "1"}, next)
 	s.Expect(harness.Target{Apps: []harness.App{bench(lab)}})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	// Out.
 	at(s, nil, next)
-	s.WaitSettled(soon)
-	harness.Until(t, soon, "the API with a key", func() error { return key(s, true) })
+	s.WaitSettled(harness.Soon)
+	harness.Until(t, harness.Soon, "the API with a key", func() error { return key(s, true) })
 	after := inventory(t, e)
 	if after["container "+stopped] == "" || s.Containers()["web"].ID == kept {
 		t.Error("the container made by hand is gone")
@@ -204,7 +200,7 @@ func TestLeavingIsResumed(t *testing.T) {
 	e := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true, Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
-	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
+	harness.Until(t, harness.Soon, "local mode", func() error { return key(s, false) })
 	s.Apply(harness.Target{Config: vars{"SUPERVISOR_LOCAL_MODE": "1"}, Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}})
 	s.Assign(harness.Target{})
 	s.Kill()
@@ -219,7 +215,7 @@ func TestLeavingIsResumed(t *testing.T) {
 	s.Start()
 	s.Expect(harness.Target{})
 	s.WaitListed()
-	harness.Until(t, soon, "the local app gone", func() error {
+	harness.Until(t, harness.Soon, "the local app gone", func() error {
 		if _, there := e.Volumes(t)["7_work"]; there {
 			return errors.New("its volume is there")
 		}
@@ -235,7 +231,7 @@ func TestNoNoteNoCleaning(t *testing.T) {
 	e := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
 	at(s, vars{localMode: "1"})
-	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
+	harness.Until(t, harness.Soon, "local mode", func() error { return key(s, false) })
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "toys"}, nil)
 	made(t, e, "toy", e.ImageID(t, harness.ServerImage("local/toy:v1").Load(t).Name), nil)
 	s.Stop()
@@ -243,7 +239,7 @@ func TestNoNoteNoCleaning(t *testing.T) {
 	s.Assign(harness.Target{})
 	s.Start()
 	s.PollNow()
-	harness.Until(t, soon, "the end of local mode", func() error { return key(s, true) })
+	harness.Until(t, harness.Soon, "the end of local mode", func() error { return key(s, true) })
 	if _, err := e.Container("toy"); err != nil {
 		t.Errorf("%v", err)
 	}
@@ -259,14 +255,14 @@ func TestTargetMakesTheRoundTrip(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud})
 	at(s, vars{localMode: "true", "RESIN_SUPERVISOR_DELTA": "1", "RESIN_HOST_EXTLINUX_fdt": "32"})
-	harness.Until(t, soon, "local mode", func() error { return key(s, false) })
+	harness.Until(t, harness.Soon, "local mode", func() error { return key(s, false) })
 	body := map[string]any{"local": map[string]any{"config": vars{"SUPERVISOR_LOCAL_MODE": "true", "HOST_EXTLINUX_fdt": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5"}}}
 	maps.Copy(body["local"].(map[string]any), map[string]any{"apps": harness.Target{Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}}.V2()["local"].(map[string]any)["apps"]})
 	if a := s.Post("/v2/local/target-state", body); a.Status != http.StatusOK {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	s.Expect(harness.Target{Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	for range 2 {
 		before := s.IDs()
 		var read struct{ State map[string]any }
@@ -285,7 +281,7 @@ func TestTargetMakesTheRoundTrip(t *testing.T) {
 		if a := s.Post("/v2/local/target-state", read.State); a.Status != http.StatusOK {
 			t.Fatalf("posted back: %d %s", a.Status, a.Body)
 		}
-		s.WaitSettled(soon)
+		s.WaitSettled(harness.Soon)
 		if !maps.Equal(s.IDs(), before) {
 			t.Error("a container changed")
 		}
@@ -298,7 +294,7 @@ func TestTargetMakesTheRoundTrip(t *testing.T) {
 		}
 	}
 	s.Apply(harness.Target{})
-	harness.Until(t, soon, "the end of local mode", func() error { return key(s, true) })
+	harness.Until(t, harness.Soon, "the end of local mode", func() error { return key(s, true) })
 	if a := s.Post("/v2/local/target-state", harness.Target{}.V2()); a.Status != http.StatusBadRequest ||
 		a.Body != `{"status":"failed","message":"Target state can only set when device is in local mode"}` {
 		t.Errorf("outside local mode: %d %s", a.Status, a.Body)

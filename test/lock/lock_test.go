@@ -72,7 +72,7 @@ func TestReleasedLockWakesTheWaitingUpdate(t *testing.T) {
 	h.put(lock)
 	renewed := h.other.Released("gggg2", 6).With(h.other.Services[0].Setting("MODE", "new"))
 	h.PostTarget(target(h.next(), renewed))
-	harness.Until(t, soon, "the update of the other app", func() error {
+	harness.Until(t, harness.Soon, "the update of the other app", func() error {
 		c, err := h.Engine.Container("ok_1007_6_gggg2")
 		if err == nil && !c.State.Running {
 			err = errors.New(c.State.Status)
@@ -93,7 +93,7 @@ func TestReleasedLockWakesTheWaitingUpdate(t *testing.T) {
 	// The lock of web, which is to be replaced, holds it back as well: the app is locked together.
 	events := h.Engine.Record(t)
 	h.must(os.Remove(lock))
-	harness.Until(t, soon, "the end of the old container", func() error {
+	harness.Until(t, harness.Soon, "the end of the old container", func() error {
 		if len(events.Of("kill", "web")) == 0 {
 			return errors.New("no kill")
 		}
@@ -102,7 +102,7 @@ func TestReleasedLockWakesTheWaitingUpdate(t *testing.T) {
 	if early := due.Sub(time.Unix(0, events.Of("kill", "web")[0].TimeNano)); early < 0 {
 		t.Errorf("the update went on %v after the time of the next attempt, the lock did not wake it", -early)
 	}
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	if now := h.IDs(); now["db"] != before["db"] || now["web"] == before["web"] {
 		t.Error("exactly web should have been replaced")
 	}
@@ -125,7 +125,7 @@ func TestForceAndOverride(t *testing.T) {
 			h.shop = h.shop.Released(fmt.Sprintf("aaaa%d", release), 10*release).With(h.shop.Services[0].Setting("MODE", name), h.shop.Services[1])
 			h.PostTarget(harness.Target{Config: config, Apps: []harness.App{h.shop, h.other}})
 			go_on()
-			h.WaitSettled(soon)
+			h.WaitSettled(harness.Soon)
 			for _, path := range locks {
 				if _, err := os.Lstat(path); err == nil {
 					t.Errorf("%s is still there", path)
@@ -153,7 +153,7 @@ func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 	renewed.Services = append(renewed.Services, service("fresh", 3, h.image))
 	h.Proxy.Spoil("POST /containers/{id}/stop", harness.Hang, 0, 1)
 	h.PostTarget(target(renewed, h.other))
-	harness.Until(t, soon, "the new service", func() error {
+	harness.Until(t, harness.Soon, "the new service", func() error {
 		c, err := h.Engine.Container("fresh_1003_2_bbbb2")
 		if err == nil && !c.State.Running {
 			err = errors.New(c.State.Status)
@@ -177,7 +177,7 @@ func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 	h.Post("/v2/applications/31/stop-service", dict{"serviceName": "db"}).Want(t, 423,
 		`{"status":"failed","message":"Locks for app 31 are being held by another supervisor operation"}`)
 	h.Proxy.Heal()
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	h.waitFree(31)
 }
 
@@ -188,7 +188,7 @@ func TestLocksOfAKilledSupervisor(t *testing.T) {
 	const stop = "POST /containers/{id}/stop"
 	h.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	h.PostTarget(target(h.next(), h.other))
-	harness.Until(t, soon, "the stop", func() error {
+	harness.Until(t, harness.Soon, "the stop", func() error {
 		if len(h.Proxy.Times(stop)) == 0 {
 			return errors.New("not called")
 		}
@@ -207,9 +207,9 @@ func TestLocksOfAKilledSupervisor(t *testing.T) {
 	h.put(user)
 	h.Proxy.Heal()
 	h.Start()
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	h.waitFree(31)
-	harness.Until(t, soon, "the end of what was left", func() error {
+	harness.Until(t, harness.Soon, "the end of what was left", func() error {
 		if held := h.owners(32); !slices.Equal(held, []string{"ok/resin-updates.lock:0"}) {
 			return fmt.Errorf("%q", held)
 		}
@@ -236,7 +236,7 @@ func TestDownloadsGoOnUnderALock(t *testing.T) {
 	h.refused(3)
 	h.untouched(before)
 	h.must(os.Remove(lock))
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	if now := h.IDs(); now["web"] != "" || now["db"] != before["db"] {
 		t.Errorf("containers %v", now)
 	}
@@ -252,6 +252,6 @@ func TestLockHoldsBackTheRemovalOfAnApp(t *testing.T) {
 	h.refused(2)
 	h.untouched(before)
 	h.must(os.Remove(lock))
-	h.WaitSettled(soon)
+	h.WaitSettled(harness.Soon)
 	h.waitFree(31)
 }

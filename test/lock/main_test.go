@@ -19,8 +19,6 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const soon = 30 * time.Second
-
 type dict = map[string]any
 
 // nobody owns the supervisor's lock files.
@@ -104,7 +102,7 @@ func ours(services ...string) []string {
 // refused waits until a lock kept the update back at least n times.
 func (h *house) refused(n int) {
 	h.t.Helper()
-	harness.Until(h.t, soon, "refusals by the lock", func() error {
+	harness.Until(h.t, harness.Soon, "refusals by the lock", func() error {
 		seen := 0
 		for _, line := range h.LogLines("step did not succeed") {
 			if err, _ := line["error"].(string); line["step"] == "take lock" && strings.HasPrefix(err, "Lockfile exists for { appId: 31,") {
@@ -139,7 +137,7 @@ func (h *house) nextAttempt() time.Time {
 
 func (h *house) waitFree(appID int) {
 	h.t.Helper()
-	harness.Until(h.t, soon, "the end of all locks", func() error {
+	harness.Until(h.t, harness.Soon, "the end of all locks", func() error {
 		if left := h.owners(appID); len(left) > 0 {
 			return errors.New(strings.Join(left, " "))
 		}

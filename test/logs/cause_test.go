@@ -40,7 +40,7 @@ func about(s *harness.Supervisor, begin, service string) (found []string) {
 func tries(t *testing.T, proxy *harness.Proxy, more int) {
 	t.Helper()
 	before := proxy.Counts()[startCall]
-	harness.Until(t, soon, "more tries", func() error {
+	harness.Until(t, harness.Soon, "more tries", func() error {
 		if n := proxy.Counts()[startCall] - before; n < more {
 			return fmt.Errorf("%d", n)
 		}
@@ -73,7 +73,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 	s.Start()
 	tries(t, s.Proxy, 12)
 	for service, cause := range map[string]string{"program": "/not-there", "device": "/dev/not-there", "port": "address already in use"} {
-		harness.Until(t, soon, "the cause of "+service, func() error {
+		harness.Until(t, harness.Soon, "the cause of "+service, func() error {
 			if len(about(s, "Failed to start service", service)) == 0 {
 				return fmt.Errorf("%q", s.Said())
 			}
@@ -84,14 +84,14 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 
 	_, freeTwo = taken(t, two)
 	freeOne()
-	harness.Until(t, soon, "another cause", func() error {
+	harness.Until(t, harness.Soon, "another cause", func() error {
 		if failed := about(s, "Failed to start service", "port"); len(failed) != 2 || !strings.Contains(failed[1], two) {
 			return fmt.Errorf("said %q", failed)
 		}
 		return nil
 	})
 	freeTwo()
-	harness.Until(t, soon, "the start", func() error {
+	harness.Until(t, harness.Soon, "the start", func() error {
 		if done := about(s, "Started service", "port"); len(done) != 1 {
 			return fmt.Errorf("said %q", done)
 		}
@@ -102,7 +102,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 	}
 	s.Assign(harness.Target{Apps: []harness.App{app.Released("c0ffee02", 89)}})
 	s.PollNow()
-	harness.Until(t, soon, "the cause once more", func() error {
+	harness.Until(t, harness.Soon, "the cause once more", func() error {
 		if failed := about(s, "Failed to start service", "program"); len(failed) != 2 {
 			return fmt.Errorf("said %q", failed)
 		}
@@ -115,7 +115,7 @@ func TestWhyAHandOverFails(t *testing.T) {
 	image := harness.ServerImage("cause/app:v1").Load(t)
 	web := service("web", 1, image).Labelled("io.balena.update.strategy", "hand-over")
 	s := managed(t, &fakecloud.Cloud{}, nil, web)
-	harness.Until(t, soon, "the first release in the log", func() error {
+	harness.Until(t, harness.Soon, "the first release in the log", func() error {
 		if len(about(s, "Started service", "web")) == 0 {
 			return errors.New("not yet")
 		}
@@ -132,7 +132,7 @@ func TestWhyAHandOverFails(t *testing.T) {
 	}
 	s.Assign(harness.Target{Apps: []harness.App{shop(web.Composed("entrypoint", []any{"/not-there"})).Released("c0ffee02", 89)}})
 	s.PollNow()
-	harness.Until(t, soon, "tries", func() error {
+	harness.Until(t, harness.Soon, "tries", func() error {
 		if n := failures(); n < 3 {
 			return fmt.Errorf("%d", n)
 		}
@@ -157,7 +157,7 @@ func TestNameOfAForeignContainer(t *testing.T) {
 	target := harness.Target{Apps: []harness.App{app}}
 	s.Assign(target)
 	s.Start()
-	harness.Until(t, soon, "the cause", func() error {
+	harness.Until(t, harness.Soon, "the cause", func() error {
 		failed := about(s, "Failed to install service", "web")
 		if len(failed) != 1 || !strings.Contains(failed[0], "the container "+name+" is not the supervisor's: remove or rename it") {
 			return fmt.Errorf("said %q", s.Said())
@@ -165,7 +165,7 @@ func TestNameOfAForeignContainer(t *testing.T) {
 		return nil
 	})
 	engine.Must(t, http.MethodPost, "/containers/"+name+"/rename?name=somebodys", nil, nil)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // engine.md 2.5: two apps that were made from one template cannot be on the device together. That is said once
@@ -182,7 +182,7 @@ func TestTwoAppsOfOneTemplate(t *testing.T) {
 	const text = "Could not move to new release: apps shop (uuid 5aa0c0ffee5aa0c0ffee5aa0c0ffee51) and copy (uuid 6bb0c0ffee6bb0c0ffee6bb0c0ffee62) " +
 		"both have the container web_1001_88_c0ffee01: give one of them another id, and its release another id or commit"
 	s.Hear(text, 1)
-	s.WaitOverview(soon, "both have the container web_1001_88_c0ffee01")
+	s.WaitOverview(harness.Soon, "both have the container web_1001_88_c0ffee01")
 	s.Restart()
 	s.Hear(text, 2)
 	if now := s.Containers()["web"]; now.ID != id || !now.State.Running {
@@ -194,7 +194,7 @@ func TestTwoAppsOfOneTemplate(t *testing.T) {
 	two = two.Released("c0ffee01", 89)
 	s.Assign(harness.Target{Apps: []harness.App{one, two}})
 	s.PollNow()
-	harness.Until(t, soon, "both apps", func() error {
+	harness.Until(t, harness.Soon, "both apps", func() error {
 		all, err := s.Engine.Supervised()
 		if err == nil && len(all) != 2 {
 			err = fmt.Errorf("%d containers", len(all))
@@ -202,5 +202,5 @@ func TestTwoAppsOfOneTemplate(t *testing.T) {
 		return err
 	})
 	s.Expect(harness.Target{Apps: []harness.App{one, two}})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }

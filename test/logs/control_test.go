@@ -27,7 +27,7 @@ func TestLogControl(t *testing.T) {
 		s.Post("/v1/update", map[string]any{})
 	}
 	control("false")
-	harness.Until(t, soon, "the end of the stream", func() error {
+	harness.Until(t, harness.Soon, "the end of the stream", func() error {
 		if call := cloud.Calls(fakecloud.LogStream)[0]; call.Status == 0 {
 			return errors.New("it is open")
 		}
@@ -41,10 +41,10 @@ func TestLogControl(t *testing.T) {
 	}
 	print(t, s, "web", "n=5&text=meanwhile")
 	s.Restart() // what was written meanwhile does not come when it starts anew either
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	print(t, s, "web", "n=5&text=meanwhile")
 	control("true")
-	harness.Until(t, soon, "lines to come again", func() error {
+	harness.Until(t, harness.Soon, "lines to come again", func() error {
 		print(t, s, "web", "n=1&text=after")
 		if _, ok := find(cloud.Logs(), "after"); !ok {
 			return errors.New("there is none")
@@ -64,7 +64,7 @@ func TestIdentityOfTheStream(t *testing.T) {
 	cloud.Break(fakecloud.Register, fakecloud.Status(http.StatusServiceUnavailable))
 	s.Expect(target)
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if n := len(cloud.Calls(fakecloud.LogStream)); n != 0 {
 		t.Errorf("%d streams before the device is registered", n)
 	}
@@ -124,7 +124,7 @@ func listen(t *testing.T, s *harness.Supervisor) *listener {
 // hears waits for a line that begins so.
 func (l *listener) hears(t *testing.T, prefix string) (line string, number int) {
 	t.Helper()
-	harness.Until(t, soon, fmt.Sprintf("line %s", prefix), func() error {
+	harness.Until(t, harness.Soon, fmt.Sprintf("line %s", prefix), func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for number, line = range l.lines {
@@ -202,7 +202,7 @@ func TestListenersLeave(t *testing.T) {
 	}
 	round()
 	open := func() int { return descriptors(t, s.Process().PID()) }
-	harness.Until(t, soon, "listeners to be forgotten", func() error {
+	harness.Until(t, harness.Soon, "listeners to be forgotten", func() error {
 		if n := open(); n > 30 {
 			return fmt.Errorf("%d descriptors are open", n)
 		}
@@ -210,7 +210,7 @@ func TestListenersLeave(t *testing.T) {
 	})
 	before := anonymous(t, s.Process().PID())
 	round()
-	harness.Until(t, soon, "listeners to be forgotten", func() error {
+	harness.Until(t, harness.Soon, "listeners to be forgotten", func() error {
 		if n := open(); n > 30 {
 			return fmt.Errorf("%d descriptors are open", n)
 		}
@@ -256,7 +256,7 @@ func TestContainerThatLivesForAMoment(t *testing.T) {
 	s.Apply(harness.Target{Apps: []harness.App{shop(service("job", 11, job).Composed("restart", "no"))}})
 	const starts = 10
 	for n := 1; ; n++ {
-		harness.Until(t, soon, fmt.Sprintf("the line of start %d", n), func() error {
+		harness.Until(t, harness.Soon, fmt.Sprintf("the line of start %d", n), func() error {
 			got, state := l.count(`{"serviceName":"job","message":"oneshot `), s.Containers()["job"].State
 			if got != n || state.Status != "exited" {
 				return fmt.Errorf("%d lines, the container is %s", got, state.Status)

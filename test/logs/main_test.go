@@ -8,15 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // shop is the app of most tests.
 func shop(services ...harness.Service) harness.App {
@@ -34,7 +31,7 @@ func managed(t *testing.T, cloud *fakecloud.Cloud, config map[string]any, servic
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config, Apps: target.V3()})
 	s.Assign(target)
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	return s
 }
 
@@ -66,7 +63,7 @@ func find(lines []fakecloud.LogLine, prefix string) (fakecloud.LogLine, bool) {
 func await(t *testing.T, cloud *fakecloud.Cloud, prefix string) fakecloud.LogLine {
 	t.Helper()
 	var line fakecloud.LogLine
-	harness.Until(t, soon, fmt.Sprintf("line %q in the cloud", prefix), func() error {
+	harness.Until(t, harness.Soon, fmt.Sprintf("line %q in the cloud", prefix), func() error {
 		found, ok := find(cloud.Logs(), prefix)
 		if line = found; !ok {
 			return fmt.Errorf("there are %.2000q", messages(cloud.Logs()))

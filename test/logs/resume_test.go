@@ -13,7 +13,7 @@ import (
 func ticks(t *testing.T, cloud *fakecloud.Cloud, more int) (newest int, times map[int]int) {
 	t.Helper()
 	before := len(numbered(cloud.Logs(), "tick"))
-	harness.Until(t, soon, "more ticks", func() error {
+	harness.Until(t, harness.Soon, "more ticks", func() error {
 		if n := len(numbered(cloud.Logs(), "tick")); n < before+more {
 			return fmt.Errorf("%d are there", n)
 		}
@@ -37,7 +37,7 @@ func TestResume(t *testing.T) {
 	s.Stop()
 	print(t, s, "web", "n=3000&text=meanwhile&size=300")
 	s.Start()
-	harness.Until(t, soon, "the lines of meanwhile", func() error {
+	harness.Until(t, harness.Soon, "the lines of meanwhile", func() error {
 		if got := numbered(cloud.Logs(), "meanwhile"); len(got) < 3000 {
 			return fmt.Errorf("%d are there, missing are %v", len(got), gaps(got))
 		}
@@ -55,7 +55,7 @@ func TestResume(t *testing.T) {
 	ticks(t, cloud, 1000) // a few seconds
 	streams := cloud.Streams()
 	s.Kill()
-	harness.Until(t, soon, "the end of the stream", func() error {
+	harness.Until(t, harness.Soon, "the end of the stream", func() error {
 		if ended, _ := streams[len(streams)-1].Ended(); !ended {
 			return errors.New("it is open")
 		}

@@ -30,7 +30,7 @@ func (s *speaker) says(messages ...string) {
 	for _, want := range messages {
 		text, stderr := strings.CutPrefix(want, "! ")
 		text, more := strings.CutSuffix(text, "...")
-		harness.Until(s.t, soon, fmt.Sprintf("message %q", want), func() error {
+		harness.Until(s.t, harness.Soon, fmt.Sprintf("message %q", want), func() error {
 			var system []string
 			for _, l := range s.Cloud().Logs() {
 				if l.IsSystem && l.IsStdErr == stderr && (l.Message == text || more && strings.HasPrefix(l.Message, text)) {
@@ -92,7 +92,7 @@ func TestEverySystemMessage(t *testing.T) {
 	s := newSpeaker(t)
 	image := s.app.Services[0].Image
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	web := s.web()
 	s.says("Supervisor starting", "! Firewall mode not applied due to error", "! Unable to report initial device name to API",
 		"Creating network 'supervisor0'", "Creating network 'back'", "Creating volume 'data'",
@@ -140,7 +140,7 @@ func (s *speaker) refusals(image string) {
 		}
 	}
 	s.Proxy.Heal()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	s.Proxy.Spoil("DELETE /networks/{id}", harness.Fail, 0, 1)
 	s.assign(func(a *harness.App) {
@@ -148,19 +148,19 @@ func (s *speaker) refusals(image string) {
 		a.Volumes, a.Networks = map[string]any{"data": map[string]any{}}, map[string]any{"back": map[string]any{}}
 	})
 	s.says("! Error removing network 'extra' due to 'remove network ...", "Deleted image '"+image+"'")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	s.Proxy.Spoil("DELETE /volumes/{id}", harness.Fail, 0, -1)
 	s.Post("/v1/purge", map[string]any{"appId": 31})
 	s.says("! Error removing volume 'data' due to 'remove volume ...", "! Error purging data: remove volume ...")
 	s.Proxy.Heal()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	missing := harness.Image{Name: registry.Addr + "/said/none:v1"}
 	s.assign(func(a *harness.App) { a.Services = append(a.Services, service("none", 13, missing)) })
 	s.says("Downloading image '"+missing.Name+"'", "! Failed to download image '"+missing.Name+"' due to 'pull ...")
 	s.assign(func(a *harness.App) { a.Services = a.Services[:1] })
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // locks has a user lock an update.
@@ -175,7 +175,7 @@ func (s *speaker) locks() {
 	if err := os.Remove(path); err != nil {
 		s.t.Fatal(err)
 	}
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // gone stops and removes containers behind the back of the supervisor.
@@ -185,14 +185,14 @@ func (s *speaker) gone() {
 	s.Engine.Must(s.t, http.MethodPost, "/containers/"+id+"/stop", nil, nil)
 	s.mode("stopped")
 	s.says("Service is already stopped, removing container " + web)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	web, id = s.web(), s.Containers()["web"].ID
 	const stop = "POST /containers/{id}/stop"
 	before := s.Proxy.Counts()[stop]
 	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	s.mode("gone")
-	harness.Until(s.t, soon, "the container to be stopped", func() error {
+	harness.Until(s.t, harness.Soon, "the container to be stopped", func() error {
 		if s.Proxy.Counts()[stop] == before {
 			return errors.New("not yet")
 		}
@@ -201,7 +201,7 @@ func (s *speaker) gone() {
 	s.Engine.Must(s.t, http.MethodDelete, "/containers/"+id+"?force=1", nil, nil)
 	s.Proxy.Heal()
 	s.says("Service is already stopped and the container removed " + web)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // targets gives the device targets that it cannot reach, and configuration.
@@ -254,7 +254,7 @@ func (s *speaker) deltas() {
 	s.says("Downloading delta for image '"+next.Name+"'", "Delta still processing remotely. Will retry...")
 	s.Cloud().Set(func(c *fakecloud.Cloud) { status = http.StatusNotFound })
 	s.says("Downloading image '" + next.Name + "'")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // departures has the device shut down and reboot.
@@ -263,7 +263,7 @@ func (s *speaker) departures() {
 	s.Post("/v1/shutdown", nil)
 	s.says("Shutting down")
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.assign(func(a *harness.App) {
 		a.Services = []harness.Service{a.Services[0].Labelled("io.balena.update.requires-reboot", "1")}
 	})

@@ -29,7 +29,7 @@ func TestLinesOfContainers(t *testing.T) {
 	print(t, s, "web", "n=1&text=long&size=20000")
 	print(t, s, "web", "n=1&text=last")
 	await(t, cloud, "last 0")
-	harness.Until(t, soon, "the lines of other services", func() error {
+	harness.Until(t, harness.Soon, "the lines of other services", func() error {
 		for _, text := range []string{"err-errors 1", "err-term 1"} {
 			if _, ok := find(cloud.Logs(), text); !ok {
 				return fmt.Errorf("%s is not there, but %.3000q", text, messages(cloud.Logs()))
@@ -128,7 +128,7 @@ func TestRefusedAndCutStreams(t *testing.T) {
 	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
 	const n = 4000
 	print(t, s, "web", fmt.Sprintf("n=%d&text=flood&size=200", n))
-	harness.Until(t, soon, "a refusal", func() error {
+	harness.Until(t, harness.Soon, "a refusal", func() error {
 		if len(s.LogLines("log stream broke off")) == 0 {
 			return errors.New("not yet")
 		}
@@ -140,7 +140,7 @@ func TestRefusedAndCutStreams(t *testing.T) {
 
 	refused := len(s.LogLines("log stream broke off"))
 	cloud.Streams()[0].Cut()
-	harness.Until(t, soon, "the supervisor to notice", func() error {
+	harness.Until(t, harness.Soon, "the supervisor to notice", func() error {
 		if n := len(s.LogLines("log stream broke off")); n < refused+1 {
 			return fmt.Errorf("it noticed %d ends of streams", n)
 		}
@@ -212,7 +212,7 @@ func TestCloudEndsEveryStream(t *testing.T) {
 	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
 	await(t, cloud, "app started")
 	for n := range 2 {
-		harness.Until(t, soon, "the end of the stream", func() error {
+		harness.Until(t, harness.Soon, "the end of the stream", func() error {
 			calls := cloud.Calls(fakecloud.LogStream)
 			if len(calls) <= n || calls[n].Status == 0 {
 				return errors.New("it is open")

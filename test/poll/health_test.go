@@ -15,7 +15,7 @@ import (
 // health waits until the device says that it is as given.
 func health(t *testing.T, s *harness.Supervisor, status int, body string) {
 	t.Helper()
-	harness.Until(t, soon, fmt.Sprintf("health %d", status), func() error {
+	harness.Until(t, harness.Soon, fmt.Sprintf("health %d", status), func() error {
 		a := s.Call(harness.Request{Method: http.MethodGet, Path: "/v1/healthy", NoKey: true})
 		if a.Status != status || a.Body != body {
 			return fmt.Errorf("%d %q", a.Status, a.Body)
@@ -65,7 +65,7 @@ func TestHealthOfTheWay(t *testing.T) {
 	target.Config["RESIN_SUPERVISOR_CONNECTIVITY_CHECK"] = "false"
 	s.Assign(target)
 	update(t, s, "", 204)
-	harness.Until(t, soon, "the variable to be known", func() error {
+	harness.Until(t, harness.Soon, "the variable to be known", func() error {
 		if stored := s.Get("/v2/local/target-state").Body; !strings.Contains(stored, `"SUPERVISOR_CONNECTIVITY_CHECK":"false"`) {
 			return errors.New(stored)
 		}
@@ -91,7 +91,7 @@ func TestHealthOfApplies(t *testing.T) {
 		t.Fatalf("the device is %s", d.Status)
 	}
 	s.Assign(app(2, local(t, "v1")))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if err := os.MkdirAll(s.LockDir(31, "s0"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestHealthOfApplies(t *testing.T) {
 	if err := os.Remove(s.LockDir(31, "s0") + "/updates.lock"); err != nil {
 		t.Fatal(err)
 	}
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.Assign(app(4, registry.Addr+"/poll/missing:v1"))
 	refused(t, s, "fetch")
 	beyond(t, cloud)
@@ -116,7 +116,7 @@ func TestHealthOfApplies(t *testing.T) {
 	s.Assign(app(5, local(t, "v1")))
 	health(t, s, 500, "Unhealthy")
 	s.Proxy.Heal()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	health(t, s, 200, "OK")
 }
 
@@ -138,7 +138,7 @@ func refused(t *testing.T, s *harness.Supervisor, kind string) {
 		return n
 	}
 	before := count()
-	harness.Until(t, soon, "a failure of step "+kind, func() error {
+	harness.Until(t, harness.Soon, "a failure of step "+kind, func() error {
 		if count() == before {
 			return errors.New("none")
 		}

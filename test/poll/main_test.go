@@ -9,15 +9,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // often is the configuration of a device that polls every second or two, rarely that of one that polls
 // at start and then when it is asked to.
@@ -29,7 +26,7 @@ var (
 // polls waits for so many polls, all counted, and returns them.
 func polls(t *testing.T, cloud *fakecloud.Cloud, n int) []fakecloud.Request {
 	t.Helper()
-	harness.Until(t, soon, fmt.Sprintf("%d polls", n), func() error {
+	harness.Until(t, harness.Soon, fmt.Sprintf("%d polls", n), func() error {
 		if got := len(answered(cloud)); got < n {
 			return fmt.Errorf("%d polls", got)
 		}
@@ -79,7 +76,7 @@ func stored(s *harness.Supervisor) string { return s.ReadFile("documents/target.
 func logged(t *testing.T, cloud *fakecloud.Cloud, begin string) fakecloud.LogLine {
 	t.Helper()
 	var found fakecloud.LogLine
-	harness.Until(t, soon, "log line "+begin, func() error {
+	harness.Until(t, harness.Soon, "log line "+begin, func() error {
 		for _, line := range cloud.Logs() {
 			if strings.HasPrefix(line.Message, begin) {
 				found = line

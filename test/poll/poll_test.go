@@ -19,7 +19,7 @@ func TestPoll(t *testing.T) {
 	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	ids := s.IDs()
 	all := polls(t, cloud, 5)
 	first := all[0]
@@ -59,7 +59,7 @@ func TestTargetOfProvisioning(t *testing.T) {
 	cloud.Add(s.UUID, harness.DeviceKey, harness.Fleet)
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	n := len(answered(cloud))
 	update(t, s, "", 204)
 	all := polls(t, cloud, n+1)
@@ -78,7 +78,7 @@ func TestGone(t *testing.T) {
 	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.Stop()
 	for _, path := range s.Documents() { // a device that holds no ETag
 		if strings.HasPrefix(path, "documents/target") {
@@ -93,7 +93,7 @@ func TestGone(t *testing.T) {
 	ids := s.IDs()
 	cloud.Change(s.UUID, func(d *fakecloud.Device) { d.Gone = true })
 	s.Start()
-	harness.Until(t, soon, "failures", func() error {
+	harness.Until(t, harness.Soon, "failures", func() error {
 		if n := len(s.LogLines("poll failed")); n < 2 {
 			return fmt.Errorf("%d", n)
 		}
@@ -107,7 +107,7 @@ func TestGone(t *testing.T) {
 	}
 	cloud.Change(s.UUID, func(d *fakecloud.Device) { d.Gone = false })
 	n := len(answered(cloud))
-	harness.Until(t, soon, "the target again", func() error {
+	harness.Until(t, harness.Soon, "the target again", func() error {
 		if all := answered(cloud); len(all) == n || all[len(all)-1].Status != 200 {
 			return errors.New("not yet")
 		}
@@ -138,13 +138,13 @@ func TestFailures(t *testing.T) {
 				tries = 2 // a call is made once more where a connection that was kept broke off
 			}
 			cloud.Break(fakecloud.State, fault, tries)
-			harness.Until(t, soon, "the failure", func() error {
+			harness.Until(t, harness.Soon, "the failure", func() error {
 				if len(s.LogLines("poll failed")) == failed {
 					return errors.New("none")
 				}
 				return nil
 			})
-			harness.Until(t, soon, "the target", func() error {
+			harness.Until(t, harness.Soon, "the target", func() error {
 				var doc struct{ DeviceName string }
 				if err := json.Unmarshal([]byte(s.Get("/v2/device/name").Body), &doc); err != nil || doc.DeviceName != target.Name {
 					return fmt.Errorf("name is %q (%v)", doc.DeviceName, err)
@@ -161,7 +161,7 @@ func TestNoETag(t *testing.T) {
 	cloud.Set(func(c *fakecloud.Cloud) { c.NoETag = true })
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	before := stored(s)
 	n := len(answered(cloud))
 	for i, r := range polls(t, cloud, n+4)[n:] {
@@ -184,7 +184,7 @@ func TestNotInstant(t *testing.T) {
 	target.Config = map[string]string{"RESIN_SUPERVISOR_INSTANT_UPDATE_TRIGGER": "false"}
 	s.Assign(target)
 	s.Start()
-	harness.Until(t, soon, "the setting", func() error {
+	harness.Until(t, harness.Soon, "the setting", func() error {
 		if !strings.Contains(stored(s), "INSTANT_UPDATE_TRIGGER") {
 			return errors.New("it is not stored")
 		}
@@ -208,13 +208,13 @@ func TestUpdateForces(t *testing.T) {
 	v1, v2 := local(t, "v1"), local(t, "v2")
 	s.Assign(app(1, v1))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if err := errors.Join(os.MkdirAll(s.LockDir(31, "s0"), 0o755), os.WriteFile(s.LockDir(31, "s0")+"/updates.lock", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	s.Assign(app(2, v2))
 	update(t, s, "", 204)
-	harness.Until(t, soon, "the lock to be met", func() error {
+	harness.Until(t, harness.Soon, "the lock to be met", func() error {
 		if !s.Device().UpdateFailed {
 			return errors.New("update_failed is not set")
 		}
@@ -222,7 +222,7 @@ func TestUpdateForces(t *testing.T) {
 	})
 	n := len(answered(cloud))
 	update(t, s, `{"force":true}`, 204)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if next := polls(t, cloud, n+1)[n]; next.Status != 304 {
 		t.Errorf("the forced poll was answered with %d", next.Status)
 	}
@@ -238,7 +238,7 @@ func TestNewTargetDuringADownload(t *testing.T) {
 	s.Assign(app(1, big.Name))
 	s.Start()
 	s.WaitListed()
-	harness.Until(t, soon, "the download", func() error {
+	harness.Until(t, harness.Soon, "the download", func() error {
 		if d := s.Device(); d.Status != "Downloading" {
 			return errors.New(d.Status)
 		}
@@ -246,7 +246,7 @@ func TestNewTargetDuringADownload(t *testing.T) {
 	})
 	s.Assign(app(2, local(t, "v2")))
 	update(t, s, "", 204)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if engine.ImageID(t, big.Name) != "" {
 		t.Error("the download went on")
 	}
@@ -262,7 +262,7 @@ func TestInterval(t *testing.T) {
 	target.Config = map[string]string{"RESIN_SUPERVISOR_POLL_INTERVAL": "1000"}
 	s.Assign(target)
 	update(t, s, "", 204)
-	harness.Until(t, soon, "the interval in config.json", func() error {
+	harness.Until(t, harness.Soon, "the interval in config.json", func() error {
 		if !strings.Contains(s.ReadFile("boot/config.json"), `"appUpdatePollInterval":1000`) {
 			return errors.New(s.ReadFile("boot/config.json"))
 		}
@@ -278,7 +278,7 @@ func TestUnusableTarget(t *testing.T) {
 	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	ids, before := s.IDs(), stored(s)
 	bad := raw(t, app(2, local(t, "v2")))
 	bad["config"] = map[string]any{"NOT A NAME": "x"}
@@ -324,7 +324,7 @@ func TestOneBadApp(t *testing.T) {
 	both := harness.Target{Apps: []harness.App{good.Apps[0], other}}
 	s.Assign(both)
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	next := app(2, local(t, "v2")).Apps[0]
 	bad := other.Released("commit2", 2)
 	doc := raw(t, harness.Target{Apps: []harness.App{next, bad}})
@@ -332,7 +332,7 @@ func TestOneBadApp(t *testing.T) {
 	release["services"].(map[string]any)["t0"].(map[string]any)["environment"] = map[string]any{"NOT A NAME": "x"}
 	cloud.Assign(s.UUID, doc)
 	s.Expect(harness.Target{Apps: []harness.App{next, other}})
-	harness.Until(t, soon, "the good app", s.Matches)
+	harness.Until(t, harness.Soon, "the good app", s.Matches)
 	logged(t, cloud, "Could not move to new release: ")
 }
 
@@ -355,7 +355,7 @@ func TestKilledWhileTheTargetComes(t *testing.T) {
 	s, cloud := harness.NewManaged(t, harness.Setup{Config: rarely})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.Assign(app(2, local(t, "v2")))
 	sent := make(chan struct{})
 	cloud.Break(fakecloud.State, func(_ *fakecloud.Cloud, w http.ResponseWriter, _ *http.Request, next func(http.ResponseWriter)) {
@@ -366,7 +366,7 @@ func TestKilledWhileTheTargetComes(t *testing.T) {
 	<-sent
 	s.Kill()
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // cloud.md 48: a target that is for another device is an error and changes nothing.
@@ -374,10 +374,10 @@ func TestTargetOfAnotherDevice(t *testing.T) {
 	s, cloud := harness.NewManaged(t, harness.Setup{Config: often})
 	s.Assign(app(1, local(t, "v1")))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	before := stored(s)
 	cloud.Break(fakecloud.State, fakecloud.Body("application/json", `{"ffffffffffffffffffffffffffffffff":{"name":"x","config":{},"apps":{}}}`), 2)
-	harness.Until(t, soon, "the failures", func() error {
+	harness.Until(t, harness.Soon, "the failures", func() error {
 		for _, line := range s.LogLines("poll failed") {
 			if strings.Contains(fmt.Sprint(line["error"]), "no entry for device") {
 				return nil
@@ -400,14 +400,14 @@ func TestRedirect(t *testing.T) {
 	other := &fakecloud.Cloud{}
 	elsewhere := other.Start(t)
 	cloud.Break(fakecloud.State, fakecloud.Status(302, "Location", elsewhere+"/x"), 1)
-	harness.Until(t, soon, "a failure", func() error {
+	harness.Until(t, harness.Soon, "a failure", func() error {
 		if len(s.LogLines("poll failed")) == 0 {
 			return errors.New("none")
 		}
 		return nil
 	})
 	cloud.Break(fakecloud.State, fakecloud.Status(307, "Location", "/device/v3/"+s.UUID+"/state?again=1"), 1)
-	harness.Until(t, soon, "the redirected poll", func() error {
+	harness.Until(t, harness.Soon, "the redirected poll", func() error {
 		for _, r := range answered(cloud) {
 			if r.Query.Get("again") == "1" && r.Bearer == "Bearer "+harness.DeviceKey {
 				return nil

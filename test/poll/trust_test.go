@@ -43,7 +43,7 @@ func TestTrust(t *testing.T) {
 				polls(t, cloud, 1)
 				return
 			}
-			harness.Until(t, soon, "the reason", func() error {
+			harness.Until(t, harness.Soon, "the reason", func() error {
 				if !strings.Contains(s.Log(), "x509: certificate signed by unknown authority") {
 					return errors.New("the log does not say it")
 				}
@@ -60,7 +60,7 @@ func TestTrust(t *testing.T) {
 func TestClockIsWrongAtBoot(t *testing.T) {
 	cloud := &fakecloud.Cloud{NotBefore: time.Now().Add(24 * time.Hour)}
 	s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud, Unprovisioned: true, Config: often})
-	harness.Until(t, soon, "the reason", func() error {
+	harness.Until(t, harness.Soon, "the reason", func() error {
 		if !strings.Contains(s.Log(), "certificate has expired or is not yet valid") {
 			return errors.New("the log does not say it")
 		}
@@ -96,7 +96,7 @@ func TestLocalName(t *testing.T) {
 	if all := polls(t, cloud, 1); asked.Load() == 0 {
 		t.Errorf("%d polls without a question for the name", len(all))
 	}
-	harness.Until(t, soon, "health, which needs the name too", func() error {
+	harness.Until(t, harness.Soon, "health, which needs the name too", func() error {
 		if a := s.Get("/v1/healthy"); a.Status != http.StatusOK {
 			return errors.New(a.Body)
 		}

@@ -136,7 +136,7 @@ func TestVolumesOfAMigration(t *testing.T) {
 			s.Assign(harness.Target{Apps: []harness.App{app}})
 			events := s.Engine.Record(t)
 			s.Start()
-			s.WaitSettled(soon)
+			s.WaitSettled(harness.Soon)
 			volumes := s.Engine.Volumes(t)
 			if got := tree(t, volumes["31_data"].Mountpoint); got != want {
 				t.Errorf("data is\n%s\nwant\n%s", got, want)
@@ -153,7 +153,7 @@ func TestVolumesOfAMigration(t *testing.T) {
 			tidy(t, s)
 			ids := s.IDs()
 			s.Restart()
-			s.WaitSettled(soon)
+			s.WaitSettled(harness.Soon)
 			if s.IDs()["s0"] != ids["s0"] {
 				t.Error("made anew at the next start")
 			}
@@ -177,7 +177,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 		t.Helper()
 		s.Hear("Error restoring volumes from the backup due to '"+why+"'", 1)
 		tries := len(s.LogLines("step did not succeed"))
-		harness.Until(t, soon, "another try", func() error {
+		harness.Until(t, harness.Soon, "another try", func() error {
 			if now := len(s.LogLines("step did not succeed")); now < tries+2 {
 				return fmt.Errorf("%d tries, %d before", now, tries)
 			}
@@ -191,7 +191,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 			t.Errorf("containers: %v", s.Containers())
 		}
 	}
-	harness.Until(t, soon, "the other app", func() error {
+	harness.Until(t, harness.Soon, "the other app", func() error {
 		if s.Containers()["other"].State.Status != "running" {
 			return errors.New("does not run")
 		}
@@ -223,7 +223,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 	app.Volumes = map[string]any{"data": dict{}, "logs": dict{}, "stranger": dict{}}
 	s.Assign(harness.Target{Apps: []harness.App{app, other}})
 	s.PollNow()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	tidy(t, s)
 	for _, name := range []string{"31_data", "31_stranger"} {
 		if text, err := os.ReadFile(s.Engine.Volumes(t)[name].Mountpoint + "/f"); err != nil || string(text) != "saved" {
@@ -251,7 +251,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 				}
 				s.Proxy.Spoil(at, fault, skip, -1)
 				s.Start()
-				harness.Until(t, soon, "the call", func() error {
+				harness.Until(t, harness.Soon, "the call", func() error {
 					if n := s.Proxy.Counts()[at]; n <= skip {
 						return fmt.Errorf("%d calls", n)
 					}
@@ -263,7 +263,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 				}
 				s.Proxy.Heal()
 				s.Start()
-				s.WaitSettled(soon)
+				s.WaitSettled(harness.Soon)
 				tidy(t, s)
 				for _, name := range []string{"31_data", "31_logs"} {
 					if text, err := os.ReadFile(engine.Volumes(t)[name].Mountpoint + "/f"); err != nil || string(text) != "saved" {

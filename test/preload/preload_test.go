@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
@@ -19,10 +18,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const (
-	soon = 30 * time.Second
-	uuid = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
-)
+const uuid = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
 
 // dict is a JSON object.
 type dict = map[string]any
@@ -55,7 +51,7 @@ func with(entry dict, key string, value any) dict {
 func refused(t *testing.T, s *harness.Supervisor, why string) {
 	t.Helper()
 	before := s.ReadFile("data/apps.json")
-	harness.Until(t, soon, "refusal of the preload", func() error {
+	harness.Until(t, harness.Soon, "refusal of the preload", func() error {
 		for _, line := range s.LogLines("preloaded apps were not taken over") {
 			if strings.Contains(fmt.Sprint(line["error"]), why) {
 				return nil
@@ -90,7 +86,7 @@ func TestFirstBootOffline(t *testing.T) {
 	s, cloud := boxed(t, json.RawMessage(text))
 	s.Expect(harness.Target{Apps: []harness.App{app}})
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if s.ReadFile("data/apps.json") != "{}" || s.ReadFile("data/apps.json.preloaded") != string(text) {
 		t.Errorf("apps.json is %q", s.ReadFile("data/apps.json"))
 	}
@@ -102,7 +98,7 @@ func TestFirstBootOffline(t *testing.T) {
 	before := s.IDs()
 	s.WriteFile("data/apps.json", string(text))
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if n := len(s.LogLines("preloaded apps taken over")); n != 1 || s.ReadFile("data/apps.json") != string(text) {
 		t.Errorf("taken over %d times", n)
 	}
@@ -114,14 +110,14 @@ func TestFirstBootOffline(t *testing.T) {
 	// The cloud has the last word once it is reached.
 	s.Assign(harness.Target{Apps: []harness.App{app}})
 	cloud.Up(t)
-	harness.Until(t, soon, "registration", func() error {
+	harness.Until(t, harness.Soon, "registration", func() error {
 		if len(cloud.Devices()) == 0 {
 			return errors.New("not registered")
 		}
 		return nil
 	})
 	s.PollNow()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	for name, id := range s.IDs() {
 		if before[name] != id {
 			t.Errorf("%s was made anew by the cloud's target", name)
@@ -152,7 +148,7 @@ func TestMissingImageRefusesAll(t *testing.T) {
 	harness.ServerImage("preload/late:v1").Load(t)
 	s.Expect(harness.Target{Apps: []harness.App{missing}})
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // cloud.md 91: the wish to pin the device is carried out once, after registration; one for a release
@@ -164,7 +160,7 @@ func TestPin(t *testing.T) {
 			s, cloud := boxed(t, with(harness.Target{Apps: []harness.App{app}}.V3(), "pinDevice", true))
 			s.Expect(harness.Target{Apps: []harness.App{app}})
 			s.Start()
-			s.WaitSettled(soon)
+			s.WaitSettled(harness.Soon)
 			s.Kill()
 			if known {
 				cloud.Add("ffffffffffffffffffffffffffffffff", "another", harness.Fleet)
@@ -172,7 +168,7 @@ func TestPin(t *testing.T) {
 			}
 			s.Start()
 			cloud.Up(t)
-			harness.Until(t, soon, "the wish to be settled", func() error {
+			harness.Until(t, harness.Soon, "the wish to be settled", func() error {
 				if strings.Contains(s.ReadFile("documents/target.json"), `"pin"`) {
 					return errors.New("still stored")
 				}
@@ -193,7 +189,7 @@ func TestLegacyList(t *testing.T) {
 	s, _ := boxed(t, []dict{{"appId": "31", "name": "old", "commit": "aaaa1", "imageId": app.Services[0].Image,
 		"env": dict{"A": "1", "RESIN_X": "2"}, "config": dict{"RESIN_APP_RESTART_POLICY": "on-failure", "RESIN_SUPERVISOR_DELTA_RETRY_COUNT": "6"}}})
 	s.Start()
-	harness.Until(t, soon, "the service main", func() error {
+	harness.Until(t, harness.Soon, "the service main", func() error {
 		all, err := s.Engine.Supervised()
 		if err == nil && len(all) != 1 { // a machine for tests may not let it run: it is privileged
 			err = fmt.Errorf("%d containers", len(all))
@@ -242,7 +238,7 @@ func TestOlderFile(t *testing.T) {
 	cloud.Up(t)
 	s.Expect(harness.Target{Apps: []harness.App{app}})
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if got := s.Containers()["s0"].Config.Labels["io.balena.app-uuid"]; got != uuid {
 		t.Errorf("uuid of the app is %s", got)
 	}

@@ -20,12 +20,12 @@ func TestRefusedFileIsAProblem(t *testing.T) {
 		s.WriteFile("data/apps.json", c.text)
 		s.Start()
 		refused(t, s, c.why)
-		s.WaitOverview(soon, "update failed", "Problems apps.json: refused", "error: ", c.why)
+		s.WaitOverview(harness.Soon, "update failed", "Problems apps.json: refused", "error: ", c.why)
 		if !s.Device().UpdateFailed {
 			t.Errorf("%s: update_failed is false", c.name)
 		}
 		s.Apply(harness.Target{Apps: []harness.App{shop(t, "preload/web:v1")}})
-		harness.Until(t, soon, "no problem any more", func() error {
+		harness.Until(t, harness.Soon, "no problem any more", func() error {
 			if page := s.Overview(); !strings.Contains(page, "up to date") || strings.Contains(page, "Problems") {
 				return errors.New(page)
 			}

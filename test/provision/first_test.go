@@ -21,7 +21,7 @@ func TestFirstConfiguration(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"persistentLogging": true})
 	s.Start()
 	posted := calls(t, cloud, fakecloud.ConfigVar, 1)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if posted = cloud.Calls(fakecloud.ConfigVar); len(posted) != 1 {
 		t.Fatalf("posted variables: %+v", posted)
 	}
@@ -162,7 +162,7 @@ func TestPin(t *testing.T) {
 			registered(t, s)
 			calls(t, cloud, fakecloud.FindRelease, 2) // the first one failed
 			reporting(t, cloud)
-			harness.Until(t, soon, "the wish to be settled", func() error {
+			harness.Until(t, harness.Soon, "the wish to be settled", func() error {
 				if strings.Contains(s.ReadFile("documents/target.json"), `"pin"`) {
 					return errors.New("still stored")
 				}
@@ -205,7 +205,7 @@ func TestPinIsRefused(t *testing.T) {
 		t.Errorf("the first try was %+v", patches[0])
 	}
 	cloud.Mend(fakecloud.PatchDevice)
-	harness.Until(t, soon, "the pin", func() error {
+	harness.Until(t, harness.Soon, "the pin", func() error {
 		if d := cloud.Device(t, s.UUID); d.Pinned != 78 {
 			return fmt.Errorf("pinned to %d", d.Pinned)
 		}

@@ -8,15 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // fresh is a device that is still to be registered, and its cloud. Its identity is that of config
 // where it says one; else it has to make one. It has no containers, and the test runs while others of
@@ -40,7 +37,7 @@ func config(t *testing.T, s *harness.Supervisor) map[string]any {
 func registered(t *testing.T, s *harness.Supervisor) map[string]any {
 	t.Helper()
 	var doc map[string]any
-	harness.Until(t, soon, "registration", func() error {
+	harness.Until(t, harness.Soon, "registration", func() error {
 		doc = config(t, s)
 		if _, left := doc["apiKey"]; left || doc["deviceId"] == nil || doc["registered_at"] == nil {
 			return fmt.Errorf("config.json: %v", doc)
@@ -53,7 +50,7 @@ func registered(t *testing.T, s *harness.Supervisor) map[string]any {
 // calls waits for so many calls of an endpoint.
 func calls(t *testing.T, cloud *fakecloud.Cloud, at fakecloud.Endpoint, n int) []fakecloud.Request {
 	t.Helper()
-	harness.Until(t, soon, fmt.Sprintf("%d calls of %s", n, at), func() error {
+	harness.Until(t, harness.Soon, fmt.Sprintf("%d calls of %s", n, at), func() error {
 		if got := len(cloud.Calls(at)); got < n {
 			return fmt.Errorf("%d calls", got)
 		}
@@ -65,7 +62,7 @@ func calls(t *testing.T, cloud *fakecloud.Cloud, at fakecloud.Endpoint, n int) [
 // reporting waits for the first report: by then the device has settled in.
 func reporting(t *testing.T, cloud *fakecloud.Cloud) {
 	t.Helper()
-	harness.Until(t, soon, "a report that was taken", func() error {
+	harness.Until(t, harness.Soon, "a report that was taken", func() error {
 		for _, r := range cloud.Calls(fakecloud.Report) {
 			if r.Status == 200 {
 				return nil

@@ -58,7 +58,7 @@ func TestLocalModeAsksForNoKey(t *testing.T) {
 		Want(t, 400, failed("Target state can only set when device is in local mode"))
 	m.config["SUPERVISOR_LOCAL_MODE"] = "1"
 	m.update(t, nil)
-	harness.Until(t, soon, "local mode", func() error {
+	harness.Until(t, harness.Soon, "local mode", func() error {
 		if a := m.as("", "GET", "/v2/version", nil); a.Status != 200 {
 			return fmt.Errorf("without a key: %d", a.Status)
 		}
@@ -75,7 +75,7 @@ func TestLocalModeAsksForNoKey(t *testing.T) {
 		t.Errorf("a key for nobody: %d %s", a.Status, a.Body)
 	}
 	// Volumes that the cloud's target will need again are not cleaned up meanwhile (137).
-	harness.Until(t, soon, "the apps of the cloud to go", func() error {
+	harness.Until(t, harness.Soon, "the apps of the cloud to go", func() error {
 		if left := m.IDs(); len(left) > 0 {
 			return fmt.Errorf("%v", left)
 		}
@@ -98,13 +98,13 @@ func TestLocalModeAsksForNoKey(t *testing.T) {
 	}
 	delete(m.config, "SUPERVISOR_LOCAL_MODE")
 	m.update(t, nil)
-	harness.Until(t, soon, "the end of local mode", func() error {
+	harness.Until(t, harness.Soon, "the end of local mode", func() error {
 		if a := m.as("", "GET", "/v2/version", nil); a.Status != 401 {
 			return fmt.Errorf("without a key: %d", a.Status)
 		}
 		return nil
 	})
-	m.WaitSettled(soon)
+	m.WaitSettled(harness.Soon)
 	// Where a key is asked for, the origin is nobody's business, and no page is invited.
 	page.Method, page.Path, page.NoKey = "GET", "/v2/version", false
 	if a := m.Call(page); a.Status != 200 || a.Header.Get("Access-Control-Allow-Origin") != "" {
@@ -124,7 +124,7 @@ func TestCloudHearsOfANewKey(t *testing.T) {
 			return nil
 		}
 	}
-	harness.Until(t, soon, "the first report", secret(old))
+	harness.Until(t, harness.Soon, "the first report", secret(old))
 	a := m.as(old, "POST", "/v1/regenerate-api-key", nil)
 	if a.Status != 200 || a.Body == old {
 		t.Fatalf("regenerate: %d %s", a.Status, a.Body)
@@ -133,7 +133,7 @@ func TestCloudHearsOfANewKey(t *testing.T) {
 	if got := m.as(a.Body, "GET", "/v1/device", nil).Status; got != 200 {
 		t.Errorf("the new key: %d", got)
 	}
-	harness.Until(t, soon, "the report of the new key", secret(a.Body))
+	harness.Until(t, harness.Soon, "the report of the new key", secret(a.Body))
 	m.ForgetKey()
 
 	fresh := m.renew(t, web)
@@ -173,8 +173,8 @@ func TestServiceGetsItsNewKey(t *testing.T) {
 	before := m.IDs()
 	key := func() string { return m.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY") }
 	fresh := m.renew(t, key())
-	harness.Until(t, soon, "web to have its new key", m.hasKey(fresh))
-	m.WaitSettled(soon)
+	harness.Until(t, harness.Soon, "web to have its new key", m.hasKey(fresh))
+	m.WaitSettled(harness.Soon)
 	now := m.IDs()
 	if now["web"] == before["web"] || now["db"] != before["db"] || now["main"] != before["main"] {
 		t.Errorf("after a new key of web: %v, were %v", now, before)
@@ -182,7 +182,7 @@ func TestServiceGetsItsNewKey(t *testing.T) {
 
 	lock := m.lock(t, 31, "db")
 	fresh = m.renew(t, key())
-	harness.Until(t, soon, "the update to wait for the lock", func() error {
+	harness.Until(t, harness.Soon, "the update to wait for the lock", func() error {
 		if d := m.Device(); !d.UpdateFailed {
 			return fmt.Errorf("%+v", d)
 		}
@@ -194,8 +194,8 @@ func TestServiceGetsItsNewKey(t *testing.T) {
 	if err := os.Remove(lock); err != nil {
 		t.Fatal(err)
 	}
-	harness.Until(t, soon, "web to have its new key", m.hasKey(fresh))
-	m.WaitSettled(soon)
+	harness.Until(t, harness.Soon, "web to have its new key", m.hasKey(fresh))
+	m.WaitSettled(harness.Soon)
 
 	m.lock(t, 31, "db")
 	fresh = m.renew(t, key())
@@ -203,5 +203,5 @@ func TestServiceGetsItsNewKey(t *testing.T) {
 	if err := m.hasKey(fresh)(); err != nil {
 		t.Errorf("after restart-service: %v", err)
 	}
-	m.WaitSettled(soon)
+	m.WaitSettled(harness.Soon)
 }

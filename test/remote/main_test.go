@@ -7,15 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
 
@@ -44,7 +41,7 @@ func newManaged(t *testing.T) *managed {
 	m.Start()
 	m.WaitListed()
 	m.Post("/v1/update", nil).Want(t, 204, "")
-	m.WaitSettled(soon)
+	m.WaitSettled(harness.Soon)
 	return m
 }
 

@@ -87,7 +87,7 @@ func TestRequestsOfTheProxy(t *testing.T) {
 		json.Unmarshal(raw, &at)
 		return at.Port, at.Secret
 	}
-	harness.Until(t, soon, "the report of port and secret", func() error {
+	harness.Until(t, harness.Soon, "the report of port and secret", func() error {
 		if port, secret := reported(); port != m.Port || secret != m.Key() {
 			return fmt.Errorf("reported %d %.6s", port, secret)
 		}

@@ -45,7 +45,7 @@ func TestValuesOfServicesAreToldToNobody(t *testing.T) {
 	for generation := 1; generation <= 3; generation++ {
 		m.Assign(m.secretive(generation))
 		m.Post("/v1/update", nil).Want(t, 204, "")
-		m.WaitSettled(soon)
+		m.WaitSettled(harness.Soon)
 	}
 	told := m.told(t)
 	for _, name := range []string{"environment DB_PWD changed", "environment PIN changed", "environment CONNECTION changed", "environment ONLY_2 removed", "label com.example.pin changed",
@@ -70,7 +70,7 @@ func TestValuesOfServicesAreToldToNobody(t *testing.T) {
 	web["labels"] = map[string]any{"PIN=" + secret("key", 4) + " ": "", "pin": []any{secret("value", 4)}}
 	m.Cloud().Assign(m.UUID, spoilt)
 	m.Post("/v1/update", nil).Want(t, 204, "")
-	m.WaitOverview(soon, "update failed", "Expecting object at apps."+m.shop.UUID)
+	m.WaitOverview(harness.Soon, "update failed", "Expecting object at apps."+m.shop.UUID)
 	m.Call(harness.Request{Method: http.MethodPatch, Path: "/v1/device/host-config",
 		Body: map[string]any{"network": map[string]any{"proxy": map[string]any{"type": "socks5", "ip": "10.0.0.9", "port": 1080, "login": []any{secret("login", 4)}}}}})
 	told = m.told(t)

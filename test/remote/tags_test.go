@@ -37,7 +37,7 @@ func TestTagsReachTheCloud(t *testing.T) {
 	m.Cloud().Up(t)
 	m.Start()
 	want := map[string]string{"site": "south", "rack": "7"}
-	harness.Until(t, 2*soon, "the tags", func() error {
+	harness.Until(t, 2*harness.Soon, "the tags", func() error {
 		if got := m.Cloud().Device(t, m.UUID).Tags; fmt.Sprint(got) != fmt.Sprint(want) {
 			return fmt.Errorf("the cloud has %v", got)
 		}
@@ -139,7 +139,7 @@ func TestTagsAreBounded(t *testing.T) {
 	m.Start()
 	has := func(n int) {
 		t.Helper()
-		harness.Until(t, 2*soon, "the tags", func() error {
+		harness.Until(t, 2*harness.Soon, "the tags", func() error {
 			if got := m.Cloud().Device(t, m.UUID).Tags; len(got) != n {
 				return fmt.Errorf("the cloud has %d tags, not %d", len(got), n)
 			}

@@ -16,7 +16,7 @@ func TestUpdatePolls(t *testing.T) {
 	m := newManaged(t)
 	before := m.polls()
 	m.Post("/v1/update", nil).Want(t, 204, "")
-	harness.Until(t, soon, "the poll", func() error {
+	harness.Until(t, harness.Soon, "the poll", func() error {
 		if n := m.polls(); n != before+1 {
 			return fmt.Errorf("%d polls", n-before)
 		}
@@ -39,7 +39,7 @@ func TestUpdatePolls(t *testing.T) {
 		})
 	}
 	group.Wait()
-	m.WaitSettled(soon)
+	m.WaitSettled(harness.Soon)
 	if n := m.polls() - polled; n < 1 || n > 20 {
 		t.Errorf("100 updates at once made %d polls", n)
 	}
@@ -57,17 +57,17 @@ func TestUpdateWithoutInstantUpdates(t *testing.T) {
 	m := newManaged(t)
 	m.config["SUPERVISOR_INSTANT_UPDATE_TRIGGER"] = "0"
 	m.update(t, nil)
-	harness.Until(t, soon, "the setting", func() error {
+	harness.Until(t, harness.Soon, "the setting", func() error {
 		if a := m.Post("/v1/update", nil); a.Status != 202 || a.Body != "Accepted" {
 			return fmt.Errorf("%d %s", a.Status, a.Body)
 		}
 		return nil
 	})
-	m.WaitSettled(soon)
+	m.WaitSettled(harness.Soon)
 	before := m.polls()
 	m.Post("/v1/update", map[string]any{"cancel": true}).Want(t, 202, "Accepted")
 	m.Post("/v1/update", map[string]any{"force": true}).Want(t, 204, "")
-	harness.Until(t, soon, "the forced poll", func() error {
+	harness.Until(t, harness.Soon, "the forced poll", func() error {
 		if n := m.polls() - before; n != 1 {
 			return fmt.Errorf("%d polls", n)
 		}
@@ -82,7 +82,7 @@ func TestUpdateWithoutTheCloud(t *testing.T) {
 	for _, body := range []any{nil, map[string]any{"force": true}, map[string]any{"force": true, "cancel": true}} {
 		m.Post("/v1/update", body).Want(t, 204, "")
 	}
-	harness.Until(t, soon, "the check of health to fail", func() error {
+	harness.Until(t, harness.Soon, "the check of health to fail", func() error {
 		a := m.Call(harness.Request{Method: "GET", Path: "/v1/healthy", NoKey: true})
 		if a.Status != 500 || a.Body != "Unhealthy" {
 			return fmt.Errorf("%d %s", a.Status, a.Body)
@@ -104,7 +104,7 @@ func TestForcedUpdateOverridesALock(t *testing.T) {
 	m.shop.Services[1] = m.shop.Services[1].Setting("NEW", "1")
 	m.shop.Commit = "aaaa2"
 	m.update(t, nil)
-	harness.Until(t, soon, "the update to fail on the lock", func() error {
+	harness.Until(t, harness.Soon, "the update to fail on the lock", func() error {
 		if d := m.Device(); !d.UpdateFailed || !d.UpdatePending {
 			return fmt.Errorf("%+v", d)
 		}
@@ -142,7 +142,7 @@ func TestNewTargetCancelsADownload(t *testing.T) {
 	m.solo.Commit, m.solo.Release = "bbbb2", 22
 	m.solo.Services = []harness.Service{m.solo.Services[0].Using(old.Name, 2003)}
 	m.update(t, nil)
-	harness.Until(t, soon, "the download", func() error {
+	harness.Until(t, harness.Soon, "the download", func() error {
 		if d := m.Device(); d.Status != "Downloading" {
 			return fmt.Errorf("%+v", d)
 		}
@@ -151,7 +151,7 @@ func TestNewTargetCancelsADownload(t *testing.T) {
 	m.solo.Commit, m.solo.Release = "bbbb3", 23
 	m.solo.Services = []harness.Service{m.solo.Services[0].Using(fresh.Name, 3003)}
 	m.update(t, map[string]any{"cancel": true})
-	m.WaitSettled(soon)
+	m.WaitSettled(harness.Soon)
 	if c := m.Containers()["main"]; !strings.HasSuffix(c.Name, "bbbb3") {
 		t.Errorf("main is %s", c.Name)
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
@@ -17,7 +16,7 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 // soon is enough for a report, which may have to wait for 10 s after the one before.
-const soon = 60 * time.Second
+const soon = 2 * harness.Soon
 
 const shopUUID = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
 

@@ -27,7 +27,7 @@ func (d *device) put(path, text string) {
 // has waits until a file below the root of the host has a content.
 func (d *device) has(path, want string) {
 	d.t.Helper()
-	harness.Until(d.t, soon, path, func() error {
+	harness.Until(d.t, harness.Soon, path, func() error {
 		if got := d.ReadFile("root/" + path); got != want {
 			return fmt.Errorf("%d bytes, want %d: %.80q", len(got), len(want), got)
 		}
@@ -38,7 +38,7 @@ func (d *device) has(path, want string) {
 // tells waits until the device has told its cloud of a boot variable that it came with.
 func (d *device) tells(name, want string) {
 	d.t.Helper()
-	harness.Until(d.t, soon, "the cloud to be told", func() error {
+	harness.Until(d.t, harness.Soon, "the cloud to be told", func() error {
 		if got := d.Cloud().Device(d.t, d.UUID).Config[name]; got != want {
 			return fmt.Errorf("%s is %q", name, got)
 		}
@@ -96,10 +96,10 @@ func TestTablesOfAnUPBoard(t *testing.T) {
 	d.reboots(bus, 1)
 	d.has(kernelTables+"spidev1.0/aml", spi)
 	d.Hear("Missing AML for 'none'. Unable to load.", 1)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 
 	d.set(vars{"RESIN_HOST_CONFIGFS_ssdt": "../../tmp/x", "RESIN_HOST_SPLASH_image": ""})
-	harness.Until(t, soon, "the refusal", func() error {
+	harness.Until(t, harness.Soon, "the refusal", func() error {
 		for _, text := range d.Said() {
 			if strings.HasPrefix(text, "Error setting boot config: HOST_CONFIGFS_ssdt: ") {
 				return nil
@@ -111,7 +111,7 @@ func TestTablesOfAnUPBoard(t *testing.T) {
 	d.set(nil) // what the device said when it was new
 	d.holds("configfs.json", `{"other":{"a":1},"ssdt":["old"]}`)
 	d.reboots(bus, 2)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 
 	d.Stop()
 	d.modprobe("echo no such module >&2; exit 1")
@@ -168,7 +168,7 @@ func (d *device) blocks(name string, image []byte, mode byte) {
 
 func (d *device) keeps(name string, image []byte) {
 	d.t.Helper()
-	harness.Until(d.t, soon, "the bytes of the boot partition", func() error {
+	harness.Until(d.t, harness.Soon, "the bytes of the boot partition", func() error {
 		got, err := os.ReadFile(name)
 		if err == nil && !bytes.Equal(got, image) {
 			err = fmt.Errorf("%x %x %x, and others as they were: %v", got[1659], got[5243], got[18043], len(got) == len(image))
@@ -181,7 +181,7 @@ func (d *device) keeps(name string, image []byte) {
 // refuses waits until the device's log and status say why a boot variable is not applied.
 func (d *device) refuses(variable, why string) {
 	d.t.Helper()
-	harness.Until(d.t, soon, variable+" to be refused", func() error {
+	harness.Until(d.t, harness.Soon, variable+" to be refused", func() error {
 		for _, text := range d.Said() {
 			if strings.HasPrefix(text, "Error setting boot config: "+variable+": ") && strings.Contains(text, why) {
 				return nil
@@ -189,7 +189,7 @@ func (d *device) refuses(variable, why string) {
 		}
 		return errors.New("not said")
 	})
-	d.WaitOverview(soon, variable, why)
+	d.WaitOverview(harness.Soon, variable, why)
 	for _, line := range d.LogLines("boot variable refused, it stays as it is") {
 		if line["variable"] == variable && strings.Contains(fmt.Sprint(line["error"]), why) {
 			return
@@ -210,7 +210,7 @@ func TestLanesOfATX2(t *testing.T) {
 	d.blocks(disk, image, 7)
 	d.Hear(rebootPlanned, 1)
 	d.reboots(bus, 1)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.set(vars{name: "7"})
 	d.refuses(name[len("RESIN_"):], "the modes are 1 to 6")
 	d.keeps(disk, image)
@@ -220,7 +220,7 @@ func TestLanesOfATX2(t *testing.T) {
 		t.Fatalf("blockdev: %v: %s", err, out)
 	}
 	d.set(vars{name: "5"})
-	harness.Until(t, soon, "the failure to be told of", func() error {
+	harness.Until(t, harness.Soon, "the failure to be told of", func() error {
 		for _, text := range d.Said() {
 			if strings.HasPrefix(text, "Error setting boot config: ") && strings.Contains(text, "mmcblk0boot0") {
 				return nil
@@ -232,7 +232,7 @@ func TestLanesOfATX2(t *testing.T) {
 	exec.Command("blockdev", "--setrw", disk).Run()
 	d.blocks(disk, image, 2)
 	d.reboots(bus, 2)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 
 	// The power was cut between two of the bytes: no mode is told, and none is written.
 	d.Stop()
@@ -265,7 +265,7 @@ func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
 	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
 	d.refuses("HOST_CONFIG_gpu_mem", unknownBoard)
 	d.set(nil)
-	harness.Until(t, soon, "the refusal to be over", func() error {
+	harness.Until(t, harness.Soon, "the refusal to be over", func() error {
 		if page := d.Overview(); strings.Contains(page, "gpu_mem") {
 			return errors.New(page)
 		}
@@ -288,12 +288,12 @@ func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
 	d.tells("RESIN_HOST_CONFIG_start_x", "1") // of which nobody could know before
 	d.reboots(bus, 1)
 	d.PollNow()
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.holds("config.txt", "gpu_mem=32\nstart_x=1\n")
 
 	// The file is another system's: what no target names stays.
 	d.set(nil)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.set(vars{"RESIN_HOST_CONFIG_arm_64bit": "1"})
 	d.holds("config.txt", "gpu_mem=32\nstart_x=1\narm_64bit=1\n")
 	d.reboots(bus, 2)

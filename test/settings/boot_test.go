@@ -48,7 +48,7 @@ func booting(t *testing.T, beside bool, slug string, files vars) (*device, *harn
 // holds waits until a file of the boot partition has a content.
 func (d *device) holds(name, want string) {
 	d.t.Helper()
-	harness.Until(d.t, soon, name, func() error {
+	harness.Until(d.t, harness.Soon, name, func() error {
 		if got := d.ReadFile("boot/" + name); got != want {
 			return fmt.Errorf("%q, want %q", got, want)
 		}
@@ -59,7 +59,7 @@ func (d *device) holds(name, want string) {
 // reboots waits until the host was asked n times in all to reboot the device, which it then does.
 func (d *device) reboots(bus *harness.Bus, n int) {
 	d.t.Helper()
-	harness.Until(d.t, soon, fmt.Sprintf("reboot %d", n), func() error {
+	harness.Until(d.t, harness.Soon, fmt.Sprintf("reboot %d", n), func() error {
 		if got := bus.Asked("Reboot"); got != n {
 			return fmt.Errorf("asked %d times", got)
 		}
@@ -80,7 +80,7 @@ func TestBootConfigurationReboots(t *testing.T) {
 	d.Start()
 	app := shop(d)
 	d.set(nil, app)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	posted := d.Cloud().Device(t, d.UUID).Config
 	if want := (vars{"RESIN_HOST_CONFIG_gpu_mem": "16", "RESIN_HOST_CONFIG_kernel": "k.img", "RESIN_HOST_CONFIG_enable_uart": "1"}); !maps.Equal(vars(posted), want) {
 		t.Errorf("the cloud was told %v, want %v", posted, want)
@@ -99,7 +99,7 @@ func TestBootConfigurationReboots(t *testing.T) {
 	d.set(vars{"BALENA_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_CONFIG_dtparam": `"spi=on", "i2c_arm=on"`}, app, more)
 	const changed = "# by the maker\ngpu_mem=64\nkernel=k.img\n[pi4]\narm_boost=1\n[all]\nenable_uart=1\ndtoverlay=\ndtparam=spi=on\ndtparam=i2c_arm=on\n"
 	d.holds("config.txt", changed)
-	harness.Until(t, soon, "the lock to hold up the reboot", func() error {
+	harness.Until(t, harness.Soon, "the lock to hold up the reboot", func() error {
 		for _, line := range d.LogLines("step did not succeed") {
 			if line["error"] == "Lockfile exists for { appId: 31, service: web }" && line["step"] == "reboot" {
 				return nil
@@ -123,11 +123,11 @@ func TestBootConfigurationReboots(t *testing.T) {
 	}
 	d.reboots(bus, 1)
 	d.PollNow()
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	// The same in other words is nothing to do.
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64 ", "BALENA_HOST_CONFIG_dtparam": "i2c_arm=on,spi=on"}, app, more)
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "BALENA_HOST_CONFIG_dtparam": `"spi=off","i2c_arm=on","spi=on"`, "RESIN_HOST_EXTLINUX_fdt": "x"}, app, more)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	if after, err := os.Stat(d.Path("boot/config.txt")); err != nil || !os.SameFile(before, after) || bus.Asked("Reboot") != 1 || d.SaidTimes(rebootPlanned) != 1 {
 		t.Errorf("after the reboot: %v, %d reboots, %d times planned", err, bus.Asked("Reboot"), d.SaidTimes(rebootPlanned))
 	}
@@ -136,7 +136,7 @@ func TestBootConfigurationReboots(t *testing.T) {
 	d.holds("config.txt", makers)
 	d.Hear(rebootPlanned, 2)
 	d.reboots(bus, 2)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.PollNow()
 	d.Hear(rebootPlanned, 2)
 }
@@ -157,14 +157,14 @@ func TestRefusedBootConfiguration(t *testing.T) {
 	d.reboots(bus, 1)
 	refused := func(told int, variables ...string) {
 		t.Helper()
-		harness.Until(t, soon, "the app beside a failure", func() error {
+		harness.Until(t, harness.Soon, "the app beside a failure", func() error {
 			if !d.Device().UpdateFailed {
 				return errors.New("no failure is shown")
 			}
 			return d.Matches()
 		})
 		for _, name := range variables {
-			d.WaitOverview(soon, "variable "+name)
+			d.WaitOverview(harness.Soon, "variable "+name)
 		}
 		d.holds("config.txt", changed)
 		if n := len(d.LogLines("boot variable refused, it stays as it is")); n != told {
@@ -188,7 +188,7 @@ func TestRefusedBootConfiguration(t *testing.T) {
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_CONFIG_kernel": "k.img", "RESIN_HOST_CONFIG_enable_uart": "1"}, app)
 	d.holds("config.txt", strings.Replace(makers, "=16", "=32", 1))
 	d.reboots(bus, 2)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	if page := d.Overview(); strings.Contains(page, "refused") {
 		t.Errorf("status still tells of a refusal: %s", page)
 	}
@@ -380,7 +380,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 	apps := func() {
 		t.Helper()
 		d.WaitListed()
-		harness.Until(t, soon, "the app beside a failure", func() error {
+		harness.Until(t, harness.Soon, "the app beside a failure", func() error {
 			if !d.Device().UpdateFailed {
 				return errors.New("no failure is shown")
 			}
@@ -388,7 +388,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 		})
 	}
 	apps()
-	harness.Until(t, soon, "another attempt", func() error {
+	harness.Until(t, harness.Soon, "another attempt", func() error {
 		if n := len(d.LogLines("boot configuration stays as it is")); n < 4 {
 			return fmt.Errorf("%d in all", n)
 		}
@@ -404,7 +404,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 	d.RunBy(harness.Rebooted(t))
 	d.Start()
 	d.reboots(bus, 2)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 
 	undone := func() {
 		d.Kill()
@@ -415,7 +415,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 	for i := range 3 {
 		undone()
 		d.holds("config.txt", changed)
-		harness.Until(t, soon, "a reboot", func() error {
+		harness.Until(t, harness.Soon, "a reboot", func() error {
 			if got := bus.Asked("Reboot"); got != 3+i {
 				return fmt.Errorf("asked %d times", got)
 			}
@@ -432,7 +432,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "32", "RESIN_HOST_SPLASH_image": shown}, app)
 	d.holds("config.txt", strings.Replace(makers, "=16", "=32", 1))
 	d.reboots(bus, 6)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 }
 
 // cloud.md 6.5: a device that nobody configured yet stays as its files say; a preload says no more than
@@ -462,7 +462,7 @@ func TestBootConfigurationBeforeACloud(t *testing.T) {
 	s.Stop()
 	s.WriteJSON("data/apps.json", map[string]any{"config": vars{"RESIN_HOST_CONFIG_gpu_mem": "32"}, "apps": map[string]any{}})
 	s.Start()
-	harness.Until(t, soon, "config.txt as the preload says", func() error {
+	harness.Until(t, harness.Soon, "config.txt as the preload says", func() error {
 		if got := s.ReadFile("boot/config.txt"); got != strings.Replace(makers, "=16", "=32", 1) {
 			return errors.New(got)
 		}
@@ -495,7 +495,7 @@ func TestBootConfigurationAfterAnEarlierAgent(t *testing.T) {
 	}
 	d.WriteFile("boot/config.txt", "start_x=1\ngpu_mem=16\n")
 	d.Start()
-	harness.Until(t, soon, "the cloud to be told", func() error {
+	harness.Until(t, harness.Soon, "the cloud to be told", func() error {
 		if got := d.Cloud().Device(t, d.UUID).Config["RESIN_HOST_CONFIG_gpu_mem"]; got != "16" {
 			return fmt.Errorf("%q", got)
 		}

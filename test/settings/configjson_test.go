@@ -149,7 +149,7 @@ func TestJoiningAndLeaving(t *testing.T) {
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(nil, app)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	id := d.Containers()["web"].ID
 
 	other := &fakecloud.Cloud{}
@@ -164,13 +164,13 @@ func TestJoiningAndLeaving(t *testing.T) {
 		t.Errorf("config.json is %v, want what the host wrote, %v", got, doc)
 	}
 	d.Start()
-	harness.Until(t, soon, "a report to the other cloud", func() error {
+	harness.Until(t, harness.Soon, "a report to the other cloud", func() error {
 		if len(other.Calls(fakecloud.Report)) == 0 {
 			return errors.New("none")
 		}
 		return nil
 	})
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	if doc := d.config(); doc["country"] != "NZ" || doc["apiEndpoint"] != other.Origin {
 		t.Errorf("config.json: %v", doc)
 	}
@@ -218,7 +218,7 @@ func became(d *device, doc map[string]any) {
 	if err := os.Rename(d.Path("boot/new"), d.Path("boot/config.json")); err != nil {
 		d.t.Fatal(err)
 	}
-	harness.Until(d.t, soon, "end of the process", func() error {
+	harness.Until(d.t, harness.Soon, "end of the process", func() error {
 		select {
 		case <-d.Process().Done():
 			return nil

@@ -18,7 +18,7 @@ func onBus(t *testing.T, beside bool) (*device, *harness.Bus) {
 
 func asked(t *testing.T, bus *harness.Bus, want ...string) {
 	t.Helper()
-	harness.Until(t, soon, fmt.Sprintf("the host to be asked for %q", want), func() error {
+	harness.Until(t, harness.Soon, fmt.Sprintf("the host to be asked for %q", want), func() error {
 		var got []string
 		for _, c := range bus.Calls() {
 			got = append(got, c.What)
@@ -71,7 +71,7 @@ func TestVPNThatStaysOn(t *testing.T) {
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "0"}, app)
-	harness.Until(t, soon, "the refusal to be told of", func() error {
+	harness.Until(t, harness.Soon, "the refusal to be told of", func() error {
 		if !slices.ContainsFunc(d.Said(), func(text string) bool {
 			return strings.HasPrefix(text, "Error applying configuration change: ") && strings.HasSuffix(text, ": not now")
 		}) {
@@ -80,7 +80,7 @@ func TestVPNThatStaysOn(t *testing.T) {
 		return nil
 	})
 	d.Hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"0"}`, 0)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	if n := bus.Asked("StopUnit openvpn.service"); n > 2 { // once more, since the target was reached
 		t.Errorf("asked %d times", n)
 	}

@@ -83,7 +83,7 @@ func TestKeyThatTheHostReplaced(t *testing.T) {
 		t.Errorf("status: %s", got)
 	}
 	d.PollNow()
-	harness.Until(t, soon, "the device's own key", func() error {
+	harness.Until(t, harness.Soon, "the device's own key", func() error {
 		if got := d.ReadFile("boot/config.json"); !strings.Contains(got, config.DeviceAPIKey) {
 			return errors.New(got)
 		}
@@ -104,7 +104,7 @@ func TestHostWithoutConfig(t *testing.T) {
 	s.Launch()
 	select {
 	case <-s.Process().Done():
-	case <-time.After(soon):
+	case <-time.After(harness.Soon):
 		t.Fatalf("on balenaOS the supervisor made itself a device: %s", s.ReadFile("boot/config.json"))
 	}
 	if _, err := os.Lstat(config); s.Process().ExitCode() != 1 || !strings.Contains(s.Log(), config) || !os.IsNotExist(err) {

@@ -5,14 +5,11 @@ package settings_test
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // vars is a configuration.
 type vars map[string]string

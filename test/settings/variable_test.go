@@ -80,7 +80,7 @@ func TestEveryVariableIsShown(t *testing.T) {
 		"SUPERVISOR_VPN_CONTROL": "true", "HOST_FIREWALL_MODE": "on", "HOST_DISCOVERABILITY": "true", "SUPERVISOR_ROLLBACK_TIMEOUT": "0",
 		"HOST_CONFIG_gpu_mem": "32",
 	}
-	harness.Until(t, soon, "the configuration to be shown", func() error {
+	harness.Until(t, harness.Soon, "the configuration to be shown", func() error {
 		shown := d.shown()
 		delete(want, "SUPERVISOR_POLL_INTERVAL") // the cloud puts its own beside it
 		delete(shown, "SUPERVISOR_POLL_INTERVAL")
@@ -99,7 +99,7 @@ func TestOverrideLock(t *testing.T) {
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(nil, app)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	lock := filepath.Join("/tmp/balena-supervisor/services/31/web/updates.lock")
 	if err := os.WriteFile(lock, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestOverrideLock(t *testing.T) {
 	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("NEW", "1"))
 	id := d.Containers()["web"].ID
 	d.set(nil, next)
-	harness.Until(t, soon, "the lock to be told of", func() error {
+	harness.Until(t, harness.Soon, "the lock to be told of", func() error {
 		for _, text := range d.Said() {
 			if len(text) > 19 && text[:19] == "Updates are locked," {
 				return nil
@@ -119,7 +119,7 @@ func TestOverrideLock(t *testing.T) {
 		t.Error("a locked service was replaced")
 	}
 	d.set(vars{"RESIN_OVERRIDE_LOCK": "1", "RESIN_SUPERVISOR_OVERRIDE_LOCK": "0"}, next)
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	if d.shown()["SUPERVISOR_OVERRIDE_LOCK"] != "1" {
 		t.Errorf("shown: %v", d.shown())
 	}
@@ -140,7 +140,7 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	if got := d.config()["persistentLogging"]; got != true {
 		t.Errorf("config.json says %#v", got)
 	}
-	harness.Until(t, soon, "the reboot", func() error {
+	harness.Until(t, harness.Soon, "the reboot", func() error {
 		if d.Bus.Asked("Reboot") == 0 {
 			return errors.New("not asked for")
 		}
@@ -150,7 +150,7 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 		t.Errorf("the reboot came before the apps were settled: %v", err)
 	}
 	breadcrumb := d.Path("root/tmp/balena-supervisor/reboot-after-apply")
-	harness.Until(t, soon, "the clock to go on", func() error {
+	harness.Until(t, harness.Soon, "the clock to go on", func() error {
 		if info, err := os.Stat(breadcrumb); err != nil || time.Since(info.ModTime()) < 2*time.Second {
 			return fmt.Errorf("breadcrumb: %v", err)
 		}
@@ -160,9 +160,9 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	asked, file := d.Bus.Asked("Reboot"), d.ReadFile("boot/config.json")
 	d.RunBy(harness.Rebooted(t))
 	d.Start()
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	d.PollNow()
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	if n := d.Bus.Asked("Reboot"); n != asked || d.SaidTimes(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
 		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.SaidTimes(scheduled))
 	}
@@ -184,7 +184,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
 	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "5000"}, app)
-	harness.Until(t, soon, "the error to be told of", func() error {
+	harness.Until(t, harness.Soon, "the error to be told of", func() error {
 		for _, text := range d.Said() {
 			if strings.HasPrefix(text, "Error applying configuration change: ") && strings.Contains(text, "read-only file system") {
 				return nil
@@ -192,7 +192,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 		}
 		return errors.New("not told")
 	})
-	harness.Until(t, soon, "the app beside a failure", func() error {
+	harness.Until(t, harness.Soon, "the app beside a failure", func() error {
 		if !d.Device().UpdateFailed {
 			return errors.New("no failure is shown")
 		}
@@ -201,7 +201,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 	if err := syscall.Mount(boot, boot, "", syscall.MS_BIND|syscall.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)
 	}
-	d.WaitSettled(soon)
+	d.WaitSettled(harness.Soon)
 	if got := d.config()["appUpdatePollInterval"]; got != 5000.0 {
 		t.Errorf("config.json says %v", got)
 	}

@@ -101,7 +101,7 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	s.Post("/v2/applications/31/restart-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
 	kept("after a restart of the service")
 	s.Post("/v1/restart", dict{"appId": 31}).Want(t, 200, "OK")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	kept("after a restart of the app")
 
 	set("third")
@@ -113,7 +113,7 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	s.Proxy.Heal()
 	s.Engine.Do(http.MethodDelete, "/containers/"+app.ContainerName(app.Services[0])+"?force=1", nil, nil) // should the call have gone on
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	kept("after a crash between removal and creation")
 
 	app.Services[0] = app.Services[0].Labelled(strategyLabel, "hand-over").Labelled(handoverLabel, "500")
@@ -123,7 +123,7 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	kept("after a hand-over")
 
 	s.Post("/v1/purge", dict{"appId": 31}).Want(t, 200, `{"Data":"OK","Error":""}`)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	holds(t, s, "after a purge")
 	fresh := fill(t, s)
 	if len(fresh) != 3 || slices.ContainsFunc(fresh, func(name string) bool { return slices.Contains(volumes, name) }) {
@@ -143,7 +143,7 @@ func TestAnonymousVolumesThatAreNotHandedOn(t *testing.T) {
 	s.Apply(target(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new")))) // they are handed on
 	left := func(when string, n int) {
 		t.Helper()
-		harness.Until(t, soon, "the volumes "+when, func() error {
+		harness.Until(t, harness.Soon, "the volumes "+when, func() error {
 			if names := anonymous(t, s); len(names) != n {
 				return errors.New(strings.Join(names, " "))
 			}

@@ -30,7 +30,7 @@ func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
 	s.Apply(target(one, two))
 	before := s.IDs()
 	s.PostTarget(target(next(one, missing), next(two, foreign)))
-	harness.Until(t, soon, "what is missing, in the status", func() error {
+	harness.Until(t, harness.Soon, "what is missing, in the status", func() error {
 		text := s.Overview()
 		for _, want := range []string{missing.Name, "s390x"} {
 			if !strings.Contains(text, want) {

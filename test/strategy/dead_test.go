@@ -35,13 +35,13 @@ func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 	t.Cleanup(func() { exec.Command(harness.Tool(t, "chattr"), "-i", upper).Run() })
 	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
 	s.PostTarget(target(next))
-	harness.Until(t, soon, "an attempt to remove the dead container", func() error {
+	harness.Until(t, harness.Soon, "an attempt to remove the dead container", func() error {
 		if countSteps(s, "remove web: the engine reports it dead") == 0 {
 			return errors.New("not yet")
 		}
 		return nil
 	})
-	harness.Until(t, soon, "the dead container", func() error { // between two attempts
+	harness.Until(t, harness.Soon, "the dead container", func() error { // between two attempts
 		c, err := engine.Container(before.ID)
 		if err == nil && c.State.Status != "dead" {
 			err = errors.New(c.State.Status)
@@ -49,7 +49,7 @@ func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 		return err
 	})
 	chattr("-i")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if now := s.Containers()["web"]; now.ID == before.ID {
 		t.Error("the dead container is still there")
 	}

@@ -52,8 +52,8 @@ func TestHandOverWaitsForTheFile(t *testing.T) {
 
 			harness.MustAsk(t, fresh, http.MethodPut, "/file?path=/tmp/balena/"+sign, "")
 			// The time for a hand-over without a sign is a minute.
-			harness.Until(t, soon, "the end of the old container", func() error { return gone(s, old.ID) })
-			s.WaitSettled(soon)
+			harness.Until(t, harness.Soon, "the end of the old container", func() error { return gone(s, old.ID) })
+			s.WaitSettled(harness.Soon)
 			if now := s.Containers()["web"]; now.ID != fresh.ID {
 				t.Error("the new container was replaced")
 			}
@@ -111,7 +111,7 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 	s.Apply(target(first))
 	before := s.Containers()["web"]
 	s.PostTarget(target(next.With(next.Services[0].Composed("entrypoint", list{"/not-there"}))))
-	harness.Until(t, soon, "two attempts", func() error {
+	harness.Until(t, harness.Soon, "two attempts", func() error {
 		if n := countSteps(s, "handover web"); n < 3 {
 			return fmt.Errorf("%d", n)
 		}
@@ -121,7 +121,7 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 		t.Errorf("%d starts", n)
 	}
 	s.PostTarget(target(first))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	now := s.Containers()["web"]
 	if now.ID != before.ID || now.State.StartedAt != before.State.StartedAt || now.HostConfig.RestartPolicy.Name != "always" {
 		t.Errorf("the old container changed: %.12s -> %.12s, started %s, policy %s", before.ID, now.ID, now.State.StartedAt, now.HostConfig.RestartPolicy.Name)
@@ -147,7 +147,7 @@ func TestNewestSurvivesAnInterruptedHandOver(t *testing.T) {
 		t.Error("the old container came back with the engine")
 	}
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if now := s.Containers()["web"]; now.ID != fresh.ID {
 		t.Error("the newest container did not survive")
 	}

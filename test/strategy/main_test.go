@@ -18,8 +18,6 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const soon = 30 * time.Second
-
 type (
 	dict = map[string]any
 	list = []any
@@ -81,7 +79,7 @@ func running(s *harness.Supervisor, name string) error {
 func waitRunning(t *testing.T, s *harness.Supervisor, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		harness.Until(t, soon, "start of "+name, func() error { return running(s, name) })
+		harness.Until(t, harness.Soon, "start of "+name, func() error { return running(s, name) })
 	}
 }
 

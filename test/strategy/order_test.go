@@ -50,7 +50,7 @@ func TestHealthyDependency(t *testing.T) {
 	events := s.Engine.Record(t)
 	s.PostTarget(target(app))
 	waitRunning(t, s, "db_1001_1_aaaa1", "free_1003_1_aaaa1")
-	harness.Until(t, soon, "db to be unhealthy", func() error {
+	harness.Until(t, harness.Soon, "db to be unhealthy", func() error {
 		if c := look(t, s).Apps[0].Containers; len(c) == 0 || c[0].Health != "unhealthy" {
 			return fmt.Errorf("%v", c)
 		}
@@ -62,7 +62,7 @@ func TestHealthyDependency(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.MustAsk(t, db, http.MethodPut, "/file?path=/tmp/ready", "")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if at(t, events, "create", "web") < at(t, events, "health_status: healthy", "db") {
 		t.Error("web was created before db was healthy")
 	}
@@ -83,7 +83,7 @@ func TestCompletedDependency(t *testing.T) {
 	app := shop("aaaa1", 1, job, web)
 	events := s.Engine.Record(t)
 	s.PostTarget(target(app))
-	harness.Until(t, soon, "the end of the job", func() error {
+	harness.Until(t, harness.Soon, "the end of the job", func() error {
 		if len(events.Of("die", "job")) == 0 {
 			return errors.New("not yet")
 		}

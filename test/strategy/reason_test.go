@@ -42,7 +42,7 @@ func flaps(t *testing.T, s *harness.Supervisor, step string, times []time.Time) 
 
 func waitTimes(t *testing.T, proxy *harness.Proxy, call string, n int) []time.Time {
 	t.Helper()
-	harness.Until(t, soon, call, func() error {
+	harness.Until(t, harness.Soon, call, func() error {
 		if got := len(proxy.Times(call)); got < n {
 			return fmt.Errorf("%d calls", got)
 		}
@@ -88,7 +88,7 @@ func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
 	if s.IDs()["db"] != db {
 		t.Error("db was touched")
 	}
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // shared rewrites what the engine says of the size of shared memory.
@@ -108,9 +108,9 @@ func TestFieldThatTheEngineAlters(t *testing.T) {
 	s.Apply(target(app))
 	before := s.IDs()["web"]
 	s.PostTarget(target(app))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if now := s.IDs()["web"]; now != before || len(s.Proxy.Times(createCall)) != 1 {
 		t.Errorf("container %.12s became %.12s, made %d times", before, now, len(s.Proxy.Times(createCall)))
 	}
@@ -120,13 +120,13 @@ func TestFieldThatTheEngineAlters(t *testing.T) {
 	}
 	shared(s.Proxy, func() int { return 67108866 }) // somebody changed it later: that is undone
 	s.Restart()
-	harness.Until(t, soon, "another container", func() error {
+	harness.Until(t, harness.Soon, "another container", func() error {
 		if len(s.Proxy.Times(createCall)) != 2 {
 			return errors.New("the container stays")
 		}
 		return nil
 	})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // docs/spec/engine.md 4.2: the engine says something else at each look: the container is made anew a few

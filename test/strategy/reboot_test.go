@@ -21,7 +21,7 @@ func TestRequiresReboot(t *testing.T) {
 	reached := func(commit string) {
 		t.Helper()
 		asked := bus.Asked("Reboot")
-		harness.Until(t, soon, "a reboot asked for release "+commit, func() error {
+		harness.Until(t, harness.Soon, "a reboot asked for release "+commit, func() error {
 			if now := s.Device().Commit; now != commit || bus.Asked("Reboot") == asked {
 				return fmt.Errorf("release is %q, logind was asked for %v", now, bus.Calls())
 			}
@@ -62,7 +62,7 @@ func TestRequiresReboot(t *testing.T) {
 
 	// The same device after a reboot.
 	id := s.Containers()["web"].ID
-	harness.Until(t, soon, "the clock to go on", func() error {
+	harness.Until(t, harness.Soon, "the clock to go on", func() error {
 		if c, err := os.Stat(breadcrumb); err != nil || time.Since(c.ModTime()) < 2*time.Second {
 			return fmt.Errorf("%v", err)
 		}
@@ -73,7 +73,7 @@ func TestRequiresReboot(t *testing.T) {
 	s.Start()
 	waitRunning(t, s, id)
 	s.Expect(target(app.Released("bbbb2", 2)))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	// The next release, on a board whose clock starts from the past.
 	s.PostTarget(target(app.Released("cccc3", 3).With(service("web", 1, image).Labelled(rebootLabel, "1").Setting("V", "2"), service("db", 2, image))))
@@ -85,7 +85,7 @@ func TestRequiresReboot(t *testing.T) {
 	s.RunBy(harness.RebootedIntoThePast(t))
 	s.Start()
 	waitRunning(t, s, id)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if n := bus.Asked("Reboot"); n != asked || countSteps(s, "require reboot") != 2 {
 		t.Errorf("%d reboots asked for in the new boot, %d requests", n-asked, countSteps(s, "require reboot"))
 	}

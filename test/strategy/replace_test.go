@@ -62,7 +62,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	before := s.Containers()
 	gate.Close()
 	s.PostTarget(harness.Target{Config: config, Apps: second})
-	harness.Until(t, soon, "the engine to ask the registry for all of them", func() error {
+	harness.Until(t, harness.Soon, "the engine to ask the registry for all of them", func() error {
 		pulls := 0
 		for _, line := range s.LogLines("step begins") {
 			if line["step"] == "fetch" && strings.Contains(fmt.Sprint(line["image"]), fmt.Sprint("strategy/new", round)) {
@@ -89,7 +89,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 		t.Errorf("%d layers came before these looks", n)
 	}
 	gate.Open()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	after := s.Containers()
 	for n := range ways {
 		serves(t, after[fmt.Sprint("web", n)], "v2")
@@ -97,7 +97,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 		if db := fmt.Sprint("db", n); after[db].ID != before[db].ID {
 			t.Errorf("%s was made anew", db)
 		}
-		harness.Until(t, soon, "removal of the old image", func() error {
+		harness.Until(t, harness.Soon, "removal of the old image", func() error {
 			if s.Engine.ImageID(t, old[n].Name) != "" {
 				return errors.New("still there")
 			}
@@ -124,12 +124,12 @@ func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	slow := gate.Of(registry.Push(t, harness.ServerImage("strategy/slow:v1").WithBlob(100_000)))
 	gate.Close()
 	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{app.Released("bbbb2", 2).With(app.Services[0], service("new", 3, slow))}})
-	harness.Until(t, soon, "the end of the service that left", func() error { return gone(s, before["leaves"]) })
+	harness.Until(t, harness.Soon, "the end of the service that left", func() error { return gone(s, before["leaves"]) })
 	if n, _ := gate.Layers(); n != 0 {
 		t.Errorf("%d layers came before", n)
 	}
 	gate.Open()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // engine.md 44: networks, volumes and images first, then the lock, then containers; the commit last.
@@ -151,7 +151,7 @@ func TestFirstInstallStepByStep(t *testing.T) {
 
 	see := func(what, update string, want ...string) {
 		t.Helper()
-		harness.Until(t, soon, what, func() error {
+		harness.Until(t, harness.Soon, what, func() error {
 			status, services := phases(t, s)
 			found := []string{services["db"], services["web"]}
 			for _, ok := range []bool{found[0] == want[0] && found[1] == want[1], found[0] == want[1] && found[1] == want[0]} {
@@ -163,7 +163,7 @@ func TestFirstInstallStepByStep(t *testing.T) {
 		})
 	}
 	see("one image there, one coming", "downloading", "Downloaded", "Downloading")
-	harness.Until(t, soon, "volume and network", func() error {
+	harness.Until(t, harness.Soon, "volume and network", func() error {
 		_, network := s.Engine.Network(t, "31_default")
 		if _, volume := s.Engine.Volumes(t)["31_data"]; !volume || !network {
 			return fmt.Errorf("volume %v, network %v", volume, network)
@@ -188,7 +188,7 @@ func TestFirstInstallStepByStep(t *testing.T) {
 		t.Errorf("locks during the installation: %q", held)
 	}
 	s.Proxy.Heal()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	see("everything running", "done", "Running", "Running")
 	lines := steps(s)
 	if last := lines[len(lines)-1]; !contains(lines, "set commit") || !contains([]string{last, lines[len(lines)-2]}, "set commit") {

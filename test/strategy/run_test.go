@@ -33,7 +33,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	crash := harness.OneshotImage("run/crash:v1").Load(t)
 	s.Apply(target(shop("aaaa1", 1, service("crash", 1, crash).Setting("EXIT_CODE", "7"))))
-	harness.Until(t, soon, "its exit code in the status", func() error {
+	harness.Until(t, harness.Soon, "its exit code in the status", func() error {
 		c := look(t, s).Apps[0].Containers[0]
 		if c.ExitCode != 7 || c.Status != "Running" {
 			return fmt.Errorf("%s, exit code %d", c.Status, c.ExitCode)
@@ -42,7 +42,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 	})
 	before, calls, begun := cpu(t, s.Process().PID()), s.Proxy.Total(), len(steps(s))
 	events := s.Engine.Record(t)
-	harness.Until(t, soon, "five crashes", func() error {
+	harness.Until(t, harness.Soon, "five crashes", func() error {
 		if n := len(events.Of("die", "crash")); n < 5 {
 			return fmt.Errorf("%d", n)
 		}
@@ -78,7 +78,7 @@ func TestRunState(t *testing.T) {
 			}
 		}
 	}
-	harness.Until(t, soon, "the end of the job", func() error {
+	harness.Until(t, harness.Soon, "the end of the job", func() error {
 		if c := s.Containers()["job"]; c.State.Status != "exited" {
 			return errors.New(c.State.Status)
 		}
@@ -116,9 +116,9 @@ func TestSecondContainerOfAServiceGoes(t *testing.T) {
 	s.Apply(target(app))
 	before := s.Containers()["web"]
 	spare := copyOf(t, s.Engine, before.ID, "web_1001_9_5pa4e")
-	s.WaitSettled(soon)
-	harness.Until(t, soon, "the end of the older one", func() error { return gone(s, before.ID) })
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
+	harness.Until(t, harness.Soon, "the end of the older one", func() error { return gone(s, before.ID) })
+	s.WaitSettled(harness.Soon)
 	waitRunning(t, s, "web_1001_1_aaaa1")
 	if now := s.Containers()["web"]; now.ID != spare {
 		t.Errorf("%.12s is left, want the newest, %.12s", now.ID, spare)
@@ -132,7 +132,7 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 	image := harness.ServerImage("run/app:v1").Load(t)
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
-	harness.Until(t, soon, "three failures, and the next attempt to be shown", func() error {
+	harness.Until(t, harness.Soon, "three failures, and the next attempt to be shown", func() error {
 		o := look(t, s)
 		if n := len(waits(t, s, "/not-there")); n < 3 || !o.UpdateFailed || len(o.Problems) == 0 || !strings.Contains(o.Problems[0].Error, "not-there") ||
 			o.NextAttempt.IsZero() {
@@ -155,7 +155,7 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 		}
 	}
 	s.PostTarget(target(shop("bbbb2", 2, web.Composed("entrypoint", list{"/still-not-there"}))))
-	harness.Until(t, soon, "the new target to be tried", func() error {
+	harness.Until(t, harness.Soon, "the new target to be tried", func() error {
 		if len(waits(t, s, "/still-not-there")) == 0 {
 			return errors.New("not yet")
 		}
@@ -198,7 +198,7 @@ func TestPortOnALateAddress(t *testing.T) {
 	}
 	app := shop("aaaa1", 1, service("web", 1, image).Composed("ports", list{"10.99.0.1:8088:8080"}))
 	s.PostTarget(target(app))
-	harness.Until(t, soon, "the failure", func() error {
+	harness.Until(t, harness.Soon, "the failure", func() error {
 		if o := look(t, s); len(o.Problems) == 0 {
 			return errors.New("no problem shown")
 		}
@@ -206,13 +206,13 @@ func TestPortOnALateAddress(t *testing.T) {
 	})
 	address("add")
 	t.Cleanup(func() { address("del") })
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	before := s.Containers()["web"]
 
 	address("del")
 	s.Engine.Stop(t)
 	s.Engine.Start(t)
-	harness.Until(t, soon, "the container down", func() error {
+	harness.Until(t, harness.Soon, "the container down", func() error {
 		if c, err := s.Engine.Container(before.ID); err != nil || c.State.Running || !strings.Contains(c.State.Error, "cannot assign") {
 			return fmt.Errorf("%s %q %v", c.State.Status, c.State.Error, err)
 		}
@@ -247,9 +247,9 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 	s.PostTarget(target(app.Released("cccc3", 3).With(app.Services[0], needy), beside.Released("gggg2", 6)))
 	waitRunning(t, s, "web_1001_3_cccc3")
 	s.Expect(target(app.Released("cccc3", 3), beside.Released("gggg2", 6)))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.PostTarget(target(app.Released("dddd4", 4).With(app.Services[0], service("needy", 2, image).Composed("contract", contract)), beside.Released("gggg2", 6)))
-	harness.Until(t, soon, "the refusal", func() error {
+	harness.Until(t, harness.Soon, "the refusal", func() error {
 		if update, _ := phases(t, s); update != "rejected" {
 			return errors.New(update)
 		}

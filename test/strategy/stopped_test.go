@@ -23,7 +23,7 @@ func stubborn(t *testing.T) harness.Service {
 // called waits until a call was made more often than before.
 func called(t *testing.T, proxy *harness.Proxy, call string, before int) {
 	t.Helper()
-	harness.Until(t, soon, call, func() error {
+	harness.Until(t, harness.Soon, call, func() error {
 		if n := len(proxy.Times(call)); n <= before {
 			return fmt.Errorf("%d calls", n)
 		}
@@ -35,7 +35,7 @@ func called(t *testing.T, proxy *harness.Proxy, call string, before int) {
 func exited(t *testing.T, s *harness.Supervisor, id string) harness.Container {
 	t.Helper()
 	var c harness.Container
-	harness.Until(t, soon, "the end of the container", func() (err error) {
+	harness.Until(t, harness.Soon, "the end of the container", func() (err error) {
 		if c, err = s.Engine.Container(id); err == nil && c.State.Status != "exited" {
 			err = errors.New(c.State.Status)
 		}
@@ -48,14 +48,14 @@ func exited(t *testing.T, s *harness.Supervisor, id string) harness.Container {
 // new one where a step under way removed it.
 func runsAgain(t *testing.T, s *harness.Supervisor, before harness.Container) {
 	t.Helper()
-	harness.Until(t, soon, "another run of "+before.Service(), func() error {
+	harness.Until(t, harness.Soon, "another run of "+before.Service(), func() error {
 		now := s.Containers()[before.Service()]
 		if !now.State.Running || now.State.StartedAt == before.State.StartedAt {
 			return fmt.Errorf("%q, started %s, before %s", now.State.Status, now.State.StartedAt, before.State.StartedAt)
 		}
 		return nil
 	})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // engine.md 5.5: a container that the agent stopped for an update runs again when it is wanted again, also
@@ -106,7 +106,7 @@ func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
 	killAt(stopCall)
 	s.Start()
 	s.Expect(target(next))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	waitRunning(t, s, "web_1001_2_bbbb2")
 	if noted := stops(t, s); len(noted) > 1 {
 		t.Errorf("the document of stops grows: %v", noted)
@@ -138,7 +138,7 @@ func TestStopOfTheTargetAndStopOfAUser(t *testing.T) {
 	halted.Stopped = true
 	s.PostTarget(target(app.With(halted)))
 	before := exited(t, s, "web_1001_1_aaaa1")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.Restart()
 	s.PostTarget(target(app))
 	runsAgain(t, s, before)

@@ -45,7 +45,7 @@ func (o *onTrial) release(change func(harness.Service) harness.Service) harness.
 func (o *onTrial) back(why string) {
 	o.t.Helper()
 	o.Expect(target(o.first))
-	o.WaitSettled(soon)
+	o.WaitSettled(harness.Soon)
 	isBack(o.t, o.Supervisor, o.before, o.first, "bbbb2", why)
 	if n := o.Proxy.Counts()[pullCall]; n != 0 {
 		o.t.Errorf("%d pulls", n)
@@ -100,7 +100,7 @@ func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 	before := byName(t, s)
 	s.PostTarget(target(next...))
 	s.Expect(target(first...))
-	s.WaitSettled(2 * soon)
+	s.WaitSettled(2 * harness.Soon)
 	for n, app := range first {
 		isBack(t, s, before, app, next[n].Commit, whys[n])
 	}
@@ -121,7 +121,7 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	o.WaitListed()
 	o.PostTarget(target(bad)) // the same words again
 	o.Expect(target(o.first))
-	o.WaitSettled(soon)
+	o.WaitSettled(harness.Soon)
 	if now := o.IDs(); now["web"] != ids["web"] || now["db"] != ids["db"] {
 		t.Error("the failed release was tried again")
 	}
@@ -138,7 +138,7 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	}
 	harness.MustAsk(t, c, http.MethodPut, "/file?path=/never", "")
 	o.Expect(target(good))
-	o.WaitSettled(soon)
+	o.WaitSettled(harness.Soon)
 	if app := look(t, o.Supervisor).Apps[0]; app.Commit != "bbbb2" || app.RolledBack != "" {
 		t.Errorf("shown as %+v", app)
 	}
@@ -158,7 +158,7 @@ func TestGoodReleasePassesItsTrial(t *testing.T) {
 		return nil
 	})
 	harness.MustAsk(t, o.Containers()["web"], http.MethodPut, "/file?path=/tmp/ready", "")
-	o.WaitSettled(soon)
+	o.WaitSettled(harness.Soon)
 	serves(t, o.Containers()["web"], "v2")
 }
 
@@ -193,18 +193,18 @@ func TestRollbackIsOffByDefaultAndOnByConfiguration(t *testing.T) {
 	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
 	delete(bad.Services[0].Labels, rollbackLabel)
 	o.PostTarget(target(bad))
-	o.WaitSettled(soon) // current at once, healthy or not
+	o.WaitSettled(harness.Soon) // current at once, healthy or not
 	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
 		t.Errorf("%d roll-backs", n)
 	}
 	worse := bad.Released("cccc3", 3).With(bad.Services[0].Setting("MODE", "worse"), bad.Services[1])
 	o.PostTarget(harness.Target{Config: map[string]string{"BALENA_SUPERVISOR_ROLLBACK_TIMEOUT": "3000"}, Apps: []harness.App{worse}})
-	harness.Until(t, soon, "the roll-back", func() error {
+	harness.Until(t, harness.Soon, "the roll-back", func() error {
 		if n := countSteps(o.Supervisor, "roll back"); n != 1 {
 			return fmt.Errorf("%d", n)
 		}
 		return nil
 	})
 	o.Expect(target(bad))
-	o.WaitSettled(soon)
+	o.WaitSettled(harness.Soon)
 }

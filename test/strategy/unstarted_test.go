@@ -16,7 +16,7 @@ import (
 // unstarted waits until the engine has a container that it could not start, for a reason with a text in it.
 func unstarted(t *testing.T, s *harness.Supervisor, id, why string) {
 	t.Helper()
-	harness.Until(t, soon, "a container that the engine could not start", func() error {
+	harness.Until(t, harness.Soon, "a container that the engine could not start", func() error {
 		c, err := s.Engine.Container(id)
 		if err == nil && (c.State.Status != "exited" || !strings.Contains(c.State.Error, why)) {
 			err = fmt.Errorf("%s: %s", c.State.Status, c.State.Error)
@@ -28,7 +28,7 @@ func unstarted(t *testing.T, s *harness.Supervisor, id, why string) {
 // isTroubled waits until the device says that the service does not run and why, everywhere.
 func isTroubled(t *testing.T, s *harness.Supervisor, why string) {
 	t.Helper()
-	harness.Until(t, soon, "the trouble to be told", func() error {
+	harness.Until(t, harness.Soon, "the trouble to be told", func() error {
 		o := look(t, s)
 		for _, p := range o.Problems {
 			if d := s.Device(); p.Subject == "app shop service web" && strings.Contains(p.Error, why) && o.UpdateFailed && d.UpdateFailed && d.UpdatePending {
@@ -54,7 +54,7 @@ func TestEngineThatLostItsNetworks(t *testing.T) {
 	s.Post("/v2/applications/31/stop-service", dict{"serviceName": "idle"}).Want(t, 200, "OK")
 	loseNetworks(t, s.Engine)
 	waitRunning(t, s, "web_1001_1_aaaa1", "db_1002_1_aaaa1")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	containers := s.Containers()
 	serves(t, containers["web"], "v1")
 	serves(t, containers["db"], "v1")
@@ -66,7 +66,7 @@ func TestEngineThatLostItsNetworks(t *testing.T) {
 	}
 	s.Post("/v2/applications/31/start-service", dict{"serviceName": "idle"}).Want(t, 200, "OK")
 	serves(t, s.Containers()["idle"], "v1")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // loseNetworks restarts an engine without what it knew of its networks.
@@ -105,7 +105,7 @@ func TestAddressTakenByAnotherContainer(t *testing.T) {
 	for tries := 0; ; tries++ {
 		s.Engine.Stop(t)
 		s.Engine.Start(t)
-		harness.Until(t, soon, "one of the two to run", func() error {
+		harness.Until(t, harness.Soon, "one of the two to run", func() error {
 			if running(s, "thief") != nil && running(s, web.ID) != nil {
 				return errors.New("neither does")
 			}
@@ -123,7 +123,7 @@ func TestAddressTakenByAnotherContainer(t *testing.T) {
 	isTroubled(t, s, "Address already in use")
 	s.Engine.Must(t, http.MethodDelete, "/containers/thief?force=1", nil, nil)
 	waitRunning(t, s, web.ID)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if text := s.Overview(); !strings.Contains(text, "up to date") {
 		t.Errorf("status says\n%s", text)
 	}
@@ -152,7 +152,7 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 	isTroubled(t, s, "no such file or directory")
 	plug()
 	waitRunning(t, s, web.ID)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	// It is gone for a while again, and the engine cannot restart what ends meanwhile.
 	if err := os.Remove(node); err != nil {
@@ -163,7 +163,7 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 	isTroubled(t, s, "no such file or directory")
 	plug()
 	waitRunning(t, s, web.ID)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // A service that a user stopped, and whose network was made again since, is started all the same, by all
@@ -192,13 +192,13 @@ func TestStartAfterTheNetworkWasMadeAgain(t *testing.T) {
 			t.Fatal("the app has no network")
 		}
 		s.Engine.Must(t, http.MethodDelete, "/networks/"+old.ID, nil, nil)
-		harness.Until(t, soon, "another network", func() error {
+		harness.Until(t, harness.Soon, "another network", func() error {
 			if now, found := s.Engine.Network(t, old.Name); !found || now.ID == old.ID {
 				return errors.New("not yet")
 			}
 			return nil
 		})
-		s.WaitSettled(soon)
+		s.WaitSettled(harness.Soon)
 		if c := s.Containers()["web"]; c.State.Running {
 			t.Errorf("a service that a user stopped was started")
 		}
@@ -209,6 +209,6 @@ func TestStartAfterTheNetworkWasMadeAgain(t *testing.T) {
 			continue // it leaves a stopped service as it is
 		}
 		serves(t, s.Containers()["web"], "v1")
-		s.WaitSettled(soon)
+		s.WaitSettled(harness.Soon)
 	}
 }

@@ -19,7 +19,7 @@ func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
 		service("after", 4, image).Composed("depends_on", dict{"sick": dict{"condition": "service_healthy"}}))
 	s.PostTarget(target(app))
 	const lateWaits, afterWaits = "waits for job: it exited with 3", "waits for sick: it is unhealthy"
-	s.WaitOverview(soon, "update incomplete, after waits, late waits", lateWaits, afterWaits)
+	s.WaitOverview(harness.Soon, "update incomplete, after waits, late waits", lateWaits, afterWaits)
 	if waits := waiting(t, s); waits["late"] != lateWaits || waits["after"] != afterWaits || waits["sick"] != "" {
 		t.Errorf("status --json says %v", waits)
 	}
@@ -34,15 +34,15 @@ func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
 	before := len(s.LogLines("waiting"))
 	for range 3 { // further passes
 		s.Post("/v1/update", nil).Want(t, http.StatusNoContent, "")
-		s.WaitOverview(soon, lateWaits)
+		s.WaitOverview(harness.Soon, lateWaits)
 	}
 	if logged("late", lateWaits) != 1 || logged("after", afterWaits) != 1 || len(s.LogLines("waiting")) != before {
 		t.Errorf("logged: %v", s.LogLines("waiting"))
 	}
 	harness.MustAsk(t, s.Containers()["sick"], http.MethodPut, "/file?path=/tmp/ready", "")
-	s.WaitOverview(soon, "update incomplete, late waits")
+	s.WaitOverview(harness.Soon, "update incomplete, late waits")
 	s.Apply(target(app.Released("bbbb2", 2).With(job.Setting("EXIT_CODE", "0"), app.Services[1], app.Services[2], app.Services[3])))
-	s.WaitOverview(soon, "up to date")
+	s.WaitOverview(harness.Soon, "up to date")
 	if waits := waiting(t, s); len(waits) != 0 {
 		t.Errorf("status --json still says %v", waits)
 	}

@@ -183,7 +183,7 @@ func TestStalledBodiesKeepNobodyOut(t *testing.T) {
 				t.Errorf("beside %s: %d %s", stalled.name, a.Status, a.Body)
 			}
 		}
-		harness.Until(t, soon, "a body to be read beside "+stalled.name, func() error {
+		harness.Until(t, harness.Soon, "a body to be read beside "+stalled.name, func() error {
 			if a := ask(); a.Status != 503 || a.Body != answer {
 				return fmt.Errorf("%d %s", a.Status, a.Body)
 			}

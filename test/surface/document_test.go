@@ -238,7 +238,7 @@ func TestDocumentOfADeviceOfACloud(t *testing.T) {
 			continue
 		}
 		n++
-		harness.Until(t, soon, e.endpoint, func() error { return e.check(e.run(t, s)) })
+		harness.Until(t, harness.Soon, e.endpoint, func() error { return e.check(e.run(t, s)) })
 	}
 	if n < 2 {
 		t.Errorf("%d examples", n)
@@ -271,7 +271,7 @@ func TestEveryEndpointAnswersWithoutAnEngine(t *testing.T) {
 	s.Proxy.Cut()
 	all("the engine's events are cut off")
 	s.Proxy.Heal()
-	harness.Until(t, soon, "the target after the faults", s.Matches)
+	harness.Until(t, harness.Soon, "the target after the faults", s.Matches)
 
 	s.Stop()
 	s.Proxy.Spoil("*", harness.Reset, 0, -1)

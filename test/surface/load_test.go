@@ -120,7 +120,7 @@ func rest(t *testing.T, s *harness.Supervisor) {
 		return f[13] + " " + f[14]
 	}
 	last := ""
-	harness.Until(t, soon, "the supervisor to rest", func() error {
+	harness.Until(t, harness.Soon, "the supervisor to rest", func() error {
 		before := last
 		if last = spent(); last != before {
 			time.Sleep(100 * time.Millisecond)

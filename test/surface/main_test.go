@@ -4,14 +4,11 @@ package surface_test
 
 import (
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // appID is the app that most tests use.
 const appID = 31

@@ -94,7 +94,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	web := []string{"app", "shop", "app_id", "31", "service", "web"}
 	more(1, "service_running", web...)
 	more(0, "service_restarts_total", web...)
-	harness.Until(t, soon, "as many engine calls as the proxy saw", func() error {
+	harness.Until(t, harness.Soon, "as many engine calls as the proxy saw", func() error {
 		if calls := value(scrape(t, s), "engine_calls_total"); calls != float64(s.Proxy.Total()) {
 			return fmt.Errorf("%v, the proxy saw %d", calls, s.Proxy.Total())
 		}
@@ -116,7 +116,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	}
 	s.Post("/v2/applications/31/stop-service", map[string]any{"serviceName": "web"}).Want(t, 200, "OK")
 	s.Post("/v2/applications/31/start-service", map[string]any{"serviceName": "web"}).Want(t, 200, "OK")
-	harness.Until(t, soon, "the restart to be counted", func() error {
+	harness.Until(t, harness.Soon, "the restart to be counted", func() error {
 		if after = scrape(t, s); value(after, "service_restarts_total", web...) != 1 {
 			return errors.New("it is not")
 		}

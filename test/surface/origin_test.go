@@ -25,7 +25,7 @@ func TestWhereNoKeyIsAskedFor(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true, "hostname": "Kiosk-3"}})
 	s.Apply(harness.Target{Name: "holy-moon"})
 	engine.Must(t, "POST", "/volumes/create", map[string]any{"Name": "31_old", "Labels": map[string]string{"io.balena.supervised": "true"}}, nil)
-	harness.Until(t, soon, "the volume to be known", s.Settled)
+	harness.Until(t, harness.Soon, "the volume to be known", s.Settled)
 
 	const browser = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0.7778.167 Safari/537.36"
 	ask := func(method, path, host string, header map[string]string, body any) harness.Answer {

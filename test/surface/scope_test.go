@@ -45,10 +45,10 @@ func TestWhatAServicesKeyMayDo(t *testing.T) {
 	target.Apps = append(target.Apps, other)
 	s.Apply(target)
 	engine.Must(t, "POST", "/volumes/create", map[string]any{"Name": "32_old", "Labels": map[string]string{"io.balena.supervised": "true"}}, nil)
-	harness.Until(t, soon, "the volume to be known", s.Settled)
+	harness.Until(t, harness.Soon, "the volume to be known", s.Settled)
 	key := s.Containers()["web"].Env("BALENA_SUPERVISOR_API_KEY")
 	heard := hearsNothingOf(t, s, key, "vault")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	before, vault := s.IDs(), s.Containers()["vault"].Env("BALENA_SUPERVISOR_API_KEY")
 	stored := s.Get("/v2/local/target-state").Body
 	secrets := []string{"cellar", "vault", before["vault"], vault, s.Key()}
@@ -97,7 +97,7 @@ func TestWhatAServicesKeyMayDo(t *testing.T) {
 			t.Errorf("%s %s, for a service's key %q: %v", row.method, row.path, row.may, err)
 		}
 	}
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if after := s.IDs(); after["vault"] != before["vault"] {
 		t.Errorf("vault is %s, was %s", after["vault"], before["vault"])
 	}

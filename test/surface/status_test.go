@@ -156,7 +156,7 @@ func terminal(t *testing.T, s *harness.Supervisor, rows int, args ...string) *sc
 // waitFor waits until a screen shows all of the words.
 func waitFor(t *testing.T, shown *screen, words ...string) {
 	t.Helper()
-	harness.Until(t, soon, "the screen", func() error {
+	harness.Until(t, harness.Soon, "the screen", func() error {
 		page := shown.String()
 		for _, w := range words {
 			if !strings.Contains(page, w) {

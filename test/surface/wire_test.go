@@ -333,7 +333,7 @@ func TestHalfClosedAndAborted(t *testing.T) {
 			l.Close()
 		}
 	}
-	harness.Until(t, soon, "the goroutines of clients that have gone to end", func() error {
+	harness.Until(t, harness.Soon, "the goroutines of clients that have gone to end", func() error {
 		if now := goroutines(); now > level+2 {
 			return fmt.Errorf("%v, %v before", now, level)
 		}

@@ -37,19 +37,19 @@ func TestBeforeTheFirstTarget(t *testing.T) {
 			return nil
 		}
 	}
-	harness.Until(t, soon, "the status before the first target", says("no target from the cloud yet", "up to date", "no longer wanted"))
+	harness.Until(t, harness.Soon, "the status before the first target", says("no target from the cloud yet", "up to date", "no longer wanted"))
 	if _, text, _ := s.Run("status", "--json"); !strings.Contains(text, `"hasTarget":false`) {
 		t.Errorf("status --json says: %s", text)
 	}
 	s.Assign(harness.Target{Apps: []harness.App{app}})
 	cloud.Up(t)
-	s.WaitSettled(soon)
-	harness.Until(t, soon, "the status with a target", says("up to date", "no target"))
+	s.WaitSettled(harness.Soon)
+	harness.Until(t, harness.Soon, "the status with a target", says("up to date", "no target"))
 	if err := same(before, s.Containers()); err != nil {
 		t.Error(err)
 	}
 	s.Assign(harness.Target{Apps: []harness.App{{ID: 32, UUID: "6aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "other"}}})
-	harness.Until(t, soon, "the app to go", func() error {
+	harness.Until(t, harness.Soon, "the app to go", func() error {
 		all, err := engine.Supervised()
 		if err == nil && len(all) > 0 {
 			err = errors.New("still there")

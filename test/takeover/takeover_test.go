@@ -20,7 +20,6 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 const (
-	soon   = 30 * time.Second
 	uuid   = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
 	oldKey = "0123456789abcdefoldkeyofservice0"
 )
@@ -128,7 +127,7 @@ func TestFirstSwap(t *testing.T) {
 			"/tmp/balena-supervisor/services/31/web:/tmp/resin", "/tmp/balena-supervisor/services/31/web:/tmp/balena"}})
 	before["uplink"] = o.container(uplink, map[string]string{"API_KEY": harness.DeviceKey, "API_URL": cloud.Origin}, nil)
 	before["once"] = o.container(once, nil, dict{"RestartPolicy": dict{"Name": "no", "MaximumRetryCount": 0}})
-	harness.Until(t, soon, "the job to end", func() error {
+	harness.Until(t, harness.Soon, "the job to end", func() error {
 		c, err := engine.Container(before["once"].ID)
 		if before["once"] = c; err == nil && c.State.Status != "exited" {
 			err = errors.New(c.State.Status)
@@ -154,10 +153,10 @@ func TestFirstSwap(t *testing.T) {
 	harness.Throughout(t, time.Second, "the containers to be left alone without a target", func() error { return same(before, s.Containers()) })
 	cloud.Up(t)
 	s.PollNow()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	for range 2 {
 		s.Restart()
-		s.WaitSettled(soon)
+		s.WaitSettled(harness.Soon)
 	}
 
 	if err := same(before, s.Containers()); err != nil {
@@ -194,7 +193,7 @@ func TestFirstSwap(t *testing.T) {
 		t.Errorf("device API with the key of the service: %d %s", status, body)
 	}
 	// The cloud hears of the release it delivered, at once complete.
-	harness.Until(t, soon, "the release to be reported", func() error {
+	harness.Until(t, harness.Soon, "the release to be reported", func() error {
 		device := cloud.Device(t, s.UUID)
 		reported, _ := device.Apps[uuid].(dict)
 		if reported["release_uuid"] != app.Commit {

@@ -43,14 +43,14 @@ func TestUnreadableAppsAfterTheSwap(t *testing.T) {
 		}
 		return nil
 	}
-	harness.Until(t, soon, "the apps to be refused", refused)
+	harness.Until(t, harness.Soon, "the apps to be refused", refused)
 	s.Restart()
 	s.PollNow()
-	harness.Until(t, soon, "the apps to be refused again", refused)
+	harness.Until(t, harness.Soon, "the apps to be refused again", refused)
 	cloud.Assign(s.UUID, whole)
 	s.Expect(harness.Target{Apps: []harness.App{app}})
 	s.PollNow()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if err := same(before, s.Containers()); err != nil {
 		t.Error(err)
 	}
@@ -63,7 +63,7 @@ func TestUnreadableAppsAfterTheSwap(t *testing.T) {
 		t.Errorf("the volume holds %q", got)
 	}
 	// Now the other app has left the target for good.
-	harness.Until(t, soon, "its volume to go", func() error {
+	harness.Until(t, harness.Soon, "its volume to go", func() error {
 		if _, there := engine.Volumes(t)["32_data"]; there {
 			return errors.New("still there")
 		}

@@ -27,7 +27,7 @@ func TestRestartOfTheSupervisorChangesNothing(t *testing.T) {
 	events := s.Engine.Record(t)
 	for range 2 {
 		s.Restart()
-		s.WaitSettled(soon)
+		s.WaitSettled(harness.Soon)
 	}
 	for name, c := range s.Containers() {
 		if c.ID != before[name].ID || c.State.StartedAt != before[name].State.StartedAt {

@@ -27,10 +27,10 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	missing := harness.Image{Name: registry.Addr + "/broken/missing:v1"}
 	healthy := other("good1", 5, service("ok", 7, good))
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, missing)), healthy))
-	harness.Until(t, soon, "the good app", func() error { return running(engine, healthy.ContainerName(healthy.Services[0])) })
+	harness.Until(t, harness.Soon, "the good app", func() error { return running(engine, healthy.ContainerName(healthy.Services[0])) })
 
 	const pull = "POST /images/create"
-	harness.Until(t, soon, "three attempts to pull", func() error {
+	harness.Until(t, harness.Soon, "three attempts to pull", func() error {
 		if n := len(s.Proxy.Times(pull)); n < 3 {
 			return fmt.Errorf("%d attempts", n)
 		}
@@ -68,7 +68,7 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 			s := harness.StartSupervisor(t, harness.Setup{})
 			healthy := other("good1", 5, service("ok", 7, image))
 			byFile(s, target(shop("aaaa1", 1, service("web", 1, image).Composed(key, value)), healthy))
-			harness.Until(t, soon, "the good app", func() error { return running(s.Engine, healthy.ContainerName(healthy.Services[0])) })
+			harness.Until(t, harness.Soon, "the good app", func() error { return running(s.Engine, healthy.ContainerName(healthy.Services[0])) })
 			if _, there := s.Containers()["web"]; there {
 				t.Error("the malformed service was created")
 			}
@@ -86,11 +86,11 @@ func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 	first := shop("aaaa1", 1, service("web", 1, image))
 	s.Post("/v2/local/target-state", map[string]any{s.UUID: target(first).V3()}).Want(t, http.StatusOK, `{"status":"success","message":"OK"}`)
 	s.Expect(target(first))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	before := s.IDs()
 	marker := other("good1", 5, service("ok", 7, image))
 	byFile(s, target(first.Released("bbbb2", 2).With(first.Services[0].Composed("ports", []any{"1-2:3"})), marker))
-	harness.Until(t, soon, "the good app", func() error { return running(s.Engine, marker.ContainerName(marker.Services[0])) })
+	harness.Until(t, harness.Soon, "the good app", func() error { return running(s.Engine, marker.ContainerName(marker.Services[0])) })
 	if got := s.IDs()["web"]; got != before["web"] {
 		t.Errorf("web changed from %.12s to %.12s", before["web"], got)
 	}
@@ -108,7 +108,7 @@ func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	web := service("web", 1, image)
 	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, service("ok", 7, image))))
 	const start = "POST /containers/{id}/start"
-	harness.Until(t, soon, "three attempts to start web and one for ok", func() error {
+	harness.Until(t, harness.Soon, "three attempts to start web and one for ok", func() error {
 		if n := len(s.Proxy.Times(start)); n < 4 {
 			return fmt.Errorf("%d starts", n)
 		}
@@ -130,13 +130,13 @@ func TestRegistryOutageHealsByItself(t *testing.T) {
 	image := net.Of(registry.Push(t, harness.ServerImage("broken/outage:v1").WithBlob(50_000)))
 	net.Refuse(true)
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
-	harness.Until(t, soon, "the failure to show", func() error {
+	harness.Until(t, harness.Soon, "the failure to show", func() error {
 		if d := s.Device(); !d.UpdateFailed {
 			return fmt.Errorf("device says %+v", d)
 		}
 		return nil
 	})
 	net.Refuse(false)
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/version", "")
 }

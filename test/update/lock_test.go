@@ -34,13 +34,13 @@ func lockedUpdate(t *testing.T, file string) {
 
 	changed := first.Released("bbbb2", 2).With(first.Services[0].Using(next.Name, 2001), first.Services[1])
 	s.PostTarget(target(changed, beside.Released("good2", 6).With(beside.Services[0].Setting("MODE", "new"))))
-	harness.Until(t, soon, "the download under the lock, and the refusal to show", func() error {
+	harness.Until(t, harness.Soon, "the download under the lock, and the refusal to show", func() error {
 		if d := s.Device(); s.Engine.ImageID(t, next.Name) == "" || !d.UpdateFailed || !d.UpdatePending || !d.UpdateDownloaded {
 			return fmt.Errorf("device says %+v", d)
 		}
 		return nil
 	})
-	harness.Until(t, soon, "the other app's update", func() error { return running(s.Engine, "ok_1007_6_good2") })
+	harness.Until(t, harness.Soon, "the other app's update", func() error { return running(s.Engine, "ok_1007_6_good2") })
 	now := s.Containers()
 	if now["web"].ID != before["web"] || now["db"].ID != before["db"] || now["web"].Name != "web_1001_1_aaaa1" {
 		t.Error("the locked app was touched")
@@ -82,7 +82,7 @@ func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 	const stop = "POST /containers/{id}/stop"
 	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	s.PostTarget(target(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new"), first.Services[1])))
-	harness.Until(t, soon, "the stop", func() error {
+	harness.Until(t, harness.Soon, "the stop", func() error {
 		if len(s.Proxy.Times(stop)) == 0 {
 			return errors.New("not called yet")
 		}
@@ -97,8 +97,8 @@ func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 		}
 	}
 	s.Proxy.Heal()
-	s.WaitSettled(soon)
-	harness.Until(t, soon, "the end of all locks", func() error {
+	s.WaitSettled(harness.Soon)
+	harness.Until(t, harness.Soon, "the end of all locks", func() error {
 		left, err := filepath.Glob(s.LockDir(31, "*") + "/*.lock")
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("left: %q", left)

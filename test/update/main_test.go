@@ -7,14 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-const soon = 30 * time.Second
 
 // shop is the app most tests use.
 func shop(commit string, release int, services ...harness.Service) harness.App {

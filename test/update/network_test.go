@@ -22,7 +22,7 @@ func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 	// base reaches guest on its loopback, as soon as the program of guest listens.
 	harness.MustAsk(t, before["base"], http.MethodGet, "/fetch?url=http://127.0.0.1:8081/version", "")
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	sameIDs(t, s, map[string]string{"base": before["base"].ID, "guest": before["guest"].ID})
 	s.Apply(target(shop("bbbb2", 2, base.Setting("MODE", "new"), guest)))
 	now := s.Containers()
@@ -79,7 +79,7 @@ func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 		"Labels": map[string]string{"io.balena.supervised": "true", "io.balena.app-id": "31"}}
 	s.Engine.Must(t, http.MethodPost, "/networks/create", twin, nil)
 	s.Apply(target(subnet.Released("cccc3", 3)))
-	harness.Until(t, soon, "one network of the name", func() error {
+	harness.Until(t, harness.Soon, "one network of the name", func() error {
 		n := 0
 		for _, network := range s.Engine.Networks(t) {
 			if network.Name == "31_default" {
@@ -91,7 +91,7 @@ func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 		}
 		return nil
 	})
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 }
 
 // docs/spec/engine.md 4.2: a network stays although the engine adds a pool of the other address family,
@@ -120,9 +120,9 @@ func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
 	s.Apply(target(app))
 	before := s.IDs()
 	s.PostTarget(target(app))
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	s.Restart()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	sameIDs(t, s, before)
 	counts := s.Proxy.Counts()
 	if made, gone := counts["POST /networks/create"], counts["DELETE /networks/{id}"]; made != len(app.Networks)+2 || gone != 0 {

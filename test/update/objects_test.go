@@ -65,7 +65,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 		}
 	}
 	late := handMade(t, e, "web_998_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
-	harness.Until(t, soon, "one container of web", func() error {
+	harness.Until(t, harness.Soon, "one container of web", func() error {
 		all, err := e.Supervised()
 		if err == nil && len(all) != 1 {
 			err = fmt.Errorf("%d containers", len(all))
@@ -121,7 +121,7 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 	if v, found := s.Engine.Volumes(t)["31_data"]; !found || v.CreatedAt != created {
 		t.Error("the volume dropped from the release is gone or new")
 	}
-	harness.Until(t, soon, "removal of the dropped network", func() error {
+	harness.Until(t, harness.Soon, "removal of the dropped network", func() error {
 		if _, found := s.Engine.Network(t, "31_back"); found {
 			return fmt.Errorf("31_back is still there")
 		}
@@ -134,7 +134,7 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 
 	// Without a cloud the device is in local mode, which never removes data (docs/spec/cloud.md 8.4).
 	s.Apply(target(second))
-	harness.Until(t, soon, "removal of the app's networks", func() error {
+	harness.Until(t, harness.Soon, "removal of the app's networks", func() error {
 		for _, n := range s.Engine.Networks(t) {
 			if n.Labels["io.balena.app-id"] == "31" {
 				return fmt.Errorf("network %s is still there", n.Name)
@@ -155,7 +155,7 @@ func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 	before := s.IDs()
 	s.Engine.Must(t, http.MethodDelete, "/containers/"+before["web"]+"?force=1", nil, nil)
 	harness.Until(t, 10*time.Second, "a new container", func() error { return running(s.Engine, "web_1001_1_aaaa1") })
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if s.IDs()["db"] != before["db"] {
 		t.Error("db was recreated too")
 	}
@@ -200,7 +200,7 @@ func TestExitedOneshotIsNotStartedAgain(t *testing.T) {
 func exited(t *testing.T, s *harness.Supervisor, name string, code int) harness.Container {
 	t.Helper()
 	var c harness.Container
-	harness.Until(t, soon, name+" to end", func() error {
+	harness.Until(t, harness.Soon, name+" to end", func() error {
 		c = s.Containers()[name]
 		if c.State.Status != "exited" || c.State.ExitCode != code {
 			return fmt.Errorf("%s with code %d", c.State.Status, c.State.ExitCode)
@@ -225,7 +225,7 @@ func TestStoppedServiceIsCreatedOrStoppedButNotRemoved(t *testing.T) {
 	halted := first.Services[0]
 	halted.Stopped = true
 	s.PostTarget(target(first.With(halted, idle)))
-	harness.Until(t, soon, "web to stop", func() error {
+	harness.Until(t, harness.Soon, "web to stop", func() error {
 		if got := s.Containers()["web"].State.Status; got != "exited" {
 			return fmt.Errorf("web is %s", got)
 		}

@@ -34,7 +34,7 @@ func preloaded(t *testing.T) (*harness.Supervisor, harness.App, harness.Image) {
 	s := harness.NewSupervisor(t, harness.Setup{Apps: target(app).V3()})
 	s.Expect(target(app))
 	s.Start()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	return s, app, byDigest
 }
 

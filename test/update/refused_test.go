@@ -72,7 +72,7 @@ func TestRejectedAppIsAProblem(t *testing.T) {
 	needy := service("web", 1, image).Composed("contract", map[string]any{"type": "sw.container", "slug": "needy",
 		"requires": []any{map[string]any{"type": "sw.supervisor", "version": ">=9999.0.0"}}})
 	s.PostTarget(target(shop("bbbb2", 2, needy)))
-	harness.Until(t, soon, "the rejection", func() error {
+	harness.Until(t, harness.Soon, "the rejection", func() error {
 		page := s.Overview()
 		for _, text := range []string{"update failed", "Problems app shop: rejected", "error: Services with unmet requirements: web"} {
 			if !strings.Contains(page, text) || !s.Device().UpdateFailed || s.Device().UpdatePending {
@@ -85,7 +85,7 @@ func TestRejectedAppIsAProblem(t *testing.T) {
 		t.Errorf("%d lines say that the target is reached in part", n)
 	}
 	s.Apply(target(good.Released("cccc3", 3)))
-	harness.Until(t, soon, "no problem", func() error {
+	harness.Until(t, harness.Soon, "no problem", func() error {
 		if page := s.Overview(); !strings.Contains(page, "up to date") || strings.Contains(page, "Problems") {
 			return errors.New(page)
 		}

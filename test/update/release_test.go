@@ -27,9 +27,9 @@ func TestUpdateKeepsTheOldReleaseServingUntilTheNewImagesAreThere(t *testing.T) 
 	net.SetRate(300_000)
 	second := first.Released("bbbb2", 2).With(first.Services[0].Using(v2.Name, 2001), first.Services[1])
 	s.PostTarget(target(second))
-	harness.Until(t, soon, "the download under way", func() error { return downloading(s) })
+	harness.Until(t, harness.Soon, "the download under way", func() error { return downloading(s) })
 	serving(t, before["web"], "v1")
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 
 	after := s.Containers()
 	if got := harness.MustAsk(t, after["web"], http.MethodGet, "/version", ""); got != "v2" {
@@ -45,7 +45,7 @@ func TestUpdateKeepsTheOldReleaseServingUntilTheNewImagesAreThere(t *testing.T) 
 	if len(pulled) != 1 || len(killed) == 0 || killed[0].TimeNano < pulled[0].TimeNano {
 		t.Errorf("%d pulls, %d kills; the old container must end after the pull", len(pulled), len(killed))
 	}
-	harness.Until(t, soon, "removal of the old image", func() error { return imageGone(t, s.Engine, v1.Name) })
+	harness.Until(t, harness.Soon, "removal of the old image", func() error { return imageGone(t, s.Engine, v1.Name) })
 }
 
 func downloading(s *harness.Supervisor) error {
@@ -78,7 +78,7 @@ func TestNameOfASharedImageIsRemovedAndTheImageStays(t *testing.T) {
 	s.Apply(target(shop("aaaa1", 1, service("one", 1, one), service("two", 2, two))))
 	before := s.IDs()["one"]
 	s.Apply(target(shop("bbbb2", 2, service("one", 1, one))))
-	harness.Until(t, soon, "removal of the second name", func() error { return imageGone(t, s.Engine, two.Name) })
+	harness.Until(t, harness.Soon, "removal of the second name", func() error { return imageGone(t, s.Engine, two.Name) })
 	if s.Engine.ImageID(t, one.Name) == "" {
 		t.Error("the image that is still used lost its name")
 	}
@@ -170,7 +170,7 @@ func TestNewerTargetCancelsARunningPull(t *testing.T) {
 	big := net.Of(registry.Push(t, harness.ServerImage("cancel/big:v1").WithBlob(5_000_000)))
 	small := harness.ServerImage("cancel/small:v1").Load(t)
 	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, big))))
-	harness.Until(t, soon, "bytes of the big image", func() error {
+	harness.Until(t, harness.Soon, "bytes of the big image", func() error {
 		if net.Bytes() < 50_000 {
 			return fmt.Errorf("%d bytes", net.Bytes())
 		}
@@ -184,7 +184,7 @@ func TestNewerTargetCancelsARunningPull(t *testing.T) {
 		return nil
 	})
 	before := net.Bytes()
-	s.WaitSettled(soon)
+	s.WaitSettled(harness.Soon)
 	if more := net.Bytes() - before; more > 0 {
 		t.Errorf("%d bytes were pulled after the cancel", more)
 	}
