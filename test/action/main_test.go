@@ -33,19 +33,13 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	image := harness.ServerImage("action/app:v1").Load(t)
 	r := &rig{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true, Bus: harness.NewBus(t)})}
-	r.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11, Volumes: map[string]any{"data": map[string]any{}},
-		Services: []harness.Service{
-			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Compose: map[string]any{"volumes": []any{"data:/data"}}},
-			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name},
-		}}
-	r.solo = harness.App{ID: 32, Name: "solo", Commit: "bbbb1", Release: 12,
-		Services: []harness.Service{{ID: 3, Name: "main", ImageID: 1003, Image: image.Name}}}
+	r.shop, r.solo = harness.ShopAndSolo(image)
 	r.Start()
 	r.Apply(r.target())
 	return r
 }
 
-func (r *rig) target() harness.Target { return harness.Target{Apps: []harness.App{r.shop, r.solo}} }
+func (r *rig) target() harness.Target { return harness.TargetOf(r.shop, r.solo) }
 
 // lock makes a user's update lock.
 func (r *rig) lock(t *testing.T, appID int, service string) (path string) {

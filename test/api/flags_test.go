@@ -22,8 +22,7 @@ func TestFirstInstallIsShown(t *testing.T) {
 	image := net.Of(registry.Push(t, harness.ServerImage("api/first:v1").WithBlob(800_000)))
 	s := harness.StartSupervisor(t, harness.Setup{})
 	s.WaitListed()
-	target := harness.Target{Apps: []harness.App{{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image.Name}}}}}
+	target := harness.TargetOf(harness.Shop("aaaa1", 11, image.Service("web", 1)))
 	s.PostTarget(target)
 	var progress []int
 	harness.Until(t, harness.Soon, "the installation", func() error {

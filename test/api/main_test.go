@@ -29,25 +29,13 @@ func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	image := harness.ServerImage("api/app:v1").Load(t)
 	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true})}
-	f.shop = harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 11,
-		Volumes: map[string]any{"data": map[string]any{}},
-		Services: []harness.Service{
-			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Labels: map[string]string{"io.balena.features.supervisor-api": "1"},
-				Compose: map[string]any{"volumes": []any{"data:/data"}}},
-			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name},
-		}}
-	f.solo = harness.App{ID: 32, Name: "solo", Commit: "bbbb1", Release: 12,
-		Volumes: map[string]any{"keep": map[string]any{}},
-		Services: []harness.Service{
-			{ID: 3, Name: "main", ImageID: 1003, Image: image.Name, Labels: map[string]string{"io.balena.features.supervisor-api": "1"},
-				Compose: map[string]any{"volumes": []any{"keep:/data"}}},
-		}}
+	f.shop, f.solo = harness.ShopAndSolo(image)
 	f.Start()
 	f.Apply(f.target())
 	return f
 }
 
-func (f *fleet) target() harness.Target { return harness.Target{Apps: []harness.App{f.shop, f.solo}} }
+func (f *fleet) target() harness.Target { return harness.TargetOf(f.shop, f.solo) }
 
 // keyOf is the API key that a service was given.
 func (f *fleet) keyOf(t *testing.T, service string) string {

@@ -23,11 +23,9 @@ func bootAndApply(t *testing.T, binary, emulator string) {
 	image := harness.ServerImage("arm/app:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Binary: binary, Runner: harness.Tool(t, emulator)})
 	s.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
-	app := harness.App{ID: 31, Name: "shop", Commit: "aaaa1", Release: 1, Volumes: map[string]any{"data": map[string]any{}},
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image.Name,
-			Labels:  map[string]string{"io.balena.features.supervisor-api": "1"},
-			Compose: map[string]any{"volumes": []any{"data:/data"}}}}}
-	s.Apply(harness.Target{Apps: []harness.App{app}})
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Labelled("io.balena.features.supervisor-api", "1").
+		Composed("volumes", []any{"data:/data"})).WithVolumes("data")
+	s.Apply(harness.TargetOf(app))
 	web := s.Containers()["web"]
 	if got := harness.MustAsk(t, web, "GET", "/version", ""); got != "v1" {
 		t.Errorf("web serves %q", got)
@@ -41,7 +39,7 @@ func bootAndApply(t *testing.T, binary, emulator string) {
 	if now := s.Containers()["web"]; now.ID != web.ID {
 		t.Error("a restart recreated the container")
 	}
-	s.Apply(harness.Target{Apps: []harness.App{app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))}})
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))))
 	if now := s.Containers()["web"]; now.Env("MODE") != "new" {
 		t.Error("the update did not reach the container")
 	}

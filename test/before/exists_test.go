@@ -53,9 +53,9 @@ func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 			registry.PushList(t, kind, name, of(name, "arm64"), of(name, "amd64"))
 		}
 	})
-	s.Apply(harness.Target{Apps: first})
+	s.Apply(harness.TargetOf(first...))
 	before := now(s)
-	s.PostTarget(harness.Target{Apps: second})
+	s.PostTarget(harness.TargetOf(second...))
 	before.held(t, why)
 	for _, later := range mend {
 		later()
@@ -82,9 +82,9 @@ func TestNothingIsStoppedForTheRestOfARelease(t *testing.T) {
 	db.ID, db.Name = 2, "db"
 	gone.ID, gone.Name = 3, "gone"
 	one = one.With(one.Services[0], db, gone)
-	s.Apply(harness.Target{Apps: []harness.App{one}})
+	s.Apply(harness.TargetOf(one))
 	two, before := next(one, fresh), now(s)
-	s.PostTarget(harness.Target{Apps: []harness.App{two.With(two.Services[0], db.Using(missing.Name, 3000))}})
+	s.PostTarget(harness.TargetOf(two.With(two.Services[0], db.Using(missing.Name, 3000))))
 	before.held(t, map[string]string{"shop0": missing.Name + ": manifest unknown"})
 	registry.Push(t, harness.ServerImage("before/restless:v2"))
 	s.WaitSettled(harness.Soon)
@@ -112,7 +112,7 @@ func TestPrivateRegistries(t *testing.T) {
 	}
 	s := harness.StartSupervisor(t, harness.Setup{Cloud: cloud})
 	apply := func(apps []harness.App) {
-		s.Assign(harness.Target{Apps: apps})
+		s.Assign(harness.TargetOf(apps...))
 		s.PollNow()
 	}
 	apply(first)
@@ -148,15 +148,15 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 		return two
 	}
 	first := release(app(0, "download-then-kill", old), old)
-	s.Apply(harness.Target{Apps: []harness.App{first}})
-	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/one:v2"))))}})
+	s.Apply(harness.TargetOf(first))
+	s.Apply(harness.TargetOf(release(first, gate.Of(registry.Push(t, harness.ServerImage("before/one:v2"))))))
 	if n, asked := s.Proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 0 || asked != 0 {
 		t.Errorf("%d looks by the engine, %d calls of the registry, want none", n, asked)
 	}
 	first = release(app(0, strategies[0], old), old)
 	old.Load(t) // it was removed with its release
-	s.Apply(harness.Target{Apps: []harness.App{first}})
-	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/two:v2"))))}})
+	s.Apply(harness.TargetOf(first))
+	s.Apply(harness.TargetOf(release(first, gate.Of(registry.Push(t, harness.ServerImage("before/two:v2"))))))
 	if n, asked := s.Proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || count(s, "preflight") != 1 {
 		t.Errorf("%d looks by the engine, %d calls of the registry, want 1 and 2", n, asked)
 	}
@@ -165,8 +165,8 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 	}
 	gate.Refuse("Supervisor")
 	old.Load(t)
-	s.Apply(harness.Target{Apps: []harness.App{first}})
-	s.Apply(harness.Target{Apps: []harness.App{release(first, gate.Of(registry.Push(t, harness.ServerImage("before/three:v2"))))}})
+	s.Apply(harness.TargetOf(first))
+	s.Apply(harness.TargetOf(release(first, gate.Of(registry.Push(t, harness.ServerImage("before/three:v2"))))))
 	if n := unsure(s); n != 1 {
 		t.Errorf("it was said %d times that the room is not known", n)
 	}
@@ -184,22 +184,22 @@ func TestEngineThatCannotLook(t *testing.T) {
 	foreign := harness.ServerImage("before/abroad:v2")
 	foreign.Machine = "s390x"
 	one, two := app(0, strategies[0], old), app(1, strategies[1], old)
-	s.Apply(harness.Target{Apps: []harness.App{one, two}})
+	s.Apply(harness.TargetOf(one, two))
 	before := now(s)
-	s.PostTarget(harness.Target{Apps: []harness.App{
+	s.PostTarget(harness.TargetOf(
 		next(one, harness.Image{Name: registry.Addr + "/before/unseen:v2"}),
 		next(two, registry.PushList(t, harness.OCIIndex, "before/abroad:v2", foreign)),
-	}})
+	))
 	before.held(t, map[string]string{"shop0": "the registry does not have it", "shop1": "for other processors only"})
 	unseen := registry.Push(t, harness.ServerImage("before/unseen:v2"))
 	abroad := registry.PushList(t, harness.OCIIndex, "before/abroad:v2", harness.ServerImage("before/abroad:v2"), foreign)
-	s.Apply(harness.Target{Apps: []harness.App{next(one, unseen), next(two, abroad)}})
+	s.Apply(harness.TargetOf(next(one, unseen), next(two, abroad)))
 	if n := unsure(s); n != 0 {
 		t.Errorf("of %d images it was not known whether there is room", n)
 	}
 	gate.Refuse("Supervisor")
 	hidden := gate.Of(registry.Push(t, harness.ServerImage("before/hidden:v3")))
-	s.Apply(harness.Target{Apps: []harness.App{next(one, hidden), next(two, abroad)}})
+	s.Apply(harness.TargetOf(next(one, hidden), next(two, abroad)))
 	if n := unsure(s); n != 1 {
 		t.Errorf("it was said %d times that the room is not known", n)
 	}
@@ -209,12 +209,12 @@ func TestEngineThatCannotLook(t *testing.T) {
 func TestLookIsNotRepeatedForALock(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	one := app(0, strategies[0], harness.ServerImage("before/old:v1").Load(t))
-	s.Apply(harness.Target{Apps: []harness.App{one}})
+	s.Apply(harness.TargetOf(one))
 	lock := filepath.Join(s.LockDir(one.ID, one.Services[0].Name), "updates.lock")
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.PostTarget(harness.Target{Apps: []harness.App{next(one, registry.Push(t, harness.ServerImage("before/locked:v2")))}})
+	s.PostTarget(harness.TargetOf(next(one, registry.Push(t, harness.ServerImage("before/locked:v2")))))
 	harness.Until(t, harness.Soon, "three attempts to take the lock", func() error {
 		if n := count(s, "take lock"); n < 4 {
 			return fmt.Errorf("%d steps take lock", n)

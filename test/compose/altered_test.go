@@ -21,11 +21,11 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 	limits := map[string]any{"mem_limit": "64m", "mem_reservation": "32m", "pids_limit": 50, "cpuset": "0", "cpu_shares": 512, "cpu_quota": 50000}
 	var services []harness.Service
 	for i, key := range slices.Sorted(maps.Keys(limits)) {
-		services = append(services, service(strings.ReplaceAll(key, "_", "-"), 1+i, image).Composed(key, limits[key]))
+		services = append(services, image.Service(strings.ReplaceAll(key, "_", "-"), 1+i).Composed(key, limits[key]))
 	}
-	services = append(services, service("plain", 90, image))
+	services = append(services, image.Service("plain", 90))
 	s, cloud := harness.NewManaged(t, harness.Setup{Engine: engine, WithProxy: true})
-	s.Assign(target(shop(1, services...)))
+	s.Assign(harness.TargetOf(shop(1, services...)))
 	s.Start()
 	s.WaitSettled(2 * time.Minute)
 	before := s.IDs()
@@ -83,7 +83,7 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 			services[i] = services[i].Composed("mem_limit", "128m")
 		}
 	}
-	s.Assign(target(shop(2, services...)))
+	s.Assign(harness.TargetOf(shop(2, services...)))
 	s.WaitSettled(harness.Soon)
 	now := s.IDs()
 	for name, id := range before {

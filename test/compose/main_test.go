@@ -22,11 +22,11 @@ type (
 
 // shopID is the uuid of shop. Targets are posted in the cloud's form, where what a composition says is
 // apart from what the service says.
-const shopID = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
+const shopID = harness.ShopUUID
 
 // shop is the app of most tests.
 func shop(release int, services ...harness.Service) harness.App {
-	return harness.App{ID: 31, UUID: shopID, Name: "shop", Commit: commit(release), Release: release, Services: services}
+	return harness.Shop(commit(release), release, services...)
 }
 
 func commit(release int) string { return "c0ffee" + strconv.Itoa(release) }
@@ -34,16 +34,10 @@ func commit(release int) string { return "c0ffee" + strconv.Itoa(release) }
 // marker is an app that costs nothing. When a new release of it has been applied, everything else of
 // the same target has been looked at too.
 func marker(release int, image harness.Image) harness.App {
-	s := service("mark", 9001, image).Composed("network_mode", "host").Setting("MARK", strconv.Itoa(release))
+	s := image.Service("mark", 9001).Composed("network_mode", "host").Setting("MARK", strconv.Itoa(release))
 	s.Stopped = true
 	return harness.App{ID: 99, UUID: "99", Name: "marker", Commit: commit(release), Release: release, Services: []harness.Service{s}}
 }
-
-func service(name string, id int, image harness.Image) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
-}
-
-func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
 // apply brings many services to a target. The API is asked first, since asking the engine about every
 // container again and again would slow the engine down.

@@ -12,19 +12,19 @@ import (
 // as docker compose takes them, posted and in apps.json alike (docs/spec/cloud.md 3.5, docs/spec/engine.md 2.3).
 func TestKeysWithoutValue(t *testing.T) {
 	image := harness.ServerImage("table/app:v1").Load(t)
-	web := service("web", 1, image)
+	web := image.Service("web", 1)
 	for _, key := range []string{"command", "entrypoint", "ports", "healthcheck", "restart", "cap_add", "devices", "tmpfs", "ulimits", "cpus", "mem_limit"} {
 		web = web.Composed(key, nil)
 	}
 	web = web.Composed("volumes", list{"data:/data", nil}).Composed("networks", dict{"back": nil})
-	guest := service("guest", 2, image).Composed("network_mode", "service: web").Composed("depends_on", dict{"web": nil}).Setting("PORT", "8072")
+	guest := image.Service("guest", 2).Composed("network_mode", "service: web").Composed("depends_on", dict{"web": nil}).Setting("PORT", "8072")
 	app := shop(1, web, guest)
 	app.Volumes, app.Networks = dict{"data": nil}, dict{"back": nil}
 	variables, labels := dict{"discovery.type": "single-node", "UNSET": nil}, dict{"flag": nil}
-	posted := target(app).V2()
+	posted := harness.TargetOf(app).V2()
 	within(posted, "local", "apps", "31", "services", "1")["environment"] = variables
 	within(posted, "local", "apps", "31", "services", "1")["labels"] = labels
-	packed := target(app).V3()
+	packed := harness.TargetOf(app).V3()
 	within(packed, "apps", shopID, "releases", commit(1), "services", "web")["environment"] = variables
 	within(packed, "apps", shopID, "releases", commit(1), "services", "web")["labels"] = labels
 	t.Run("posted", func(t *testing.T) {

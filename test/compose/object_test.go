@@ -72,7 +72,7 @@ func TestEveryNetworkOption(t *testing.T) {
 		for _, o := range options {
 			a.Networks[o.name] = pick(o)
 		}
-		return target(a, marker(release, image))
+		return harness.TargetOf(a, marker(release, image))
 	}
 	read := func(name string) inspected { return inspect(t, s.Engine, "/networks/"+shopID+"_"+name) }
 	ids := func() map[string]any {
@@ -119,7 +119,7 @@ func TestVolumeIsRecreatedOnlyForItsOwnChange(t *testing.T) {
 	s.Engine.Must(t, http.MethodPost, "/volumes/create", dict{"Name": "31_found"}, nil)
 	app := func(release int, size, colour string) harness.Target {
 		uses := func(name string, id int) harness.Service {
-			return service(name, id, image).Composed("volumes", list{name + ":/data"})
+			return image.Service(name, id).Composed("volumes", list{name + ":/data"})
 		}
 		a := shop(release, uses("sized", 1), uses("labelled", 2), uses("kept", 3), uses("found", 4))
 		a.Volumes = dict{
@@ -127,7 +127,7 @@ func TestVolumeIsRecreatedOnlyForItsOwnChange(t *testing.T) {
 			"labelled": dict{"labels": dict{"colour": colour}},
 			"kept":     dict{}, "found": dict{"labels": dict{"mine": "1"}},
 		}
-		return target(a)
+		return harness.TargetOf(a)
 	}
 	apply(t, s, app(1, "64k", "red"))
 	before := s.Containers()

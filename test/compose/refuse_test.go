@@ -14,15 +14,15 @@ import (
 func TestUnknownKeysGiveOneWarningForEachService(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("table/app:v1").Load(t)
-	odd, strange := service("odd", 1, image), service("strange", 2, image)
+	odd, strange := image.Service("odd", 1), image.Service("strange", 2)
 	odd.Compose = dict{"build": ".", "container_name": "x", "cgroup": "host", "configs": list{"a"}, "cpu_count": 1, "cpu_period": 5,
 		"credential_spec": dict{}, "deploy": dict{"replicas": 2}, "env_file": "x", "external_links": list{"a"}, "isolation": "x",
 		"links": list{"a"}, "logging": dict{"driver": "none"}, "mem_swappiness": 5, "memswap_limit": 1, "annotations": dict{"a": "b"},
 		"platform": "linux/arm", "profiles": list{"a"}, "pull_policy": "always", "runtime": "kata", "scale": 2, "secrets": list{"a"},
 		"stdin_open": true, "uts": "host", "volumes_from": list{"a"}, "device_cgroup_rules": list{"c 1:1 r"}, "gpus": "all"}
 	strange = strange.Composed("healthcheck", dict{"start_interval": "1s"}).Composed("networks", dict{"default": dict{"priority": 5}})
-	first := shop(1, odd, strange, service("plain", 3, image))
-	apply(t, s, target(first))
+	first := shop(1, odd, strange, image.Service("plain", 3))
+	apply(t, s, harness.TargetOf(first))
 	before := s.Containers()
 	warnings := func() (lines []string) {
 		for _, line := range s.LogLines("part of the composition is ignored") {
@@ -44,7 +44,7 @@ func TestUnknownKeysGiveOneWarningForEachService(t *testing.T) {
 			t.Errorf("%s is not named in the warnings %s", want, all)
 		}
 	}
-	apply(t, s, target(shop(2, service("odd", 1, image), service("strange", 2, image), service("plain", 3, image))))
+	apply(t, s, harness.TargetOf(shop(2, image.Service("odd", 1), image.Service("strange", 2), image.Service("plain", 3))))
 	for name, c := range s.Containers() {
 		if c.ID != before[name].ID {
 			t.Errorf("%s was replaced when keys without effect went", name)
@@ -60,14 +60,14 @@ func TestUnknownKeysGiveOneWarningForEachService(t *testing.T) {
 func TestCycleOfDependenciesIsRefusedByName(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("table/app:v1").Load(t)
-	good := shop(1, service("web", 1, image), service("db", 2, image), service("cache", 3, image))
-	apply(t, s, target(good))
+	good := shop(1, image.Service("web", 1), image.Service("db", 2), image.Service("cache", 3))
+	apply(t, s, harness.TargetOf(good))
 	before := s.IDs()
 	round := shop(2,
-		service("web", 1, image).Composed("depends_on", list{"db"}).Setting("MODE", "new"),
-		service("db", 2, image).Composed("depends_on", dict{"cache": dict{"condition": "service_healthy"}}),
-		service("cache", 3, image).Composed("network_mode", "service:web").Setting("PORT", "8072"))
-	a := s.Post("/v2/local/target-state", dict{s.UUID: target(round, marker(1, image)).V3()})
+		image.Service("web", 1).Composed("depends_on", list{"db"}).Setting("MODE", "new"),
+		image.Service("db", 2).Composed("depends_on", dict{"cache": dict{"condition": "service_healthy"}}),
+		image.Service("cache", 3).Composed("network_mode", "service:web").Setting("PORT", "8072"))
+	a := s.Post("/v2/local/target-state", dict{s.UUID: harness.TargetOf(round, marker(1, image)).V3()})
 	if a.Status != http.StatusBadRequest || !strings.Contains(a.Body, "app shop: depends_on cycle: cache -> web -> db -> cache") {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
@@ -77,7 +77,7 @@ func TestCycleOfDependenciesIsRefusedByName(t *testing.T) {
 			t.Errorf("%s did not go on running", name)
 		}
 	}
-	apply(t, s, target(good.Released(commit(3), 3), marker(2, image)))
+	apply(t, s, harness.TargetOf(good.Released(commit(3), 3), marker(2, image)))
 	if s.IDs()["db"] != before["db"] {
 		t.Error("db was replaced by a release that changes nothing")
 	}
@@ -88,7 +88,7 @@ func TestCycleOfDependenciesIsRefusedByName(t *testing.T) {
 func TestStorageOptionReachesTheEngine(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("table/app:v1").Load(t)
-	post(t, s, target(shop(1, service("web", 1, image).Composed("storage_opt", dict{"size": "1G"})), marker(1, image)))
+	post(t, s, harness.TargetOf(shop(1, image.Service("web", 1).Composed("storage_opt", dict{"size": "1G"})), marker(1, image)))
 	harness.Until(t, harness.Soon, "the app beside it and the engine's word", func() error {
 		if _, err := s.Engine.Container("mark_10001_1_" + commit(1)); err != nil {
 			return err
@@ -115,9 +115,9 @@ func TestRenamedDeviceKeepsItsContainers(t *testing.T) {
 	named := func(name string, a harness.App) harness.Target {
 		return harness.Target{Name: name, Apps: []harness.App{a}}
 	}
-	apply(t, s, named("first", shop(1, service("web", 1, image))))
+	apply(t, s, named("first", shop(1, image.Service("web", 1))))
 	before := s.Containers()["web"]
-	apply(t, s, named("second", shop(2, service("web", 1, image), service("late", 2, image))))
+	apply(t, s, named("second", shop(2, image.Service("web", 1), image.Service("late", 2))))
 	now := s.Containers()
 	if now["web"].ID != before.ID {
 		t.Error("the container was replaced for the device's name")

@@ -38,7 +38,7 @@ func (r row) service() string {
 
 // with is the row's service with a value; nil leaves the field out.
 func (r row) with(value any, id int, image harness.Image) harness.Service {
-	s := service(r.service(), id, image)
+	s := image.Service(r.service(), id)
 	s.Stopped = r.created != "" || r.key == "running" && value == false
 	if r.more != nil {
 		s = r.more(s)

@@ -31,10 +31,10 @@ func newBench(t *testing.T) *bench {
 	}
 	image := harness.ServerImage("table/app:v1").Load(t)
 	return &bench{Supervisor: s, image: image, rows: table(e.Socket, harness.ServerImage("table/app2:v2").Load(t)), controls: []harness.Service{
-		service("plain", 901, image),
-		service("rich", 902, richImage().Load(t)),
-		service("guest", 903, image).Composed("network_mode", "service:plain").Setting("PORT", "8072"),
-		service("api", 904, image).Labelled("io.balena.features.supervisor-api", "1"),
+		image.Service("plain", 901),
+		richImage().Load(t).Service("rich", 902),
+		image.Service("guest", 903).Composed("network_mode", "service:plain").Setting("PORT", "8072"),
+		image.Service("api", 904).Labelled("io.balena.features.supervisor-api", "1"),
 	}}
 }
 
@@ -60,11 +60,11 @@ func (b *bench) app(release int, pick func(r row) any) harness.Target {
 	for i, r := range b.rows {
 		app.Services = append(app.Services, r.with(pick(r), i+1, b.image))
 	}
-	app.Volumes = dict{"data": dict{}, "more": dict{}}
+	app = app.WithVolumes("data", "more")
 	app.Networks = dict{"back": dict{"enable_ipv6": true, "ipam": dict{"config": list{
 		dict{"subnet": "10.77.0.0/24", "gateway": "10.77.0.1"}, dict{"subnet": "fd00:77::/64", "gateway": "fd00:77::1"}}}}}
 	b.mark++
-	return target(app, marker(b.mark, b.image))
+	return harness.TargetOf(app, marker(b.mark, b.image))
 }
 
 func value(r row) any   { return r.value }

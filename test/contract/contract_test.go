@@ -16,10 +16,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const (
-	uuid     = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
-	rejected = "Some releases were rejected due to having unmet requirements:\n  shop: Services with unmet requirements: web"
-)
+const rejected = "Some releases were rejected due to having unmet requirements:\n  shop: Services with unmet requirements: web"
 
 // dict is a JSON object.
 type dict = map[string]any
@@ -40,23 +37,19 @@ func newHouse(t *testing.T, setup harness.Setup) *house {
 	h := &house{t: t}
 	h.Supervisor, _ = harness.NewManaged(t, setup)
 	h.image = harness.ServerImage("contract/app:v1").Load(t)
-	h.app = harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{h.service("web", 1)}}
+	h.app = harness.Shop("aaaa1", 1, h.image.Service("web", 1))
 	h.Start()
-	h.Assign(harness.Target{Apps: []harness.App{h.app}})
+	h.Assign(harness.TargetOf(h.app))
 	h.PollNow()
 	h.WaitSettled(harness.Soon)
 	return h
 }
 
-func (h *house) service(name string, id int) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: h.image.Name}
-}
-
 // deliver has the cloud deliver the app in this release, its services changed by change.
 func (h *house) deliver(app harness.App, change func(services dict)) {
 	h.t.Helper()
-	entry := harness.Target{Apps: []harness.App{app}}.V3()
-	release := entry["apps"].(dict)[uuid].(dict)["releases"].(dict)[app.Commit].(dict)
+	entry := harness.TargetOf(app).V3()
+	release := entry["apps"].(dict)[harness.ShopUUID].(dict)["releases"].(dict)[app.Commit].(dict)
 	change(release["services"].(dict))
 	h.Cloud().Assign(h.UUID, entry)
 	h.PollNow()
@@ -71,7 +64,7 @@ func contract(service string, c any) func(dict) {
 func (h *house) reported(commit, status string) {
 	h.t.Helper()
 	harness.Until(h.t, harness.Soon, commit+" reported as "+status, func() error {
-		app, _ := h.Cloud().Device(h.t, h.UUID).Apps[uuid].(dict)
+		app, _ := h.Cloud().Device(h.t, h.UUID).Apps[harness.ShopUUID].(dict)
 		releases, _ := app["releases"].(dict)
 		release, _ := releases[commit].(dict)
 		if release["update_status"] != status {
@@ -116,7 +109,7 @@ func TestUnmetContract(t *testing.T) {
 		dict{"type": "sw.kernel", "slug": "linux", "version": ">=" + kernel},
 		dict{"or": []any{dict{"type": "sw.l4t", "version": ">=32"}, dict{"type": "hw.device-type", "slug": "raspberrypi3"}}})
 	h.deliver(next, contract("web", met))
-	h.Expect(harness.Target{Apps: []harness.App{next}})
+	h.Expect(harness.TargetOf(next))
 	h.WaitSettled(harness.Soon)
 	h.deliver(next.Released("cccc3", 3), contract("web", requires(dict{"type": "sw.l4t"})))
 	h.reported("cccc3", "rejected")
@@ -134,14 +127,14 @@ func runningKernel(t *testing.T) string {
 // cloud.md 44: an optional service that cannot run here is left out, the rest runs.
 func TestOptionalService(t *testing.T) {
 	h := newHouse(t, harness.Setup{})
-	next := h.app.Released("bbbb2", 2).With(h.app.Services[0], h.service("gpu", 2).Labelled("io.balena.features.optional", "1"),
-		h.service("npu", 3).Labelled("io.resin.features.optional", "true"))
+	next := h.app.Released("bbbb2", 2).With(h.app.Services[0], h.image.Service("gpu", 2).Labelled("io.balena.features.optional", "1"),
+		h.image.Service("npu", 3).Labelled("io.resin.features.optional", "true"))
 	h.deliver(next, func(services dict) {
 		contract("gpu", requires(dict{"type": "sw.l4t"}))(services)
 		contract("npu", requires(dict{"type": "sw.l4t"}))(services)
 	})
 	h.Hear("Not running containers because of contract violations: gpu. npu", 1)
-	h.Expect(harness.Target{Apps: []harness.App{next.With(next.Services[0])}})
+	h.Expect(harness.TargetOf(next.With(next.Services[0])))
 	h.WaitSettled(harness.Soon)
 }
 
@@ -169,26 +162,26 @@ func TestMalformedContract(t *testing.T) {
 		t.Errorf("the running release was touched: %+v", now)
 	}
 	h.deliver(next, func(dict) {})
-	h.Expect(harness.Target{Apps: []harness.App{next}})
+	h.Expect(harness.TargetOf(next))
 	h.WaitSettled(harness.Soon)
 }
 
 // cloud.md 42: what the cloud delivers of the agent and of the host OS is never pulled nor created.
 func TestForeignServices(t *testing.T) {
 	h := newHouse(t, harness.Setup{})
-	entry := harness.Target{Apps: []harness.App{h.app}}.V3()
+	entry := harness.TargetOf(h.app).V3()
 	add := func(uuid string, isHost bool, services ...harness.Service) {
 		app := harness.App{ID: len(entry["apps"].(dict)) + 50, UUID: uuid, Name: "a" + uuid[:4], Commit: "dddd4", Release: 4, Services: services}
-		doc := harness.Target{Apps: []harness.App{app}}.V3()["apps"].(dict)[uuid].(dict)
+		doc := harness.TargetOf(app).V3()["apps"].(dict)[uuid].(dict)
 		doc["class"], doc["is_host"] = "app", isHost
 		entry["apps"].(dict)[uuid] = doc
 	}
 	for _, agent := range []string{"52e35121417640b1b28a680504e4039b", "900de4f3cbac4b9bbd232885a35e407b", "2e66a95795c149959c69472a8c2f92b8",
 		"531b357e155c480cbec0fdd33041a1f5", "6822565f766e413e96d9bebe2227cdcc"} {
-		add(agent, false, h.service("main", 11), h.service("balena-supervisor", 12), h.service("core", 13))
+		add(agent, false, h.image.Service("main", 11), h.image.Service("balena-supervisor", 12), h.image.Service("core", 13))
 	}
-	add("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true, h.service("hostapp", 21).Labelled("io.balena.image.store", "root").Labelled("io.balena.image.class", "hostapp"),
-		h.service("overlay", 22).Labelled("io.balena.image.class", "overlay"), h.service("extra", 23))
+	add("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true, h.image.Service("hostapp", 21).Labelled("io.balena.image.store", "root").Labelled("io.balena.image.class", "hostapp"),
+		h.image.Service("overlay", 22).Labelled("io.balena.image.class", "overlay"), h.image.Service("extra", 23))
 	h.Cloud().Assign(h.UUID, entry)
 	h.PollNow()
 	harness.Until(t, harness.Soon, "the one service for us", func() error {

@@ -16,8 +16,8 @@ func TestAPIAnswersWithoutAnEngineAndAppliesOnceItIsThere(t *testing.T) {
 	v1, _, db := images(t)
 	app := shop("aaaa1", 1, v1, db)
 	engine.Stop(t)
-	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Apps: target(app).V3()})
-	s.Expect(target(app))
+	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Apps: harness.TargetOf(app).V3()})
+	s.Expect(harness.TargetOf(app))
 	s.Start()
 	pid := s.Process().PID()
 	s.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
@@ -47,7 +47,7 @@ func TestRestartOfTheEngineChangesNoContainer(t *testing.T) {
 	v1, _, db := images(t)
 	s := harness.StartSupervisor(t, harness.Setup{})
 	app := shop("aaaa1", 1, v1, db)
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	before := s.IDs()
 	s.Engine.Stop(t)
 	harness.Until(t, soon, "ping without an engine", s.Alive)
@@ -58,7 +58,7 @@ func TestRestartOfTheEngineChangesNoContainer(t *testing.T) {
 			t.Errorf("%s was recreated after a restart of the engine", name)
 		}
 	}
-	s.Apply(target(shop("bbbb2", 1, v1, db)))
+	s.Apply(harness.TargetOf(shop("bbbb2", 1, v1, db)))
 	for name, id := range s.IDs() {
 		if before[name] != id {
 			t.Errorf("%s was recreated by the release after a restart of the engine", name)
@@ -70,7 +70,7 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 	v1, v2, db := images(t)
 	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	s.Apply(target(shop("aaaa1", 1, v1, db)))
+	s.Apply(harness.TargetOf(shop("aaaa1", 1, v1, db)))
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 	release := 1
 	for _, call := range []string{"POST /containers/{id}/stop", "POST /containers/create", "POST /containers/{id}/start"} {
@@ -82,7 +82,7 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 		web.Load(t)
 		s.Proxy.Spoil(call, harness.Hang, 0, 1)
 		seen := len(s.Proxy.Times(call))
-		s.PostTarget(target(shop(fmt.Sprintf("cccc%d", release), release, web, db)))
+		s.PostTarget(harness.TargetOf(shop(fmt.Sprintf("cccc%d", release), release, web, db)))
 		harness.Until(t, soon, call, func() error {
 			if len(s.Proxy.Times(call)) == seen {
 				return errors.New("not called yet")
@@ -109,7 +109,7 @@ func TestEventsDuringACutOfTheStreamAreNotLost(t *testing.T) {
 	v1, _, db := images(t)
 	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	s.Apply(target(shop("aaaa1", 1, v1, db)))
+	s.Apply(harness.TargetOf(shop("aaaa1", 1, v1, db)))
 	s.Proxy.Spoil("GET /events", harness.Reset, 0, -1)
 	s.Proxy.Cut()
 	// The stop by hand happens while nobody listens.
@@ -137,7 +137,7 @@ func TestPullCutInTheMiddleIsTriedAgain(t *testing.T) {
 	image := net.Of(registry.Push(t, harness.ServerImage("fault/cut:v1").WithBlob(600_000)))
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	app := shop("aaaa1", 1, image, image)
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	harness.Until(t, soon, "bytes", func() error {
 		if net.Bytes() < 100_000 {
 			return fmt.Errorf("%d bytes", net.Bytes())

@@ -17,7 +17,7 @@ const killRounds = 50
 func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 	v1, v2, db := images(t)
 	s := harness.StartSupervisor(t, harness.Setup{})
-	s.Apply(target(shop("round0", 1, v1, db)))
+	s.Apply(harness.TargetOf(shop("round0", 1, v1, db)))
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 	dbID, volume := s.IDs()["db"], s.Engine.Volumes(t)["31_data"].CreatedAt
 	seed := uint64(time.Now().UnixNano())
@@ -34,7 +34,7 @@ func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 		// The images stay on the engine by a name of our own, so that a round needs no registry.
 		web.Load(t)
 		moment := time.Duration(random.Int64N(int64(window)))
-		s.PostTarget(target(shop(fmt.Sprintf("round%d", round), round+2, web, db)))
+		s.PostTarget(harness.TargetOf(shop(fmt.Sprintf("round%d", round), round+2, web, db)))
 		<-time.After(moment)
 		// The machine is faster or slower than it was a moment ago: the moments follow it.
 		if s.Matches() != nil {
@@ -57,7 +57,7 @@ func TestKillAtAnyMomentOfAnUpdateConverges(t *testing.T) {
 func updateTime(t *testing.T, s *harness.Supervisor, web, db harness.Image) time.Duration {
 	t.Helper()
 	began := time.Now()
-	s.PostTarget(target(shop("measured", 2, web, db)))
+	s.PostTarget(harness.TargetOf(shop("measured", 2, web, db)))
 	harness.Until(t, soon, "the measured update", s.Matches)
 	took := time.Since(began)
 	s.WaitSettled(soon)
@@ -90,7 +90,7 @@ func TestBrokenDocumentsAreSetAside(t *testing.T) {
 	v1, _, db := images(t)
 	s := harness.StartSupervisor(t, harness.Setup{})
 	app := shop("aaaa1", 1, v1, db)
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	before := s.IDs()
 	documents := s.Documents()
 	if len(documents) == 0 {
@@ -108,7 +108,7 @@ func TestBrokenDocumentsAreSetAside(t *testing.T) {
 				t.Errorf("loss of %s: container of %s changed", path, name)
 			}
 		}
-		s.Apply(target(app))
+		s.Apply(harness.TargetOf(app))
 		for name, c := range s.Containers() {
 			if c.ID != before[name] {
 				t.Errorf("loss of %s: %s was recreated by the next apply", path, name)

@@ -29,7 +29,7 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 	db := harness.SharedRegistry(t).Push(t, harness.ServerImage("fault/pulled:v1"))
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	v1.Load(t)
-	full, next, none := target(shop("aaaa1", 1, v1, db)), target(shop("bbbb2", 2, v2, db)), target()
+	full, next, none := harness.TargetOf(shop("aaaa1", 1, v1, db)), harness.TargetOf(shop("bbbb2", 2, v2, db)), harness.TargetOf()
 	s.Apply(full)
 	up := lookAround(t, s)
 	v2.Load(t)
@@ -84,7 +84,7 @@ func sum(counts map[string]int) int {
 func TestConnectionBreaksInTheMiddleOfACall(t *testing.T) {
 	v1, _, db := images(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	full, none := target(shop("aaaa1", 1, v1, db)), target()
+	full, none := harness.TargetOf(shop("aaaa1", 1, v1, db)), harness.TargetOf()
 	s.Apply(full)
 	up := lookAround(t, s)
 	for _, call := range []string{"POST /containers/create", "POST /containers/{id}/start", "POST /networks/create"} {
@@ -119,15 +119,15 @@ func TestRefusedCallsAreTriedLessAndLessOften(t *testing.T) {
 		to    harness.Target
 		calls []string
 	}{
-		{nil, target(app), []string{"POST /networks/create", "POST /volumes/create"}},
-		{nil, target(app), []string{"POST /containers/create"}},
-		{nil, target(app), []string{"POST /containers/{id}/start"}},
-		{[]harness.App{app}, target(changed), []string{"POST /containers/{id}/stop"}},
-		{nil, target(changed), []string{"DELETE /containers/{id}"}},
-		{[]harness.App{changed}, target(), []string{"DELETE /images/{id}"}},
+		{nil, harness.TargetOf(app), []string{"POST /networks/create", "POST /volumes/create"}},
+		{nil, harness.TargetOf(app), []string{"POST /containers/create"}},
+		{nil, harness.TargetOf(app), []string{"POST /containers/{id}/start"}},
+		{[]harness.App{app}, harness.TargetOf(changed), []string{"POST /containers/{id}/stop"}},
+		{nil, harness.TargetOf(changed), []string{"DELETE /containers/{id}"}},
+		{[]harness.App{changed}, harness.TargetOf(), []string{"DELETE /images/{id}"}},
 	} {
 		if row.from != nil {
-			s.Apply(target(row.from...))
+			s.Apply(harness.TargetOf(row.from...))
 		}
 		for _, call := range row.calls {
 			s.Proxy.Spoil(call, harness.Fail, 0, -1)
@@ -177,7 +177,7 @@ func TestRefusedReadsAreTriedLessAndLessOften(t *testing.T) {
 	v1, _, db := images(t)
 	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	s.Apply(target(shop("aaaa1", 1, v1, db)))
+	s.Apply(harness.TargetOf(shop("aaaa1", 1, v1, db)))
 	for _, fault := range []harness.Fault{harness.Fail, harness.Reset} {
 		s.Proxy.Spoil("GET /*", fault, 0, -1)
 		before := s.Proxy.Counts()
@@ -210,14 +210,14 @@ func TestEngineStallsForHalfAMinute(t *testing.T) {
 	shopApp.Services[0].Compose = nil // web does not wait for db
 	other := harness.App{ID: 32, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "other", Commit: "ffff1", Release: 1,
 		Services: []harness.Service{{ID: 7, Name: "lone", ImageID: 7000, Image: db.Name}}}
-	s.Apply(target(shopApp, other))
+	s.Apply(harness.TargetOf(shopApp, other))
 	up := lookAround(t, s)
 	const stop = "POST /containers/{id}/stop"
 	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	seen := len(s.Proxy.Times(stop))
 	next := shop("aaaa1", 1, v2, db)
 	next.Services[0].Compose = nil
-	s.PostTarget(target(next, other))
+	s.PostTarget(harness.TargetOf(next, other))
 	harness.Until(t, soon, stop, func() error {
 		if len(s.Proxy.Times(stop)) == seen {
 			return errors.New("not called yet")
@@ -227,7 +227,7 @@ func TestEngineStallsForHalfAMinute(t *testing.T) {
 	began, before := time.Now(), s.Proxy.Counts()
 	// Meanwhile the other app gets a release of its own.
 	other.Commit, other.Release = "ffff2", 2
-	s.PostTarget(target(next, other))
+	s.PostTarget(harness.TargetOf(next, other))
 	harness.Until(t, 20*time.Second, "the other app's release", func() error {
 		_, err := engine.Container(other.ContainerName(other.Services[0]))
 		return err

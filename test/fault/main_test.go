@@ -15,7 +15,7 @@ const soon = 2 * harness.Soon
 // shop is an app of a web service that changes with its release, with a volume, and a db that does
 // not change.
 func shop(commit string, release int, web, db harness.Image) harness.App {
-	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: commit, Release: release,
+	return harness.App{ID: 31, UUID: harness.ShopUUID, Name: "shop", Commit: commit, Release: release,
 		Volumes: map[string]any{"data": map[string]any{}},
 		Services: []harness.Service{
 			{ID: 1, Name: "web", ImageID: 1000 + release, Image: web.Name,
@@ -23,8 +23,6 @@ func shop(commit string, release int, web, db harness.Image) harness.App {
 			{ID: 2, Name: "db", ImageID: 900, Image: db.Name},
 		}}
 }
-
-func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
 // images are two versions of web and one of db, loaded into the package's engine.
 func images(t *testing.T) (v1, v2, db harness.Image) {

@@ -21,7 +21,7 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 	s.Proxy.Spoil(follow, harness.Mute, 0, 1)
 	s.Start()
 	s.WaitListed()
-	s.Apply(target(shop("aaaa1", 1, v1, db)))
+	s.Apply(harness.TargetOf(shop("aaaa1", 1, v1, db)))
 	replaced := func(streams int) {
 		t.Helper()
 		harness.Until(t, 20*time.Second, "another event stream", func() error {
@@ -53,11 +53,11 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 	})
 	harness.Until(t, soon, "the listing", s.Idle)
 	v2.Load(t)
-	s.Apply(target(shop("bbbb2", 2, v2, db)))
+	s.Apply(harness.TargetOf(shop("bbbb2", 2, v2, db)))
 	replaced(4)
 	// A stream that tells of everything stays.
 	v1.Load(t)
-	s.Apply(target(shop("cccc3", 3, v1, db)))
+	s.Apply(harness.TargetOf(shop("cccc3", 3, v1, db)))
 	harness.Throughout(t, 7*time.Second, "one event stream", func() error {
 		if n := len(s.Proxy.Times(follow)); n != 4 {
 			return fmt.Errorf("%d event streams, want 4", n)

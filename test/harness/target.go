@@ -38,6 +38,34 @@ type Service struct {
 	Compose map[string]any
 }
 
+// ShopUUID is the uuid of the shop.
+const ShopUUID = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
+
+// Shop is a release of the app that most tests use.
+func Shop(commit string, release int, services ...Service) App {
+	return App{ID: 31, UUID: ShopUUID, Name: "shop", Commit: commit, Release: release, Services: services}
+}
+
+// ShopAndSolo are two apps of one image: the shop with the services web and db, and solo with the service main.
+// web and main have a volume each and may use the device API.
+func ShopAndSolo(image Image) (shop, solo App) {
+	with := func(volume string, s Service) Service {
+		return s.Labelled("io.balena.features.supervisor-api", "1").Composed("volumes", []any{volume + ":/data"})
+	}
+	shop = Shop("aaaa1", 11, with("data", image.Service("web", 1)), image.Service("db", 2)).WithVolumes("data")
+	solo = App{ID: 32, UUID: "6bb0c0ffee6bb0c0ffee6bb0c0ffee62", Name: "solo", Commit: "bbbb1", Release: 12,
+		Services: []Service{with("keep", image.Service("main", 3))}}
+	return shop, solo.WithVolumes("keep")
+}
+
+// TargetOf is a target of these apps and no configuration.
+func TargetOf(apps ...App) Target { return Target{Apps: apps} }
+
+// Service is a service of the image. The id of its image follows from its own.
+func (i Image) Service(name string, id int) Service {
+	return Service{ID: id, Name: name, ImageID: 1000 + id, Image: i.Name}
+}
+
 // ContainerName is the name the service's container must have (docs/spec/engine.md 2.5).
 func (a App) ContainerName(s Service) string {
 	return fmt.Sprintf("%s_%d_%d_%s", s.Name, s.ImageID, a.Release, a.Commit)
@@ -52,6 +80,15 @@ func (a App) Released(commit string, release int) App {
 // With is the same app with other services.
 func (a App) With(services ...Service) App {
 	a.Services = services
+	return a
+}
+
+// WithVolumes is the same app with these volumes.
+func (a App) WithVolumes(names ...string) App {
+	a.Volumes = map[string]any{}
+	for _, name := range names {
+		a.Volumes[name] = map[string]any{}
+	}
 	return a
 }
 

@@ -19,11 +19,11 @@ func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 	service := func(id int, name string) harness.Service {
 		return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}.Setting("PORT", fmt.Sprint(8100+id))
 	}
-	h.Apply(harness.Target{Apps: []harness.App{{ID: 31, UUID: "31", Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{
+	h.Apply(harness.TargetOf(harness.App{ID: 31, UUID: "31", Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{
 		service(1, "kiosk").Composed("network_mode", "host"),
 		service(2, "named").Composed("network_mode", "host").Composed("hostname", "own"),
 		service(3, "bridged"),
-	}}}})
+	}}))
 	before, last := h.IDs(), "testhost"
 	is := func(name string) {
 		t.Helper()

@@ -182,8 +182,8 @@ func TestHostConfigRefuses(t *testing.T) {
 func TestHostConfigIsLocked(t *testing.T) {
 	h := newHost(t, harness.Setup{})
 	image := harness.ServerImage("host/app:v1").Load(t)
-	h.Apply(harness.Target{Apps: []harness.App{{ID: 12, Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image.Name}}}}})
+	h.Apply(harness.TargetOf(harness.App{ID: 12, Name: "shop", Commit: "aaaa1", Release: 1,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image.Name}}}))
 	lock := filepath.Join(h.LockDir(12, "web"), "updates.lock")
 	place := func() {
 		t.Helper()

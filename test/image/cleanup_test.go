@@ -40,7 +40,7 @@ func TestCleanUp(t *testing.T) {
 	stays := []string{own.Name, digestOnly.Name, "clean/dangling:v1", used}
 
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Env: map[string]string{"SUPERVISOR_IMAGE": own.Name}})
-	begin(t, s, shop(1, service("web", 1, registry.Push(t, harness.ServerImage("clean/web:v1")))))
+	begin(t, s, shop(1, registry.Push(t, harness.ServerImage("clean/web:v1")).Service("web", 1)))
 	s.WaitSettled(harness.Soon)
 	awaitGone(t, engine, dangling, former.Name, older.Name)
 	present(t, engine, stays...)
@@ -59,7 +59,7 @@ func TestCleanUp(t *testing.T) {
 	}
 	// engine.md 83: with the next target it is tried again.
 	engine.Must(t, http.MethodDelete, "/containers/"+made.Id, nil, nil)
-	retarget(t, s, shop(2, service("web", 1, registry.Push(t, harness.ServerImage("clean/web:v1")))))
+	retarget(t, s, shop(2, registry.Push(t, harness.ServerImage("clean/web:v1")).Service("web", 1)))
 	awaitGone(t, engine, used)
 	s.Stop() // it would remove what the test is about to take away
 }
@@ -73,7 +73,7 @@ func TestNoCleanUpWithoutACloud(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{Env: map[string]string{"SUPERVISOR_IMAGE": "balena/amd64-supervisor:v2"}})
 	image := harness.ServerImage("clean/local:v1").Load(t)
 	for release := 1; release < 3; release++ {
-		s.Apply(shop(release, service("web", 1, image)))
+		s.Apply(shop(release, image.Service("web", 1)))
 	}
 	present(t, engine, dangling, former.Name)
 	if strings.Contains(s.Log(), `"clean up"`) {
@@ -87,7 +87,7 @@ func TestExtraFirmware(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("clean/firmware:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"os": map[string]any{"fan": map[string]any{"profile": "cool"}}}})
-	plain := service("web", 1, image)
+	plain := image.Service("web", 1)
 	s.Apply(shop(1, plain))
 	if strings.Contains(s.ReadFile("boot/config.json"), "extraFirmwareVol") {
 		t.Error("the host was told without need")

@@ -75,7 +75,7 @@ func (d *shipment) image(tag string, broken bool) harness.Image {
 func (d *shipment) ship(i harness.Image) {
 	d.t.Helper()
 	d.release++
-	target := shop(d.release, service("web", 1, i))
+	target := shop(d.release, i.Service("web", 1))
 	target.Config = delta
 	if d.release == 1 {
 		begin(d.t, d.Supervisor, target)
@@ -228,7 +228,7 @@ func TestDeltaRetryInterval(t *testing.T) {
 	})
 	next := d.image("wait2", false)
 	aim := func(interval, count string) {
-		target := shop(2, service("web", 1, next))
+		target := shop(2, next.Service("web", 1))
 		target.Config = maps.Clone(delta)
 		target.Config["RESIN_SUPERVISOR_DELTA_RETRY_INTERVAL"], target.Config["RESIN_SUPERVISOR_DELTA_RETRY_COUNT"] = interval, count
 		target.Config["RESIN_SUPERVISOR_DELTA_APPLY_TIMEOUT"] = "1"
@@ -313,8 +313,8 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 			fresh := func(tag string) harness.Image { // no engine has it
 				return registry.PushDigest(t, harness.ServerImage("trust/web:"+tag).WithBlob(1000))
 			}
-			first := shop(1, service("web", 1, fresh("v1")))
-			second := shop(2, service("web", 1, fresh("v2")))
+			first := shop(1, fresh("v1").Service("web", 1))
+			second := shop(2, fresh("v2").Service("web", 1))
 			first.Config, second.Config = maps.Clone(delta), maps.Clone(delta)
 			begin(t, s, first)
 			s.WaitSettled(harness.Soon)

@@ -15,8 +15,8 @@ func TestUnusedImagesStayInDevelopmentMode(t *testing.T) {
 	base, extra := harness.ServerImage("develop/base:v1").Load(t), harness.ServerImage("develop/extra:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	first := rebuild(t, e, name, base.Name, "ENV MODE=one")
-	web := service("web", 1, harness.Image{Name: name})
-	s.Apply(shop(1, web, service("extra", 2, extra)))
+	web := harness.Image{Name: name}.Service("web", 1)
+	s.Apply(shop(1, web, extra.Service("extra", 2)))
 	onImage(t, s, "web", first)
 	second := rebuild(t, e, name, base.Name, "ENV MODE=two")
 	s.PostTarget(shop(2, web))
@@ -41,10 +41,10 @@ func TestUnusedImagesStayInLocalMode(t *testing.T) {
 		images = append(images, harness.ServerImage(name).Load(t))
 	}
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}, Config: map[string]any{"developmentMode": true}})
-	s.Assign(shop(1, service("web", 1, images[0])))
+	s.Assign(shop(1, images[0].Service("web", 1)))
 	s.Start()
 	s.WaitSettled(harness.Soon)
-	cloud := shop(2, service("web", 1, images[1]))
+	cloud := shop(2, images[1].Service("web", 1))
 	retarget(t, s, cloud)
 	s.WaitSettled(harness.Soon)
 	awaitGone(t, e, images[0].Name)
@@ -54,7 +54,7 @@ func TestUnusedImagesStayInLocalMode(t *testing.T) {
 	s.Expect(harness.Target{})
 	s.WaitSettled(harness.Soon)
 	for release := 2; release < 4; release++ {
-		local := shop(release, service("web", 1, images[release]))
+		local := shop(release, images[release].Service("web", 1))
 		local.Config = cloud.Config
 		s.Apply(local)
 	}

@@ -23,7 +23,7 @@ func TestWhoIsToldTheDevicesKey(t *testing.T) {
 	byTag := registry.Push(t, harness.ServerImage("auth/tag:v1"))
 	byDigest := registry.PushDigest(t, harness.ServerImage("auth/digest:v1"))
 	bare := harness.Image{Name: "nowhere/at-all:v1"}
-	target := shop(1, service("tag", 1, byTag), service("digest", 2, byDigest), service("bare", 3, bare))
+	target := shop(1, byTag.Service("tag", 1), byDigest.Service("digest", 2), bare.Service("bare", 3))
 	for _, managed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("managed %v", managed), func(t *testing.T) {
 			for _, i := range []harness.Image{byTag, byDigest} {
@@ -65,10 +65,10 @@ func TestImageIsKnownByItsDigest(t *testing.T) {
 	registry := harness.SharedRegistry(t)
 	image := harness.ServerImage("keep/first:v1")
 	one := registry.PushDigest(t, image)
-	s.Apply(shop(1, service("web", 1, one)))
+	s.Apply(shop(1, one.Service("web", 1)))
 	two := registry.PushDigest(t, image.SameAs("keep/second:v1"))
 	before, pulls := s.IDs()["web"], len(s.Proxy.Pulls())
-	s.Apply(shop(2, service("web", 1, two)))
+	s.Apply(shop(2, two.Service("web", 1)))
 	if n := len(s.Proxy.Pulls()) - pulls; n != 0 {
 		t.Errorf("%d downloads of an image that is there", n)
 	}
@@ -89,7 +89,7 @@ func TestSourceStaysUntilTheNewImageIsThere(t *testing.T) {
 	gate := registry.Gate(t)
 	v1 := registry.Push(t, harness.ServerImage("keep/source:v1").WithBlob(1000))
 	v2 := gate.Of(registry.Push(t, harness.ServerImage("keep/source:v2").WithBlob(50_000)))
-	first := service("web", 1, v1).Labelled("io.balena.update.strategy", "kill-then-download")
+	first := v1.Service("web", 1).Labelled("io.balena.update.strategy", "kill-then-download")
 	s.Apply(shop(1, first))
 	gate.Close()
 	s.PostTarget(shop(2, first.Using(v2.Name, 1001)))
@@ -110,8 +110,8 @@ func TestImageOfTwoServicesStaysForTheSecond(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
 	image := registry.PushDigest(t, harness.ServerImage("keep/shared:v1"))
-	stopped := service("two", 2, image)
-	s.Apply(shop(1, service("one", 1, image), stopped))
+	stopped := image.Service("two", 2)
+	s.Apply(shop(1, image.Service("one", 1), stopped))
 	s.Apply(shop(2, stopped))
 	present(t, s.Engine, image.Name, strings.Split(image.Name, "@")[0]+":latest")
 	s.Apply(shop(3))
@@ -134,7 +134,7 @@ func TestBackOffIsPerImage(t *testing.T) {
 		}
 		return n
 	}
-	s.PostTarget(shop(1, service("missing", 1, missing)))
+	s.PostTarget(shop(1, missing.Service("missing", 1)))
 	harness.Until(t, harness.Soon, "three attempts", func() error {
 		if n := pulls(missing); n < 3 {
 			return fmt.Errorf("%d attempts", n)
@@ -145,7 +145,7 @@ func TestBackOffIsPerImage(t *testing.T) {
 		t.Errorf("%d failures were told of", len(lines))
 	}
 	net.Refuse(true)
-	s.PostTarget(shop(2, service("missing", 1, missing), service("late", 2, late)))
+	s.PostTarget(shop(2, missing.Service("missing", 1), late.Service("late", 2)))
 	harness.Until(t, harness.Soon, "two attempts for each", func() error {
 		if a, b := pulls(missing), pulls(late); a < 5 || b < 2 {
 			return fmt.Errorf("%d and %d attempts", a, b)
@@ -168,11 +168,11 @@ func TestBackOffIsPerImage(t *testing.T) {
 func TestThreeDownloadsAtOnce(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	registry := harness.SharedRegistry(t)
-	s.Apply(shop(1, service("base", 9, registry.Push(t, harness.ServerImage("keep/base:v1")))))
+	s.Apply(shop(1, registry.Push(t, harness.ServerImage("keep/base:v1")).Service("base", 9)))
 	services := []harness.Service{}
 	for n := range 5 {
 		i := registry.Push(t, harness.ServerImage(fmt.Sprintf("keep/many%d:v1", n)).WithBlob(1000))
-		services = append(services, service(fmt.Sprintf("s%d", n), n+1, i))
+		services = append(services, i.Service(fmt.Sprintf("s%d", n), n+1))
 	}
 	s.Proxy.Spoil(pull, harness.Hang, 0, -1)
 	asked := len(s.Proxy.Pulls())
@@ -208,7 +208,7 @@ func TestRecordsAfterARestart(t *testing.T) {
 	registry := harness.SharedRegistry(t)
 	kept := registry.PushDigest(t, harness.ServerImage("keep/kept:v1"))
 	lost := registry.PushDigest(t, harness.ServerImage("keep/lost:v1"))
-	target := shop(1, service("kept", 1, kept), service("lost", 2, lost))
+	target := shop(1, kept.Service("kept", 1), lost.Service("lost", 2))
 	s.Apply(target)
 	before := s.IDs()["kept"]
 	s.Stop()

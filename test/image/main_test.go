@@ -20,13 +20,7 @@ const pull = "POST /images/create"
 
 // shop is the app of most tests; its release is numbered like its commit.
 func shop(release int, services ...harness.Service) harness.Target {
-	return harness.Target{Apps: []harness.App{{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop",
-		Commit: fmt.Sprintf("commit%d", release), Release: release, Services: services}}}
-}
-
-// service is a service of an image; the image id follows the release.
-func service(name string, id int, image harness.Image) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
+	return harness.TargetOf(harness.Shop(fmt.Sprintf("commit%d", release), release, services...))
 }
 
 // begin starts a device with its first target: from its cloud, or from a file where it has none.

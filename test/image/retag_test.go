@@ -53,7 +53,7 @@ func TestServiceFollowsItsTag(t *testing.T) {
 	const name = "local_image_t:latest"
 	base := harness.ServerImage("retag/base:v1").LoadInto(t, e)
 	old := harness.Image{Name: name, Program: "app", Version: "one", Content: "retag one"}.LoadInto(t, e)
-	target := shop(1, service("web", 1, old), service("db", 2, base))
+	target := shop(1, old.Service("web", 1), base.Service("db", 2))
 	s.Apply(target)
 	db, former := s.IDs()["db"], e.ImageID(t, name)
 
@@ -127,19 +127,19 @@ func TestDigestDoesNotFollowATag(t *testing.T) {
 	e, registry := s.Engine, harness.SharedRegistry(t)
 	fixed := registry.PushDigest(t, harness.ServerImage("retag/fixed:v1"))
 	repo, _, _ := strings.Cut(fixed.Name, "@")
-	s.Apply(shop(1, service("fixed", 1, fixed)))
+	s.Apply(shop(1, fixed.Service("fixed", 1)))
 	before := s.IDs()["fixed"]
 	if e.ImageID(t, repo+":latest") != e.ImageID(t, fixed.Name) {
 		t.Error("the image has no tag latest")
 	}
 	id := rebuild(t, e, repo+":latest", fixed.Name, "ENV VERSION=other")
-	both := shop(2, service("fixed", 1, fixed), service("moving", 2, harness.Image{Name: repo + ":latest"}))
+	both := shop(2, fixed.Service("fixed", 1), harness.Image{Name: repo + ":latest"}.Service("moving", 2))
 	s.Apply(both)
 	if c := s.Containers(); c["fixed"].ID != before || c["moving"].Image != id {
 		t.Errorf("fixed was %.12s, is %.12s; moving is on %s, want %s", before, c["fixed"].ID, c["moving"].Image, id)
 	}
 	more := registry.PushDigest(t, harness.ServerImage("retag/fixed:v2"))
-	s.Apply(shop(3, service("fixed", 1, more), service("moving", 2, harness.Image{Name: repo + ":latest"})))
+	s.Apply(shop(3, more.Service("fixed", 1), harness.Image{Name: repo + ":latest"}.Service("moving", 2)))
 	if got := e.ImageID(t, repo+":latest"); got != id || s.Containers()["moving"].Image != id {
 		t.Errorf("the tag latest names %s, want %s", got, id)
 	}

@@ -40,10 +40,10 @@ func TestFullStorage(t *testing.T) {
 	s, registry := harness.SmallDevice(t, 160*mega)
 	v1 := registry.Push(t, harness.ServerImage("room/web:v1"))
 	v2 := registry.Push(t, harness.ServerImage("room/web:v2").WithBlob(20*mega))
-	s.Apply(shop(1, service("web", 1, v1)))
+	s.Apply(shop(1, v1.Service("web", 1)))
 	before := s.Containers()["web"]
 	s.Engine.Fill(t, 10*mega)
-	s.PostTarget(shop(2, service("web", 1, v2)))
+	s.PostTarget(shop(2, v2.Service("web", 1)))
 	awaitFull(t, s, v2)
 	harness.Until(t, harness.Soon, "the failure in the API", func() error { return failing(s) })
 	if status, got, err := harness.Ask(before, http.MethodGet, "/version", ""); err != nil || status != 200 || got != "v1" {
@@ -70,8 +70,8 @@ func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
 	between := registry.Push(t, harness.ServerImage("room/app:between").WithBlob(20*mega))
 	v3 := registry.Push(t, harness.ServerImage("room/app:v3").WithBlob(20*mega))
 	missing := harness.Image{Name: registry.Addr + "/room/missing:v1"}
-	s.Apply(shop(1, service("web", 1, v1)))
-	s.PostTarget(shop(2, service("web", 1, between), service("db", 2, missing)))
+	s.Apply(shop(1, v1.Service("web", 1)))
+	s.PostTarget(shop(2, between.Service("web", 1), missing.Service("db", 2)))
 	harness.Until(t, harness.Soon, "the release in between", func() error {
 		if s.Engine.ImageID(t, between.Name) == "" || !recorded(s, between) {
 			return fmt.Errorf("%s is not there", between.Name)
@@ -79,7 +79,7 @@ func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
 		return failing(s)
 	})
 	s.Engine.Fill(t, 30*mega) // v3 takes 40: as a file, and unpacked
-	s.PostTarget(shop(3, service("web", 1, v3)))
+	s.PostTarget(shop(3, v3.Service("web", 1)))
 	awaitFull(t, s, v3)
 	s.WaitSettled(harness.Soon)
 	if n := full(s, v3); n != 1 {

@@ -38,14 +38,10 @@ func TestEngineLogsToTheJournal(t *testing.T) {
 	host := s.Boot(nil)
 	host.StartEngine(engine)
 	image := harness.ServerImage("journal/web:v1").LoadInto(t, engine)
-	service := func(name string, id int) harness.Service {
-		return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
-	}
-	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "c0ffee01", Release: 88, Services: []harness.Service{
-		service("web", 11).Composed("tty", false).Setting("TICK", "3ms"),
-		service("errors", 12).Composed("tty", false).Setting("BALENA_LOGS_LEVEL", "error"), service("term", 13).Composed("tty", true),
-	}}
-	s.Assign(harness.Target{Apps: []harness.App{app}})
+	app := harness.Shop("c0ffee01", 88,
+		image.Service("web", 11).Composed("tty", false).Setting("TICK", "3ms"),
+		image.Service("errors", 12).Composed("tty", false).Setting("BALENA_LOGS_LEVEL", "error"), image.Service("term", 13).Composed("tty", true))
+	s.Assign(harness.TargetOf(app))
 	s.Start()
 	s.WaitSettled(soon)
 	for _, name := range []string{"web", "errors", "term"} {
@@ -124,10 +120,8 @@ func TestEngineThatKeepsNoLog(t *testing.T) {
 	engine.Start(t)
 	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud})
 	image := harness.ServerImage("journal/web:v1").LoadInto(t, engine)
-	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "c0ffee01", Release: 88, Services: []harness.Service{
-		{ID: 11, Name: "one", ImageID: 1011, Image: image.Name}, {ID: 12, Name: "two", ImageID: 1012, Image: image.Name},
-	}}
-	s.Assign(harness.Target{Apps: []harness.App{app}})
+	app := harness.Shop("c0ffee01", 88, image.Service("one", 11), image.Service("two", 12))
+	s.Assign(harness.TargetOf(app))
 	s.Start()
 	s.WaitSettled(soon)
 	print(t, s, "one", "n=5&text=lost")

@@ -16,23 +16,16 @@ import (
 const soon = 2 * harness.Soon
 
 // shop is an app of two services.
-func shop(t *testing.T, engine *harness.Engine) harness.Target {
-	image := harness.ServerImage("launch/app:v1").LoadInto(t, engine)
-	return harness.Target{Apps: []harness.App{{ID: 31, UUID: "5b2c5f2b90a04a4a8f5c7e0fd1a3f0aa", Name: "shop", Commit: "aaaa1", Release: 11,
-		Volumes: map[string]any{"data": map[string]any{}},
-		Services: []harness.Service{
-			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Labels: map[string]string{"io.balena.features.supervisor-api": "1"},
-				Compose: map[string]any{"volumes": []any{"data:/data"}}},
-			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name},
-		}}}}
+func shop(t *testing.T) harness.Target {
+	app, _ := harness.ShopAndSolo(harness.ServerImage("launch/app:v1").Load(t))
+	return harness.TargetOf(app)
 }
 
 // docs/spec/host.md 9: 1; 1.2, 1.3: what the host has on its partitions is found below its root, the commands
 // work in the container, and what is written is written there.
 func TestStartsWithTheArgumentsOfTheHost(t *testing.T) {
 	each(t, func(t *testing.T, release string) {
-		engine := harness.SharedEngine(t)
-		target := shop(t, engine)
+		target := shop(t)
 		s := harness.NewSupervisor(t, harness.Setup{Launch: release})
 		s.WriteJSON("root/mnt/data/apps.json", target.V3())
 		s.Expect(target)
@@ -97,7 +90,7 @@ func TestEmptyVariablesAreNotGiven(t *testing.T) {
 func TestAnotherImageOfTheSupervisor(t *testing.T) {
 	each(t, func(t *testing.T, release string) {
 		engine := harness.SharedEngine(t)
-		target := shop(t, engine)
+		target := shop(t)
 		s := harness.NewSupervisor(t, harness.Setup{Launch: release, Cloud: new(fakecloud.Cloud),
 			Config: map[string]any{"deviceId": "12", "registered_at": "1700000000", "appUpdatePollInterval": "2000"}})
 		text := `{"listenPort":"` + strconv.Itoa(s.Port) + `","wifiKey":"a\u00e9 <&>","big":12345678901234567890,` + s.ReadFile("boot/config.json")[1:]

@@ -21,20 +21,14 @@ const localMode = "RESIN_SUPERVISOR_LOCAL_MODE"
 
 type vars map[string]string
 
-// service is a service of an image; ids are derived from the image id.
-func service(name string, id int, image harness.Image) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
-}
-
 // shop is the app that the cloud delivers, bench the one of local mode.
 func shop(image harness.Image) harness.App {
-	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{service("web", 1, image).Composed("volumes", []any{"data:/data"})}, Volumes: map[string]any{"data": map[string]any{}}}
+	return harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("volumes", []any{"data:/data"})).WithVolumes("data")
 }
 
 func bench(image harness.Image) harness.App {
 	return harness.App{ID: 7, UUID: "7", Name: "bench", Commit: "cccc3", Release: 3,
-		Services: []harness.Service{service("lab", 5, image).Composed("volumes", []any{"work:/work"})}, Volumes: map[string]any{"work": map[string]any{}}}
+		Services: []harness.Service{image.Service("lab", 5).Composed("volumes", []any{"work:/work"})}}.WithVolumes("work")
 }
 
 // at gives the device a configuration and an app of its cloud and waits until both are applied.
@@ -133,7 +127,7 @@ func TestInAndOutOfLocalMode(t *testing.T) {
 	// The cloud's target is received meanwhile and has to wait.
 	next := shop(web).Released("bbbb2", 2)
 	at(s, vars{localMode: "1", "RESIN_SUPERVISOR_DELTA": "1"}, next)
-	s.Expect(harness.Target{Apps: []harness.App{bench(lab)}})
+	s.Expect(harness.TargetOf(bench(lab)))
 	s.WaitSettled(harness.Soon)
 
 	// Out.
@@ -257,11 +251,11 @@ func TestTargetMakesTheRoundTrip(t *testing.T) {
 	at(s, vars{localMode: "true", "RESIN_SUPERVISOR_DELTA": "1", "RESIN_HOST_EXTLINUX_fdt": "32"})
 	harness.Until(t, harness.Soon, "local mode", func() error { return key(s, false) })
 	body := map[string]any{"local": map[string]any{"config": vars{"SUPERVISOR_LOCAL_MODE": "true", "HOST_EXTLINUX_fdt": "32", "SUPERVISOR_DELTA_RETRY_COUNT": "5"}}}
-	maps.Copy(body["local"].(map[string]any), map[string]any{"apps": harness.Target{Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}}.V2()["local"].(map[string]any)["apps"]})
+	maps.Copy(body["local"].(map[string]any), map[string]any{"apps": harness.TargetOf(bench(harness.ServerImage("local/lab:v1").Load(t))).V2()["local"].(map[string]any)["apps"]})
 	if a := s.Post("/v2/local/target-state", body); a.Status != http.StatusOK {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
-	s.Expect(harness.Target{Apps: []harness.App{bench(harness.ServerImage("local/lab:v1").Load(t))}})
+	s.Expect(harness.TargetOf(bench(harness.ServerImage("local/lab:v1").Load(t))))
 	s.WaitSettled(harness.Soon)
 	for range 2 {
 		before := s.IDs()

@@ -71,7 +71,7 @@ func TestReleasedLockWakesTheWaitingUpdate(t *testing.T) {
 	lock := h.path("db", "updates.lock")
 	h.put(lock)
 	renewed := h.other.Released("gggg2", 6).With(h.other.Services[0].Setting("MODE", "new"))
-	h.PostTarget(target(h.next(), renewed))
+	h.PostTarget(harness.TargetOf(h.next(), renewed))
 	harness.Until(t, harness.Soon, "the update of the other app", func() error {
 		c, err := h.Engine.Container("ok_1007_6_gggg2")
 		if err == nil && !c.State.Running {
@@ -117,7 +117,7 @@ func TestForceAndOverride(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h.t = t
 			h.shop.Commit, h.shop.Release = fmt.Sprintf("aaaa%d", release), 10*release
-			h.Apply(target(h.shop, h.other))
+			h.Apply(harness.TargetOf(h.shop, h.other))
 			locks := []string{h.path("db", "updates.lock"), h.path("web", "resin-updates.lock")}
 			h.put(locks[0])
 			h.must(os.Mkdir(locks[1], 0o755))
@@ -139,7 +139,7 @@ func TestForceAndOverride(t *testing.T) {
 	}
 	// The override is over with its configuration: locks count again.
 	h.t = t
-	h.Apply(target(h.shop, h.other))
+	h.Apply(harness.TargetOf(h.shop, h.other))
 	h.put(h.path("db", "updates.lock"))
 	h.Post("/v1/restart", dict{"appId": 31}).Want(t, 423, `{"status":"failed","message":"Lockfile exists for { appId: 31, service: db }"}`)
 }
@@ -150,9 +150,9 @@ func TestForceAndOverride(t *testing.T) {
 func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 	h := newHouse(t)
 	renewed := h.next()
-	renewed.Services = append(renewed.Services, service("fresh", 3, h.image))
+	renewed.Services = append(renewed.Services, h.image.Service("fresh", 3))
 	h.Proxy.Spoil("POST /containers/{id}/stop", harness.Hang, 0, 1)
-	h.PostTarget(target(renewed, h.other))
+	h.PostTarget(harness.TargetOf(renewed, h.other))
 	harness.Until(t, harness.Soon, "the new service", func() error {
 		c, err := h.Engine.Container("fresh_1003_2_bbbb2")
 		if err == nil && !c.State.Running {
@@ -187,7 +187,7 @@ func TestLocksOfAKilledSupervisor(t *testing.T) {
 	h := newHouse(t)
 	const stop = "POST /containers/{id}/stop"
 	h.Proxy.Spoil(stop, harness.Hang, 0, 1)
-	h.PostTarget(target(h.next(), h.other))
+	h.PostTarget(harness.TargetOf(h.next(), h.other))
 	harness.Until(t, harness.Soon, "the stop", func() error {
 		if len(h.Proxy.Times(stop)) == 0 {
 			return errors.New("not called")
@@ -225,14 +225,14 @@ func TestDownloadsGoOnUnderALock(t *testing.T) {
 	lock := h.path("web", "resin-updates.lock")
 	h.put(lock)
 	renewed := h.shop.Released("bbbb2", 2).With(h.shop.Services[0].Using(fresh.Name, 2001), h.shop.Services[1])
-	h.PostTarget(target(renewed, h.other))
+	h.PostTarget(harness.TargetOf(renewed, h.other))
 	h.refused(2)
 	if h.Engine.ImageID(t, fresh.Name) == "" || !h.Device().UpdateDownloaded {
 		t.Error("the image is not there")
 	}
 	h.untouched(before)
 	// A lock of a service that is about to leave holds the app too.
-	h.PostTarget(target(h.shop.Released("cccc3", 3).With(h.shop.Services[1]), h.other))
+	h.PostTarget(harness.TargetOf(h.shop.Released("cccc3", 3).With(h.shop.Services[1]), h.other))
 	h.refused(3)
 	h.untouched(before)
 	h.must(os.Remove(lock))
@@ -248,7 +248,7 @@ func TestLockHoldsBackTheRemovalOfAnApp(t *testing.T) {
 	before := h.IDs()
 	lock := h.path("web", "updates.lock")
 	h.put(lock)
-	h.PostTarget(target(h.other))
+	h.PostTarget(harness.TargetOf(h.other))
 	h.refused(2)
 	h.untouched(before)
 	h.must(os.Remove(lock))

@@ -26,12 +26,6 @@ const nobody = 65534
 
 var lockNames = []string{"updates.lock", "resin-updates.lock"}
 
-func service(name string, id int, image harness.Image) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
-}
-
-func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
-
 // house is a device with two apps applied: shop with web and db, other with ok.
 type house struct {
 	*harness.Supervisor
@@ -46,10 +40,10 @@ func newHouse(t *testing.T) *house {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("lock/app:v1").Load(t)
 	h := &house{Supervisor: s, t: t, image: image,
-		shop:  harness.App{ID: 31, UUID: "31", Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{service("web", 1, image), service("db", 2, image)}},
-		other: harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}},
+		shop:  harness.App{ID: 31, UUID: "31", Name: "shop", Commit: "aaaa1", Release: 1, Services: []harness.Service{image.Service("web", 1), image.Service("db", 2)}},
+		other: harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{image.Service("ok", 7)}},
 	}
-	s.Apply(target(h.shop, h.other))
+	s.Apply(harness.TargetOf(h.shop, h.other))
 	return h
 }
 

@@ -66,10 +66,10 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 	one, freeOne := taken(t, "0")
 	two, freeTwo := taken(t, "0")
 	freeTwo() // of two that are taken the engine names either
-	app := shop(service("program", 1, image).Composed("entrypoint", []any{"/not-there"}),
-		service("device", 2, image).Composed("devices", []any{"/dev/not-there:/dev/x"}),
-		service("port", 3, image).Composed("ports", []any{one + ":80", two + ":81"}))
-	s.Assign(harness.Target{Apps: []harness.App{app}})
+	app := shop(image.Service("program", 1).Composed("entrypoint", []any{"/not-there"}),
+		image.Service("device", 2).Composed("devices", []any{"/dev/not-there:/dev/x"}),
+		image.Service("port", 3).Composed("ports", []any{one + ":80", two + ":81"}))
+	s.Assign(harness.TargetOf(app))
 	s.Start()
 	tries(t, s.Proxy, 12)
 	for service, cause := range map[string]string{"program": "/not-there", "device": "/dev/not-there", "port": "address already in use"} {
@@ -100,7 +100,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 	if n := len(about(s, "Failed to start service", "port")); n != 2 {
 		t.Errorf("the cause was said %d times", n)
 	}
-	s.Assign(harness.Target{Apps: []harness.App{app.Released("c0ffee02", 89)}})
+	s.Assign(harness.TargetOf(app.Released("c0ffee02", 89)))
 	s.PollNow()
 	harness.Until(t, harness.Soon, "the cause once more", func() error {
 		if failed := about(s, "Failed to start service", "program"); len(failed) != 2 {
@@ -113,7 +113,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 // cloud.md 5.5: the same of a container beside the old one, which is made anew for each try.
 func TestWhyAHandOverFails(t *testing.T) {
 	image := harness.ServerImage("cause/app:v1").Load(t)
-	web := service("web", 1, image).Labelled("io.balena.update.strategy", "hand-over")
+	web := image.Service("web", 1).Labelled("io.balena.update.strategy", "hand-over")
 	s := managed(t, &fakecloud.Cloud{}, nil, web)
 	harness.Until(t, harness.Soon, "the first release in the log", func() error {
 		if len(about(s, "Started service", "web")) == 0 {
@@ -130,7 +130,7 @@ func TestWhyAHandOverFails(t *testing.T) {
 		}
 		return n
 	}
-	s.Assign(harness.Target{Apps: []harness.App{shop(web.Composed("entrypoint", []any{"/not-there"})).Released("c0ffee02", 89)}})
+	s.Assign(harness.TargetOf(shop(web.Composed("entrypoint", []any{"/not-there"})).Released("c0ffee02", 89)))
 	s.PollNow()
 	harness.Until(t, harness.Soon, "tries", func() error {
 		if n := failures(); n < 3 {
@@ -150,11 +150,11 @@ func TestWhyAHandOverFails(t *testing.T) {
 func TestNameOfAForeignContainer(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	image := harness.ServerImage("cause/app:v1").Load(t)
-	app := shop(service("web", 1, image))
+	app := shop(image.Service("web", 1))
 	name := app.ContainerName(app.Services[0])
 	engine.Must(t, http.MethodPost, "/containers/create?name="+name, map[string]any{"Image": image.Name}, nil)
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: &fakecloud.Cloud{}})
-	target := harness.Target{Apps: []harness.App{app}}
+	target := harness.TargetOf(app)
 	s.Assign(target)
 	s.Start()
 	harness.Until(t, harness.Soon, "the cause", func() error {
@@ -172,12 +172,12 @@ func TestNameOfAForeignContainer(t *testing.T) {
 // and names both; what runs stays, and both run once one of them was changed.
 func TestTwoAppsOfOneTemplate(t *testing.T) {
 	image := harness.ServerImage("cause/app:v1").Load(t)
-	one := shop(service("web", 1, image))
+	one := shop(image.Service("web", 1))
 	s := managed(t, &fakecloud.Cloud{}, nil, one.Services...)
 	id := s.Containers()["web"].ID
 	two := one
 	two.ID, two.UUID, two.Name = 32, "6bb0c0ffee6bb0c0ffee6bb0c0ffee62", "copy"
-	s.Assign(harness.Target{Apps: []harness.App{one, two}})
+	s.Assign(harness.TargetOf(one, two))
 	s.PollNow()
 	const text = "Could not move to new release: apps shop (uuid 5aa0c0ffee5aa0c0ffee5aa0c0ffee51) and copy (uuid 6bb0c0ffee6bb0c0ffee6bb0c0ffee62) " +
 		"both have the container web_1001_88_c0ffee01: give one of them another id, and its release another id or commit"
@@ -192,7 +192,7 @@ func TestTwoAppsOfOneTemplate(t *testing.T) {
 		t.Errorf("said %q", failed)
 	}
 	two = two.Released("c0ffee01", 89)
-	s.Assign(harness.Target{Apps: []harness.App{one, two}})
+	s.Assign(harness.TargetOf(one, two))
 	s.PollNow()
 	harness.Until(t, harness.Soon, "both apps", func() error {
 		all, err := s.Engine.Supervised()
@@ -201,6 +201,6 @@ func TestTwoAppsOfOneTemplate(t *testing.T) {
 		}
 		return err
 	})
-	s.Expect(harness.Target{Apps: []harness.App{one, two}})
+	s.Expect(harness.TargetOf(one, two))
 	s.WaitSettled(harness.Soon)
 }

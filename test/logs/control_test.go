@@ -19,10 +19,10 @@ import (
 // cloud.md 77: the cloud gets the lines of the change itself, a whole body, and nothing after it.
 func TestLogControl(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
+	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))
 	await(t, cloud, "app started")
 	control := func(value string) {
-		s.Assign(harness.Target{Apps: []harness.App{shop(service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))},
+		s.Assign(harness.Target{Apps: []harness.App{shop(harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))},
 			Config: map[string]string{"RESIN_SUPERVISOR_LOG_CONTROL": value}})
 		s.Post("/v1/update", map[string]any{})
 	}
@@ -59,7 +59,7 @@ func TestLogControl(t *testing.T) {
 // cloud.md 78: no stream before the device is registered, and none with an identity that it gave up.
 func TestIdentityOfTheStream(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	target := harness.Target{Apps: []harness.App{shop(service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))}}
+	target := harness.TargetOf(shop(harness.ServerImage("logs/web:v1").Load(t).Service("web", 11)))
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Apps: target.V3(), Unprovisioned: true})
 	cloud.Break(fakecloud.Register, fakecloud.Status(http.StatusServiceUnavailable))
 	s.Expect(target)
@@ -139,8 +139,8 @@ func (l *listener) hears(t *testing.T, prefix string) (line string, number int) 
 
 // cloud.md 96, device-api.md 144.
 func TestLocalLogs(t *testing.T) {
-	target := harness.Target{Apps: []harness.App{shop(
-		service("web", 11, harness.ServerImage("logs/web:v1").Load(t)).Composed("tty", false), service("db", 12, harness.ServerImage("logs/web:v1").Load(t)))}}
+	target := harness.TargetOf(shop(
+		harness.ServerImage("logs/web:v1").Load(t).Service("web", 11).Composed("tty", false), harness.ServerImage("logs/web:v1").Load(t).Service("db", 12)))
 	s := harness.StartSupervisor(t, harness.Setup{})
 	s.Apply(target)
 	earlier := listen(t, s)
@@ -182,7 +182,7 @@ func TestLocalLogs(t *testing.T) {
 
 // device-api.md 145, A20: listeners that left cost nothing, and nobody reads containers for them.
 func TestListenersLeave(t *testing.T) {
-	target := harness.Target{Apps: []harness.App{shop(service("web", 11, harness.ServerImage("logs/web:v1").Load(t)).Setting("TICK", "5ms"))}}
+	target := harness.TargetOf(shop(harness.ServerImage("logs/web:v1").Load(t).Service("web", 11).Setting("TICK", "5ms")))
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.Apply(target)
 	const follow = "GET /containers/{id}/logs"
@@ -253,7 +253,7 @@ func TestContainerThatLivesForAMoment(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	l := listen(t, s)
 	l.hears(t, "{")
-	s.Apply(harness.Target{Apps: []harness.App{shop(service("job", 11, job).Composed("restart", "no"))}})
+	s.Apply(harness.TargetOf(shop(job.Service("job", 11).Composed("restart", "no"))))
 	const starts = 10
 	for n := 1; ; n++ {
 		harness.Until(t, harness.Soon, fmt.Sprintf("the line of start %d", n), func() error {

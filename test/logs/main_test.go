@@ -17,17 +17,13 @@ func TestMain(m *testing.M) { harness.Main(m) }
 
 // shop is the app of most tests.
 func shop(services ...harness.Service) harness.App {
-	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "c0ffee01", Release: 88, Services: services}
-}
-
-func service(name string, id int, image harness.Image) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
+	return harness.Shop("c0ffee01", 88, services...)
 }
 
 // managed is a device of a cloud that has reached its target.
 func managed(t *testing.T, cloud *fakecloud.Cloud, config map[string]any, services ...harness.Service) *harness.Supervisor {
 	t.Helper()
-	target := harness.Target{Apps: []harness.App{shop(services...)}}
+	target := harness.TargetOf(shop(services...))
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config, Apps: target.V3()})
 	s.Assign(target)
 	s.Start()

@@ -32,7 +32,7 @@ func ticks(t *testing.T, cloud *fakecloud.Cloud, more int) (newest int, times ma
 // may come twice.
 func TestResume(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)).Composed("tty", false).Setting("TICK", "3ms"))
+	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11).Composed("tty", false).Setting("TICK", "3ms"))
 	ticks(t, cloud, 1)
 	s.Stop()
 	print(t, s, "web", "n=3000&text=meanwhile&size=300")

@@ -76,11 +76,11 @@ func newSpeaker(t *testing.T) *speaker {
 	s.Proxy.Rewrite("GET /version", func(body []byte) []byte {
 		return []byte(strings.Replace(string(body), `"Components":[`, `"Components":[{"Name":"balenaEngine","Version":"20.10.43"},`, 1))
 	})
-	web := service("web", 11, registry.Push(t, harness.ServerImage("said/web:v1"))).
+	web := registry.Push(t, harness.ServerImage("said/web:v1")).Service("web", 11).
 		Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}).Composed("restart", "always")
 	s.app = shop(web)
 	s.app.Volumes, s.app.Networks = map[string]any{"data": map[string]any{}}, map[string]any{"back": map[string]any{}}
-	s.Assign(harness.Target{Apps: []harness.App{s.app}})
+	s.Assign(harness.TargetOf(s.app))
 	return s
 }
 
@@ -157,7 +157,7 @@ func (s *speaker) refusals(image string) {
 	s.WaitSettled(harness.Soon)
 
 	missing := harness.Image{Name: registry.Addr + "/said/none:v1"}
-	s.assign(func(a *harness.App) { a.Services = append(a.Services, service("none", 13, missing)) })
+	s.assign(func(a *harness.App) { a.Services = append(a.Services, missing.Service("none", 13)) })
 	s.says("Downloading image '"+missing.Name+"'", "! Failed to download image '"+missing.Name+"' due to 'pull ...")
 	s.assign(func(a *harness.App) { a.Services = a.Services[:1] })
 	s.WaitSettled(harness.Soon)
@@ -209,7 +209,7 @@ func (s *speaker) targets() {
 	s.t.Helper()
 	entry := func(change func(doc, service map[string]any)) {
 		doc := map[string]any{}
-		text, err := json.Marshal(harness.Target{Apps: []harness.App{s.app}}.V3())
+		text, err := json.Marshal(harness.TargetOf(s.app).V3())
 		if err == nil {
 			err = json.Unmarshal(text, &doc)
 		}

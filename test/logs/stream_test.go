@@ -18,10 +18,10 @@ func TestLinesOfContainers(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	image := harness.ServerImage("logs/web:v1").Load(t)
 	s := managed(t, cloud, nil,
-		service("web", 11, image).Composed("tty", false),
-		service("errors", 12, image).Composed("tty", false).Setting("BALENA_LOGS_LEVEL", "error"),
-		service("silent", 13, image).Setting("BALENA_LOGS_LEVEL", "none"),
-		service("term", 14, image).Composed("tty", true).Setting("BALENA_LOGS_LEVEL", "debug"))
+		image.Service("web", 11).Composed("tty", false),
+		image.Service("errors", 12).Composed("tty", false).Setting("BALENA_LOGS_LEVEL", "error"),
+		image.Service("silent", 13).Setting("BALENA_LOGS_LEVEL", "none"),
+		image.Service("term", 14).Composed("tty", true).Setting("BALENA_LOGS_LEVEL", "debug"))
 	for _, name := range []string{"web", "errors", "silent", "term"} {
 		print(t, s, name, "n=2&text=out-"+name)
 		print(t, s, name, "n=2&text=err-"+name+"&err=1")
@@ -125,7 +125,7 @@ func checkFields(t *testing.T, lines []fakecloud.LogLine) {
 func TestRefusedAndCutStreams(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	cloud.Break(fakecloud.LogStream, fakecloud.Status(http.StatusUnauthorized))
-	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
+	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))
 	const n = 4000
 	print(t, s, "web", fmt.Sprintf("n=%d&text=flood&size=200", n))
 	harness.Until(t, harness.Soon, "a refusal", func() error {
@@ -209,7 +209,7 @@ func TestLogsEndpoint(t *testing.T) {
 // and the next line opens another stream at once.
 func TestCloudEndsEveryStream(t *testing.T) {
 	cloud := &fakecloud.Cloud{StreamLife: 20 * time.Second}
-	s := managed(t, cloud, nil, service("web", 11, harness.ServerImage("logs/web:v1").Load(t)))
+	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))
 	await(t, cloud, "app started")
 	for n := range 2 {
 		harness.Until(t, harness.Soon, "the end of the stream", func() error {

@@ -56,11 +56,11 @@ func update(t *testing.T, s *harness.Supervisor, body string, want int) {
 
 // app is an app with one service of an image that the engine has; its release is numbered.
 func app(release int, images ...string) harness.Target {
-	a := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: fmt.Sprintf("commit%d", release), Release: release}
+	a := harness.Shop(fmt.Sprintf("commit%d", release), release)
 	for i, image := range images {
 		a.Services = append(a.Services, harness.Service{ID: i + 1, Name: fmt.Sprintf("s%d", i), ImageID: 1000*release + i, Image: image})
 	}
-	return harness.Target{Apps: []harness.App{a}}
+	return harness.TargetOf(a)
 }
 
 // local is an image that only the engine has.

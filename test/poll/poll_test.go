@@ -321,17 +321,17 @@ func TestOneBadApp(t *testing.T) {
 	other.Services = []harness.Service{good.Apps[0].Services[0]}
 	other.Services[0].Name = "t0" // names of containers do not tell apps apart
 	other.ID, other.UUID, other.Name = 32, "6bb0c0ffee6bb0c0ffee6bb0c0ffee62", "other"
-	both := harness.Target{Apps: []harness.App{good.Apps[0], other}}
+	both := harness.TargetOf(good.Apps[0], other)
 	s.Assign(both)
 	s.Start()
 	s.WaitSettled(harness.Soon)
 	next := app(2, local(t, "v2")).Apps[0]
 	bad := other.Released("commit2", 2)
-	doc := raw(t, harness.Target{Apps: []harness.App{next, bad}})
+	doc := raw(t, harness.TargetOf(next, bad))
 	release := doc["apps"].(map[string]any)[bad.UUID].(map[string]any)["releases"].(map[string]any)["commit2"].(map[string]any)
 	release["services"].(map[string]any)["t0"].(map[string]any)["environment"] = map[string]any{"NOT A NAME": "x"}
 	cloud.Assign(s.UUID, doc)
-	s.Expect(harness.Target{Apps: []harness.App{next, other}})
+	s.Expect(harness.TargetOf(next, other))
 	harness.Until(t, harness.Soon, "the good app", s.Matches)
 	logged(t, cloud, "Could not move to new release: ")
 }

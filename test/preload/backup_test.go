@@ -23,7 +23,7 @@ func migrated(t *testing.T, setup harness.Setup, options string, build func(dir 
 	s := harness.NewSupervisor(t, setup)
 	pack(t, s, options, build)
 	app := shop(t, "backup/app:v1")
-	app.Volumes = map[string]any{"data": dict{}, "logs": dict{}, "kept": dict{}}
+	app = app.WithVolumes("data", "logs", "kept")
 	app.Services[0] = app.Services[0].Composed("volumes", []string{"data:/data", "logs:/logs"})
 	return s, app
 }
@@ -133,7 +133,7 @@ func TestVolumesOfAMigration(t *testing.T) {
 			})
 			volume(t, s.Engine, "31_data", "old")
 			kept := volume(t, s.Engine, "31_kept", "old")
-			s.Assign(harness.Target{Apps: []harness.App{app}})
+			s.Assign(harness.TargetOf(app))
 			events := s.Engine.Record(t)
 			s.Start()
 			s.WaitSettled(harness.Soon)
@@ -171,7 +171,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 	old := volume(t, s.Engine, "31_data", "old")
 	other := harness.App{ID: 32, UUID: strings.Repeat("b", 32), Name: "other", Commit: "aaaa1", Release: 2,
 		Services: []harness.Service{{ID: 7, Name: "other", ImageID: 1007, Image: app.Services[0].Image}}}
-	s.Assign(harness.Target{Apps: []harness.App{app, other}})
+	s.Assign(harness.TargetOf(app, other))
 	s.Start()
 	refusal := func(why string) {
 		t.Helper()
@@ -220,8 +220,8 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 		write(t, filepath.Join(dir, "stranger", "f"), "saved")
 	})
 	app = app.Released("bbbb2", 3)
-	app.Volumes = map[string]any{"data": dict{}, "logs": dict{}, "stranger": dict{}}
-	s.Assign(harness.Target{Apps: []harness.App{app, other}})
+	app = app.WithVolumes("data", "logs", "stranger")
+	s.Assign(harness.TargetOf(app, other))
 	s.PollNow()
 	s.WaitSettled(harness.Soon)
 	tidy(t, s)
@@ -244,7 +244,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 					write(t, filepath.Join(dir, "logs", "f"), "saved")
 				})
 				volume(t, engine, "31_data", "old")
-				s.Assign(harness.Target{Apps: []harness.App{app}})
+				s.Assign(harness.TargetOf(app))
 				skip := 0
 				if strings.HasPrefix(at, "DELETE /containers") || strings.HasPrefix(at, "DELETE /images") {
 					skip = 1 // the one after the work

@@ -18,8 +18,6 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const uuid = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
-
 // dict is a JSON object.
 type dict = map[string]any
 
@@ -34,10 +32,9 @@ func boxed(t *testing.T, apps any) (*harness.Supervisor, *fakecloud.Cloud) {
 
 func shop(t *testing.T, images ...string) harness.App {
 	t.Helper()
-	app := harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "aaaa1", Release: 1}
+	app := harness.Shop("aaaa1", 1)
 	for i, name := range images {
-		image := harness.ServerImage(name).Load(t)
-		app.Services = append(app.Services, harness.Service{ID: i + 1, Name: fmt.Sprintf("s%d", i), ImageID: 1001 + i, Image: image.Name})
+		app.Services = append(app.Services, harness.ServerImage(name).Load(t).Service(fmt.Sprintf("s%d", i), i+1))
 	}
 	return app
 }
@@ -84,7 +81,7 @@ func TestFirstBootOffline(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, cloud := boxed(t, json.RawMessage(text))
-	s.Expect(harness.Target{Apps: []harness.App{app}})
+	s.Expect(harness.TargetOf(app))
 	s.Start()
 	s.WaitSettled(harness.Soon)
 	if s.ReadFile("data/apps.json") != "{}" || s.ReadFile("data/apps.json.preloaded") != string(text) {
@@ -108,7 +105,7 @@ func TestFirstBootOffline(t *testing.T) {
 		}
 	}
 	// The cloud has the last word once it is reached.
-	s.Assign(harness.Target{Apps: []harness.App{app}})
+	s.Assign(harness.TargetOf(app))
 	cloud.Up(t)
 	harness.Until(t, harness.Soon, "registration", func() error {
 		if len(cloud.Devices()) == 0 {
@@ -142,11 +139,11 @@ func TestMissingImageRefusesAll(t *testing.T) {
 	app := shop(t, "preload/web:v1")
 	missing := app
 	missing.Services = append(slices.Clone(app.Services), harness.Service{ID: 9, Name: "late", ImageID: 1009, Image: "preload/late:v1"})
-	s, _ := boxed(t, harness.Target{Apps: []harness.App{missing}}.V3())
+	s, _ := boxed(t, harness.TargetOf(missing).V3())
 	s.Start()
 	refused(t, s, "images that are not on the device: preload/late:v1")
 	harness.ServerImage("preload/late:v1").Load(t)
-	s.Expect(harness.Target{Apps: []harness.App{missing}})
+	s.Expect(harness.TargetOf(missing))
 	s.Restart()
 	s.WaitSettled(harness.Soon)
 }
@@ -157,14 +154,14 @@ func TestPin(t *testing.T) {
 	app := shop(t, "preload/web:v1")
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprintf("known=%v", known), func(t *testing.T) {
-			s, cloud := boxed(t, with(harness.Target{Apps: []harness.App{app}}.V3(), "pinDevice", true))
-			s.Expect(harness.Target{Apps: []harness.App{app}})
+			s, cloud := boxed(t, with(harness.TargetOf(app).V3(), "pinDevice", true))
+			s.Expect(harness.TargetOf(app))
 			s.Start()
 			s.WaitSettled(harness.Soon)
 			s.Kill()
 			if known {
 				cloud.Add("ffffffffffffffffffffffffffffffff", "another", harness.Fleet)
-				cloud.Assign("ffffffffffffffffffffffffffffffff", harness.Target{Apps: []harness.App{app}}.V3())
+				cloud.Assign("ffffffffffffffffffffffffffffffff", harness.TargetOf(app).V3())
 			}
 			s.Start()
 			cloud.Up(t)
@@ -227,19 +224,19 @@ func TestLegacyList(t *testing.T) {
 // it the app has the uuid it has there, and its container stays when the cloud's target comes.
 func TestOlderFile(t *testing.T) {
 	app := shop(t, "preload/web:v1")
-	file := harness.Target{Apps: []harness.App{app}}.V2()["local"]
+	file := harness.TargetOf(app).V2()["local"]
 	s, cloud := boxed(t, file)
 	s.Start()
 	refused(t, s, "Cannot migrate from v2 apps.json without Internet connectivity. Please use balenaCLI v13.5.1+ for offline preload support.")
 	s.Stop()
 	cloud.Add("ffffffffffffffffffffffffffffffff", "another", harness.Fleet)
-	cloud.Assign("ffffffffffffffffffffffffffffffff", harness.Target{Apps: []harness.App{app}}.V3())
+	cloud.Assign("ffffffffffffffffffffffffffffffff", harness.TargetOf(app).V3())
 	cloud.Break(fakecloud.Register, fakecloud.Status(http.StatusInternalServerError))
 	cloud.Up(t)
-	s.Expect(harness.Target{Apps: []harness.App{app}})
+	s.Expect(harness.TargetOf(app))
 	s.Start()
 	s.WaitSettled(harness.Soon)
-	if got := s.Containers()["s0"].Config.Labels["io.balena.app-uuid"]; got != uuid {
+	if got := s.Containers()["s0"].Config.Labels["io.balena.app-uuid"]; got != harness.ShopUUID {
 		t.Errorf("uuid of the app is %s", got)
 	}
 }
@@ -269,7 +266,7 @@ func TestNoPreload(t *testing.T) {
 	if lines := s.LogLines("preloaded apps were not taken over"); len(lines) > 0 {
 		t.Errorf("%v", lines)
 	}
-	s.WriteFile("data/apps.json", `{"apps":{"`+uuid+`":{"id":"x"}}}`)
+	s.WriteFile("data/apps.json", `{"apps":{"`+harness.ShopUUID+`":{"id":"x"}}}`)
 	s.Start()
 	refused(t, s, "Invalid target state.")
 }

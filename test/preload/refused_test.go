@@ -24,7 +24,7 @@ func TestRefusedFileIsAProblem(t *testing.T) {
 		if !s.Device().UpdateFailed {
 			t.Errorf("%s: update_failed is false", c.name)
 		}
-		s.Apply(harness.Target{Apps: []harness.App{shop(t, "preload/web:v1")}})
+		s.Apply(harness.TargetOf(shop(t, "preload/web:v1")))
 		harness.Until(t, harness.Soon, "no problem any more", func() error {
 			if page := s.Overview(); !strings.Contains(page, "up to date") || strings.Contains(page, "Problems") {
 				return errors.New(page)

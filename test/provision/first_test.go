@@ -143,8 +143,8 @@ func TestFirstNameIsRefused(t *testing.T) {
 // cloud.md 91: a preload may pin the device to its release.
 func TestPin(t *testing.T) {
 	image := "provision/web:v1"
-	target := harness.Target{Apps: []harness.App{{ID: harness.Fleet, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "commit1", Release: 77,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
+	target := harness.TargetOf(harness.App{ID: harness.Fleet, UUID: harness.ShopUUID, Name: "shop", Commit: "commit1", Release: 77,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}})
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
 			harness.ServerImage(image).Load(t) // the cloud's target, without apps, removes it
@@ -186,8 +186,8 @@ func TestPin(t *testing.T) {
 // again.
 func TestPinIsRefused(t *testing.T) {
 	image := harness.ServerImage("provision/web:v1").Load(t).Name
-	target := harness.Target{Apps: []harness.App{{ID: harness.Fleet, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "shop", Commit: "commit1", Release: 78,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}}}}
+	target := harness.TargetOf(harness.App{ID: harness.Fleet, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "shop", Commit: "commit1", Release: 78,
+		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image}}})
 	s, cloud := harness.NewManaged(t, harness.Setup{Unprovisioned: true})
 	apps := target.V3()
 	delete(apps, "name")

@@ -29,14 +29,7 @@ func newManaged(t *testing.T) *managed {
 	image := harness.ServerImage("remote/app:v1").Load(t)
 	m := &managed{config: map[string]string{}}
 	m.Supervisor, _ = harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 3600000}, Bus: harness.NewBus(t)})
-	label := map[string]string{"io.balena.features.supervisor-api": "1"}
-	m.shop = harness.App{ID: 31, UUID: "31aa31aa31aa31aa31aa31aa31aa31aa", Name: "shop", Commit: "aaaa1", Release: 11,
-		Volumes: map[string]any{"data": map[string]any{}},
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Labels: label,
-			Compose: map[string]any{"volumes": []any{"data:/data"}}},
-			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name}}}
-	m.solo = harness.App{ID: 32, UUID: "32bb32bb32bb32bb32bb32bb32bb32bb", Name: "solo", Commit: "bbbb1", Release: 12,
-		Services: []harness.Service{{ID: 3, Name: "main", ImageID: 1003, Image: image.Name, Labels: label}}}
+	m.shop, m.solo = harness.ShopAndSolo(image)
 	m.Assign(m.target())
 	m.Start()
 	m.WaitListed()

@@ -35,7 +35,7 @@ func (m *managed) secretive(generation int) harness.Target {
 	app.Volumes = map[string]any{"data": map[string]any{"labels": map[string]any{"pin": s("volume")}}}
 	app.Networks = map[string]any{"default": map[string]any{"labels": map[string]any{"pin": s("network")},
 		"driver_opts": map[string]any{"com.example.pin": s("option")}, "ipam": map[string]any{"options": map[string]any{"pin": s("ipam")}}}}
-	return harness.Target{Apps: []harness.App{app.With(web, db), solo}}
+	return harness.TargetOf(app.With(web, db), solo)
 }
 
 // No value of a variable, a label, a build argument or a command is told by a log, a page or a report, whatever its

@@ -41,7 +41,7 @@ func TestDeploy(t *testing.T) {
 	image := slow.Of(registry.PushDigest(t, harness.ServerImage("report/web:v2").WithBlob(3_000_000)))
 	s.Assign(shop(2, service("web", 1, image.Name)))
 	told(t, s, cloud, "commit1", "downloading", "web Downloading", "commit2")
-	web := dig(cloud.Device(t, s.UUID).Apps[shopUUID], "releases", "commit2", "services", "web")
+	web := dig(cloud.Device(t, s.UUID).Apps[harness.ShopUUID], "releases", "commit2", "services", "web")
 	if percent, ok := dig(web, "download_progress").(float64); !ok || percent != float64(int(percent)) || percent > 100 || dig(web, "image") != image.Name {
 		t.Errorf("download is reported as %v", web)
 	}
@@ -55,7 +55,7 @@ func TestDeploy(t *testing.T) {
 	reached := ""
 	for _, r := range reports(t, s, cloud) {
 		known(t, r)
-		if commit, _ := dig(r.fields, "apps", shopUUID, "release_uuid").(string); commit != "" {
+		if commit, _ := dig(r.fields, "apps", harness.ShopUUID, "release_uuid").(string); commit != "" {
 			if reached == "commit2" && commit != reached {
 				t.Errorf("release_uuid went from %s to %s", reached, commit)
 			}
@@ -74,7 +74,7 @@ func finished(t *testing.T, all []report, commit string) {
 	var kept any
 	var said []string
 	for _, r := range all {
-		web, _ := dig(r.fields, "apps", shopUUID, "releases", commit, "services", "web").(map[string]any)
+		web, _ := dig(r.fields, "apps", harness.ShopUUID, "releases", commit, "services", "web").(map[string]any)
 		if progress, has := web["download_progress"]; has {
 			kept = progress
 			if web["status"] != "Downloading" {
@@ -96,7 +96,7 @@ func TestDeletedRelease(t *testing.T) {
 	s.Start()
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
 	lock(t, s, true)
-	cloud.DeleteRelease(shopUUID, "commit1")
+	cloud.DeleteRelease(harness.ShopUUID, "commit1")
 	s.Assign(shop(2, service("web", 1, local(t, "v2"))))
 	if a := s.Post("/v1/regenerate-api-key", nil); a.Status != 200 {
 		t.Fatalf("regenerate: %d %s", a.Status, a.Body)
@@ -104,7 +104,7 @@ func TestDeletedRelease(t *testing.T) {
 	s.ForgetKey()
 	told(t, s, cloud, "", "downloaded", "web Downloaded", "commit2")
 	device := cloud.Device(t, s.UUID)
-	if device.State["api_secret"] != s.Key() || dig(device.Apps[shopUUID], "releases", "commit1") != nil {
+	if device.State["api_secret"] != s.Key() || dig(device.Apps[harness.ShopUUID], "releases", "commit1") != nil {
 		t.Errorf("the cloud knows %v and %v", device.State["api_secret"], device.Apps)
 	}
 	refused := 0

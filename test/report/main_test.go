@@ -18,8 +18,6 @@ func TestMain(m *testing.M) { harness.Main(m) }
 // soon is enough for a report, which may have to wait for 10 s after the one before.
 const soon = 2 * harness.Soon
 
-const shopUUID = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
-
 // beside is a device without containers in a test that runs while others of its kind do.
 func beside(t *testing.T) (*harness.Supervisor, *fakecloud.Cloud) {
 	t.Helper()
@@ -31,7 +29,7 @@ func beside(t *testing.T) (*harness.Supervisor, *fakecloud.Cloud) {
 
 // shop is an app whose release is numbered like its commit.
 func shop(release int, services ...harness.Service) harness.Target {
-	return harness.Target{Apps: []harness.App{{ID: 31, UUID: shopUUID, Name: "shop", Commit: fmt.Sprintf("commit%d", release), Release: release, Services: services}}}
+	return harness.TargetOf(harness.Shop(fmt.Sprintf("commit%d", release), release, services...))
 }
 
 // service is a service of an image; the image id follows the service.
@@ -96,7 +94,7 @@ func dig(doc any, path ...string) any {
 func told(t *testing.T, s *harness.Supervisor, cloud *fakecloud.Cloud, reached, status, services, commit string) {
 	t.Helper()
 	harness.Until(t, soon, "report of "+commit+" "+status, func() error {
-		app := cloud.Device(t, s.UUID).Apps[shopUUID]
+		app := cloud.Device(t, s.UUID).Apps[harness.ShopUUID]
 		release := dig(app, "releases", commit)
 		var words []string
 		all, _ := dig(release, "services").(map[string]any)

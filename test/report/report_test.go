@@ -56,11 +56,11 @@ func TestReports(t *testing.T) {
 	if names := r.names(); !slices.Equal(names, []string{"api_secret", "apps"}) || r.fields["api_secret"] != s.Key() {
 		t.Errorf("report of %v", r.fields)
 	}
-	if got := dig(r.fields, "apps", shopUUID, "releases", "commit1", "services", "db", "status"); got != "paused" {
+	if got := dig(r.fields, "apps", harness.ShopUUID, "releases", "commit1", "services", "db", "status"); got != "paused" {
 		t.Errorf("db is %v", got)
 	}
 	// cloud.md 52: apps come whole.
-	if got := dig(r.fields, "apps", shopUUID, "releases", "commit1", "services", "web", "status"); got != "Running" {
+	if got := dig(r.fields, "apps", harness.ShopUUID, "releases", "commit1", "services", "web", "status"); got != "Running" {
 		t.Errorf("web is %v", got)
 	}
 	// cloud.md 51, 54: nothing comes of nothing, not even metrics.
@@ -197,7 +197,7 @@ func TestWhichAppsAreReported(t *testing.T) {
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
 	other := target.Apps[0].With(service("web", 1, local(t, "v2")))
 	other.UUID, other.ID = "6bb0c0ffee6bb0c0ffee6bb0c0ffee62", 32
-	s.Assign(harness.Target{Apps: []harness.App{other}})
+	s.Assign(harness.TargetOf(other))
 	harness.Until(t, soon, "the report of the other app", func() error {
 		apps := cloud.Device(t, s.UUID).Apps
 		if len(apps) != 1 || apps[other.UUID] == nil || dig(apps[other.UUID], "release_uuid") == nil {
@@ -279,7 +279,7 @@ func TestManyServices(t *testing.T) {
 	s.Assign(shop(1, services...))
 	s.Start()
 	harness.Until(t, soon, "fifty services", func() error {
-		all, _ := dig(cloud.Device(t, s.UUID).Apps[shopUUID], "releases", "commit1", "services").(map[string]any)
+		all, _ := dig(cloud.Device(t, s.UUID).Apps[harness.ShopUUID], "releases", "commit1", "services").(map[string]any)
 		if len(all) != 50 {
 			return fmt.Errorf("%d services", len(all))
 		}

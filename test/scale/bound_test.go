@@ -29,9 +29,9 @@ func TestTargetOfTooManyServices(t *testing.T) {
 	small.Services = small.Services[:1]
 	t.Run("posted", func(t *testing.T) {
 		s := harness.StartSupervisor(t, harness.Setup{})
-		s.Apply(harness.Target{Apps: []harness.App{small}})
+		s.Apply(harness.TargetOf(small))
 		before := s.IDs()
-		a := s.Post("/v2/local/target-state", harness.Target{Apps: []harness.App{small, chain(2000)}}.V2())
+		a := s.Post("/v2/local/target-state", harness.TargetOf(small, chain(2000)).V2())
 		if a.Status != http.StatusBadRequest || !strings.Contains(a.Body, tooMany) {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
@@ -41,16 +41,16 @@ func TestTargetOfTooManyServices(t *testing.T) {
 	})
 	t.Run("of the cloud", func(t *testing.T) {
 		s, _ := harness.NewManaged(t, harness.Setup{Config: map[string]any{"appUpdatePollInterval": 1000}})
-		s.Assign(harness.Target{Apps: []harness.App{small}})
+		s.Assign(harness.TargetOf(small))
 		s.Start()
 		s.WaitSettled(patience)
 		before := s.IDs()
-		s.Assign(harness.Target{Apps: []harness.App{small, chain(2000)}})
+		s.Assign(harness.TargetOf(small, chain(2000)))
 		s.WaitOverview(patience, "update failed", "Problems target state of the cloud: refused", tooMany)
 		if s.IDs()["s000"] != before["s000"] {
 			t.Error("the container of before was replaced")
 		}
-		s.Assign(harness.Target{Apps: []harness.App{small}})
+		s.Assign(harness.TargetOf(small))
 		s.WaitOverview(patience, "up to date")
 	})
 }

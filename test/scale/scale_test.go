@@ -71,10 +71,10 @@ func TestHundredServices(t *testing.T) {
 			t.Errorf("%s: %d other calls for %d services, want at most %d", what, made.looks, services, most)
 		}
 	}
-	step("install", harness.Target{Apps: []harness.App{city(image, "aaaa1", 1, nil)}}, install)
-	step("again", harness.Target{Apps: []harness.App{city(image, "aaaa1", 1, nil)}}, nothing)
-	step("a new release without changes", harness.Target{Apps: []harness.App{city(image, "bbbb2", 2, nil)}}, rename)
-	step("replace", harness.Target{Apps: []harness.App{city(image, "cccc3", 3, map[string]string{"A": "b"})}}, replace)
+	step("install", harness.TargetOf(city(image, "aaaa1", 1, nil)), install)
+	step("again", harness.TargetOf(city(image, "aaaa1", 1, nil)), nothing)
+	step("a new release without changes", harness.TargetOf(city(image, "bbbb2", 2, nil)), rename)
+	step("replace", harness.TargetOf(city(image, "cccc3", 3, map[string]string{"A": "b"})), replace)
 	if n := len(s.Proxy.Times("GET /events")); n != 1 && !harness.Busy() {
 		t.Errorf("%d event streams, want 1: a healthy one was taken for silent", n)
 	}

@@ -23,13 +23,6 @@ import (
 // makers is a config.txt as a board may come with one.
 const makers = "# by the maker\ngpu_mem=16\nkernel=k.img\n[pi4]\narm_boost=1\n[all]\nenable_uart=1\n"
 
-// shop is an app of one service.
-func shop(d *device) harness.App {
-	img := harness.ServerImage("settings/app:v1").Load(d.t)
-	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: img.Name}}}
-}
-
 // booting is a device of a type with files on its boot partition, and a host that reboots it when asked.
 func booting(t *testing.T, beside bool, slug string, files vars) (*device, *harness.Bus) {
 	t.Helper()
@@ -78,7 +71,7 @@ const rebootPlanned = "Reboot has been scheduled to apply changes: {}"
 func TestBootConfigurationReboots(t *testing.T) {
 	d, bus := booting(t, false, "raspberrypi3", vars{"config.txt": makers})
 	d.Start()
-	app := shop(d)
+	app := shop(t)
 	d.set(nil, app)
 	d.WaitSettled(harness.Soon)
 	posted := d.Cloud().Device(t, d.UUID).Config
@@ -146,7 +139,7 @@ func TestBootConfigurationReboots(t *testing.T) {
 func TestRefusedBootConfiguration(t *testing.T) {
 	d, bus := booting(t, false, "raspberrypi3", vars{"config.txt": makers})
 	d.Start()
-	app := shop(d)
+	app := shop(t)
 	d.set(nil)
 	fixed := "Attempt to change blacklisted config value kernel"
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_kernel": "other.img", "RESIN_HOST_CONFIG_enable_uart": "1"}, app)
@@ -364,7 +357,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 	own := drawn(t, 3)
 	d, bus := booting(t, false, "raspberrypi3", vars{"config.txt": makers, "splash/balena-logo.png": own})
 	d.Start()
-	app := shop(d)
+	app := shop(t)
 	d.set(nil)
 	splash := d.Path("boot/splash")
 	if err := errors.Join(syscall.Mount(splash, splash, "", syscall.MS_BIND, ""), syscall.Mount("", splash, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")); err != nil {

@@ -145,9 +145,7 @@ func TestEmptyHostname(t *testing.T) {
 func TestJoiningAndLeaving(t *testing.T) {
 	d := managed(t, harness.Setup{})
 	d.Start()
-	image := harness.ServerImage("settings/app:v1").Load(t)
-	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	app := shop(t)
 	d.set(nil, app)
 	d.WaitSettled(harness.Soon)
 	id := d.Containers()["web"].ID

@@ -67,9 +67,7 @@ func TestVPNThatStaysOn(t *testing.T) {
 	d.Start()
 	d.PollNow()
 	bus.Refuse("not now")
-	image := harness.ServerImage("settings/app:v1").Load(t)
-	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	app := shop(t)
 	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "0"}, app)
 	harness.Until(t, harness.Soon, "the refusal to be told of", func() error {
 		if !slices.ContainsFunc(d.Said(), func(text string) bool {

@@ -27,6 +27,12 @@ func managed(t *testing.T, setup harness.Setup) *device {
 	return &device{s, t}
 }
 
+// shop is an app of one service.
+func shop(t *testing.T) harness.App {
+	t.Helper()
+	return harness.Shop("aaaa1", 1, harness.ServerImage("settings/app:v1").Load(t).Service("web", 1))
+}
+
 // configure gives the device a target of its cloud with this configuration.
 func (d *device) configure(config vars, apps ...harness.App) {
 	d.t.Helper()

@@ -95,9 +95,7 @@ func TestEveryVariableIsShown(t *testing.T) {
 func TestOverrideLock(t *testing.T) {
 	d := managed(t, harness.Setup{})
 	d.Start()
-	image := harness.ServerImage("settings/app:v1").Load(t)
-	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	app := shop(t)
 	d.set(nil, app)
 	d.WaitSettled(harness.Soon)
 	lock := filepath.Join("/tmp/balena-supervisor/services/31/web/updates.lock")
@@ -130,9 +128,7 @@ func TestOverrideLock(t *testing.T) {
 func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	d := managed(t, harness.Setup{Bus: harness.NewBus(t)})
 	d.Start()
-	image := harness.ServerImage("settings/app:v1").Load(t)
-	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	app := shop(t)
 	d.set(vars{"RESIN_SUPERVISOR_PERSISTENT_LOGGING": "1"}, app)
 	const scheduled = `Reboot has been scheduled to apply changes: {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`
 	d.Hear(scheduled, 1)
@@ -180,9 +176,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { syscall.Unmount(boot, syscall.MNT_DETACH) })
-	image := harness.ServerImage("settings/app:v1").Load(t)
-	app := harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: "aaaa1", Release: 1,
-		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 11, Image: image.Name}}}
+	app := shop(t)
 	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "5000"}, app)
 	harness.Until(t, harness.Soon, "the error to be told of", func() error {
 		for _, text := range d.Said() {

@@ -16,7 +16,7 @@ var anonymousPaths = list{"/data", "/short", "/long"}
 
 // keeper is a service with anonymous volumes and one that has a name.
 func keeper(image harness.Image) harness.Service {
-	return service("web", 1, image).Composed("volumes", list{"named:/named", "/short", dict{"type": "volume", "target": "/long"}})
+	return image.Service("web", 1).Composed("volumes", list{"named:/named", "/short", dict{"type": "volume", "target": "/long"}})
 }
 
 // keeperImage is loaded, and declares a volume.
@@ -67,9 +67,9 @@ func holds(t *testing.T, s *harness.Supervisor, when string, want ...any) {
 func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := keeperImage(t, "anonymous/app:v1")
-	app := shop("aaaa1", 1, keeper(image))
-	app.Volumes = dict{"named": dict{}}
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, keeper(image))
+	app = app.WithVolumes("named")
+	s.Apply(harness.TargetOf(app))
 	volumes := fill(t, s)
 	if len(volumes) != 3 {
 		t.Fatalf("web has the anonymous volumes %v", volumes)
@@ -88,16 +88,16 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	}
 
 	set("second")
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	kept("after another variable")
 	before := s.IDs()
 	s.Restart()
 	s.WaitListed()
-	s.Apply(target(app.Released("cccc1", 90)))
+	s.Apply(harness.TargetOf(app.Released("cccc1", 90)))
 	if now := s.IDs(); now["web"] != before["web"] {
 		t.Error("a container with volumes that were handed on is made again")
 	}
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	s.Post("/v2/applications/31/restart-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
 	kept("after a restart of the service")
 	s.Post("/v1/restart", dict{"appId": 31}).Want(t, 200, "OK")
@@ -107,7 +107,7 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	set("third")
 	n := len(s.Proxy.Times(createCall))
 	s.Proxy.Spoil(createCall, harness.Hang, 0, 1)
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	called(t, s.Proxy, createCall, n)
 	s.Kill()
 	s.Proxy.Heal()
@@ -117,9 +117,9 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	kept("after a crash between removal and creation")
 
 	app.Services[0] = app.Services[0].Labelled(strategyLabel, "hand-over").Labelled(handoverLabel, "500")
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	set("fourth")
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	kept("after a hand-over")
 
 	s.Post("/v1/purge", dict{"appId": 31}).Want(t, 200, `{"Data":"OK","Error":""}`)
@@ -136,11 +136,11 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 func TestAnonymousVolumesThatAreNotHandedOn(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	one, two := keeperImage(t, "anonymous/app:v1"), keeperImage(t, "anonymous/app:v2")
-	app := shop("aaaa1", 1, keeper(one))
-	app.Volumes = dict{"named": dict{}}
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, keeper(one))
+	app = app.WithVolumes("named")
+	s.Apply(harness.TargetOf(app))
 	fill(t, s)
-	s.Apply(target(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new")))) // they are handed on
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new")))) // they are handed on
 	left := func(when string, n int) {
 		t.Helper()
 		harness.Until(t, harness.Soon, "the volumes "+when, func() error {
@@ -152,11 +152,11 @@ func TestAnonymousVolumesThatAreNotHandedOn(t *testing.T) {
 	}
 
 	app = app.Released("cccc3", 3).With(app.Services[0].Setting("MODE", "new").Composed("volumes", list{"named:/named", dict{"type": "volume", "target": "/long"}}))
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	left("without one of the paths", 2)
 	holds(t, s, "without one of the paths", "/data", "/long")
 	app = app.Released("dddd4", 4).With(app.Services[0].Composed("volumes", list{"named:/data", dict{"type": "volume", "target": "/long"}}))
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	left("with a name for another", 1)
 	holds(t, s, "with a name for another", "/long")
 	if n := len(s.LogLines(lostVolumes)); n != 0 {
@@ -164,19 +164,19 @@ func TestAnonymousVolumesThatAreNotHandedOn(t *testing.T) {
 	}
 
 	app = app.Released("eeee5", 5).With(app.Services[0].Using(two.Name, 1002))
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	left("with another image", 1)
 	holds(t, s, "with another image")
 	if n := len(s.LogLines(lostVolumes)); n != 1 {
 		t.Errorf("the log says %d times that volumes are lost", n)
 	}
 
-	app = app.Released("ffff6", 6).With(app.Services[0].Setting("MODE", "newer"), service("db", 2, two))
-	s.Apply(target(app))
+	app = app.Released("ffff6", 6).With(app.Services[0].Setting("MODE", "newer"), two.Service("db", 2))
+	s.Apply(harness.TargetOf(app))
 	left("with another service", 2)
-	s.Apply(target(app.Released("ffff7", 7).With(app.Services[1])))
+	s.Apply(harness.TargetOf(app.Released("ffff7", 7).With(app.Services[1])))
 	left("without a service", 1)
-	s.Apply(target())
+	s.Apply(harness.TargetOf())
 	left("without the app", 0)
 }
 
@@ -188,14 +188,14 @@ const lostVolumes = "anonymous volumes are removed with their container, a volum
 func TestAnonymousVolumeThatTheEngineDoesNotRemove(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	one, two := keeperImage(t, "anonymous/app:v1"), keeperImage(t, "anonymous/app:v2")
-	app := shop("aaaa1", 1, keeper(one))
-	app.Volumes = dict{"named": dict{}}
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, keeper(one))
+	app = app.WithVolumes("named")
+	s.Apply(harness.TargetOf(app))
 	app = app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
-	s.Apply(target(app)) // they are handed on
+	s.Apply(harness.TargetOf(app)) // they are handed on
 	const removal = "DELETE /volumes/{id}"
 	s.Proxy.Spoil(removal, harness.Fail, 0, -1)
-	s.Apply(target(app.Released("cccc3", 3).With(keeper(two))))
+	s.Apply(harness.TargetOf(app.Released("cccc3", 3).With(keeper(two))))
 	if len(s.Proxy.Times(removal)) == 0 {
 		t.Error("no volume was to be removed")
 	}

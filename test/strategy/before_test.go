@@ -20,16 +20,16 @@ func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
 	missing := harness.Image{Name: registry.Addr + "/before/missing:v2"}
 	app := func(id int) harness.App {
 		return harness.App{ID: id, UUID: fmt.Sprint(id), Name: fmt.Sprint("shop", id), Commit: fmt.Sprint("aaaa", id), Release: id,
-			Services: []harness.Service{service(fmt.Sprint("web", id), 1, image), service(fmt.Sprint("db", id), 2, image)}}
+			Services: []harness.Service{image.Service(fmt.Sprint("web", id), 1), image.Service(fmt.Sprint("db", id), 2)}}
 	}
 	// web could be replaced at once, were it not for db.
 	next := func(a harness.App, db harness.Image) harness.App {
 		return a.Released(fmt.Sprint("bbbb", a.ID), a.ID+100).With(a.Services[0].Using(fresh.Name, 2001), a.Services[1].Using(db.Name, 2002))
 	}
 	one, two := app(31), app(32)
-	s.Apply(target(one, two))
+	s.Apply(harness.TargetOf(one, two))
 	before := s.IDs()
-	s.PostTarget(target(next(one, missing), next(two, foreign)))
+	s.PostTarget(harness.TargetOf(next(one, missing), next(two, foreign)))
 	harness.Until(t, harness.Soon, "what is missing, in the status", func() error {
 		text := s.Overview()
 		for _, want := range []string{missing.Name, "s390x"} {
@@ -53,5 +53,5 @@ func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
 	}
 	// Once it is all there, both go on.
 	pushed := registry.Push(t, harness.ServerImage("before/missing:v2"))
-	s.Apply(target(next(one, pushed), next(two, fresh)))
+	s.Apply(harness.TargetOf(next(one, pushed), next(two, fresh)))
 }

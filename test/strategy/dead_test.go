@@ -14,8 +14,8 @@ func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 	engine := harness.SmallEngine(t, 160<<20) // its file system knows such files
 	s := harness.StartSupervisor(t, harness.Setup{Engine: engine})
 	image := harness.ServerImage("run/app:v1").LoadInto(t, engine)
-	app := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(app))
 	before := s.Containers()["web"]
 	var full struct {
 		GraphDriver struct{ Data struct{ UpperDir string } }
@@ -34,7 +34,7 @@ func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 	chattr("+i")
 	t.Cleanup(func() { exec.Command(harness.Tool(t, "chattr"), "-i", upper).Run() })
 	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
-	s.PostTarget(target(next))
+	s.PostTarget(harness.TargetOf(next))
 	harness.Until(t, harness.Soon, "an attempt to remove the dead container", func() error {
 		if countSteps(s, "remove web: the engine reports it dead") == 0 {
 			return errors.New("not yet")

@@ -16,8 +16,8 @@ import (
 func handover(t *testing.T) (first, next harness.App) {
 	t.Helper()
 	image := harness.ServerImage("handover/app:v1").Load(t)
-	web := service("web", 1, image).Labelled(strategyLabel, "hand-over")
-	first = shop("aaaa1", 1, web)
+	web := image.Service("web", 1).Labelled(strategyLabel, "hand-over")
+	first = harness.Shop("aaaa1", 1, web)
 	return first, first.Released("bbbb2", 2).With(web.Setting("MODE", "new"))
 }
 
@@ -36,11 +36,11 @@ func TestHandOverWaitsForTheFile(t *testing.T) {
 		t.Run(sign, func(t *testing.T) {
 			s := harness.StartSupervisor(t, harness.Setup{})
 			first, next := handover(t)
-			s.Apply(target(first))
+			s.Apply(harness.TargetOf(first))
 			before := s.Containers()["web"]
 			// What an earlier container wrote is no sign of the new one.
 			harness.MustAsk(t, before, http.MethodPut, "/file?path=/tmp/balena/"+sign, "")
-			s.PostTarget(target(next))
+			s.PostTarget(harness.TargetOf(next))
 			old, fresh := both(t, s)
 			if old.ID != before.ID || old.HostConfig.RestartPolicy.Name != "no" {
 				t.Errorf("old container %.12s (was %.12s), restart policy %q", old.ID, before.ID, old.HostConfig.RestartPolicy.Name)
@@ -89,9 +89,9 @@ func TestHandOverEndsAtTheTimeout(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("handover/app:v1").Load(t)
 	settings := map[string]string{"BALENA_SUPERVISOR_HANDOVER_TIMEOUT": "2500"}
-	label := service("label", 1, image).Labelled(strategyLabel, "hand-over").Labelled(handoverLabel, "1000")
-	config := service("config", 2, image).Labelled(strategyLabel, "hand-over")
-	one, two := shop("aaaa1", 1, label), harness.App{ID: 32, UUID: "32", Name: "two", Commit: "cccc1", Release: 3, Services: []harness.Service{config}}
+	label := image.Service("label", 1).Labelled(strategyLabel, "hand-over").Labelled(handoverLabel, "1000")
+	config := image.Service("config", 2).Labelled(strategyLabel, "hand-over")
+	one, two := harness.Shop("aaaa1", 1, label), harness.App{ID: 32, UUID: "32", Name: "two", Commit: "cccc1", Release: 3, Services: []harness.Service{config}}
 	s.Apply(harness.Target{Config: settings, Apps: []harness.App{one, two}})
 	events := s.Engine.Record(t)
 	s.Apply(harness.Target{Config: settings, Apps: []harness.App{
@@ -108,9 +108,9 @@ func TestHandOverEndsAtTheTimeout(t *testing.T) {
 func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	first, next := handover(t)
-	s.Apply(target(first))
+	s.Apply(harness.TargetOf(first))
 	before := s.Containers()["web"]
-	s.PostTarget(target(next.With(next.Services[0].Composed("entrypoint", list{"/not-there"}))))
+	s.PostTarget(harness.TargetOf(next.With(next.Services[0].Composed("entrypoint", list{"/not-there"}))))
 	harness.Until(t, harness.Soon, "two attempts", func() error {
 		if n := countSteps(s, "handover web"); n < 3 {
 			return fmt.Errorf("%d", n)
@@ -120,7 +120,7 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 	if n := s.Proxy.Counts()[startCall]; n < 3 {
 		t.Errorf("%d starts", n)
 	}
-	s.PostTarget(target(first))
+	s.PostTarget(harness.TargetOf(first))
 	s.WaitSettled(harness.Soon)
 	now := s.Containers()["web"]
 	if now.ID != before.ID || now.State.StartedAt != before.State.StartedAt || now.HostConfig.RestartPolicy.Name != "always" {
@@ -136,8 +136,8 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 func TestNewestSurvivesAnInterruptedHandOver(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	first, next := handover(t)
-	s.Apply(target(first))
-	s.PostTarget(target(next))
+	s.Apply(harness.TargetOf(first))
+	s.PostTarget(harness.TargetOf(next))
 	old, fresh := both(t, s)
 	s.Kill()
 	s.Engine.Stop(t)
@@ -158,10 +158,10 @@ func TestHandOverOverAChangedNetworkIsAReplacement(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	first, next := handover(t)
 	first.Networks = dict{"default": dict{}}
-	s.Apply(target(first))
+	s.Apply(harness.TargetOf(first))
 	before := s.Containers()["web"]
 	next.Networks = dict{"default": dict{"ipam": dict{"config": list{dict{"subnet": "172.31.7.0/24", "gateway": "172.31.7.1"}}}}}
-	s.Apply(target(next))
+	s.Apply(harness.TargetOf(next))
 	if countSteps(s, "handover") != 0 || s.Containers()["web"].ID == before.ID {
 		t.Errorf("steps: %q", steps(s))
 	}

@@ -37,17 +37,6 @@ const (
 	pullCall   = "POST /images/create"
 )
 
-// shop is the app of most tests.
-func shop(commit string, release int, services ...harness.Service) harness.App {
-	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: commit, Release: release, Services: services}
-}
-
-func service(name string, id int, image harness.Image) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
-}
-
-func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
-
 // checked is a service that is healthy while a file is there.
 func checked(s harness.Service, path string) harness.Service {
 	return s.Composed("healthcheck", dict{"test": list{"CMD", "/main", "exists", path}, "interval": "200ms", "timeout": "5s", "retries": 2})

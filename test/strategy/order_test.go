@@ -27,11 +27,11 @@ func TestStartedDependency(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image, crash := harness.ServerImage("order/app:v1").Load(t), harness.OneshotImage("order/crash:v1").Load(t)
 	events := s.Engine.Record(t)
-	s.Apply(target(shop("aaaa1", 1,
-		service("a", 1, image).Composed("depends_on", list{"b", "crash"}),
-		service("b", 2, image).Composed("depends_on", dict{"c": dict{"condition": "service_started"}}),
-		service("c", 3, image),
-		service("crash", 4, crash).Setting("EXIT_CODE", "1"))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1,
+		image.Service("a", 1).Composed("depends_on", list{"b", "crash"}),
+		image.Service("b", 2).Composed("depends_on", dict{"c": dict{"condition": "service_started"}}),
+		image.Service("c", 3),
+		crash.Service("crash", 4).Setting("EXIT_CODE", "1"))))
 	for _, pair := range [][2]string{{"c", "b"}, {"b", "a"}, {"crash", "a"}} {
 		if at(t, events, "create", pair[1]) < at(t, events, "start", pair[0]) {
 			t.Errorf("%s was created before %s was started", pair[1], pair[0])
@@ -43,12 +43,12 @@ func TestStartedDependency(t *testing.T) {
 func TestHealthyDependency(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("order/app:v1").Load(t)
-	app := shop("aaaa1", 1,
-		checked(service("db", 1, image), "/tmp/ready"),
-		service("web", 2, image).Composed("depends_on", dict{"db": dict{"condition": "service_healthy"}}),
-		service("free", 3, image).Composed("depends_on", dict{"db": dict{"condition": "service_healthy", "required": false}}))
+	app := harness.Shop("aaaa1", 1,
+		checked(image.Service("db", 1), "/tmp/ready"),
+		image.Service("web", 2).Composed("depends_on", dict{"db": dict{"condition": "service_healthy"}}),
+		image.Service("free", 3).Composed("depends_on", dict{"db": dict{"condition": "service_healthy", "required": false}}))
 	events := s.Engine.Record(t)
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	waitRunning(t, s, "db_1001_1_aaaa1", "free_1003_1_aaaa1")
 	harness.Until(t, harness.Soon, "db to be unhealthy", func() error {
 		if c := look(t, s).Apps[0].Containers; len(c) == 0 || c[0].Health != "unhealthy" {
@@ -68,7 +68,7 @@ func TestHealthyDependency(t *testing.T) {
 	}
 	// Once it runs, a dependency that falls ill takes nobody down.
 	before := s.IDs()
-	s.Apply(target(app.Released("bbbb2", 2)))
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2)))
 	if after := s.IDs(); after["web"] != before["web"] || after["db"] != before["db"] {
 		t.Error("containers were made anew")
 	}
@@ -78,11 +78,11 @@ func TestHealthyDependency(t *testing.T) {
 func TestCompletedDependency(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image, once := harness.ServerImage("order/app:v1").Load(t), harness.OneshotImage("order/once:v1").Load(t)
-	job := service("job", 1, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
-	web := service("web", 2, image).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}})
-	app := shop("aaaa1", 1, job, web)
+	job := once.Service("job", 1).Composed("restart", "no").Setting("EXIT_CODE", "3")
+	web := image.Service("web", 2).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}})
+	app := harness.Shop("aaaa1", 1, job, web)
 	events := s.Engine.Record(t)
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	harness.Until(t, harness.Soon, "the end of the job", func() error {
 		if len(events.Of("die", "job")) == 0 {
 			return errors.New("not yet")
@@ -90,7 +90,7 @@ func TestCompletedDependency(t *testing.T) {
 		return nil
 	})
 	harness.Throughout(t, time.Second, "the wait of web", func() error { return absent(s, "web") })
-	s.Apply(target(app.Released("bbbb2", 2).With(job.Setting("EXIT_CODE", "0"), web)))
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2).With(job.Setting("EXIT_CODE", "0"), web)))
 	ends := events.Of("die", "job")
 	if len(ends) != 2 || at(t, events, "create", "web") < ends[1].TimeNano {
 		t.Errorf("%d ends of the job; web was created before the good one", len(ends))

@@ -56,7 +56,7 @@ func waitTimes(t *testing.T, proxy *harness.Proxy, call string, n int) []time.Ti
 func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("reason/app:v1").Load(t)
-	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2))))
 	db := s.IDs()["db"]
 	made := len(s.Proxy.Times(createCall))
 	stop, ended := make(chan struct{}), make(chan struct{})
@@ -104,10 +104,10 @@ func TestFieldThatTheEngineAlters(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("reason/app:v1").Load(t)
 	shared(s.Proxy, func() int { return 67108865 })
-	app := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(app))
 	before := s.IDs()["web"]
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	s.WaitSettled(harness.Soon)
 	s.Restart()
 	s.WaitSettled(harness.Soon)
@@ -136,7 +136,7 @@ func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
 	image := harness.ServerImage("reason/app:v1").Load(t)
 	var looks atomic.Int32
 	shared(s.Proxy, func() int { return 67108864 + int(looks.Add(1)) })
-	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
+	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
 	const stop = "POST /containers/{id}/stop"
 	times := waitTimes(t, s.Proxy, stop, 4)
 	flaps(t, s, "kill", times)
@@ -151,9 +151,9 @@ func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
 func TestContainersSayWhyTheyWereTouched(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("reason/app:v1").Load(t)
-	app := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(app))
-	s.Apply(target(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(app))
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))))
 	if !contains(steps(s), "kill web: environment MODE added") {
 		t.Errorf("steps: %q", steps(s))
 	}

@@ -14,7 +14,7 @@ import (
 // reboot asked for when all is settled; started after the reboot. This logind always refuses.
 func TestRequiresReboot(t *testing.T) {
 	image := harness.ServerImage("reboot/app:v1").Load(t)
-	app := shop("aaaa1", 1, service("web", 1, image).Labelled(rebootLabel, "1"), service("db", 2, image))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Labelled(rebootLabel, "1"), image.Service("db", 2))
 	bus := harness.NewBus(t)
 	bus.Refuse("not now")
 	s := harness.NewSupervisor(t, harness.Setup{Bus: bus})
@@ -31,7 +31,7 @@ func TestRequiresReboot(t *testing.T) {
 	breadcrumb := s.Path("root/tmp/balena-supervisor/reboot-after-apply")
 	s.Start()
 	s.WaitListed()
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	reached("aaaa1")
 	first, err := os.Stat(breadcrumb)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestRequiresReboot(t *testing.T) {
 	}
 	s.Restart()
 	s.WaitListed()
-	s.PostTarget(target(app.Released("bbbb2", 2)))
+	s.PostTarget(harness.TargetOf(app.Released("bbbb2", 2)))
 	reached("bbbb2")
 	check("after another release and a restart of the supervisor", "created")
 	if again, err := os.Stat(breadcrumb); err != nil || !again.ModTime().Equal(first.ModTime()) {
@@ -72,11 +72,11 @@ func TestRequiresReboot(t *testing.T) {
 	s.RunBy(harness.Rebooted(t))
 	s.Start()
 	waitRunning(t, s, id)
-	s.Expect(target(app.Released("bbbb2", 2)))
+	s.Expect(harness.TargetOf(app.Released("bbbb2", 2)))
 	s.WaitSettled(harness.Soon)
 
 	// The next release, on a board whose clock starts from the past.
-	s.PostTarget(target(app.Released("cccc3", 3).With(service("web", 1, image).Labelled(rebootLabel, "1").Setting("V", "2"), service("db", 2, image))))
+	s.PostTarget(harness.TargetOf(app.Released("cccc3", 3).With(image.Service("web", 1).Labelled(rebootLabel, "1").Setting("V", "2"), image.Service("db", 2))))
 	reached("cccc3")
 	check("after a release that changes it", "created")
 	asked := bus.Asked("Reboot")

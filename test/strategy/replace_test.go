@@ -49,12 +49,12 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	for n, way := range ways {
 		old = append(old, harness.ServerImage(fmt.Sprintf("strategy/old%d:v1", n)).Load(t))
 		fresh := gate.Of(registry.Push(t, harness.ServerImage(fmt.Sprintf("strategy/new%d%d:v2", round, n)).WithBlob(100_000)))
-		web := service(fmt.Sprint("web", n), 1, old[n])
+		web := old[n].Service(fmt.Sprint("web", n), 1)
 		if way.label != "" {
 			web = web.Labelled(strategyLabel, way.label)
 		}
 		app := harness.App{ID: 31 + n, UUID: fmt.Sprint(31 + n), Name: fmt.Sprint("shop", n), Commit: fmt.Sprintf("aaaa%d%d", round, n), Release: 10 * round,
-			Services: []harness.Service{web, service(fmt.Sprint("db", n), 2, db)}}
+			Services: []harness.Service{web, db.Service(fmt.Sprint("db", n), 2)}}
 		first = append(first, app)
 		second = append(second, app.Released(fmt.Sprintf("bbbb%d%d", round, n), 10*round+1).With(web.Using(fresh.Name, 2001), app.Services[1]))
 	}
@@ -110,8 +110,8 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("strategy/old:v1").Load(t)
-	app := shop("aaaa1", 1, service("web", 1, image), service("leaves", 2, image))
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("leaves", 2))
+	s.Apply(harness.TargetOf(app))
 	before := s.IDs()
 	config := map[string]string{"SUPERVISOR_UPDATE_STRATEGY": "kill-then-download"}
 	s.Apply(harness.Target{Config: config, Apps: []harness.App{app}})
@@ -123,7 +123,7 @@ func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	gate := registry.Gate(t)
 	slow := gate.Of(registry.Push(t, harness.ServerImage("strategy/slow:v1").WithBlob(100_000)))
 	gate.Close()
-	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{app.Released("bbbb2", 2).With(app.Services[0], service("new", 3, slow))}})
+	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{app.Released("bbbb2", 2).With(app.Services[0], slow.Service("new", 3))}})
 	harness.Until(t, harness.Soon, "the end of the service that left", func() error { return gone(s, before["leaves"]) })
 	if n, _ := gate.Layers(); n != 0 {
 		t.Errorf("%d layers came before", n)
@@ -142,12 +142,12 @@ func TestFirstInstallStepByStep(t *testing.T) {
 	net := registry.Slow(t, 0)
 	small := registry.Push(t, harness.ServerImage("install/small:v1").WithBlob(1000))
 	slow := net.Of(registry.Push(t, harness.ServerImage("install/slow:v1").WithBlob(400_000)))
-	app := shop("aaaa1", 1, service("db", 2, small).Composed("volumes", list{"data:/data"}), service("web", 1, slow))
-	app.Volumes = dict{"data": dict{}}
+	app := harness.Shop("aaaa1", 1, small.Service("db", 2).Composed("volumes", list{"data:/data"}), slow.Service("web", 1))
+	app = app.WithVolumes("data")
 	net.Stall()
 	s.Proxy.Spoil(createCall, harness.Hang, 0, 1)
 	s.Proxy.Spoil(startCall, harness.Hang, 0, 1)
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 
 	see := func(what, update string, want ...string) {
 		t.Helper()

@@ -32,7 +32,7 @@ func cpu(t *testing.T, pid int) int {
 func TestCrashLoopCostsNothing(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	crash := harness.OneshotImage("run/crash:v1").Load(t)
-	s.Apply(target(shop("aaaa1", 1, service("crash", 1, crash).Setting("EXIT_CODE", "7"))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, crash.Service("crash", 1).Setting("EXIT_CODE", "7"))))
 	harness.Until(t, harness.Soon, "its exit code in the status", func() error {
 		c := look(t, s).Apps[0].Containers[0]
 		if c.ExitCode != 7 || c.Status != "Running" {
@@ -66,10 +66,10 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 func TestRunState(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image, once := harness.ServerImage("run/app:v1").Load(t), harness.OneshotImage("run/once:v1").Load(t)
-	idle := service("idle", 3, image)
+	idle := image.Service("idle", 3)
 	idle.Stopped = true
-	app := shop("aaaa1", 1, service("web", 1, image), service("job", 2, once).Composed("restart", "on-failure").Setting("EXIT_CODE", "0"), idle)
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1), once.Service("job", 2).Composed("restart", "on-failure").Setting("EXIT_CODE", "0"), idle)
+	s.Apply(harness.TargetOf(app))
 	state := func(want map[string]string) {
 		t.Helper()
 		for name, c := range s.Containers() {
@@ -88,10 +88,10 @@ func TestRunState(t *testing.T) {
 	before := s.Containers()
 	want := map[string]string{"web": "exited", "job": "exited", "idle": "created"}
 	state(want)
-	s.Apply(target(app.Released("bbbb2", 2)))
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2)))
 	s.Restart()
 	s.WaitListed()
-	s.Apply(target(app.Released("cccc3", 3)))
+	s.Apply(harness.TargetOf(app.Released("cccc3", 3)))
 	state(want)
 	for name, c := range s.Containers() {
 		if c.ID != before[name].ID || c.State.StartedAt != before[name].State.StartedAt {
@@ -101,7 +101,7 @@ func TestRunState(t *testing.T) {
 	// What is wanted otherwise is made anew and runs; running true starts what was only created.
 	idle.Stopped = false
 	halted := app.Services[1].Setting("EXIT_CODE", "0")
-	s.Apply(target(app.Released("dddd4", 4).With(app.Services[0].Setting("MODE", "new"), halted, idle)))
+	s.Apply(harness.TargetOf(app.Released("dddd4", 4).With(app.Services[0].Setting("MODE", "new"), halted, idle)))
 	state(map[string]string{"web": "running", "job": "exited", "idle": "running"})
 	if s.Containers()["idle"].ID != before["idle"].ID {
 		t.Error("idle was made anew, it should have been started")
@@ -112,8 +112,8 @@ func TestRunState(t *testing.T) {
 func TestSecondContainerOfAServiceGoes(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("run/app:v1").Load(t)
-	app := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(app))
 	before := s.Containers()["web"]
 	spare := copyOf(t, s.Engine, before.ID, "web_1001_9_5pa4e")
 	s.WaitSettled(harness.Soon)
@@ -130,8 +130,8 @@ func TestSecondContainerOfAServiceGoes(t *testing.T) {
 func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("run/app:v1").Load(t)
-	web := service("web", 1, image)
-	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
+	web := image.Service("web", 1)
+	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
 	harness.Until(t, harness.Soon, "three failures, and the next attempt to be shown", func() error {
 		o := look(t, s)
 		if n := len(waits(t, s, "/not-there")); n < 3 || !o.UpdateFailed || len(o.Problems) == 0 || !strings.Contains(o.Problems[0].Error, "not-there") ||
@@ -154,7 +154,7 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 			t.Errorf("attempt %d came after %v, want %v", i+2, gap, want)
 		}
 	}
-	s.PostTarget(target(shop("bbbb2", 2, web.Composed("entrypoint", list{"/still-not-there"}))))
+	s.PostTarget(harness.TargetOf(harness.Shop("bbbb2", 2, web.Composed("entrypoint", list{"/still-not-there"}))))
 	harness.Until(t, harness.Soon, "the new target to be tried", func() error {
 		if len(waits(t, s, "/still-not-there")) == 0 {
 			return errors.New("not yet")
@@ -164,7 +164,7 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 	if first := waits(t, s, "/still-not-there")[0]; first > 2*time.Second {
 		t.Errorf("after the first failure of the new target: the next attempt in %v, want 1s", first)
 	}
-	s.Apply(target(shop("cccc3", 3, web)))
+	s.Apply(harness.TargetOf(harness.Shop("cccc3", 3, web)))
 }
 
 // waits are the times between a failure and the next attempt that the log tells, for errors with a text.
@@ -196,8 +196,8 @@ func TestPortOnALateAddress(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	app := shop("aaaa1", 1, service("web", 1, image).Composed("ports", list{"10.99.0.1:8088:8080"}))
-	s.PostTarget(target(app))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("ports", list{"10.99.0.1:8088:8080"}))
+	s.PostTarget(harness.TargetOf(app))
 	harness.Until(t, harness.Soon, "the failure", func() error {
 		if o := look(t, s); len(o.Problems) == 0 {
 			return errors.New("no problem shown")
@@ -228,13 +228,13 @@ func TestPortOnALateAddress(t *testing.T) {
 func TestRefusedAppIsLeftRunning(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("run/app:v1").Load(t)
-	app := shop("aaaa1", 1, service("web", 1, image))
-	beside := harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{service("ok", 7, image)}}
-	s.Apply(target(app, beside))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	beside := harness.App{ID: 32, UUID: "32", Name: "other", Commit: "gggg1", Release: 5, Services: []harness.Service{image.Service("ok", 7)}}
+	s.Apply(harness.TargetOf(app, beside))
 	before := s.IDs()
 	contract := dict{"type": "sw.container", "slug": "needy", "requires": list{dict{"type": "sw.supervisor", "version": ">=9999.0.0"}}}
 	broken := app.Released("bbbb2", 2).With(app.Services[0].Composed("contract", contract))
-	s.PostTarget(target(broken, beside.Released("gggg2", 6)))
+	s.PostTarget(harness.TargetOf(broken, beside.Released("gggg2", 6)))
 	waitRunning(t, s, "ok_1007_6_gggg2", "web_1001_1_aaaa1")
 	if now := s.IDs(); now["ok"] != before["ok"] || now["web"] != before["web"] {
 		t.Error("containers were made anew")
@@ -243,12 +243,12 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 		t.Errorf("update status %q", update)
 	}
 	// engine.md 58: an optional service whose contract is not met is left out, the others run.
-	needy := service("needy", 2, image).Composed("contract", contract).Labelled("io.balena.features.optional", "1")
-	s.PostTarget(target(app.Released("cccc3", 3).With(app.Services[0], needy), beside.Released("gggg2", 6)))
+	needy := image.Service("needy", 2).Composed("contract", contract).Labelled("io.balena.features.optional", "1")
+	s.PostTarget(harness.TargetOf(app.Released("cccc3", 3).With(app.Services[0], needy), beside.Released("gggg2", 6)))
 	waitRunning(t, s, "web_1001_3_cccc3")
-	s.Expect(target(app.Released("cccc3", 3), beside.Released("gggg2", 6)))
+	s.Expect(harness.TargetOf(app.Released("cccc3", 3), beside.Released("gggg2", 6)))
 	s.WaitSettled(harness.Soon)
-	s.PostTarget(target(app.Released("dddd4", 4).With(app.Services[0], service("needy", 2, image).Composed("contract", contract)), beside.Released("gggg2", 6)))
+	s.PostTarget(harness.TargetOf(app.Released("dddd4", 4).With(app.Services[0], image.Service("needy", 2).Composed("contract", contract)), beside.Released("gggg2", 6)))
 	harness.Until(t, harness.Soon, "the refusal", func() error {
 		if update, _ := phases(t, s); update != "rejected" {
 			return errors.New(update)

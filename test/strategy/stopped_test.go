@@ -17,7 +17,7 @@ const (
 // stubborn is a service that takes no notice of SIGTERM, so that its stop takes the whole grace period.
 func stubborn(t *testing.T) harness.Service {
 	t.Helper()
-	return service("web", 1, harness.ServerImage("stopped/app:v1").Load(t)).Setting("IGNORE_TERM", "1").Composed("stop_grace_period", "3s")
+	return harness.ServerImage("stopped/app:v1").Load(t).Service("web", 1).Setting("IGNORE_TERM", "1").Composed("stop_grace_period", "3s")
 }
 
 // called waits until a call was made more often than before.
@@ -63,14 +63,14 @@ func runsAgain(t *testing.T, s *harness.Supervisor, before harness.Container) {
 // is still wanted it goes on.
 func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
-	old := shop("aaaa1", 1, stubborn(t))
+	old := harness.Shop("aaaa1", 1, stubborn(t))
 	next := old.Released("bbbb2", 2).With(old.Services[0].Setting("MODE", "new"))
-	s.Apply(target(old))
+	s.Apply(harness.TargetOf(old))
 	before := s.Containers()["web"]
 	killAt := func(call string) {
 		t.Helper()
 		n := len(s.Proxy.Times(call))
-		s.PostTarget(target(next))
+		s.PostTarget(harness.TargetOf(next))
 		called(t, s.Proxy, call, n)
 		s.Kill()
 	}
@@ -79,7 +79,7 @@ func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
 		t.Helper()
 		s.Proxy.Spoil(removeCall, harness.Fail, 0, -1)
 		s.Start()
-		s.PostTarget(target(old))
+		s.PostTarget(harness.TargetOf(old))
 		s.Proxy.Heal()
 	}
 
@@ -105,7 +105,7 @@ func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
 	before = s.Containers()["web"]
 	killAt(stopCall)
 	s.Start()
-	s.Expect(target(next))
+	s.Expect(harness.TargetOf(next))
 	s.WaitSettled(harness.Soon)
 	waitRunning(t, s, "web_1001_2_bbbb2")
 	if noted := stops(t, s); len(noted) > 1 {
@@ -132,22 +132,22 @@ func stops(t *testing.T, s *harness.Supervisor) map[string]json.RawMessage {
 func TestStopOfTheTargetAndStopOfAUser(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	web := stubborn(t)
-	app := shop("aaaa1", 1, web)
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, web)
+	s.Apply(harness.TargetOf(app))
 	halted := web
 	halted.Stopped = true
-	s.PostTarget(target(app.With(halted)))
+	s.PostTarget(harness.TargetOf(app.With(halted)))
 	before := exited(t, s, "web_1001_1_aaaa1")
 	s.WaitSettled(harness.Soon)
 	s.Restart()
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	runsAgain(t, s, before)
 
 	s.Post("/v2/applications/31/stop-service", dict{"serviceName": "web"}).Want(t, 200, "OK")
 	stopped := exited(t, s, before.ID)
 	s.Restart()
 	s.WaitListed()
-	s.Apply(target(app.Released("cccc3", 3)))
+	s.Apply(harness.TargetOf(app.Released("cccc3", 3)))
 	if c := exited(t, s, before.ID); c.State.StartedAt != stopped.State.StartedAt {
 		t.Error("a service that a user stopped was started")
 	}

@@ -28,8 +28,8 @@ func newTrial(t *testing.T) *onTrial {
 	t.Helper()
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("trial/app:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2))
+	s.Apply(harness.TargetOf(first))
 	return &onTrial{t, s, image, first, byName(t, s)}
 }
 
@@ -44,7 +44,7 @@ func (o *onTrial) release(change func(harness.Service) harness.Service) harness.
 // back waits until the first release runs again and checks how it came to that.
 func (o *onTrial) back(why string) {
 	o.t.Helper()
-	o.Expect(target(o.first))
+	o.Expect(harness.TargetOf(o.first))
 	o.WaitSettled(harness.Soon)
 	isBack(o.t, o.Supervisor, o.before, o.first, "bbbb2", why)
 	if n := o.Proxy.Counts()[pullCall]; n != 0 {
@@ -81,7 +81,7 @@ func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 	f := func(name, why string, change func(harness.Service) harness.Service) {
 		n := len(first)
 		app := harness.App{ID: 31 + n, Name: name, Commit: fmt.Sprintf("aaaa%d", n), Release: 10*n + 1,
-			Services: []harness.Service{service("web", 1, image), service("db", 2, image)}}
+			Services: []harness.Service{image.Service("web", 1), image.Service("db", 2)}}
 		web := change(app.Services[0].Using(fresh.Name, 2001)).Labelled(rollbackLabel, "15000") // five at once take their time
 		first = append(first, app)
 		next = append(next, app.Released(fmt.Sprintf("bbbb%d", n), 10*n+2).With(web, app.Services[1]))
@@ -96,10 +96,10 @@ func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 	f("kill first", "service web is ", func(s harness.Service) harness.Service {
 		return checked(s, "/never").Labelled(strategyLabel, "kill-then-download")
 	})
-	s.Apply(target(first...))
+	s.Apply(harness.TargetOf(first...))
 	before := byName(t, s)
-	s.PostTarget(target(next...))
-	s.Expect(target(first...))
+	s.PostTarget(harness.TargetOf(next...))
+	s.Expect(harness.TargetOf(first...))
 	s.WaitSettled(2 * harness.Soon)
 	for n, app := range first {
 		isBack(t, s, before, app, next[n].Commit, whys[n])
@@ -114,13 +114,13 @@ func TestReleaseThatFailsItsTrialIsRolledBack(t *testing.T) {
 func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	o := newTrial(t)
 	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
-	o.PostTarget(target(bad))
+	o.PostTarget(harness.TargetOf(bad))
 	o.back("service web is ")
 	ids := o.IDs()
 	o.Restart()
 	o.WaitListed()
-	o.PostTarget(target(bad)) // the same words again
-	o.Expect(target(o.first))
+	o.PostTarget(harness.TargetOf(bad)) // the same words again
+	o.Expect(harness.TargetOf(o.first))
 	o.WaitSettled(harness.Soon)
 	if now := o.IDs(); now["web"] != ids["web"] || now["db"] != ids["db"] {
 		t.Error("the failed release was tried again")
@@ -130,14 +130,14 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	}
 	good := bad.With(bad.Services[0].Setting("FIXED", "yes").Labelled(rollbackLabel, "60000"), bad.Services[1])
 	harness.ServerImage("trial/fresh:v2").Load(t) // it was removed with the failed release
-	o.PostTarget(target(good))
+	o.PostTarget(harness.TargetOf(good))
 	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
 	c, err := o.Engine.Container("web_2001_2_bbbb2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	harness.MustAsk(t, c, http.MethodPut, "/file?path=/never", "")
-	o.Expect(target(good))
+	o.Expect(harness.TargetOf(good))
 	o.WaitSettled(harness.Soon)
 	if app := look(t, o.Supervisor).Apps[0]; app.Commit != "bbbb2" || app.RolledBack != "" {
 		t.Errorf("shown as %+v", app)
@@ -149,7 +149,7 @@ func TestGoodReleasePassesItsTrial(t *testing.T) {
 	o := newTrial(t)
 	good := o.release(func(s harness.Service) harness.Service { return checked(s, "/tmp/ready") })
 	good = good.With(good.Services[0].Labelled(rollbackLabel, "60000"))
-	o.PostTarget(target(good))
+	o.PostTarget(harness.TargetOf(good))
 	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
 	harness.Throughout(t, time.Second, "the trial", func() error {
 		if app := look(t, o.Supervisor).Apps[0]; app.Commit != "aaaa1" {
@@ -168,7 +168,7 @@ func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
 	good := o.release(func(s harness.Service) harness.Service {
 		return s.Composed("healthcheck", dict{"test": list{"CMD", "/main", "absent", "/tmp/balena/updates.lock"}, "interval": "200ms", "retries": 2})
 	})
-	o.Apply(target(good.With(good.Services[0].Labelled(rollbackLabel, "15000"))))
+	o.Apply(harness.TargetOf(good.With(good.Services[0].Labelled(rollbackLabel, "15000"))))
 	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
 		t.Errorf("%d roll-backs", n)
 	}
@@ -179,8 +179,8 @@ func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
 func TestTrialOutlivesTheSupervisor(t *testing.T) {
 	o := newTrial(t)
 	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
-	bad.Services = append(bad.Services, service("late", 3, o.image).Composed("depends_on", dict{"web": dict{"condition": "service_healthy"}}))
-	o.PostTarget(target(bad))
+	bad.Services = append(bad.Services, o.image.Service("late", 3).Composed("depends_on", dict{"web": dict{"condition": "service_healthy"}}))
+	o.PostTarget(harness.TargetOf(bad))
 	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
 	o.Kill()
 	o.Start()
@@ -192,7 +192,7 @@ func TestRollbackIsOffByDefaultAndOnByConfiguration(t *testing.T) {
 	o := newTrial(t)
 	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
 	delete(bad.Services[0].Labels, rollbackLabel)
-	o.PostTarget(target(bad))
+	o.PostTarget(harness.TargetOf(bad))
 	o.WaitSettled(harness.Soon) // current at once, healthy or not
 	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
 		t.Errorf("%d roll-backs", n)
@@ -205,6 +205,6 @@ func TestRollbackIsOffByDefaultAndOnByConfiguration(t *testing.T) {
 		}
 		return nil
 	})
-	o.Expect(target(bad))
+	o.Expect(harness.TargetOf(bad))
 	o.WaitSettled(harness.Soon)
 }

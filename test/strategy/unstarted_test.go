@@ -46,10 +46,10 @@ func isTroubled(t *testing.T, s *harness.Supervisor, why string) {
 func TestEngineThatLostItsNetworks(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("unstarted/app:v1").Load(t)
-	web := service("web", 1, image).Composed("networks", list{"front", "back"}).Labelled("io.balena.features.supervisor-api", "1")
-	app := shop("aaaa1", 1, web, service("db", 2, image), service("idle", 3, image))
+	web := image.Service("web", 1).Composed("networks", list{"front", "back"}).Labelled("io.balena.features.supervisor-api", "1")
+	app := harness.Shop("aaaa1", 1, web, image.Service("db", 2), image.Service("idle", 3))
 	app.Networks = dict{"front": dict{}, "back": dict{}}
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	before := s.IDs()
 	s.Post("/v2/applications/31/stop-service", dict{"serviceName": "idle"}).Want(t, 200, "OK")
 	loseNetworks(t, s.Engine)
@@ -87,9 +87,9 @@ func TestAddressTakenByAnotherContainer(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("unstarted/app:v1").Load(t)
 	const address = "10.88.60.5"
-	app := shop("aaaa1", 1, service("web", 1, image).Composed("networks", dict{"front": dict{"ipv4_address": address}}))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("networks", dict{"front": dict{"ipv4_address": address}}))
 	app.Networks = dict{"front": dict{"ipam": dict{"config": list{dict{"subnet": "10.88.60.0/24", "gateway": "10.88.60.1"}}}}}
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	web := s.Containers()["web"]
 	var network string
 	for name := range web.NetworkSettings.Networks {
@@ -141,7 +141,7 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 		}
 	}
 	plug()
-	s.Apply(target(shop("aaaa1", 1, service("web", 1, image).Composed("devices", list{node + ":/dev/late"}))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("devices", list{node + ":/dev/late"}))))
 	web := s.Containers()["web"]
 	s.Engine.Stop(t)
 	if err := os.Remove(node); err != nil {
@@ -171,9 +171,9 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 func TestStartAfterTheNetworkWasMadeAgain(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("unstarted/app:v1").Load(t)
-	app := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", list{"data:/data"}))
-	app.Volumes = dict{"data": dict{}}
-	s.Apply(target(app))
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("volumes", list{"data:/data"}))
+	app = app.WithVolumes("data")
+	s.Apply(harness.TargetOf(app))
 	for _, start := range []struct {
 		path string
 		body any

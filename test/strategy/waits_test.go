@@ -13,11 +13,11 @@ import (
 func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image, once := harness.ServerImage("order/app:v1").Load(t), harness.OneshotImage("order/once:v1").Load(t)
-	job := service("job", 1, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
-	app := shop("aaaa1", 1, job, checked(service("sick", 2, image), "/tmp/ready"),
-		service("late", 3, image).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}}),
-		service("after", 4, image).Composed("depends_on", dict{"sick": dict{"condition": "service_healthy"}}))
-	s.PostTarget(target(app))
+	job := once.Service("job", 1).Composed("restart", "no").Setting("EXIT_CODE", "3")
+	app := harness.Shop("aaaa1", 1, job, checked(image.Service("sick", 2), "/tmp/ready"),
+		image.Service("late", 3).Composed("depends_on", dict{"job": dict{"condition": "service_completed_successfully"}}),
+		image.Service("after", 4).Composed("depends_on", dict{"sick": dict{"condition": "service_healthy"}}))
+	s.PostTarget(harness.TargetOf(app))
 	const lateWaits, afterWaits = "waits for job: it exited with 3", "waits for sick: it is unhealthy"
 	s.WaitOverview(harness.Soon, "update incomplete, after waits, late waits", lateWaits, afterWaits)
 	if waits := waiting(t, s); waits["late"] != lateWaits || waits["after"] != afterWaits || waits["sick"] != "" {
@@ -41,7 +41,7 @@ func TestStatusTellsWhatServicesWaitFor(t *testing.T) {
 	}
 	harness.MustAsk(t, s.Containers()["sick"], http.MethodPut, "/file?path=/tmp/ready", "")
 	s.WaitOverview(harness.Soon, "update incomplete, late waits")
-	s.Apply(target(app.Released("bbbb2", 2).With(job.Setting("EXIT_CODE", "0"), app.Services[1], app.Services[2], app.Services[3])))
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2).With(job.Setting("EXIT_CODE", "0"), app.Services[1], app.Services[2], app.Services[3])))
 	s.WaitOverview(harness.Soon, "up to date")
 	if waits := waiting(t, s); len(waits) != 0 {
 		t.Errorf("status --json still says %v", waits)

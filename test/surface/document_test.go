@@ -191,7 +191,7 @@ func home(t *testing.T, setup harness.Setup) *harness.Supervisor {
 
 // single is app 31 with one service.
 func single(t *testing.T) harness.Target {
-	target := shop(t, harness.SharedEngine(t))
+	target := shop(t)
 	target.Name = "holy-moon"
 	app := &target.Apps[0]
 	app.Services = app.Services[:1]

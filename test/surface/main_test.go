@@ -14,15 +14,9 @@ func TestMain(m *testing.M) { harness.Main(m) }
 const appID = 31
 
 // shop is app 31 with two services, of which web may use the API.
-func shop(t testing.TB, engine *harness.Engine) harness.Target {
-	image := harness.ServerImage("surface/app:v1").LoadInto(t, engine)
-	return harness.Target{Apps: []harness.App{{ID: appID, Name: "shop", Commit: "aaaa1", Release: 11,
-		Volumes: map[string]any{"data": map[string]any{}},
-		Services: []harness.Service{
-			{ID: 1, Name: "web", ImageID: 1001, Image: image.Name, Labels: map[string]string{"io.balena.features.supervisor-api": "1"},
-				Compose: map[string]any{"volumes": []any{"data:/data"}}},
-			{ID: 2, Name: "db", ImageID: 1002, Image: image.Name},
-		}}}}
+func shop(t testing.TB) harness.Target {
+	app, _ := harness.ShopAndSolo(harness.ServerImage("surface/app:v1").Load(t))
+	return harness.TargetOf(app)
 }
 
 // bare is a running supervisor without apps.

@@ -66,12 +66,11 @@ func value(families map[string]*dto.MetricFamily, name string, labels ...string)
 
 // Metrics are well-formed, and count what happens on a real engine.
 func TestMetricsCountWhatHappens(t *testing.T) {
-	engine := harness.SharedEngine(t)
 	image := harness.SharedRegistry(t).Push(t, harness.ServerImage("surface/pulled:v1"))
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.WaitListed()
 	before := scrape(t, s)
-	target := shop(t, engine)
+	target := shop(t)
 	target.Apps[0].Services[1].Image = image.Name
 	s.Apply(target)
 	after := scrape(t, s)

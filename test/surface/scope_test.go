@@ -37,7 +37,7 @@ func keyTable(t *testing.T) (rows []keyRow) {
 func TestWhatAServicesKeyMayDo(t *testing.T) {
 	s := home(t, harness.Setup{})
 	engine := harness.SharedEngine(t)
-	target := shop(t, engine)
+	target := shop(t)
 	other := harness.App{ID: 32, Name: "cellar", Commit: "bbbb1", Release: 12, Services: []harness.Service{
 		{ID: 3, Name: "vault", ImageID: 1003, Image: target.Apps[0].Services[0].Image, Env: map[string]string{"SECRET": "of-the-cellar"},
 			Labels: map[string]string{"io.balena.features.supervisor-api": "1"}},

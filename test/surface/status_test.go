@@ -170,9 +170,8 @@ func waitFor(t *testing.T, shown *screen, words ...string) {
 // A watched page is drawn over itself on a serial console, follows what happens, and is cut rather than
 // scrolled away.
 func TestStatusOnATerminal(t *testing.T) {
-	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{})
-	target := shop(t, engine)
+	target := shop(t)
 	target.Name = "holy-moon"
 	target.Apps[0].Services[0].Name = "a-service-with-a-name-that-is-longer-than-a-column-of-the-page-and-than-half-of-it"
 	s.Apply(target)
@@ -206,14 +205,13 @@ func TestStatusOnATerminal(t *testing.T) {
 
 // Downloads have a bar that fills, and what went wrong is told until it is right again.
 func TestStatusOfAnUpdate(t *testing.T) {
-	engine := harness.SharedEngine(t)
 	registry := harness.SharedRegistry(t)
 	slow := registry.Slow(t, 1_000_000)
 	image := slow.Of(registry.Push(t, harness.ServerImage("surface/slow:v1").WithBlob(4_000_000)))
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	s.WaitListed()
 	s.Proxy.Spoil("POST /containers/create", harness.Fail, 0, -1)
-	target := shop(t, engine)
+	target := shop(t)
 	target.Apps[0].Services[1].Image = image.Name
 	s.PostTarget(target)
 	shown := terminal(t, s, 40, "status", "--watch")
@@ -229,9 +227,8 @@ func TestStatusOfAnUpdate(t *testing.T) {
 
 // A page that is not watched, and what goes into a file, has no control characters.
 func TestStatusForScripts(t *testing.T) {
-	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{})
-	s.Apply(shop(t, engine))
+	s.Apply(shop(t))
 	code, page, errs := s.Run("status")
 	if code != 0 || !strings.Contains(page, "App shop (31): release aaaa1, done") {
 		t.Fatalf("%d %s\n%s", code, errs, page)

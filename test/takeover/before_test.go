@@ -16,7 +16,7 @@ func TestBeforeTheFirstTarget(t *testing.T) {
 	engine.Pull(t, image.Name)
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud})
 	web := harness.Service{ID: 92, Name: "web", ImageID: 1001, Image: image.Name}
-	app := harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "c0ffee01", Release: 88, Services: []harness.Service{web}}
+	app := harness.Shop("c0ffee01", 88, web)
 	o := &original{t, s, app}
 	o.objects()
 	before := map[string]harness.Container{"web": o.container(web, nil, nil)}
@@ -41,14 +41,14 @@ func TestBeforeTheFirstTarget(t *testing.T) {
 	if _, text, _ := s.Run("status", "--json"); !strings.Contains(text, `"hasTarget":false`) {
 		t.Errorf("status --json says: %s", text)
 	}
-	s.Assign(harness.Target{Apps: []harness.App{app}})
+	s.Assign(harness.TargetOf(app))
 	cloud.Up(t)
 	s.WaitSettled(harness.Soon)
 	harness.Until(t, harness.Soon, "the status with a target", says("up to date", "no target"))
 	if err := same(before, s.Containers()); err != nil {
 		t.Error(err)
 	}
-	s.Assign(harness.Target{Apps: []harness.App{{ID: 32, UUID: "6aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "other"}}})
+	s.Assign(harness.TargetOf(harness.App{ID: 32, UUID: "6aa0c0ffee5aa0c0ffee5aa0c0ffee52", Name: "other"}))
 	harness.Until(t, harness.Soon, "the app to go", func() error {
 		all, err := engine.Supervised()
 		if err == nil && len(all) > 0 {

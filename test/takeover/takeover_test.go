@@ -19,10 +19,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-const (
-	uuid   = "5aa0c0ffee5aa0c0ffee5aa0c0ffee51"
-	oldKey = "0123456789abcdefoldkeyofservice0"
-)
+const oldKey = "0123456789abcdefoldkeyofservice0"
 
 // dict is a JSON object.
 type dict = map[string]any
@@ -40,12 +37,12 @@ func (o *original) objects() {
 	e.Must(o.t, http.MethodPost, "/networks/create", dict{"Name": "supervisor0", "CheckDuplicate": true, "Driver": "bridge",
 		"Options": dict{"com.docker.network.bridge.name": "supervisor0"},
 		"IPAM":    dict{"Driver": "default", "Config": []dict{{"Subnet": "10.114.104.0/25", "Gateway": "10.114.104.1"}}}}, nil)
-	e.Must(o.t, http.MethodPost, "/networks/create", dict{"Name": uuid + "_default", "Driver": "bridge", "CheckDuplicate": true,
+	e.Must(o.t, http.MethodPost, "/networks/create", dict{"Name": harness.ShopUUID + "_default", "Driver": "bridge", "CheckDuplicate": true,
 		"Options": dict{}, "EnableIPv6": false, "Internal": false, "ConfigOnly": false,
 		"IPAM":   dict{"Driver": "default", "Config": []any{}, "Options": dict{}},
 		"Labels": dict{"io.balena.supervised": "true", "io.balena.app-id": "31"}}, nil)
 	e.Must(o.t, http.MethodPost, "/volumes/create", dict{"Name": "31_data", "Driver": "local", "DriverOpts": dict{},
-		"Labels": dict{"io.balena.supervised": "true", "io.balena.app-uuid": uuid}}, nil)
+		"Labels": dict{"io.balena.supervised": "true", "io.balena.app-uuid": harness.ShopUUID}}, nil)
 }
 
 // container makes the container of a service and starts it. Env and labels are those of its features;
@@ -59,7 +56,7 @@ func (o *original) container(service harness.Service, env map[string]string, mor
 	for name, value := range service.Env {
 		all = append(all, name+"="+value)
 	}
-	both := map[string]string{"APP_ID": "31", "APP_UUID": uuid, "APP_NAME": "shop", "SERVICE_NAME": service.Name, "DEVICE_UUID": o.s.UUID,
+	both := map[string]string{"APP_ID": "31", "APP_UUID": harness.ShopUUID, "APP_NAME": "shop", "SERVICE_NAME": service.Name, "DEVICE_UUID": o.s.UUID,
 		"DEVICE_TYPE": "raspberrypi3", "DEVICE_ARCH": "armv7hf", "HOST_OS_VERSION": "balenaOS 6.4.1",
 		"APP_LOCK_PATH": "/tmp/balena/updates.lock", "DEVICE_NAME_AT_INIT": "an older name"}
 	maps.Copy(both, env)
@@ -70,10 +67,10 @@ func (o *original) container(service harness.Service, env map[string]string, mor
 		}
 	}
 	labels := map[string]string{"io.balena.supervised": "true", "io.balena.app-id": "31", "io.balena.service-id": fmt.Sprint(service.ID),
-		"io.balena.service-name": service.Name, "io.balena.app-uuid": uuid}
+		"io.balena.service-name": service.Name, "io.balena.app-uuid": harness.ShopUUID}
 	maps.Copy(labels, service.Labels)
 	locks := "/tmp/balena-supervisor/services/31/" + service.Name
-	host := dict{"NetworkMode": uuid + "_default", "Binds": []string{locks + ":/tmp/resin", locks + ":/tmp/balena"},
+	host := dict{"NetworkMode": harness.ShopUUID + "_default", "Binds": []string{locks + ":/tmp/resin", locks + ":/tmp/balena"},
 		"Mounts": []any{}, "Tmpfs": dict{}, "PortBindings": dict{}, "RestartPolicy": dict{"Name": "always", "MaximumRetryCount": 0},
 		"IpcMode": "shareable", "PidMode": "", "UsernsMode": "", "Privileged": false, "ReadonlyRootfs": false,
 		"CapAdd": []any{}, "CapDrop": []any{}, "SecurityOpt": []any{}, "Devices": []any{}, "DeviceRequests": []any{},
@@ -91,7 +88,7 @@ func (o *original) container(service harness.Service, env map[string]string, mor
 		"Volumes": dict{}, "Env": all, "ExposedPorts": ports, "Image": e.ImageID(o.t, service.Image), "User": "", "WorkingDir": "",
 		"Hostname": "", "Domainname": "", "MacAddress": "", "StopSignal": "SIGTERM", "StopTimeout": 10,
 		"Healthcheck": dict{"Test": []string{"NONE"}}, "Labels": labels, "HostConfig": host,
-		"NetworkingConfig": dict{"EndpointsConfig": dict{uuid + "_default": dict{"IPAMConfig": dict{}, "Aliases": []string{service.Name}}}}}, nil)
+		"NetworkingConfig": dict{"EndpointsConfig": dict{harness.ShopUUID + "_default": dict{"IPAMConfig": dict{}, "Aliases": []string{service.Name}}}}}, nil)
 	if service.Labels["io.balena.features.supervisor-api"] != "" {
 		e.Must(o.t, http.MethodPost, "/networks/supervisor0/connect", dict{"Container": name, "EndpointConfig": dict{}}, nil)
 	}
@@ -115,8 +112,7 @@ func TestFirstSwap(t *testing.T) {
 		Labelled("io.balena.features.supervisor-api", "1").Composed("volumes", []any{"data:/data"}).Composed("ports", []any{"8081:80"})
 	uplink := harness.Service{ID: 93, Name: "uplink", ImageID: 1002, Image: image.Name}.Labelled("io.balena.features.balena-api", "1")
 	once := harness.Service{ID: 94, Name: "once", ImageID: 1003, Image: job.Name}.Composed("restart", "no")
-	app := harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "c0ffee01", Release: 88, Services: []harness.Service{web, uplink, once},
-		Volumes: dict{"data": dict{}}}
+	app := harness.Shop("c0ffee01", 88, web, uplink, once).WithVolumes("data")
 
 	o := &original{t, s, app}
 	o.objects()
@@ -195,7 +191,7 @@ func TestFirstSwap(t *testing.T) {
 	// The cloud hears of the release it delivered, at once complete.
 	harness.Until(t, harness.Soon, "the release to be reported", func() error {
 		device := cloud.Device(t, s.UUID)
-		reported, _ := device.Apps[uuid].(dict)
+		reported, _ := device.Apps[harness.ShopUUID].(dict)
 		if reported["release_uuid"] != app.Commit {
 			return fmt.Errorf("%v", device.Apps)
 		}

@@ -19,7 +19,7 @@ func TestUnreadableAppsAfterTheSwap(t *testing.T) {
 	engine.Pull(t, image.Name)
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Apps: dict{}})
 	web := harness.Service{ID: 92, Name: "web", ImageID: 1001, Image: image.Name}.Composed("volumes", []any{"data:/data"})
-	app := harness.App{ID: 31, UUID: uuid, Name: "shop", Commit: "c0ffee01", Release: 88, Services: []harness.Service{web}, Volumes: dict{"data": dict{}}}
+	app := harness.Shop("c0ffee01", 88, web).WithVolumes("data")
 	o := &original{t, s, app}
 	o.objects()
 	before := map[string]harness.Container{"web": o.container(web, nil, dict{"Binds": []string{"31_data:/data",
@@ -27,9 +27,9 @@ func TestUnreadableAppsAfterTheSwap(t *testing.T) {
 	harness.MustAsk(t, before["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 	engine.Must(t, http.MethodPost, "/volumes/create", dict{"Name": "32_data", "Labels": dict{"io.balena.supervised": "true"}}, nil)
 
-	whole := harness.Target{Apps: []harness.App{app}}.V3()
+	whole := harness.TargetOf(app).V3()
 	broken := harness.Target{}.V3()
-	broken["apps"] = dict{uuid: dict{"id": "x", "releases": dict{}}, "7aa0c0ffee5aa0c0ffee5aa0c0ffee57": nil,
+	broken["apps"] = dict{harness.ShopUUID: dict{"id": "x", "releases": dict{}}, "7aa0c0ffee5aa0c0ffee5aa0c0ffee57": nil,
 		"8aa0c0ffee5aa0c0ffee5aa0c0ffee58": dict{"id": 33, "name": "good", "class": "fleet", "releases": dict{}}}
 	cloud.Assign(s.UUID, broken)
 	events := engine.Record(t)
@@ -48,7 +48,7 @@ func TestUnreadableAppsAfterTheSwap(t *testing.T) {
 	s.PollNow()
 	harness.Until(t, harness.Soon, "the apps to be refused again", refused)
 	cloud.Assign(s.UUID, whole)
-	s.Expect(harness.Target{Apps: []harness.App{app}})
+	s.Expect(harness.TargetOf(app))
 	s.PollNow()
 	s.WaitSettled(harness.Soon)
 	if err := same(before, s.Containers()); err != nil {

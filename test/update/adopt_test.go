@@ -14,15 +14,15 @@ func TestRestartOfTheSupervisorChangesNothing(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	plain := harness.ServerImage("adopt/app:v1").Load(t)
 	rich := richImage().Load(t)
-	app := shop("aaaa1", 1,
-		service("plain", 1, plain),
-		service("api", 2, plain).Labelled("io.balena.features.supervisor-api", "1"),
-		everyField(service("every", 3, plain)),
-		service("rich", 4, rich))
-	app.Volumes = map[string]any{"data": map[string]any{}}
+	app := harness.Shop("aaaa1", 1,
+		plain.Service("plain", 1),
+		plain.Service("api", 2).Labelled("io.balena.features.supervisor-api", "1"),
+		everyField(plain.Service("every", 3)),
+		rich.Service("rich", 4))
+	app = app.WithVolumes("data")
 	app.Networks = map[string]any{"back": map[string]any{"ipam": map[string]any{
 		"config": []any{map[string]any{"subnet": "10.77.0.0/24", "gateway": "10.77.0.1"}}}}}
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	before, key := s.Containers(), s.Key()
 	events := s.Engine.Record(t)
 	for range 2 {
@@ -87,8 +87,8 @@ func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("adopt/app:v1").Load(t)
 	e := s.Engine
-	app := shop("aaaa1", 1, service("web", 1, image).Setting("MODE", "prod").Composed("volumes", []any{"data:/data"}))
-	app.Volumes = map[string]any{"data": map[string]any{}}
+	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Setting("MODE", "prod").Composed("volumes", []any{"data:/data"}))
+	app = app.WithVolumes("data")
 	e.Must(t, http.MethodPost, "/networks/create", map[string]any{"Name": "31_default", "Driver": "bridge", "CheckDuplicate": true,
 		"Options": map[string]string{}, "IPAM": map[string]any{"Driver": "default", "Config": []any{}, "Options": map[string]string{}},
 		"Labels": map[string]string{"io.balena.supervised": "true", "io.balena.app-id": "31"}}, nil)
@@ -100,7 +100,7 @@ func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
 	harness.Throughout(t, time.Second, "a supervisor without a target leaves containers alone", func() error {
 		return running(e, adopted.ID)
 	})
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	now := s.Containers()["web"]
 	if now.ID != adopted.ID || now.State.StartedAt != adopted.State.StartedAt {
 		t.Errorf("the container was replaced or restarted: %s", s.Get("/v2/state/status").Body)
@@ -108,7 +108,7 @@ func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
 	if v := e.Volumes(t)["31_data"]; v.Name == "" {
 		t.Error("the unlabelled volume is gone")
 	}
-	s.Apply(target(app.Released("bbbb2", 2)))
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2)))
 	if now := s.Containers()["web"]; now.ID != adopted.ID {
 		t.Error("a release without changes replaced the adopted container")
 	}

@@ -25,8 +25,8 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	good := harness.ServerImage("broken/good:v1").Load(t)
 	missing := harness.Image{Name: registry.Addr + "/broken/missing:v1"}
-	healthy := other("good1", 5, service("ok", 7, good))
-	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, missing)), healthy))
+	healthy := other("good1", 5, good.Service("ok", 7))
+	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, missing.Service("web", 1)), healthy))
 	harness.Until(t, harness.Soon, "the good app", func() error { return running(engine, healthy.ContainerName(healthy.Services[0])) })
 
 	const pull = "POST /images/create"
@@ -46,7 +46,7 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 		t.Errorf("update_failed %v, update_pending %v", d.UpdateFailed, d.UpdatePending)
 	}
 	before := s.IDs()["ok"]
-	s.Apply(target(shop("bbbb2", 2, service("web", 1, good)), healthy))
+	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, good.Service("web", 1)), healthy))
 	if s.IDs()["ok"] != before {
 		t.Error("the good app was touched")
 	}
@@ -66,13 +66,13 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
 			s := harness.StartSupervisor(t, harness.Setup{})
-			healthy := other("good1", 5, service("ok", 7, image))
-			byFile(s, target(shop("aaaa1", 1, service("web", 1, image).Composed(key, value)), healthy))
+			healthy := other("good1", 5, image.Service("ok", 7))
+			byFile(s, harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1).Composed(key, value)), healthy))
 			harness.Until(t, harness.Soon, "the good app", func() error { return running(s.Engine, healthy.ContainerName(healthy.Services[0])) })
 			if _, there := s.Containers()["web"]; there {
 				t.Error("the malformed service was created")
 			}
-			s.Apply(target(shop("bbbb2", 2, service("web", 1, image)), healthy))
+			s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1)), healthy))
 		})
 	}
 	f("port range of unequal length", "ports", []any{"8000-8002:80-81"})
@@ -83,13 +83,13 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("broken/good:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, image))
-	s.Post("/v2/local/target-state", map[string]any{s.UUID: target(first).V3()}).Want(t, http.StatusOK, `{"status":"success","message":"OK"}`)
-	s.Expect(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Post("/v2/local/target-state", map[string]any{s.UUID: harness.TargetOf(first).V3()}).Want(t, http.StatusOK, `{"status":"success","message":"OK"}`)
+	s.Expect(harness.TargetOf(first))
 	s.WaitSettled(harness.Soon)
 	before := s.IDs()
-	marker := other("good1", 5, service("ok", 7, image))
-	byFile(s, target(first.Released("bbbb2", 2).With(first.Services[0].Composed("ports", []any{"1-2:3"})), marker))
+	marker := other("good1", 5, image.Service("ok", 7))
+	byFile(s, harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Composed("ports", []any{"1-2:3"})), marker))
 	harness.Until(t, harness.Soon, "the good app", func() error { return running(s.Engine, marker.ContainerName(marker.Services[0])) })
 	if got := s.IDs()["web"]; got != before["web"] {
 		t.Errorf("web changed from %.12s to %.12s", before["web"], got)
@@ -105,8 +105,8 @@ func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("broken/good:v1").Load(t)
-	web := service("web", 1, image)
-	s.PostTarget(target(shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, service("ok", 7, image))))
+	web := image.Service("web", 1)
+	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, image.Service("ok", 7))))
 	const start = "POST /containers/{id}/start"
 	harness.Until(t, harness.Soon, "three attempts to start web and one for ok", func() error {
 		if n := len(s.Proxy.Times(start)); n < 4 {
@@ -120,7 +120,7 @@ func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	if d := s.Device(); !d.UpdateFailed {
 		t.Error("update_failed is not set")
 	}
-	s.Apply(target(shop("bbbb2", 2, web), other("good1", 5, service("ok", 7, image))))
+	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, web), other("good1", 5, image.Service("ok", 7))))
 }
 
 // docs/spec/engine.md 10: 84; a registry that is away for a while.
@@ -129,7 +129,7 @@ func TestRegistryOutageHealsByItself(t *testing.T) {
 	net := registry.Slow(t, 0)
 	image := net.Of(registry.Push(t, harness.ServerImage("broken/outage:v1").WithBlob(50_000)))
 	net.Refuse(true)
-	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, image))))
+	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
 	harness.Until(t, harness.Soon, "the failure to show", func() error {
 		if d := s.Device(); !d.UpdateFailed {
 			return fmt.Errorf("device says %+v", d)

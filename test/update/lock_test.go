@@ -24,8 +24,8 @@ func lockedUpdate(t *testing.T, file string) {
 	image := harness.ServerImage("lock/app:v1").Load(t)
 	next := registry.Push(t, harness.ServerImage("lock/next:v2").WithBlob(10_000))
 	s.Engine.RemoveImage(t, next.Name)
-	first, beside := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image)), other("good1", 5, service("ok", 7, image))
-	s.Apply(target(first, beside))
+	first, beside := harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2)), other("good1", 5, image.Service("ok", 7))
+	s.Apply(harness.TargetOf(first, beside))
 	before := s.IDs()
 	lock := filepath.Join(s.LockDir(31, "db"), file)
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {
@@ -33,7 +33,7 @@ func lockedUpdate(t *testing.T, file string) {
 	}
 
 	changed := first.Released("bbbb2", 2).With(first.Services[0].Using(next.Name, 2001), first.Services[1])
-	s.PostTarget(target(changed, beside.Released("good2", 6).With(beside.Services[0].Setting("MODE", "new"))))
+	s.PostTarget(harness.TargetOf(changed, beside.Released("good2", 6).With(beside.Services[0].Setting("MODE", "new"))))
 	harness.Until(t, harness.Soon, "the download under the lock, and the refusal to show", func() error {
 		if d := s.Device(); s.Engine.ImageID(t, next.Name) == "" || !d.UpdateFailed || !d.UpdatePending || !d.UpdateDownloaded {
 			return fmt.Errorf("device says %+v", d)
@@ -59,13 +59,13 @@ func lockedUpdate(t *testing.T, file string) {
 func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("lock/app:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(first))
 	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	forced := target(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new")))
+	forced := harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new")))
 	forced.Config = map[string]string{"SUPERVISOR_OVERRIDE_LOCK": "1"}
 	s.Apply(forced)
 	if _, err := os.Lstat(lock); err == nil {
@@ -77,11 +77,11 @@ func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})
 	image := harness.ServerImage("lock/app:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2))
+	s.Apply(harness.TargetOf(first))
 	const stop = "POST /containers/{id}/stop"
 	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
-	s.PostTarget(target(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new"), first.Services[1])))
+	s.PostTarget(harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new"), first.Services[1])))
 	harness.Until(t, harness.Soon, "the stop", func() error {
 		if len(s.Proxy.Times(stop)) == 0 {
 			return errors.New("not called yet")

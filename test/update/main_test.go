@@ -13,22 +13,10 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// shop is the app most tests use.
-func shop(commit string, release int, services ...harness.Service) harness.App {
-	return harness.App{ID: 31, UUID: "5aa0c0ffee5aa0c0ffee5aa0c0ffee51", Name: "shop", Commit: commit, Release: release, Services: services}
-}
-
 // other is a second app beside shop.
 func other(commit string, release int, services ...harness.Service) harness.App {
 	return harness.App{ID: 32, UUID: "6bb0c0ffee6bb0c0ffee6bb0c0ffee62", Name: "other", Commit: commit, Release: release, Services: services}
 }
-
-// service is a service of an image; ids are derived from the image id.
-func service(name string, id int, image harness.Image) harness.Service {
-	return harness.Service{ID: id, Name: name, ImageID: 1000 + id, Image: image.Name}
-}
-
-func target(apps ...harness.App) harness.Target { return harness.Target{Apps: apps} }
 
 // gone is nil when the engine does not have the container.
 func gone(e *harness.Engine, id string) error {

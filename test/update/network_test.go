@@ -12,9 +12,9 @@ import (
 func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("network/app:v1").Load(t)
-	base := service("base", 1, image)
-	guest := service("guest", 2, image).Composed("network_mode", "service:base").Setting("PORT", "8081")
-	s.Apply(target(shop("aaaa1", 1, base, guest)))
+	base := image.Service("base", 1)
+	guest := image.Service("guest", 2).Composed("network_mode", "service:base").Setting("PORT", "8081")
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, base, guest)))
 	before := s.Containers()
 	if want := "container:" + before["base"].ID; before["guest"].HostConfig.NetworkMode != want {
 		t.Errorf("network mode %q, want %q", before["guest"].HostConfig.NetworkMode, want)
@@ -24,7 +24,7 @@ func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 	s.Restart()
 	s.WaitSettled(harness.Soon)
 	sameIDs(t, s, map[string]string{"base": before["base"].ID, "guest": before["guest"].ID})
-	s.Apply(target(shop("bbbb2", 2, base.Setting("MODE", "new"), guest)))
+	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, base.Setting("MODE", "new"), guest)))
 	now := s.Containers()
 	if now["guest"].ID == before["guest"].ID || now["guest"].HostConfig.NetworkMode != "container:"+now["base"].ID {
 		t.Errorf("guest kept network mode %q, base is %s", now["guest"].HostConfig.NetworkMode, now["base"].ID)
@@ -35,9 +35,9 @@ func TestServiceInTheNetworkOfAnotherFollowsIt(t *testing.T) {
 func TestHostModeAppGetsNoBridge(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("network/app:v1").Load(t)
-	host := service("web", 1, image).Composed("network_mode", "host").Setting("PORT", "8099").
+	host := image.Service("web", 1).Composed("network_mode", "host").Setting("PORT", "8099").
 		Labelled("io.balena.features.supervisor-api", "1")
-	s.Apply(target(shop("aaaa1", 1, host)))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, host)))
 	web := s.Containers()["web"]
 	if got := web.Env("BALENA_SUPERVISOR_HOST"); got != "127.0.0.1" {
 		t.Errorf("supervisor host is %q", got)
@@ -45,7 +45,7 @@ func TestHostModeAppGetsNoBridge(t *testing.T) {
 	if network, found := s.Engine.Network(t, "31_default"); !found || !network.ConfigOnly {
 		t.Errorf("the default network of a host mode app reads %+v", network)
 	}
-	s.Apply(target(shop("bbbb2", 2, host, service("plain", 2, image))))
+	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, host, image.Service("plain", 2))))
 	if network, _ := s.Engine.Network(t, "31_default"); network.ConfigOnly || network.Driver != "bridge" {
 		t.Errorf("the default network with a bridge service reads %+v", network)
 	}
@@ -58,15 +58,15 @@ func TestHostModeAppGetsNoBridge(t *testing.T) {
 func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("network/app:v1").Load(t)
-	back := service("back", 1, image).Composed("networks", []any{"inner"})
-	first := shop("aaaa1", 1, back, service("front", 2, image))
+	back := image.Service("back", 1).Composed("networks", []any{"inner"})
+	first := harness.Shop("aaaa1", 1, back, image.Service("front", 2))
 	first.Networks = map[string]any{"inner": map[string]any{}}
-	s.Apply(target(first))
+	s.Apply(harness.TargetOf(first))
 	before := s.IDs()
 
 	subnet := first.Released("bbbb2", 2)
 	subnet.Networks = map[string]any{"inner": map[string]any{"ipam": map[string]any{"config": []any{map[string]any{"subnet": "10.78.0.0/24"}}}}}
-	s.Apply(target(subnet))
+	s.Apply(harness.TargetOf(subnet))
 	if network, _ := s.Engine.Network(t, "31_inner"); len(network.IPAM.Config) != 1 || network.IPAM.Config[0].Subnet != "10.78.0.0/24" {
 		t.Errorf("inner reads %+v", network)
 	}
@@ -78,7 +78,7 @@ func TestNetworkChangesRecreateItsUsersOnly(t *testing.T) {
 	twin := map[string]any{"Name": "31_default", "Driver": "bridge", "CheckDuplicate": false,
 		"Labels": map[string]string{"io.balena.supervised": "true", "io.balena.app-id": "31"}}
 	s.Engine.Must(t, http.MethodPost, "/networks/create", twin, nil)
-	s.Apply(target(subnet.Released("cccc3", 3)))
+	s.Apply(harness.TargetOf(subnet.Released("cccc3", 3)))
 	harness.Until(t, harness.Soon, "one network of the name", func() error {
 		n := 0
 		for _, network := range s.Engine.Networks(t) {
@@ -108,18 +108,18 @@ func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
 	network := func(six bool, pools ...any) map[string]any {
 		return map[string]any{"enable_ipv6": six, "ipam": map[string]any{"config": pools}}
 	}
-	web := service("web", 1, harness.ServerImage("network/app:v1").Load(t)).Composed("networks", map[string]any{
+	web := harness.ServerImage("network/app:v1").Load(t).Service("web", 1).Composed("networks", map[string]any{
 		"six": nil, "long": map[string]any{"ipv6_address": "fd00:0:0:51:0:0:0:10"}, "bits": nil, "both": nil})
-	app := shop("aaaa1", 1, web)
+	app := harness.Shop("aaaa1", 1, web)
 	app.Networks = map[string]any{
 		"six":  network(true, pool("subnet", "fcc7:b4f4:59f2:9971::/64")),
 		"long": network(true, pool("subnet", "FD00:0:0:51:0::/64", "gateway", "fd00:0:0:51:0:0:0:1")),
 		"bits": network(false, pool("subnet", "10.88.50.7/24", "ip_range", "10.88.50.200/25", "gateway", "10.88.50.1")),
 		"both": network(true, pool("subnet", "fd00:0:0:052::/64"), pool("subnet", "10.88.51.0/24")),
 	}
-	s.Apply(target(app))
+	s.Apply(harness.TargetOf(app))
 	before := s.IDs()
-	s.PostTarget(target(app))
+	s.PostTarget(harness.TargetOf(app))
 	s.WaitSettled(harness.Soon)
 	s.Restart()
 	s.WaitSettled(harness.Soon)
@@ -130,7 +130,7 @@ func TestNetworkThatTheEngineSpellsOtherwise(t *testing.T) {
 	}
 
 	app.Networks["both"] = network(true, pool("subnet", "fd00:0:0:53::/64"), pool("subnet", "10.88.51.0/24"))
-	s.Apply(target(app.Released("bbbb2", 2)))
+	s.Apply(harness.TargetOf(app.Released("bbbb2", 2)))
 	if made := s.Proxy.Counts()["POST /networks/create"]; made != counts["POST /networks/create"]+1 {
 		t.Errorf("%d networks were made for another subnet of one", made-counts["POST /networks/create"])
 	}

@@ -14,10 +14,10 @@ func TestDependencyStartsFirst(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("objects/app:v1").Load(t)
 	events := s.Engine.Record(t)
-	s.Apply(target(shop("aaaa1", 1,
-		service("web", 1, image).Composed("depends_on", []any{"cache"}),
-		service("cache", 2, image).Composed("depends_on", []any{"db"}),
-		service("db", 3, image))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1,
+		image.Service("web", 1).Composed("depends_on", []any{"cache"}),
+		image.Service("cache", 2).Composed("depends_on", []any{"db"}),
+		image.Service("db", 3))))
 	order := []string{"db", "cache", "web"}
 	for i := 1; i < len(order); i++ {
 		first, then := events.Of("start", order[i-1]), events.Of("start", order[i])
@@ -58,7 +58,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 	unknown := handMade(t, e, "extra_1009_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 9, "extra")})
 	twin := handMade(t, e, "web_999_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
 
-	s.Apply(target(shop("aaaa1", 1, service("web", 1, image))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
 	for _, c := range []harness.Container{stray, unknown, twin} {
 		if err := gone(e, c.ID); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
@@ -72,11 +72,11 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 		}
 		return err
 	})
-	s.Apply(target(shop("bbbb2", 2, service("web", 1, image))))
+	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1))))
 	if err := gone(e, late.ID); err != nil && s.Containers()["web"].ID == late.ID {
 		t.Error("the second container was taken for the service's own although its definition differs")
 	}
-	s.Apply(target())
+	s.Apply(harness.TargetOf())
 	if c, err := e.Container("foreign"); err != nil || c.ID != foreign.ID || c.State.StartedAt != foreign.State.StartedAt {
 		t.Errorf("the foreign container was touched: %v", err)
 	}
@@ -95,9 +95,9 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	old, image := harness.ServerImage("objects/borrowed:v1").Load(t), harness.ServerImage("objects/app:v1").Load(t)
-	s.Apply(target(shop("aaaa1", 1, service("web", 1, old))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, old.Service("web", 1))))
 	handMade(t, s.Engine, "borrower", map[string]any{"Image": old.Name})
-	s.PostTarget(target(shop("bbbb2", 2, service("web", 1, image))))
+	s.PostTarget(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1))))
 	s.WaitSettled(10 * time.Second)
 	if err := running(s.Engine, "borrower"); err != nil {
 		t.Error(err)
@@ -108,16 +108,16 @@ func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing
 func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("objects/app:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, image).Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}))
-	first.Volumes = map[string]any{"data": map[string]any{}}
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("volumes", []any{"data:/data"}).Composed("networks", []any{"back"}))
+	first = first.WithVolumes("data")
 	first.Networks = map[string]any{"back": map[string]any{}}
-	second := other("good1", 5, service("ok", 7, image))
-	s.Apply(target(first, second))
+	second := other("good1", 5, image.Service("ok", 7))
+	s.Apply(harness.TargetOf(first, second))
 	harness.MustAsk(t, s.Containers()["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 	created := s.Engine.Volumes(t)["31_data"].CreatedAt
 
-	bare := shop("bbbb2", 2, service("web", 1, image))
-	s.Apply(target(bare, second))
+	bare := harness.Shop("bbbb2", 2, image.Service("web", 1))
+	s.Apply(harness.TargetOf(bare, second))
 	if v, found := s.Engine.Volumes(t)["31_data"]; !found || v.CreatedAt != created {
 		t.Error("the volume dropped from the release is gone or new")
 	}
@@ -127,13 +127,13 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 		}
 		return nil
 	})
-	s.Apply(target(first.Released("cccc3", 3), second))
+	s.Apply(harness.TargetOf(first.Released("cccc3", 3), second))
 	if got := harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {
 		t.Errorf("the volume holds %q when it is used again", got)
 	}
 
 	// Without a cloud the device is in local mode, which never removes data (docs/spec/cloud.md 8.4).
-	s.Apply(target(second))
+	s.Apply(harness.TargetOf(second))
 	harness.Until(t, harness.Soon, "removal of the app's networks", func() error {
 		for _, n := range s.Engine.Networks(t) {
 			if n.Labels["io.balena.app-id"] == "31" {
@@ -142,7 +142,7 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 		}
 		return nil
 	})
-	s.Apply(target(first.Released("dddd4", 4), second))
+	s.Apply(harness.TargetOf(first.Released("dddd4", 4), second))
 	if got := harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {
 		t.Errorf("the volume holds %q after its app was away", got)
 	}
@@ -151,7 +151,7 @@ func TestVolumeStaysAndNetworkGoesWhenDropped(t *testing.T) {
 func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("objects/app:v1").Load(t)
-	s.Apply(target(shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2))))
 	before := s.IDs()
 	s.Engine.Must(t, http.MethodDelete, "/containers/"+before["web"]+"?force=1", nil, nil)
 	harness.Until(t, 10*time.Second, "a new container", func() error { return running(s.Engine, "web_1001_1_aaaa1") })
@@ -165,14 +165,14 @@ func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 func TestDeletedSupervisorNetworkComesBackOnTheNextApply(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("objects/app:v1").Load(t)
-	plain := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(plain))
+	plain := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(plain))
 	network, found := s.Engine.Network(t, "supervisor0")
 	if !found {
 		t.Fatal("supervisor0 is missing")
 	}
 	s.Engine.Must(t, http.MethodDelete, "/networks/"+network.ID, nil, nil)
-	s.Apply(target(plain.Released("bbbb2", 2)))
+	s.Apply(harness.TargetOf(plain.Released("bbbb2", 2)))
 	if _, found := s.Engine.Network(t, "supervisor0"); !found {
 		t.Error("supervisor0 did not come back")
 	}
@@ -184,15 +184,15 @@ func TestExitedOneshotIsNotStartedAgain(t *testing.T) {
 	e := s.Engine
 	once := harness.OneshotImage("objects/once:v1").LoadInto(t, e)
 	image := harness.ServerImage("objects/app:v1").Load(t)
-	job := service("job", 2, once).Composed("restart", "no").Setting("EXIT_CODE", "3")
-	first := shop("aaaa1", 1, service("web", 1, image), job)
-	s.Apply(target(first))
+	job := once.Service("job", 2).Composed("restart", "no").Setting("EXIT_CODE", "3")
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1), job)
+	s.Apply(harness.TargetOf(first))
 	before := exited(t, s, "job", 3)
-	s.Apply(target(first.Released("bbbb2", 2)))
+	s.Apply(harness.TargetOf(first.Released("bbbb2", 2)))
 	if after := exited(t, s, "job", 3); after.ID != before.ID || after.State.StartedAt != before.State.StartedAt {
 		t.Error("the finished job ran again without a new definition")
 	}
-	s.Apply(target(first.Released("cccc3", 3).With(first.Services[0], job.Setting("EXIT_CODE", "4"))))
+	s.Apply(harness.TargetOf(first.Released("cccc3", 3).With(first.Services[0], job.Setting("EXIT_CODE", "4"))))
 	exited(t, s, "job", 4)
 }
 
@@ -214,17 +214,17 @@ func exited(t *testing.T, s *harness.Supervisor, name string, code int) harness.
 func TestStoppedServiceIsCreatedOrStoppedButNotRemoved(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("objects/app:v1").Load(t)
-	idle := service("idle", 2, image)
+	idle := image.Service("idle", 2)
 	idle.Stopped = true
-	first := shop("aaaa1", 1, service("web", 1, image), idle)
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1), idle)
+	s.Apply(harness.TargetOf(first))
 	if got := s.Containers()["idle"].State.Status; got != "created" {
 		t.Errorf("a service that shall not run is %s", got)
 	}
 	before := s.IDs()
 	halted := first.Services[0]
 	halted.Stopped = true
-	s.PostTarget(target(first.With(halted, idle)))
+	s.PostTarget(harness.TargetOf(first.With(halted, idle)))
 	harness.Until(t, harness.Soon, "web to stop", func() error {
 		if got := s.Containers()["web"].State.Status; got != "exited" {
 			return fmt.Errorf("web is %s", got)

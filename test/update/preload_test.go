@@ -19,20 +19,20 @@ func preloaded(t *testing.T) (*harness.Supervisor, harness.App, harness.Image) {
 	registry := harness.SharedRegistry(t)
 	byDigest := registry.PushDigest(t, harness.ServerImage("preload/web:v1"))
 	byTag := registry.Push(t, harness.ServerImage("preload/worker:v1"))
-	web := service("web", 1, byDigest).
+	web := byDigest.Service("web", 1).
 		Labelled("io.balena.features.supervisor-api", "1").
 		Labelled("colour", "blue").
 		Setting("MODE", "prod").Setting("BALENA_APP_NAME", "mine").
 		Composed("volumes", []any{"data:/data", "/etc:/host-etc"}).
 		Composed("ports", []any{"8081:80", "127.0.0.1:9000-9001:90-91/udp"}).
 		Composed("networks", []any{"default", "back"})
-	worker := service("worker", 2, byTag).
+	worker := byTag.Service("worker", 2).
 		Composed("restart", "on-failure").Composed("networks", []any{"back"})
-	app := shop("c0ffee01", 88, web, worker)
-	app.Volumes = map[string]any{"data": map[string]any{}}
+	app := harness.Shop("c0ffee01", 88, web, worker)
+	app = app.WithVolumes("data")
 	app.Networks = map[string]any{"back": map[string]any{}}
-	s := harness.NewSupervisor(t, harness.Setup{Apps: target(app).V3()})
-	s.Expect(target(app))
+	s := harness.NewSupervisor(t, harness.Setup{Apps: harness.TargetOf(app).V3()})
+	s.Expect(harness.TargetOf(app))
 	s.Start()
 	s.WaitSettled(harness.Soon)
 	return s, app, byDigest

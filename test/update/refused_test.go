@@ -15,8 +15,8 @@ import (
 func TestTargetThatCannotBeMeant(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("update/app:v1").Load(t)
-	good := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(good))
+	good := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(good))
 	before, stored := s.IDs(), s.Get("/v2/local/target-state").Body
 	refused := func(what string, body string, words ...string) {
 		t.Helper()
@@ -33,7 +33,7 @@ func TestTargetThatCannotBeMeant(t *testing.T) {
 	}
 	composed := func(what, key string, value any, words ...string) {
 		t.Helper()
-		text, err := json.Marshal(target(shop("bbbb2", 2, service("web", 1, image).Composed(key, value)), other("cccc3", 3, service("ok", 2, image))).V2())
+		text, err := json.Marshal(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1).Composed(key, value)), other("cccc3", 3, image.Service("ok", 2))).V2())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,8 +45,8 @@ func TestTargetThatCannotBeMeant(t *testing.T) {
 	refused("services without commit", `{"local":{"apps":{"31":{"name":"shop","services":{"1":{"image":5}}}}}}`, "local.apps.31.commit")
 	refused("a number for an image", `{"local":{"apps":{"31":{"name":"shop","commit":"bbbb2","releaseId":2,"services":{"1":{"serviceName":"web","imageId":1,"image":5,"environment":{},"labels":{}}}}}}}`,
 		"local.apps.31.services.1.image")
-	twin := other("bbbb2", 2, service("web", 1, image))
-	text, err := json.Marshal(target(shop("bbbb2", 2, service("web", 1, image)), twin).V2())
+	twin := other("bbbb2", 2, image.Service("web", 1))
+	text, err := json.Marshal(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1)), twin).V2())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,12 +66,12 @@ func TestTargetThatCannotBeMeant(t *testing.T) {
 func TestRejectedAppIsAProblem(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("update/app:v1").Load(t)
-	good := shop("aaaa1", 1, service("web", 1, image))
-	s.Apply(target(good))
+	good := harness.Shop("aaaa1", 1, image.Service("web", 1))
+	s.Apply(harness.TargetOf(good))
 	before := s.IDs()
-	needy := service("web", 1, image).Composed("contract", map[string]any{"type": "sw.container", "slug": "needy",
+	needy := image.Service("web", 1).Composed("contract", map[string]any{"type": "sw.container", "slug": "needy",
 		"requires": []any{map[string]any{"type": "sw.supervisor", "version": ">=9999.0.0"}}})
-	s.PostTarget(target(shop("bbbb2", 2, needy)))
+	s.PostTarget(harness.TargetOf(harness.Shop("bbbb2", 2, needy)))
 	harness.Until(t, harness.Soon, "the rejection", func() error {
 		page := s.Overview()
 		for _, text := range []string{"update failed", "Problems app shop: rejected", "error: Services with unmet requirements: web"} {
@@ -84,7 +84,7 @@ func TestRejectedAppIsAProblem(t *testing.T) {
 	if n := len(s.LogLines("target reached, except for what of it was refused")); n != 1 {
 		t.Errorf("%d lines say that the target is reached in part", n)
 	}
-	s.Apply(target(good.Released("cccc3", 3)))
+	s.Apply(harness.TargetOf(good.Released("cccc3", 3)))
 	harness.Until(t, harness.Soon, "no problem", func() error {
 		if page := s.Overview(); !strings.Contains(page, "up to date") || strings.Contains(page, "Problems") {
 			return errors.New(page)

@@ -17,16 +17,16 @@ func TestUpdateKeepsTheOldReleaseServingUntilTheNewImagesAreThere(t *testing.T) 
 	v1 := net.Of(registry.Push(t, harness.ServerImage("release/web:v1")))
 	v2 := net.Of(registry.Push(t, harness.ServerImage("release/web:v2").WithBlob(600_000)))
 	db := harness.ServerImage("release/db:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, v1).Composed("volumes", []any{"data:/data"}), service("db", 2, db))
-	first.Volumes = map[string]any{"data": map[string]any{}}
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, v1.Service("web", 1).Composed("volumes", []any{"data:/data"}), db.Service("db", 2))
+	first = first.WithVolumes("data")
+	s.Apply(harness.TargetOf(first))
 	before := s.Containers()
 	harness.MustAsk(t, before["web"], http.MethodPut, "/file?path=/data/kept", "precious")
 
 	events := s.Engine.Record(t)
 	net.SetRate(300_000)
 	second := first.Released("bbbb2", 2).With(first.Services[0].Using(v2.Name, 2001), first.Services[1])
-	s.PostTarget(target(second))
+	s.PostTarget(harness.TargetOf(second))
 	harness.Until(t, harness.Soon, "the download under way", func() error { return downloading(s) })
 	serving(t, before["web"], "v1")
 	s.WaitSettled(harness.Soon)
@@ -75,9 +75,9 @@ func TestNameOfASharedImageIsRemovedAndTheImageStays(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	image := harness.ServerImage("release/shared:v1")
 	one, two := registry.Push(t, image), registry.Push(t, image.SameAs("release/twin:v1"))
-	s.Apply(target(shop("aaaa1", 1, service("one", 1, one), service("two", 2, two))))
+	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, one.Service("one", 1), two.Service("two", 2))))
 	before := s.IDs()["one"]
-	s.Apply(target(shop("bbbb2", 2, service("one", 1, one))))
+	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, one.Service("one", 1))))
 	harness.Until(t, harness.Soon, "removal of the second name", func() error { return imageGone(t, s.Engine, two.Name) })
 	if s.Engine.ImageID(t, one.Name) == "" {
 		t.Error("the image that is still used lost its name")
@@ -91,11 +91,11 @@ func TestNameOfASharedImageIsRemovedAndTheImageStays(t *testing.T) {
 func TestSameImageUnderANewNameRestartsNothing(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	image := harness.ServerImage("release/old-name:v1")
-	first := shop("aaaa1", 1, service("web", 1, registry.Push(t, image)))
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, registry.Push(t, image).Service("web", 1))
+	s.Apply(harness.TargetOf(first))
 	before := s.IDs()
 	renamed := registry.Push(t, image.SameAs("release/new-name:v1"))
-	s.Apply(target(first.Released("bbbb2", 2).With(first.Services[0].Using(renamed.Name, 1001))))
+	s.Apply(harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Using(renamed.Name, 1001))))
 	sameIDs(t, s, before)
 }
 
@@ -103,11 +103,11 @@ func TestSameImageUnderANewNameRestartsNothing(t *testing.T) {
 func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("release/same:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2))
+	s.Apply(harness.TargetOf(first))
 	before := s.Containers()
 	events := s.Engine.Record(t)
-	s.Apply(target(first.Released("bbbb2", 2)))
+	s.Apply(harness.TargetOf(first.Released("bbbb2", 2)))
 	for name, c := range s.Containers() {
 		if c.ID != before[name].ID || c.State.StartedAt != before[name].State.StartedAt {
 			t.Errorf("%s was restarted by a release that changes nothing", name)
@@ -125,10 +125,10 @@ func TestReleaseWithTheSameConfigOnlyRenames(t *testing.T) {
 func TestEnvironmentChangeRecreatesOnlyItsService(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("release/same:v1").Load(t)
-	first := shop("aaaa1", 1, service("web", 1, image), service("db", 2, image))
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2))
+	s.Apply(harness.TargetOf(first))
 	before := s.IDs()
-	s.Apply(target(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new"), first.Services[1])))
+	s.Apply(harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new"), first.Services[1])))
 	after := s.Containers()
 	if after["web"].ID == before["web"] || after["web"].Env("MODE") != "new" {
 		t.Errorf("web has MODE=%q, same id %v", after["web"].Env("MODE"), after["web"].ID == before["web"])
@@ -144,10 +144,10 @@ func TestServiceLeavesOnlyWhenTheNewImagesAreThere(t *testing.T) {
 	net := registry.Slow(t, 100_000)
 	image := harness.ServerImage("release/same:v1").Load(t)
 	slow := net.Of(registry.Push(t, harness.ServerImage("release/slow:v1").WithBlob(300_000)))
-	first := shop("aaaa1", 1, service("old", 1, image))
-	s.Apply(target(first))
+	first := harness.Shop("aaaa1", 1, image.Service("old", 1))
+	s.Apply(harness.TargetOf(first))
 	events := s.Engine.Record(t)
-	s.Apply(target(shop("bbbb2", 2, service("new", 2, image), service("late", 3, slow))))
+	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("new", 2), slow.Service("late", 3))))
 	pulled := events.Events("image", "pull")
 	if len(pulled) == 0 {
 		t.Fatal("no pull seen")
@@ -169,14 +169,14 @@ func TestNewerTargetCancelsARunningPull(t *testing.T) {
 	net := registry.Slow(t, 50_000)
 	big := net.Of(registry.Push(t, harness.ServerImage("cancel/big:v1").WithBlob(5_000_000)))
 	small := harness.ServerImage("cancel/small:v1").Load(t)
-	s.PostTarget(target(shop("aaaa1", 1, service("web", 1, big))))
+	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, big.Service("web", 1))))
 	harness.Until(t, harness.Soon, "bytes of the big image", func() error {
 		if net.Bytes() < 50_000 {
 			return fmt.Errorf("%d bytes", net.Bytes())
 		}
 		return nil
 	})
-	s.PostTarget(target(shop("bbbb2", 2, service("web", 1, small))))
+	s.PostTarget(harness.TargetOf(harness.Shop("bbbb2", 2, small.Service("web", 1))))
 	harness.Until(t, 2*time.Second, "end of the transfer", func() error {
 		if net.Open() > 0 {
 			return errors.New("the engine still reads from the registry")
