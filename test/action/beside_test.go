@@ -236,9 +236,9 @@ func TestRequestsInAnyOrder(t *testing.T) {
 	release := 2
 	for ; release < 7; release++ {
 		r.PostTarget(r.release(release))
-		begun := len(r.LogLines("step begins"))
+		begun := len(r.Steps())
 		harness.Until(t, harness.Soon, "something to be done", func() error {
-			if len(r.LogLines("step begins")) == begun {
+			if len(r.Steps()) == begun {
 				return errors.New("nothing")
 			}
 			return nil

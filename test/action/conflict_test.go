@@ -193,7 +193,7 @@ func TestPurgeDuringTheReplacementOfAContainer(t *testing.T) {
 	r.stops(t, stops, 1)
 	purge := r.later("/v1/purge", map[string]any{"appId": 31})
 	harness.Until(t, harness.Soon, "the purge to begin", func() error {
-		if n := len(r.LogLines("step begins")); n == 0 {
+		if n := len(r.Steps()); n == 0 {
 			return fmt.Errorf("%d steps", n)
 		}
 		return nil

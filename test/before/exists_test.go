@@ -157,7 +157,7 @@ func TestOneLookWhereItIsNeeded(t *testing.T) {
 	old.Load(t) // it was removed with its release
 	s.Apply(harness.TargetOf(first))
 	s.Apply(harness.TargetOf(release(first, gate.Of(registry.Push(t, harness.ServerImage("before/two:v2"))))))
-	if n, asked := s.Proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || count(s, "preflight") != 1 {
+	if n, asked := s.Proxy.Counts()[lookCall], gate.Asked("Supervisor"); n != 1 || asked != 2 || s.CountSteps("preflight") != 1 {
 		t.Errorf("%d looks by the engine, %d calls of the registry, want 1 and 2", n, asked)
 	}
 	if n := unsure(s); n != 0 {
@@ -216,12 +216,12 @@ func TestLookIsNotRepeatedForALock(t *testing.T) {
 	}
 	s.PostTarget(harness.TargetOf(next(one, registry.Push(t, harness.ServerImage("before/locked:v2")))))
 	harness.Until(t, harness.Soon, "three attempts to take the lock", func() error {
-		if n := count(s, "take lock"); n < 4 {
+		if n := s.CountSteps("take lock"); n < 4 {
 			return fmt.Errorf("%d steps take lock", n)
 		}
 		return nil
 	})
-	if n := count(s, "preflight"); n != 1 {
+	if n := s.CountSteps("preflight"); n != 1 {
 		t.Errorf("%d looks, want 1", n)
 	}
 	if err := os.Remove(lock); err != nil {

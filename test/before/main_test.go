@@ -44,7 +44,7 @@ var drastic = []string{"kill", "fetch", "remove image"}
 func now(s *harness.Supervisor) moment {
 	m := moment{s, s.IDs(), map[string]int{}}
 	for _, kind := range drastic {
-		m.steps[kind] = count(s, kind)
+		m.steps[kind] = s.CountSteps(kind)
 	}
 	return m
 }
@@ -79,7 +79,7 @@ func (s moment) held(t *testing.T, why map[string]string) {
 		t.Error("update_failed is not set")
 	}
 	for _, kind := range drastic {
-		if n := count(s.Supervisor, kind) - s.steps[kind]; n != 0 {
+		if n := s.CountSteps(kind) - s.steps[kind]; n != 0 {
 			t.Errorf("%d steps %s", n, kind)
 		}
 	}
@@ -91,16 +91,6 @@ func (s moment) held(t *testing.T, why map[string]string) {
 			t.Errorf("%s is %s", name, c.State.Status)
 		}
 	}
-}
-
-// count is how many steps of a kind began.
-func count(s *harness.Supervisor, kind string) (n int) {
-	for _, line := range s.LogLines("step begins") {
-		if line["step"] == kind {
-			n++
-		}
-	}
-	return n
 }
 
 // unsure is how often it was said that it is not known whether there is room.

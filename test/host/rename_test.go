@@ -36,8 +36,8 @@ func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 		})
 		reason := fmt.Sprintf("hostname: %q -> %q", last, name)
 		found := false
-		for _, line := range h.LogLines("step begins") {
-			found = found || line["step"] == "kill" && line["service"] == "kiosk" && strings.Contains(fmt.Sprint(line["reason"]), reason)
+		for _, step := range h.Steps() {
+			found = found || strings.HasPrefix(step, "kill kiosk: ") && strings.Contains(step, reason)
 		}
 		if !found && last != name {
 			t.Errorf("no step has the reason %s", reason)

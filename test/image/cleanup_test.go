@@ -2,7 +2,6 @@ package image_test
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -108,13 +107,7 @@ func TestExtraFirmware(t *testing.T) {
 	if s.IDs()["web"] != before {
 		t.Error("the container was made anew after a restart")
 	}
-	steps := 0
-	for _, line := range s.LogLines("step begins") {
-		if fmt.Sprint(line["step"]) == "prepare volume" {
-			steps++
-		}
-	}
-	if steps != 2 {
-		t.Errorf("the volume was prepared %d times, want once for each start of the agent", steps)
+	if n := s.CountSteps("prepare volume"); n != 2 {
+		t.Errorf("the volume was prepared %d times, want once for each start of the agent", n)
 	}
 }

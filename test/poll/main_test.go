@@ -88,17 +88,6 @@ func logged(t *testing.T, cloud *fakecloud.Cloud, begin string) fakecloud.LogLin
 	return found
 }
 
-// steps are the steps the supervisor logged that it began, of a kind.
-func steps(s *harness.Supervisor, kind string) int {
-	n := 0
-	for _, line := range s.LogLines("step begins") {
-		if line["step"] == kind {
-			n++
-		}
-	}
-	return n
-}
-
 // raw is a target as a document that can be spoilt.
 func raw(t *testing.T, target harness.Target) map[string]any {
 	t.Helper()

@@ -496,12 +496,7 @@ func TestBootConfigurationAfterAnEarlierAgent(t *testing.T) {
 	})
 	d.PollNow()
 	d.PollNow()
-	writes := 0
-	for _, line := range d.LogLines("step begins") {
-		if line["step"] == "write" {
-			writes++
-		}
-	}
+	writes := d.CountSteps("write")
 	if got := d.ReadFile("boot/config.txt"); got != "start_x=1\ngpu_mem=16\n" || writes != 1 {
 		t.Errorf("config.txt is %q, and was written %d times", got, writes)
 	}

@@ -39,8 +39,8 @@ func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
 		}
 		return nil
 	})
-	if n := countSteps(s, "kill"); n != 0 || fmt.Sprint(s.IDs()) != fmt.Sprint(before) {
-		t.Errorf("containers were stopped: %q", steps(s))
+	if n := s.CountSteps("kill"); n != 0 || fmt.Sprint(s.IDs()) != fmt.Sprint(before) {
+		t.Errorf("containers were stopped: %q", s.Steps())
 	}
 	for name, c := range s.Containers() {
 		if !c.State.Running {

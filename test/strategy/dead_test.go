@@ -36,7 +36,7 @@ func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
 	s.PostTarget(harness.TargetOf(next))
 	harness.Until(t, harness.Soon, "an attempt to remove the dead container", func() error {
-		if countSteps(s, "remove web: the engine reports it dead") == 0 {
+		if s.CountSteps("remove web: the engine reports it dead") == 0 {
 			return errors.New("not yet")
 		}
 		return nil

@@ -112,7 +112,7 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 	before := s.Containers()["web"]
 	s.PostTarget(harness.TargetOf(next.With(next.Services[0].Composed("entrypoint", list{"/not-there"}))))
 	harness.Until(t, harness.Soon, "two attempts", func() error {
-		if n := countSteps(s, "handover web"); n < 3 {
+		if n := s.CountSteps("handover web"); n < 3 {
 			return fmt.Errorf("%d", n)
 		}
 		return nil
@@ -126,7 +126,7 @@ func TestHandOverToABrokenContainerIsCalledOff(t *testing.T) {
 	if now.ID != before.ID || now.State.StartedAt != before.State.StartedAt || now.HostConfig.RestartPolicy.Name != "always" {
 		t.Errorf("the old container changed: %.12s -> %.12s, started %s, policy %s", before.ID, now.ID, now.State.StartedAt, now.HostConfig.RestartPolicy.Name)
 	}
-	if n := countSteps(s, "kill web"); n != 0 {
+	if n := s.CountSteps("kill web"); n != 0 {
 		t.Errorf("web was killed %d times", n)
 	}
 }
@@ -162,7 +162,7 @@ func TestHandOverOverAChangedNetworkIsAReplacement(t *testing.T) {
 	before := s.Containers()["web"]
 	next.Networks = dict{"default": dict{"ipam": dict{"config": list{dict{"subnet": "172.31.7.0/24", "gateway": "172.31.7.1"}}}}}
 	s.Apply(harness.TargetOf(next))
-	if countSteps(s, "handover") != 0 || s.Containers()["web"].ID == before.ID {
-		t.Errorf("steps: %q", steps(s))
+	if s.CountSteps("handover") != 0 || s.Containers()["web"].ID == before.ID {
+		t.Errorf("steps: %q", s.Steps())
 	}
 }

@@ -105,22 +105,6 @@ func phases(t *testing.T, s *harness.Supervisor) (string, map[string]string) {
 	return apps["shop"].UpdateStatus, services
 }
 
-// statuses is what GET /v2/applications/31/state says by image id.
-func statuses(t *testing.T, s *harness.Supervisor) map[string]string {
-	t.Helper()
-	var state struct {
-		Local map[string]struct {
-			Services map[string]struct{ Status string }
-		}
-	}
-	s.Get("/v2/applications/31/state").JSON(t, &state)
-	found := map[string]string{}
-	for id, service := range state.Local["31"].Services {
-		found[id] = service.Status
-	}
-	return found
-}
-
 // overview is what GET /supervisor/v1/status says.
 type overview struct {
 	UpdateFailed bool
@@ -144,27 +128,6 @@ func look(t *testing.T, s *harness.Supervisor) overview {
 	var o overview
 	s.Get("/supervisor/v1/status").JSON(t, &o)
 	return o
-}
-
-// steps are the log lines of steps that begin, as "kind service: reason".
-func steps(s *harness.Supervisor) []string {
-	var lines []string
-	for _, line := range s.LogLines("step begins") {
-		service, _ := line["service"].(string)
-		lines = append(lines, fmt.Sprintf("%s %s: %s", line["step"], service, line["reason"]))
-	}
-	return lines
-}
-
-// countSteps counts the steps that begin with a kind and service.
-func countSteps(s *harness.Supervisor, prefix string) int {
-	n := 0
-	for _, line := range steps(s) {
-		if strings.HasPrefix(line, prefix) {
-			n++
-		}
-	}
-	return n
 }
 
 // at is when an event came first for a service, in nanoseconds; the test fails when it did not.

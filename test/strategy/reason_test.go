@@ -154,8 +154,8 @@ func TestContainersSayWhyTheyWereTouched(t *testing.T) {
 	app := harness.Shop("aaaa1", 1, image.Service("web", 1))
 	s.Apply(harness.TargetOf(app))
 	s.Apply(harness.TargetOf(app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))))
-	if !contains(steps(s), "kill web: environment MODE added") {
-		t.Errorf("steps: %q", steps(s))
+	if !contains(s.Steps(), "kill web: environment MODE added") {
+		t.Errorf("steps: %q", s.Steps())
 	}
 	var status struct {
 		Containers []struct{ ServiceName, Reason string }

@@ -56,7 +56,7 @@ func TestRequiresReboot(t *testing.T) {
 	if again, err := os.Stat(breadcrumb); err != nil || !again.ModTime().Equal(first.ModTime()) {
 		t.Errorf("the request was made again: %v", err)
 	}
-	if n := countSteps(s, "require reboot"); n != 1 {
+	if n := s.CountSteps("require reboot"); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 
@@ -86,7 +86,7 @@ func TestRequiresReboot(t *testing.T) {
 	s.Start()
 	waitRunning(t, s, id)
 	s.WaitSettled(harness.Soon)
-	if n := bus.Asked("Reboot"); n != asked || countSteps(s, "require reboot") != 2 {
-		t.Errorf("%d reboots asked for in the new boot, %d requests", n-asked, countSteps(s, "require reboot"))
+	if n := bus.Asked("Reboot"); n != asked || s.CountSteps("require reboot") != 2 {
+		t.Errorf("%d reboots asked for in the new boot, %d requests", n-asked, s.CountSteps("require reboot"))
 	}
 }

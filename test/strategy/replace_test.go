@@ -190,7 +190,7 @@ func TestFirstInstallStepByStep(t *testing.T) {
 	s.Proxy.Heal()
 	s.WaitSettled(harness.Soon)
 	see("everything running", "done", "Running", "Running")
-	lines := steps(s)
+	lines := s.Steps()
 	if last := lines[len(lines)-1]; !contains(lines, "set commit") || !contains([]string{last, lines[len(lines)-2]}, "set commit") {
 		t.Errorf("the commit is not set last: %q", lines)
 	}

@@ -40,7 +40,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 		}
 		return nil
 	})
-	before, calls, begun := cpu(t, s.Process().PID()), s.Proxy.Total(), len(steps(s))
+	before, calls, begun := cpu(t, s.Process().PID()), s.Proxy.Total(), len(s.Steps())
 	events := s.Engine.Record(t)
 	harness.Until(t, harness.Soon, "five crashes", func() error {
 		if n := len(events.Of("die", "crash")); n < 5 {
@@ -55,7 +55,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 	if used := cpu(t, s.Process().PID()) - before; used > 5*(dies+1) {
 		t.Errorf("%d0 ms of processor time for %d crashes", used, dies)
 	}
-	if now := steps(s); len(now) != begun {
+	if now := s.Steps(); len(now) != begun {
 		t.Errorf("steps: %q", now[begun:])
 	}
 }

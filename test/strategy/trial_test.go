@@ -125,7 +125,7 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	if now := o.IDs(); now["web"] != ids["web"] || now["db"] != ids["db"] {
 		t.Error("the failed release was tried again")
 	}
-	if n := countSteps(o.Supervisor, "roll back"); n != 1 {
+	if n := o.CountSteps("roll back"); n != 1 {
 		t.Errorf("%d roll-backs", n)
 	}
 	good := bad.With(bad.Services[0].Setting("FIXED", "yes").Labelled(rollbackLabel, "60000"), bad.Services[1])
@@ -169,7 +169,7 @@ func TestLocksAreReleasedDuringTheTrial(t *testing.T) {
 		return s.Composed("healthcheck", dict{"test": list{"CMD", "/main", "absent", "/tmp/balena/updates.lock"}, "interval": "200ms", "retries": 2})
 	})
 	o.Apply(harness.TargetOf(good.With(good.Services[0].Labelled(rollbackLabel, "15000"))))
-	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
+	if n := o.CountSteps("roll back"); n != 0 {
 		t.Errorf("%d roll-backs", n)
 	}
 }
@@ -194,13 +194,13 @@ func TestRollbackIsOffByDefaultAndOnByConfiguration(t *testing.T) {
 	delete(bad.Services[0].Labels, rollbackLabel)
 	o.PostTarget(harness.TargetOf(bad))
 	o.WaitSettled(harness.Soon) // current at once, healthy or not
-	if n := countSteps(o.Supervisor, "roll back"); n != 0 {
+	if n := o.CountSteps("roll back"); n != 0 {
 		t.Errorf("%d roll-backs", n)
 	}
 	worse := bad.Released("cccc3", 3).With(bad.Services[0].Setting("MODE", "worse"), bad.Services[1])
 	o.PostTarget(harness.Target{Config: map[string]string{"BALENA_SUPERVISOR_ROLLBACK_TIMEOUT": "3000"}, Apps: []harness.App{worse}})
 	harness.Until(t, harness.Soon, "the roll-back", func() error {
-		if n := countSteps(o.Supervisor, "roll back"); n != 1 {
+		if n := o.CountSteps("roll back"); n != 1 {
 			return fmt.Errorf("%d", n)
 		}
 		return nil
