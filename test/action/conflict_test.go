@@ -254,7 +254,7 @@ func TestLocksOfAnotherOperation(t *testing.T) {
 // device-api.md 94: a container that a lock keeps although the release has no such service any more.
 func TestServiceThatLeftTheRelease(t *testing.T) {
 	r := newRig(t)
-	file := r.lock(t, 31, "db")
+	file := r.LockUpdates(31, "db")
 	web, db := r.shop.Services[0], r.shop.Services[1]
 	r.shop.Commit, r.shop.Services = "aaaa2", []harness.Service{web}
 	r.PostTarget(r.target())

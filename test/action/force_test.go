@@ -17,7 +17,7 @@ func TestForceWhileAnUpdateKeepsItsLocks(t *testing.T) {
 	r.Proxy.Spoil(startCall, harness.Fail, 0, -1)
 	r.PostTarget(r.release(2))
 	harness.Until(t, harness.Soon, "a release that cannot start", func() error {
-		if len(r.LogLines("step did not succeed")) == 0 || !exists(filepath.Join(r.LockDir(31, "web"), "updates.lock")) {
+		if len(r.LogLines("step did not succeed")) == 0 || !harness.Exists(filepath.Join(r.LockDir(31, "web"), "updates.lock")) {
 			return errors.New("no failure")
 		}
 		return nil

@@ -4,8 +4,6 @@ package action_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -40,19 +38,3 @@ func newRig(t *testing.T) *rig {
 }
 
 func (r *rig) target() harness.Target { return harness.TargetOf(r.shop, r.solo) }
-
-// lock makes a user's update lock.
-func (r *rig) lock(t *testing.T, appID int, service string) (path string) {
-	t.Helper()
-	path = filepath.Join(r.LockDir(appID, service), "updates.lock")
-	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(path) })
-	return path
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}

@@ -1,7 +1,6 @@
 package action_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -69,7 +68,7 @@ func TestReboot(t *testing.T) {
 			t.Errorf("%s is %s, new: %v", name, c.State.Status, c.ID != before[name])
 		}
 	}
-	if exists(filepath.Join(r.LockDir(31, "web"), "updates.lock")) {
+	if harness.Exists(filepath.Join(r.LockDir(31, "web"), "updates.lock")) {
 		t.Error("the supervisor kept its lock")
 	}
 }
@@ -81,15 +80,15 @@ func TestLockOfAServiceWithoutContainer(t *testing.T) {
 	if err := os.MkdirAll(r.LockDir(31, "gone"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	file := r.lock(t, 31, "gone")
+	file := r.LockUpdates(31, "gone")
 	for path, body := range map[string]any{"/v1/reboot": nil, "/v2/applications/31/restart-service": map[string]any{"serviceName": "web"}} {
-		if a := r.Post(path, body); a.Status != 423 || !exists(file) {
+		if a := r.Post(path, body); a.Status != 423 || !harness.Exists(file) {
 			t.Errorf("%s: %d %s", path, a.Status, a.Body)
 		}
 	}
 	r.Post("/v1/reboot", map[string]any{"force": true}).Want(t, 202, granted)
 	r.goesDown(t, "Reboot", 1)
-	if exists(file) || exists(filepath.Join(r.LockDir(31, "gone"), "resin-updates.lock")) {
+	if harness.Exists(file) || harness.Exists(filepath.Join(r.LockDir(31, "gone"), "resin-updates.lock")) {
 		t.Error("a lock stayed")
 	}
 }
@@ -110,20 +109,20 @@ func TestRebootRespectsEveryAppsLock(t *testing.T) {
 	r := newRig(t)
 	for _, path := range []string{"/v1/reboot", "/v1/shutdown"} {
 		for app, service := range map[int]string{31: "db", 32: "main"} {
-			file := r.lock(t, app, service)
+			file := r.LockUpdates(app, service)
 			r.Post(path, nil).Want(t, 423, refused(fmt.Sprintf("Lockfile exists for { appId: %d, service: %s }", app, service)))
 			r.Post(path, map[string]any{"force": "yes"}).Want(t, 423, refused(fmt.Sprintf("Lockfile exists for { appId: %d, service: %s }", app, service)))
-			if !exists(file) {
+			if !harness.Exists(file) {
 				t.Errorf("%s: a refused request removed the lock", path)
 			}
 			os.Remove(file)
 		}
 	}
 	r.stillUp(t)
-	file := r.lock(t, 31, "db")
+	file := r.LockUpdates(31, "db")
 	r.Post("/v1/reboot", map[string]any{"force": true}).Want(t, 202, granted)
 	r.goesDown(t, "Reboot", 1)
-	if exists(file) {
+	if harness.Exists(file) {
 		t.Error("the forced reboot left the user's lock")
 	}
 }
@@ -134,7 +133,7 @@ func TestRebootWithLockOverride(t *testing.T) {
 	target := r.target()
 	target.Config = map[string]string{"SUPERVISOR_OVERRIDE_LOCK": "1"}
 	r.Apply(target)
-	r.lock(t, 31, "db")
+	r.LockUpdates(31, "db")
 	r.Post("/v1/reboot", nil).Want(t, 202, granted)
 	r.goesDown(t, "Reboot", 1)
 }
@@ -183,7 +182,7 @@ func TestLogindRefuses(t *testing.T) {
 func TestLogindIsNotThere(t *testing.T) {
 	r := newRig(t)
 	r.Bus.Leave(t, "org.freedesktop.login1")
-	file := r.lock(t, 31, "db")
+	file := r.LockUpdates(31, "db")
 	for path, body := range map[string]any{"/v1/reboot": map[string]any{"force": true}, "/v1/shutdown": map[string]any{"force": 1}} {
 		answer := r.Post(path, body)
 		var e struct{ Data, Error string }
@@ -191,7 +190,7 @@ func TestLogindIsNotThere(t *testing.T) {
 			t.Errorf("%s without logind: %d %s", path, answer.Status, answer.Body)
 		}
 	}
-	if !exists(file) {
+	if !harness.Exists(file) {
 		t.Error("the lock is gone although nothing was done")
 	}
 	os.Remove(file)
@@ -236,14 +235,9 @@ func TestActionsAfterARebootWasGranted(t *testing.T) {
 // need no engine.
 func TestRebootWithoutAnEngine(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{Socket: "/nowhere/engine.sock", Bus: harness.NewBus(t)})
-	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(lock), 0o755), os.WriteFile(lock, nil, 0o644)); err != nil {
-		t.Fatal(err)
-	}
+	s.LockUpdates(31, "web")
 	s.Post("/v1/reboot", nil).Want(t, 423, refused("Lockfile exists for { appId: 31, service: web }"))
-	if err := os.Remove(lock); err != nil {
-		t.Fatal(err)
-	}
+	s.UnlockUpdates(31, "web")
 	s.Post("/v1/reboot", nil).Want(t, 202, granted)
 	harness.Until(t, harness.Soon, "the reboot", func() error {
 		if s.Bus.Asked("Reboot") != 1 {
@@ -257,7 +251,7 @@ func TestRebootWithoutAnEngine(t *testing.T) {
 // locks, and not during an update of the host.
 func TestReleaseRebootsTheDevice(t *testing.T) {
 	r := newRig(t)
-	file := r.lock(t, 32, "main")
+	file := r.LockUpdates(32, "main")
 	r.WriteFile("state/rollback-altboot-breadcrumb", "")
 	r.shop.Commit = "aaaa2"
 	r.shop.Services[1] = r.shop.Services[1].Labelled("io.balena.update.requires-reboot", "1")

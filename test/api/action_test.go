@@ -65,7 +65,7 @@ func TestUserLockKeepsActionsOut(t *testing.T) {
 	f := newFleet(t)
 	locked := failed("Lockfile exists for { appId: 31, service: db }")
 	for _, file := range []string{"updates.lock", "resin-updates.lock"} {
-		path := f.lock(t, 31, "db", file)
+		path := f.LockUpdatesBy(file, 31, "db")
 		f.put(t, "web", "/data/kept", "precious")
 		before := f.IDs()
 		f.Post("/v1/restart", map[string]any{"appId": 31}).Want(t, 423, locked)
@@ -78,26 +78,26 @@ func TestUserLockKeepsActionsOut(t *testing.T) {
 		}
 		f.Post("/v2/applications/31/start-service", map[string]any{"serviceName": "web"}).Want(t, 200, "OK")
 		f.changed(t, before)
-		if !exists(path) || !f.has(t, "web", "/data/kept") {
+		if !harness.Exists(path) || !f.has(t, "web", "/data/kept") {
 			t.Errorf("%s: the lock or the data is gone", file)
 		}
 		for _, force := range []any{true, "on", "TRUE", 1} {
-			f.lock(t, 31, "db", file)
+			f.LockUpdatesBy(file, 31, "db")
 			before := f.IDs()
 			f.Post("/v1/restart", map[string]any{"appId": 31, "force": force}).Want(t, 200, "OK")
 			f.changed(t, before, "web", "db")
-			if exists(path) {
+			if harness.Exists(path) {
 				t.Errorf("force %v left the lock", force)
 			}
 		}
 	}
-	path := f.lock(t, 32, "main", "updates.lock")
+	path := f.LockUpdates(32, "main")
 	f.Post("/v1/apps/32/stop", nil).Want(t, 423, failed("Lockfile exists for { appId: 32, service: main }"))
 	if got := f.Post("/v1/apps/32/start", nil).Status; got != 200 {
 		t.Errorf("start under a lock: %d", got)
 	}
-	if got := f.Post("/v1/apps/32/stop", map[string]any{"force": true}).Status; got != 200 || exists(path) {
-		t.Errorf("forced stop: %d, lock still there: %v", got, exists(path))
+	if got := f.Post("/v1/apps/32/stop", map[string]any{"force": true}).Status; got != 200 || harness.Exists(path) {
+		t.Errorf("forced stop: %d, lock still there: %v", got, harness.Exists(path))
 	}
 }
 

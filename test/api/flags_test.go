@@ -45,7 +45,7 @@ func TestFlagsOfAnUpdateUnderALock(t *testing.T) {
 	f, registry := newFleet(t), harness.SharedRegistry(t)
 	net := registry.Slow(t, 400_000)
 	image := net.Of(registry.Push(t, harness.ServerImage("api/locked:v2").WithBlob(800_000)))
-	path := f.lock(t, 32, "main", "updates.lock")
+	path := f.LockUpdates(32, "main")
 	f.solo.Commit, f.solo.Release = "bbbb2", 22
 	f.solo.Services[0] = f.solo.Services[0].Using(image.Name, 2003)
 	before := f.IDs()
@@ -91,8 +91,8 @@ func TestFlagsOfAnUpdateUnderALock(t *testing.T) {
 	}
 	f.Post("/v1/update", map[string]any{"force": true}).Want(t, 204, "")
 	f.WaitSettled(harness.Soon)
-	if s := state(); s != "Idle pending false downloaded false failed false" || exists(path) || f.IDs()["main"] == before["main"] {
-		t.Errorf("after the forced update: %s, the lock is there: %v", s, exists(path))
+	if s := state(); s != "Idle pending false downloaded false failed false" || harness.Exists(path) || f.IDs()["main"] == before["main"] {
+		t.Errorf("after the forced update: %s, the lock is there: %v", s, harness.Exists(path))
 	}
 }
 

@@ -5,17 +5,12 @@ package api_test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"resin-supervisor/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-// lockMode is the mode of lock files that tests make.
-const lockMode = 0o644
 
 // fleet is the device most tests use: app 31 "shop" with two services and a volume, app 32 "solo"
 // with one. web and main may use the API.
@@ -72,22 +67,6 @@ func (f *fleet) changed(t *testing.T, before map[string]string, services ...stri
 			t.Errorf("container of %s is %s", name, c.State.Status)
 		}
 	}
-}
-
-// lock makes a user's update lock for a service.
-func (f *fleet) lock(t *testing.T, appID int, service, file string) (path string) {
-	t.Helper()
-	path = filepath.Join(f.LockDir(appID, service), file)
-	if err := os.WriteFile(path, nil, lockMode); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(path) })
-	return path
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // failed is the JSON body of an error.

@@ -3,8 +3,6 @@ package before_test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -210,10 +208,7 @@ func TestLookIsNotRepeatedForALock(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	one := app(0, strategies[0], harness.ServerImage("before/old:v1").Load(t))
 	s.Apply(harness.TargetOf(one))
-	lock := filepath.Join(s.LockDir(one.ID, one.Services[0].Name), "updates.lock")
-	if err := os.WriteFile(lock, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	s.LockUpdates(one.ID, one.Services[0].Name)
 	s.PostTarget(harness.TargetOf(next(one, registry.Push(t, harness.ServerImage("before/locked:v2")))))
 	harness.Until(t, harness.Soon, "three attempts to take the lock", func() error {
 		if n := s.CountSteps("take lock"); n < 4 {
@@ -224,8 +219,6 @@ func TestLookIsNotRepeatedForALock(t *testing.T) {
 	if n := s.CountSteps("preflight"); n != 1 {
 		t.Errorf("%d looks, want 1", n)
 	}
-	if err := os.Remove(lock); err != nil {
-		t.Fatal(err)
-	}
+	s.UnlockUpdates(one.ID, one.Services[0].Name)
 	s.WaitSettled(harness.Soon)
 }

@@ -3,8 +3,6 @@ package fault_test
 import (
 	"errors"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -47,10 +45,7 @@ func TestDeviceWithoutAnEngine(t *testing.T) {
 			if conf, config := s.ReadFile("boot/system-proxy/redsocks.conf"), s.ReadFile("boot/config.json"); !strings.Contains(conf, "10.9.8.7") || !strings.Contains(config, "kiosk") {
 				t.Errorf("the host has %q and %q", conf, config)
 			}
-			lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
-			if err := errors.Join(os.MkdirAll(filepath.Dir(lock), 0o755), os.WriteFile(lock, nil, 0o644)); err != nil {
-				t.Fatal(err)
-			}
+			s.LockUpdates(31, "web")
 			proxy["network"].(map[string]any)["hostname"] = "shelf"
 			call(http.MethodPatch, "/v1/device/host-config", proxy, 423)
 			proxy["force"] = true

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -447,6 +448,30 @@ func (s *Supervisor) Documents() []string {
 // LockDir is the host directory of a service's update locks (docs/spec/engine.md 7).
 func (s *Supervisor) LockDir(appID int, service string) string {
 	return filepath.Join(lockRoot, "services", strconv.Itoa(appID), service)
+}
+
+// LockUpdates makes a user's update lock for a service and answers its path.
+func (s *Supervisor) LockUpdates(appID int, service string) (path string) {
+	s.t.Helper()
+	return s.LockUpdatesBy("updates.lock", appID, service)
+}
+
+// UnlockUpdates removes the lock of LockUpdates, which must still be there.
+func (s *Supervisor) UnlockUpdates(appID int, service string) {
+	s.t.Helper()
+	if err := os.Remove(filepath.Join(s.LockDir(appID, service), "updates.lock")); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// LockUpdatesBy is LockUpdates with a file of another name.
+func (s *Supervisor) LockUpdatesBy(file string, appID int, service string) (path string) {
+	s.t.Helper()
+	path = filepath.Join(s.LockDir(appID, service), file)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
 }
 
 // clean ends the process, shows its log when the test failed, empties the engine and takes the

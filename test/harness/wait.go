@@ -60,6 +60,12 @@ func load() (tasks float64) {
 	return tasks
 }
 
+// Exists tells whether there is a file of this path.
+func Exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // Until looks again and again until check answers nil; the test ends when it did not in time.
 func Until(t testing.TB, within time.Duration, what string, check func() error) {
 	t.Helper()

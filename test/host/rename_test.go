@@ -3,7 +3,6 @@ package host_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -56,10 +55,7 @@ func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 	is("testhost")
 	h.WriteFile("root/etc/hostname", "h3\n")
 	is("h3")
-	lock := h.LockDir(31, "kiosk") + "/updates.lock"
-	if err := os.WriteFile(lock, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	h.LockUpdates(31, "kiosk")
 	h.WriteFile("root/etc/hostname", "h4\n")
 	harness.Until(t, harness.Soon, "the refusal", func() error {
 		if page := h.Overview(); !strings.Contains(page, "Lockfile exists for { appId: 31, service: kiosk }") {
@@ -70,9 +66,7 @@ func TestRenamedHostReplacesServicesWithItsName(t *testing.T) {
 	if now := h.Containers()["kiosk"]; now.Config.Hostname != "h3" || !now.State.Running {
 		t.Errorf("under a lock it is %s, %s", now.Config.Hostname, now.State.Status)
 	}
-	if err := os.Remove(lock); err != nil {
-		t.Fatal(err)
-	}
+	h.UnlockUpdates(31, "kiosk")
 	is("h4")
 	h.Restart()
 	h.WaitSettled(harness.Soon)

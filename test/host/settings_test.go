@@ -184,14 +184,7 @@ func TestHostConfigIsLocked(t *testing.T) {
 	image := harness.ServerImage("host/app:v1").Load(t)
 	h.Apply(harness.TargetOf(harness.App{ID: 12, Name: "shop", Commit: "aaaa1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image.Name}}}))
-	lock := filepath.Join(h.LockDir(12, "web"), "updates.lock")
-	place := func() {
-		t.Helper()
-		if err := os.WriteFile(lock, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	place()
+	lock := h.LockUpdates(12, "web")
 	before := h.files()
 	h.patch(`{"network":{"hostname":"h1","proxy":`+unit+`}}`).Want(t, 423, "Lockfile exists for { appId: 12, service: web }")
 	h.set(`{}`)
@@ -202,7 +195,7 @@ func TestHostConfigIsLocked(t *testing.T) {
 	if _, err := os.Lstat(lock); !os.IsNotExist(err) || h.name() != "h1" {
 		t.Errorf("forced: the lock is there (%v), the name is %s", err, h.name())
 	}
-	place()
+	h.LockUpdates(12, "web")
 	h.set(`{"hostname":"h2","force":"on"}`)
 	if h.name() != "h2" {
 		t.Errorf("forced inside network: %s", h.name())

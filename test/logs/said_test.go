@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -166,15 +164,10 @@ func (s *speaker) refusals(image string) {
 // locks has a user lock an update.
 func (s *speaker) locks() {
 	s.t.Helper()
-	path := filepath.Join(s.LockDir(31, "web"), "updates.lock")
-	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		s.t.Fatal(err)
-	}
+	s.LockUpdates(31, "web")
 	s.mode("locked")
 	s.says("Updates are locked, retrying in 1s. Reason: Lockfile exists for { appId: 31, service: web }")
-	if err := os.Remove(path); err != nil {
-		s.t.Fatal(err)
-	}
+	s.UnlockUpdates(31, "web")
 	s.WaitSettled(harness.Soon)
 }
 

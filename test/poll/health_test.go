@@ -92,20 +92,13 @@ func TestHealthOfApplies(t *testing.T) {
 	}
 	s.Assign(app(2, local(t, "v1")))
 	s.WaitSettled(harness.Soon)
-	if err := os.MkdirAll(s.LockDir(31, "s0"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(s.LockDir(31, "s0")+"/updates.lock", nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	s.LockUpdates(31, "s0")
 	s.Assign(app(3, local(t, "v2")))
 	refused(t, s, "take lock")
 	beyond(t, cloud)
 	refused(t, s, "take lock")
 	health(t, s, 200, "OK")
-	if err := os.Remove(s.LockDir(31, "s0") + "/updates.lock"); err != nil {
-		t.Fatal(err)
-	}
+	s.UnlockUpdates(31, "s0")
 	s.WaitSettled(harness.Soon)
 	s.Assign(app(4, registry.Addr+"/poll/missing:v1"))
 	refused(t, s, "fetch")

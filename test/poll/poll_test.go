@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
@@ -209,9 +208,7 @@ func TestUpdateForces(t *testing.T) {
 	s.Assign(app(1, v1))
 	s.Start()
 	s.WaitSettled(harness.Soon)
-	if err := errors.Join(os.MkdirAll(s.LockDir(31, "s0"), 0o755), os.WriteFile(s.LockDir(31, "s0")+"/updates.lock", nil, 0o644)); err != nil {
-		t.Fatal(err)
-	}
+	s.LockUpdates(31, "s0")
 	s.Assign(app(2, v2))
 	update(t, s, "", 204)
 	harness.Until(t, harness.Soon, "the lock to be met", func() error {

@@ -63,11 +63,6 @@ func volume(t *testing.T, e *harness.Engine, name, file string) string {
 	return made.Mountpoint
 }
 
-func gone(path string) bool {
-	_, err := os.Lstat(path)
-	return errors.Is(err, os.ErrNotExist)
-}
-
 // tree lists what is below a directory as find sees it, with what the files hold. How much room they
 // take is not told: holes may be filled.
 func tree(t *testing.T, dir string) string {
@@ -83,7 +78,7 @@ func tree(t *testing.T, dir string) string {
 // tidy checks that nothing of a restore is left but the volumes.
 func tidy(t *testing.T, s *harness.Supervisor) {
 	t.Helper()
-	if !gone(s.Path("data/backup.tgz")) {
+	if harness.Exists(s.Path("data/backup.tgz")) {
 		t.Error("the backup is still there")
 	}
 	var images []struct{ RepoTags []string }
@@ -144,7 +139,7 @@ func TestVolumesOfAMigration(t *testing.T) {
 			if text, err := os.ReadFile(volumes["31_logs"].Mountpoint + "/log"); err != nil || len(text) != 500_000 {
 				t.Errorf("logs: %v, %d bytes", err, len(text))
 			}
-			if gone(filepath.Join(kept, "old")) {
+			if !harness.Exists(filepath.Join(kept, "old")) {
 				t.Error("a volume that is not in the backup lost its data")
 			}
 			if n := len(events.Of("start", "s0")); n != 1 {
@@ -184,7 +179,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 			return nil
 		})
 		s.Hear("Error restoring volumes from the backup due to '"+why+"'", 1)
-		if gone(s.Path("data/backup.tgz")) || gone(filepath.Join(old, "old")) || !gone(filepath.Join(old, "f")) {
+		if !harness.Exists(s.Path("data/backup.tgz")) || !harness.Exists(filepath.Join(old, "old")) || harness.Exists(filepath.Join(old, "f")) {
 			t.Error("something was changed")
 		}
 		if len(s.Containers()) != 1 || s.Containers()["other"].State.Status != "running" {
@@ -258,7 +253,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 					return nil
 				})
 				s.Kill()
-				if gone(s.Path("data/backup.tgz")) {
+				if !harness.Exists(s.Path("data/backup.tgz")) {
 					t.Error("the backup went before its time")
 				}
 				s.Proxy.Heal()
@@ -270,7 +265,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 						t.Errorf("%s: %q %v", name, text, err)
 					}
 				}
-				if !gone(engine.Volumes(t)["31_data"].Mountpoint + "/old") {
+				if harness.Exists(engine.Volumes(t)["31_data"].Mountpoint + "/old") {
 					t.Error("the volume was not made anew")
 				}
 			})

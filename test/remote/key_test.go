@@ -2,7 +2,6 @@ package remote_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -180,7 +179,7 @@ func TestServiceGetsItsNewKey(t *testing.T) {
 		t.Errorf("after a new key of web: %v, were %v", now, before)
 	}
 
-	lock := m.lock(t, 31, "db")
+	m.LockUpdates(31, "db")
 	fresh = m.renew(t, key())
 	harness.Until(t, harness.Soon, "the update to wait for the lock", func() error {
 		if d := m.Device(); !d.UpdateFailed {
@@ -191,13 +190,11 @@ func TestServiceGetsItsNewKey(t *testing.T) {
 	if locked := m.IDs(); locked["web"] != now["web"] {
 		t.Error("web was replaced although its app is locked")
 	}
-	if err := os.Remove(lock); err != nil {
-		t.Fatal(err)
-	}
+	m.UnlockUpdates(31, "db")
 	harness.Until(t, harness.Soon, "web to have its new key", m.hasKey(fresh))
 	m.WaitSettled(harness.Soon)
 
-	m.lock(t, 31, "db")
+	m.LockUpdates(31, "db")
 	fresh = m.renew(t, key())
 	m.Post("/v2/applications/31/restart-service", map[string]any{"serviceName": "web", "force": true}).Want(t, 200, "OK")
 	if err := m.hasKey(fresh)(); err != nil {

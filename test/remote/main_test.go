@@ -4,8 +4,6 @@ package remote_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -59,20 +57,4 @@ func (m *managed) as(key, method, path string, body any) harness.Answer {
 		r.Header = map[string]string{"Authorization": "Bearer " + key}
 	}
 	return m.Call(r)
-}
-
-// lock makes a user's update lock.
-func (m *managed) lock(t *testing.T, appID int, service string) (path string) {
-	t.Helper()
-	path = filepath.Join(m.LockDir(appID, service), "updates.lock")
-	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(path) })
-	return path
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

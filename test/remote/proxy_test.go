@@ -143,11 +143,11 @@ func TestRequestsOfTheProxy(t *testing.T) {
 	want("POST", "/v1/tcp-ping", nil, 204, "")
 	want("PATCH", "/v2/device/tags", map[string]any{"site": "north"}, 202, `{"status":"success"}`)
 	want("PATCH", "/v1/device/host-config", map[string]any{"network": map[string]any{}}, 200, "OK")
-	file := m.lock(t, 31, "db")
+	file := m.LockUpdates(31, "db")
 	want("POST", "/v1/reboot", nil, 423, `{"Data":"","Error":"Lockfile exists for { appId: 31, service: db }"}`)
 	want("POST", "/v1/restart", map[string]any{"appId": 31}, 423, failed("Lockfile exists for { appId: 31, service: db }"))
 	want("POST", "/v1/reboot", map[string]any{"force": true}, 202, `{"Data":"OK","Error":""}`)
-	if exists(file) {
+	if harness.Exists(file) {
 		t.Error("the forced reboot left the lock")
 	}
 	for name, id := range m.IDs() {
@@ -164,7 +164,7 @@ func TestRequestsOfTheProxy(t *testing.T) {
 // what it is (docs/spec/device-api.md section 2).
 func TestErrorsCanBeRelayed(t *testing.T) {
 	m := newManaged(t)
-	m.lock(t, 31, "db")
+	m.LockUpdates(31, "db")
 	key := m.Key()
 	for _, c := range []struct {
 		method, path string

@@ -99,7 +99,7 @@ func TestUpdateWithoutTheCloud(t *testing.T) {
 // takes effect although the target has not changed since.
 func TestForcedUpdateOverridesALock(t *testing.T) {
 	m := newManaged(t)
-	file := m.lock(t, 31, "db")
+	file := m.LockUpdates(31, "db")
 	before := m.IDs()
 	m.shop.Services[1] = m.shop.Services[1].Setting("NEW", "1")
 	m.shop.Commit = "aaaa2"
@@ -120,7 +120,7 @@ func TestForcedUpdateOverridesALock(t *testing.T) {
 	}
 	m.Post("/v1/update", map[string]any{"force": true}).Want(t, 204, "")
 	harness.Until(t, 10*time.Second, "the forced release", m.Settled)
-	if exists(file) {
+	if harness.Exists(file) {
 		t.Error("the lock is still there")
 	}
 	calls := m.Cloud().Calls(fakecloud.State)

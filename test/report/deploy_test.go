@@ -4,28 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
-
-// lock puts an update lock into a service, or takes it away.
-func lock(t *testing.T, s *harness.Supervisor, held bool) {
-	t.Helper()
-	dir := s.LockDir(31, "web")
-	err := os.MkdirAll(dir, 0o755)
-	if held {
-		err = errors.Join(err, os.WriteFile(dir+"/updates.lock", nil, 0o644))
-	} else {
-		err = errors.Join(err, os.Remove(dir+"/updates.lock"))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // cloud.md 61, 62, 64: the way of a release: downloading, downloaded while it has to wait, and done;
 // release_uuid goes on only at the end. cloud.md 63: of a service that is handed over, old and new
@@ -35,7 +19,7 @@ func TestDeploy(t *testing.T) {
 	s.Assign(shop(1, service("web", 1, local(t, "v1"))))
 	s.Start()
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
-	lock(t, s, true)
+	s.LockUpdates(31, "web")
 	registry := harness.SharedRegistry(t)
 	slow := registry.Slow(t, 50_000)
 	image := slow.Of(registry.PushDigest(t, harness.ServerImage("report/web:v2").WithBlob(3_000_000)))
@@ -48,7 +32,7 @@ func TestDeploy(t *testing.T) {
 	slow.SetRate(100_000_000)
 	told(t, s, cloud, "commit1", "downloaded", "web Downloaded", "commit2")
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
-	lock(t, s, false)
+	s.UnlockUpdates(31, "web")
 	told(t, s, cloud, "commit2", "done", "web Running", "commit2")
 	finished(t, reports(t, s, cloud), "commit1") // its image was there already
 	finished(t, reports(t, s, cloud), "commit2")
@@ -95,7 +79,7 @@ func TestDeletedRelease(t *testing.T) {
 	s.Assign(shop(1, service("web", 1, local(t, "v1"))))
 	s.Start()
 	told(t, s, cloud, "commit1", "done", "web Running", "commit1")
-	lock(t, s, true)
+	s.LockUpdates(31, "web")
 	cloud.DeleteRelease(harness.ShopUUID, "commit1")
 	s.Assign(shop(2, service("web", 1, local(t, "v2"))))
 	if a := s.Post("/v1/regenerate-api-key", nil); a.Status != 200 {
@@ -113,7 +97,7 @@ func TestDeletedRelease(t *testing.T) {
 			refused++
 		}
 	}
-	lock(t, s, false)
+	s.UnlockUpdates(31, "web")
 	told(t, s, cloud, "commit2", "done", "web Running", "commit2")
 	if refused < 2 {
 		t.Errorf("%d reports were refused", refused)

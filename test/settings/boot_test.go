@@ -82,10 +82,7 @@ func TestBootConfigurationReboots(t *testing.T) {
 		t.Fatalf("the first target changed config.txt: %s", d.ReadFile("boot/config.txt"))
 	}
 
-	lock := "/tmp/balena-supervisor/services/31/web/updates.lock"
-	if err := os.WriteFile(lock, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	d.LockUpdates(31, "web")
 	more := app // whose start nobody holds up
 	more.ID, more.UUID, more.Name, more.Release = 32, "5aa0c0ffee5aa0c0ffee5aa0c0ffee52", "more", 2
 	more.Services = []harness.Service{{ID: 2, Name: "main", ImageID: 12, Image: app.Services[0].Image}}
@@ -103,9 +100,7 @@ func TestBootConfigurationReboots(t *testing.T) {
 	if err := d.Matches(); err != nil || bus.Asked("Reboot") != 0 {
 		t.Errorf("a reboot was to come before the apps were settled, or was asked for: %v", err)
 	}
-	if err := os.Remove(lock); err != nil {
-		t.Fatal(err)
-	}
+	d.UnlockUpdates(31, "web")
 	const said = ` boot config: {"dtparam":"\"spi=on\", \"i2c_arm=on\"","enable_uart":"1","gpu_mem":"64","kernel":"k.img"}`
 	d.Hear("Applying"+said, 1)
 	d.Hear("Applied"+said, 1)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,10 +97,7 @@ func TestOverrideLock(t *testing.T) {
 	app := shop(t)
 	d.set(nil, app)
 	d.WaitSettled(harness.Soon)
-	lock := filepath.Join("/tmp/balena-supervisor/services/31/web/updates.lock")
-	if err := os.WriteFile(lock, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	d.LockUpdates(31, "web")
 	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("NEW", "1"))
 	id := d.Containers()["web"].ID
 	d.set(nil, next)

@@ -241,10 +241,7 @@ func TestStatusForScripts(t *testing.T) {
 	if _, again, _ := s.Run("status"); strings.Contains(again, "\x1b") {
 		t.Error("control characters without a terminal")
 	}
-	lock := s.LockDir(appID, "web") + "/updates.lock"
-	if err := os.WriteFile(lock, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	s.LockUpdates(appID, "web")
 	code, text, errs := s.Run("status", "--json")
 	var o struct {
 		Device struct {

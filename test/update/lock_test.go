@@ -61,10 +61,7 @@ func TestForceAndOverrideRemoveAUserLock(t *testing.T) {
 	image := harness.ServerImage("lock/app:v1").Load(t)
 	first := harness.Shop("aaaa1", 1, image.Service("web", 1))
 	s.Apply(harness.TargetOf(first))
-	lock := filepath.Join(s.LockDir(31, "web"), "updates.lock")
-	if err := os.WriteFile(lock, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	lock := s.LockUpdates(31, "web")
 	forced := harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new")))
 	forced.Config = map[string]string{"SUPERVISOR_OVERRIDE_LOCK": "1"}
 	s.Apply(forced)
