@@ -194,12 +194,7 @@ func TestRestartDuringARestartOfAService(t *testing.T) {
 	before, creates := r.IDs(), len(r.Proxy.Times(createCall))
 	r.Proxy.Spoil(createCall, harness.Hang, 0, 1)
 	service := r.web("restart-service")
-	harness.Until(t, harness.Soon, "the new container", func() error {
-		if len(r.Proxy.Times(createCall)) == creates {
-			return errors.New("not asked for")
-		}
-		return nil
-	})
+	r.Proxy.WaitCalls(t, harness.Soon, createCall, creates+1)
 	app := r.later("/v1/restart", map[string]any{"appId": 31})
 	waits(t, app)
 	r.Proxy.Heal()

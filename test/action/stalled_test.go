@@ -1,7 +1,6 @@
 package action_test
 
 import (
-	"errors"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -19,12 +18,7 @@ func TestEngineThatDoesNotTellOfAnImage(t *testing.T) {
 	r.shop.Commit, r.shop.Release = "aaaa2", 12
 	r.shop.Services = []harness.Service{r.shop.Services[0].Using(next.Name, 2001), r.shop.Services[1]}
 	r.PostTarget(r.target())
-	harness.Until(t, harness.Soon, "a look at the image", func() error {
-		if len(r.Proxy.Times(inspectCall)) == before {
-			return errors.New("none")
-		}
-		return nil
-	})
+	r.Proxy.WaitCalls(t, harness.Soon, inspectCall, before+1)
 	db := map[string]any{"serviceName": "db"}
 	r.Post("/v2/applications/31/stop-service", db).Want(t, 200, "OK")
 	if r.Containers()["db"].State.Running {

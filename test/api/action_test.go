@@ -246,12 +246,7 @@ func TestRestartCompletesWithoutItsCaller(t *testing.T) {
 	conn := f.dial(t)
 	body, _ := json.Marshal(map[string]any{"appId": 31})
 	fmt.Fprintf(conn, "POST /v1/restart?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", f.Key(), len(body), body)
-	harness.Until(t, harness.Soon, "the first stop", func() error {
-		if len(f.Proxy.Times("POST /containers/{id}/stop")) == 0 {
-			return fmt.Errorf("not yet")
-		}
-		return nil
-	})
+	f.Proxy.WaitCalls(t, harness.Soon, "POST /containers/{id}/stop", 1)
 	conn.Close()
 	f.Proxy.Heal()
 	harness.Until(t, harness.Soon, "new containers", func() error {

@@ -83,12 +83,7 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 		s.Proxy.Spoil(call, harness.Hang, 0, 1)
 		seen := len(s.Proxy.Times(call))
 		s.PostTarget(harness.TargetOf(shop(fmt.Sprintf("cccc%d", release), release, web, db)))
-		harness.Until(t, soon, call, func() error {
-			if len(s.Proxy.Times(call)) == seen {
-				return errors.New("not called yet")
-			}
-			return nil
-		})
+		s.Proxy.WaitCalls(t, soon, call, seen+1)
 		engine.Kill(t)
 		s.Proxy.Heal()
 		harness.Until(t, soon, "life without an engine", s.Alive)

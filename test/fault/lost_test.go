@@ -93,12 +93,7 @@ func TestConnectionBreaksInTheMiddleOfACall(t *testing.T) {
 		db.Load(t)
 		seen := len(s.Proxy.Times(call))
 		s.PostTarget(full)
-		harness.Until(t, soon, call, func() error {
-			if len(s.Proxy.Times(call)) == seen {
-				return errors.New("not called yet")
-			}
-			return nil
-		})
+		s.Proxy.WaitCalls(t, soon, call, seen+1)
 		s.Proxy.Cut()
 		harness.Until(t, soon, "the target after a break in "+call, s.Settled)
 		lookAround(t, s).same(t, "after a break in "+call, up)
@@ -218,12 +213,7 @@ func TestEngineStallsForHalfAMinute(t *testing.T) {
 	next := shop("aaaa1", 1, v2, db)
 	next.Services[0].Compose = nil
 	s.PostTarget(harness.TargetOf(next, other))
-	harness.Until(t, soon, stop, func() error {
-		if len(s.Proxy.Times(stop)) == seen {
-			return errors.New("not called yet")
-		}
-		return nil
-	})
+	s.Proxy.WaitCalls(t, soon, stop, seen+1)
 	began, before := time.Now(), s.Proxy.Counts()
 	// Meanwhile the other app gets a release of its own.
 	other.Commit, other.Release = "ffff2", 2

@@ -24,12 +24,7 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 	s.Apply(harness.TargetOf(shop("aaaa1", 1, v1, db)))
 	replaced := func(streams int) {
 		t.Helper()
-		harness.Until(t, 20*time.Second, "another event stream", func() error {
-			if n := len(s.Proxy.Times(follow)); n < streams {
-				return fmt.Errorf("%d streams", n)
-			}
-			return nil
-		})
+		s.Proxy.WaitCalls(t, 20*time.Second, follow, streams)
 		harness.Until(t, soon, "the target", s.Settled)
 		s.Engine.Must(t, http.MethodPost, "/containers/"+s.IDs()["web"]+"/stop?t=0", nil, nil)
 		harness.Until(t, 10*time.Second, "the exit to show in the API", func() error { return status(t, s, "web", "exited") })
@@ -45,12 +40,7 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 	// The same when the stream falls silent later, and for the calls of an update.
 	s.Proxy.Spoil(follow, harness.Mute, 0, 1)
 	s.Proxy.Cut()
-	harness.Until(t, 20*time.Second, "the silent stream", func() error {
-		if len(s.Proxy.Times(follow)) < 3 {
-			return errors.New("not opened yet")
-		}
-		return nil
-	})
+	s.Proxy.WaitCalls(t, 20*time.Second, follow, 3)
 	harness.Until(t, soon, "the listing", s.Idle)
 	v2.Load(t)
 	s.Apply(harness.TargetOf(shop("bbbb2", 2, v2, db)))

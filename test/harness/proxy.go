@@ -131,6 +131,18 @@ func (p *Proxy) Times(call string) []time.Time {
 	return slices.Clone(p.times[call])
 }
 
+// WaitCalls waits until a call was made n times in all, and answers when.
+func (p *Proxy) WaitCalls(t testing.TB, within time.Duration, call string, n int) []time.Time {
+	t.Helper()
+	Until(t, within, fmt.Sprintf("%s, %d times", call, n), func() error {
+		if made := len(p.Times(call)); made < n {
+			return fmt.Errorf("%d times", made)
+		}
+		return nil
+	})
+	return p.Times(call)
+}
+
 // Total is the number of all calls so far.
 func (p *Proxy) Total() int {
 	total := 0

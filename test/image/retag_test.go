@@ -91,12 +91,7 @@ func TestServiceFollowsItsTag(t *testing.T) {
 	// An engine that does not tell of the build: the same target posted again, or the container removed.
 	s.Proxy.Spoil("GET /events", harness.Mute, 0, -1)
 	s.Proxy.Cut()
-	harness.Until(t, harness.Soon, "a stream that is mute", func() error {
-		if n := len(s.Proxy.Times("GET /events")); n < 2 {
-			return fmt.Errorf("%d streams", n)
-		}
-		return nil
-	})
+	s.Proxy.WaitCalls(t, harness.Soon, "GET /events", 2)
 	s.WaitSettled(harness.Soon)
 	five := rebuild(t, e, name, base.Name, "ENV VERSION=five")
 	s.PostTarget(target)

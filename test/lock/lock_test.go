@@ -188,12 +188,7 @@ func TestLocksOfAKilledSupervisor(t *testing.T) {
 	const stop = "POST /containers/{id}/stop"
 	h.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	h.PostTarget(harness.TargetOf(h.next(), h.other))
-	harness.Until(t, harness.Soon, "the stop", func() error {
-		if len(h.Proxy.Times(stop)) == 0 {
-			return errors.New("not called")
-		}
-		return nil
-	})
+	h.Proxy.WaitCalls(t, harness.Soon, stop, 1)
 	h.Kill()
 	if held, want := h.owners(31), ours("db", "web"); !slices.Equal(held, want) {
 		t.Fatalf("left %q, want %q", held, want)

@@ -36,18 +36,6 @@ func about(s *harness.Supervisor, begin, service string) (found []string) {
 	return found
 }
 
-// tries waits for more starts of containers, which include several of each that cannot start.
-func tries(t *testing.T, proxy *harness.Proxy, more int) {
-	t.Helper()
-	before := proxy.Counts()[startCall]
-	harness.Until(t, harness.Soon, "more tries", func() error {
-		if n := proxy.Counts()[startCall] - before; n < more {
-			return fmt.Errorf("%d", n)
-		}
-		return nil
-	})
-}
-
 // once fails the test unless a service failed for one cause so far, which was said once, as was its start.
 func once(t *testing.T, s *harness.Supervisor, service, cause string) {
 	t.Helper()
@@ -71,7 +59,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 		image.Service("port", 3).Composed("ports", []any{one + ":80", two + ":81"}))
 	s.Assign(harness.TargetOf(app))
 	s.Start()
-	tries(t, s.Proxy, 12)
+	s.Proxy.WaitCalls(t, harness.Soon, startCall, len(s.Proxy.Times(startCall))+12) // several of each service that cannot start
 	for service, cause := range map[string]string{"program": "/not-there", "device": "/dev/not-there", "port": "address already in use"} {
 		harness.Until(t, harness.Soon, "the cause of "+service, func() error {
 			if len(about(s, "Failed to start service", service)) == 0 {

@@ -2,7 +2,6 @@ package logs_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -185,12 +184,7 @@ func (s *speaker) gone() {
 	before := s.Proxy.Counts()[stop]
 	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	s.mode("gone")
-	harness.Until(s.t, harness.Soon, "the container to be stopped", func() error {
-		if s.Proxy.Counts()[stop] == before {
-			return errors.New("not yet")
-		}
-		return nil
-	})
+	s.Proxy.WaitCalls(s.t, harness.Soon, stop, before+1)
 	s.Engine.Must(s.t, http.MethodDelete, "/containers/"+id+"?force=1", nil, nil)
 	s.Proxy.Heal()
 	s.says("Service is already stopped and the container removed " + web)

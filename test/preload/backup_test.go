@@ -246,12 +246,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 				}
 				s.Proxy.Spoil(at, fault, skip, -1)
 				s.Start()
-				harness.Until(t, harness.Soon, "the call", func() error {
-					if n := s.Proxy.Counts()[at]; n <= skip {
-						return fmt.Errorf("%d calls", n)
-					}
-					return nil
-				})
+				s.Proxy.WaitCalls(t, harness.Soon, at, skip+1)
 				s.Kill()
 				if !harness.Exists(s.Path("data/backup.tgz")) {
 					t.Error("the backup went before its time")

@@ -108,7 +108,7 @@ func TestAnonymousVolumesAreHandedOn(t *testing.T) {
 	n := len(s.Proxy.Times(createCall))
 	s.Proxy.Spoil(createCall, harness.Hang, 0, 1)
 	s.PostTarget(harness.TargetOf(app))
-	called(t, s.Proxy, createCall, n)
+	s.Proxy.WaitCalls(t, harness.Soon, createCall, n+1)
 	s.Kill()
 	s.Proxy.Heal()
 	s.Engine.Do(http.MethodDelete, "/containers/"+app.ContainerName(app.Services[0])+"?force=1", nil, nil) // should the call have gone on

@@ -40,17 +40,6 @@ func flaps(t *testing.T, s *harness.Supervisor, step string, times []time.Time) 
 	}
 }
 
-func waitTimes(t *testing.T, proxy *harness.Proxy, call string, n int) []time.Time {
-	t.Helper()
-	harness.Until(t, harness.Soon, call, func() error {
-		if got := len(proxy.Times(call)); got < n {
-			return fmt.Errorf("%d calls", got)
-		}
-		return nil
-	})
-	return proxy.Times(call)
-}
-
 // Something removes the container whenever it is there, also after the app was settled: each time it
 // is made again later, and it says so.
 func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
@@ -82,7 +71,7 @@ func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
 		}
 	}
 	t.Cleanup(end)
-	waitTimes(t, s.Proxy, createCall, made+4)
+	s.Proxy.WaitCalls(t, harness.Soon, createCall, made+4)
 	end()
 	flaps(t, s, "start", s.Proxy.Times(createCall)[made:])
 	if s.IDs()["db"] != db {
@@ -138,7 +127,7 @@ func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
 	shared(s.Proxy, func() int { return 67108864 + int(looks.Add(1)) })
 	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
 	const stop = "POST /containers/{id}/stop"
-	times := waitTimes(t, s.Proxy, stop, 4)
+	times := s.Proxy.WaitCalls(t, harness.Soon, stop, 4)
 	flaps(t, s, "kill", times)
 	for _, line := range s.LogLines(repeated) {
 		if line["step"] != "kill" {

@@ -20,17 +20,6 @@ func stubborn(t *testing.T) harness.Service {
 	return harness.ServerImage("stopped/app:v1").Load(t).Service("web", 1).Setting("IGNORE_TERM", "1").Composed("stop_grace_period", "3s")
 }
 
-// called waits until a call was made more often than before.
-func called(t *testing.T, proxy *harness.Proxy, call string, before int) {
-	t.Helper()
-	harness.Until(t, harness.Soon, call, func() error {
-		if n := len(proxy.Times(call)); n <= before {
-			return fmt.Errorf("%d calls", n)
-		}
-		return nil
-	})
-}
-
 // exited waits until the engine says that a container does not run.
 func exited(t *testing.T, s *harness.Supervisor, id string) harness.Container {
 	t.Helper()
@@ -71,7 +60,7 @@ func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
 		t.Helper()
 		n := len(s.Proxy.Times(call))
 		s.PostTarget(harness.TargetOf(next))
-		called(t, s.Proxy, call, n)
+		s.Proxy.WaitCalls(t, harness.Soon, call, n+1)
 		s.Kill()
 	}
 

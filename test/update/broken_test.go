@@ -30,13 +30,7 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	harness.Until(t, harness.Soon, "the good app", func() error { return running(engine, healthy.ContainerName(healthy.Services[0])) })
 
 	const pull = "POST /images/create"
-	harness.Until(t, harness.Soon, "three attempts to pull", func() error {
-		if n := len(s.Proxy.Times(pull)); n < 3 {
-			return fmt.Errorf("%d attempts", n)
-		}
-		return nil
-	})
-	attempts := s.Proxy.Times(pull)
+	attempts := s.Proxy.WaitCalls(t, harness.Soon, pull, 3)
 	for i, want := range []time.Duration{time.Second, 2 * time.Second} {
 		if gap := attempts[i+1].Sub(attempts[i]); gap < want*9/10 {
 			t.Errorf("attempt %d came %v after the one before, want %v", i+2, gap, want)
@@ -108,12 +102,7 @@ func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	web := image.Service("web", 1)
 	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, image.Service("ok", 7))))
 	const start = "POST /containers/{id}/start"
-	harness.Until(t, harness.Soon, "three attempts to start web and one for ok", func() error {
-		if n := len(s.Proxy.Times(start)); n < 4 {
-			return fmt.Errorf("%d starts", n)
-		}
-		return nil
-	})
+	s.Proxy.WaitCalls(t, harness.Soon, start, 4)
 	if err := running(engine, "ok_1007_5_good1"); err != nil {
 		t.Error(err)
 	}

@@ -1,7 +1,6 @@
 package update_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,12 +78,7 @@ func TestSupervisorHoldsItsOwnLocksDuringAnUpdateOnly(t *testing.T) {
 	const stop = "POST /containers/{id}/stop"
 	s.Proxy.Spoil(stop, harness.Hang, 0, 1)
 	s.PostTarget(harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Setting("MODE", "new"), first.Services[1])))
-	harness.Until(t, harness.Soon, "the stop", func() error {
-		if len(s.Proxy.Times(stop)) == 0 {
-			return errors.New("not called yet")
-		}
-		return nil
-	})
+	s.Proxy.WaitCalls(t, harness.Soon, stop, 1)
 	for _, name := range []string{"web", "db"} {
 		for _, file := range []string{"updates.lock", "resin-updates.lock"} {
 			var info syscall.Stat_t
