@@ -16,12 +16,7 @@ import (
 // once too often.
 func (r *rig) goesDown(t *testing.T, what string, n int) {
 	t.Helper()
-	harness.Until(t, harness.Soon, what, func() error {
-		if got := r.Bus.Asked(what); got != n {
-			return fmt.Errorf("logind was asked %d times, want %d", got, n)
-		}
-		return nil
-	})
+	r.Bus.WaitAsked(t, what, n)
 }
 
 // stillUp fails the test when logind is asked for anything within the time a departure takes.
@@ -239,12 +234,7 @@ func TestRebootWithoutAnEngine(t *testing.T) {
 	s.Post("/v1/reboot", nil).Want(t, 423, refused("Lockfile exists for { appId: 31, service: web }"))
 	s.UnlockUpdates(31, "web")
 	s.Post("/v1/reboot", nil).Want(t, 202, granted)
-	harness.Until(t, harness.Soon, "the reboot", func() error {
-		if s.Bus.Asked("Reboot") != 1 {
-			return fmt.Errorf("logind was asked for %v", s.Bus.Calls())
-		}
-		return nil
-	})
+	s.Bus.WaitAsked(t, "Reboot", 1)
 }
 
 // engine.md 5.6; cloud.md 6.6: a release that needs a reboot gets it when all else is done, under the

@@ -173,6 +173,17 @@ func (b *Bus) Calls() []BusCall {
 	return append([]BusCall(nil), b.calls...)
 }
 
+// WaitAsked waits until logind or systemd was asked for something so many times, and no more often.
+func (b *Bus) WaitAsked(t testing.TB, what string, times int) {
+	t.Helper()
+	Until(t, Soon, fmt.Sprintf("%s, %d times", what, times), func() error {
+		if n := b.Asked(what); n != times {
+			return fmt.Errorf("%d times, asked for %v", n, b.Calls())
+		}
+		return nil
+	})
+}
+
 // Asked counts what logind and systemd were asked to do so far.
 func (b *Bus) Asked(what string) (n int) {
 	for _, c := range b.Calls() {

@@ -52,12 +52,7 @@ func (d *device) holds(name, want string) {
 // reboots waits until the host was asked n times in all to reboot the device, which it then does.
 func (d *device) reboots(bus *harness.Bus, n int) {
 	d.t.Helper()
-	harness.Until(d.t, harness.Soon, fmt.Sprintf("reboot %d", n), func() error {
-		if got := bus.Asked("Reboot"); got != n {
-			return fmt.Errorf("asked %d times", got)
-		}
-		return nil
-	})
+	bus.WaitAsked(d.t, "Reboot", n)
 	d.Kill()
 	d.RunBy(harness.Rebooted(d.t))
 	d.Start()
@@ -403,12 +398,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 	for i := range 3 {
 		undone()
 		d.holds("config.txt", changed)
-		harness.Until(t, harness.Soon, "a reboot", func() error {
-			if got := bus.Asked("Reboot"); got != 3+i {
-				return fmt.Errorf("asked %d times", got)
-			}
-			return nil
-		})
+		bus.WaitAsked(t, "Reboot", 3+i)
 	}
 	undone()
 	app.Services = nil
