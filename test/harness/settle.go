@@ -112,6 +112,14 @@ type DeviceState struct {
 	DownloadProgress  *float64 `json:"download_progress"`
 }
 
+// UpdateFailed is nil when the device shows that its update failed.
+func (s *Supervisor) UpdateFailed() error {
+	if d := s.Device(); !d.UpdateFailed {
+		return fmt.Errorf("update_failed is not set: %+v", d)
+	}
+	return nil
+}
+
 // WaitListed waits until the supervisor has listed the engine's objects and so knows its own state.
 func (s *Supervisor) WaitListed() {
 	s.t.Helper()

@@ -326,7 +326,7 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 				}
 				return
 			}
-			harness.Until(t, harness.Soon, "the failure", func() error { return failing(s) })
+			harness.Until(t, harness.Soon, "the failure", s.UpdateFailed)
 			if len(deltas.Asked(fakecloud.DeltaPath)) != 0 {
 				t.Error("a server that is not trusted was given a token")
 			}

@@ -3,7 +3,6 @@
 package image_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -77,11 +76,4 @@ func recorded(s *harness.Supervisor, image harness.Image) bool {
 	return slices.ContainsFunc(s.Documents(), func(path string) bool {
 		return strings.HasPrefix(filepath.Base(path), "images") && strings.Contains(s.ReadFile(path), image.Name)
 	})
-}
-
-func failing(s *harness.Supervisor) error {
-	if d := s.Device(); !d.UpdateFailed {
-		return errors.New("update_failed is not set")
-	}
-	return nil
 }

@@ -45,7 +45,7 @@ func TestFullStorage(t *testing.T) {
 	s.Engine.Fill(t, 10*mega)
 	s.PostTarget(shop(2, v2.Service("web", 1)))
 	awaitFull(t, s, v2)
-	harness.Until(t, harness.Soon, "the failure in the API", func() error { return failing(s) })
+	harness.Until(t, harness.Soon, "the failure in the API", s.UpdateFailed)
 	if status, got, err := harness.Ask(before, http.MethodGet, "/version", ""); err != nil || status != 200 || got != "v1" {
 		t.Errorf("the old release answers %d %q %v", status, got, err)
 	}
@@ -76,7 +76,7 @@ func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
 		if s.Engine.ImageID(t, between.Name) == "" || !recorded(s, between) {
 			return fmt.Errorf("%s is not there", between.Name)
 		}
-		return failing(s)
+		return s.UpdateFailed()
 	})
 	s.Engine.Fill(t, 30*mega) // v3 takes 40: as a file, and unpacked
 	s.PostTarget(shop(3, v3.Service("web", 1)))

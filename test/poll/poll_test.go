@@ -211,12 +211,7 @@ func TestUpdateForces(t *testing.T) {
 	s.LockUpdates(31, "s0")
 	s.Assign(app(2, v2))
 	update(t, s, "", 204)
-	harness.Until(t, harness.Soon, "the lock to be met", func() error {
-		if !s.Device().UpdateFailed {
-			return errors.New("update_failed is not set")
-		}
-		return nil
-	})
+	harness.Until(t, harness.Soon, "the lock to be met", s.UpdateFailed)
 	n := len(answered(cloud))
 	update(t, s, `{"force":true}`, 204)
 	s.WaitSettled(harness.Soon)

@@ -181,12 +181,7 @@ func TestServiceGetsItsNewKey(t *testing.T) {
 
 	m.LockUpdates(31, "db")
 	fresh = m.renew(t, key())
-	harness.Until(t, harness.Soon, "the update to wait for the lock", func() error {
-		if d := m.Device(); !d.UpdateFailed {
-			return fmt.Errorf("%+v", d)
-		}
-		return nil
-	})
+	harness.Until(t, harness.Soon, "the update to wait for the lock", m.UpdateFailed)
 	if locked := m.IDs(); locked["web"] != now["web"] {
 		t.Error("web was replaced although its app is locked")
 	}

@@ -140,12 +140,7 @@ func TestRefusedBootConfiguration(t *testing.T) {
 	d.reboots(bus, 1)
 	refused := func(told int, variables ...string) {
 		t.Helper()
-		harness.Until(t, harness.Soon, "the app beside a failure", func() error {
-			if !d.Device().UpdateFailed {
-				return errors.New("no failure is shown")
-			}
-			return d.Matches()
-		})
+		harness.Until(t, harness.Soon, "the app beside a failure", func() error { return errors.Join(d.UpdateFailed(), d.Matches()) })
 		for _, name := range variables {
 			d.WaitOverview(harness.Soon, "variable "+name)
 		}
@@ -363,12 +358,7 @@ func TestBootConfigurationThatDoesNotLast(t *testing.T) {
 	apps := func() {
 		t.Helper()
 		d.WaitListed()
-		harness.Until(t, harness.Soon, "the app beside a failure", func() error {
-			if !d.Device().UpdateFailed {
-				return errors.New("no failure is shown")
-			}
-			return d.Matches()
-		})
+		harness.Until(t, harness.Soon, "the app beside a failure", func() error { return errors.Join(d.UpdateFailed(), d.Matches()) })
 	}
 	apps()
 	harness.Until(t, harness.Soon, "another attempt", func() error {

@@ -182,12 +182,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 		}
 		return errors.New("not told")
 	})
-	harness.Until(t, harness.Soon, "the app beside a failure", func() error {
-		if !d.Device().UpdateFailed {
-			return errors.New("no failure is shown")
-		}
-		return d.Matches()
-	})
+	harness.Until(t, harness.Soon, "the app beside a failure", func() error { return errors.Join(d.UpdateFailed(), d.Matches()) })
 	if err := syscall.Mount(boot, boot, "", syscall.MS_BIND|syscall.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -119,12 +119,7 @@ func TestRegistryOutageHealsByItself(t *testing.T) {
 	image := net.Of(registry.Push(t, harness.ServerImage("broken/outage:v1").WithBlob(50_000)))
 	net.Refuse(true)
 	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
-	harness.Until(t, harness.Soon, "the failure to show", func() error {
-		if d := s.Device(); !d.UpdateFailed {
-			return fmt.Errorf("device says %+v", d)
-		}
-		return nil
-	})
+	harness.Until(t, harness.Soon, "the failure to show", s.UpdateFailed)
 	net.Refuse(false)
 	s.WaitSettled(harness.Soon)
 	harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/version", "")
