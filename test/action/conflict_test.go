@@ -49,7 +49,7 @@ func (r *rig) put(t *testing.T, path string) {
 
 func (r *rig) has(t *testing.T, path string) bool {
 	t.Helper()
-	harness.MustAsk(t, r.Containers()["web"], http.MethodGet, "/version", "")
+	harness.VersionOf(t, r.Containers()["web"])
 	status, _, err := harness.Ask(r.Containers()["web"], http.MethodGet, "/file?path="+path, "")
 	if err != nil {
 		t.Fatal(err)

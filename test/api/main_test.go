@@ -81,7 +81,7 @@ func (f *fleet) put(t *testing.T, service, path, text string) {
 // has tells whether a file is there inside a service's container.
 func (f *fleet) has(t *testing.T, service, path string) bool {
 	t.Helper()
-	harness.MustAsk(t, f.Containers()[service], http.MethodGet, "/version", "")
+	harness.VersionOf(t, f.Containers()[service])
 	status, _, err := harness.Ask(f.Containers()[service], http.MethodGet, "/file?path="+path, "")
 	if err != nil {
 		t.Fatal(err)

@@ -27,9 +27,7 @@ func bootAndApply(t *testing.T, binary, emulator string) {
 		Composed("volumes", []any{"data:/data"})).WithVolumes("data")
 	s.Apply(harness.TargetOf(app))
 	web := s.Containers()["web"]
-	if got := harness.MustAsk(t, web, "GET", "/version", ""); got != "v1" {
-		t.Errorf("web serves %q", got)
-	}
+	harness.WantVersion(t, web, "v1")
 	key := web.Env("BALENA_SUPERVISOR_API_KEY")
 	if status, body := harness.FetchFrom(t, web, "GET", web.Env("BALENA_SUPERVISOR_ADDRESS")+"/v1/device?apikey="+key); status != 200 {
 		t.Errorf("the API from inside the container: %d %s", status, body)

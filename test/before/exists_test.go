@@ -59,10 +59,8 @@ func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 		later()
 	}
 	s.WaitSettled(2 * harness.Soon)
-	for name, c := range s.Containers() {
-		if got := harness.MustAsk(t, c, http.MethodGet, "/version", ""); got != "v2" {
-			t.Errorf("%s serves %s", name, got)
-		}
+	for _, c := range s.Containers() {
+		harness.WantVersion(t, c, "v2")
 	}
 	if n := unsure(s); n != 0 {
 		t.Errorf("of %d images it was not known whether there is room", n)

@@ -1,7 +1,6 @@
 package before_test
 
 import (
-	"net/http"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -23,7 +22,7 @@ func TestNothingIsStoppedWithoutRoom(t *testing.T) {
 	before.held(t, map[string]string{"shop0": "not enough room for the download: it takes 41 MB and 3"})
 	s.Engine.Fill(t, 46*mega)
 	s.WaitSettled(harness.Soon)
-	serves(t, s, "web0", "v2")
+	harness.WantVersion(t, s.Containers()["web0"], "v2")
 	if n := unsure(s); n != 0 {
 		t.Errorf("of %d images it was not known whether there is room", n)
 	}
@@ -44,12 +43,5 @@ func TestRoomOfTheImageThatGoes(t *testing.T) {
 	before.held(t, map[string]string{"shop0": "it takes 41 MB and 3"})
 	s.Engine.Fill(t, 14*mega)
 	s.WaitSettled(harness.Soon)
-	serves(t, s, "web0", "v2")
-}
-
-func serves(t *testing.T, s *harness.Supervisor, service, version string) {
-	t.Helper()
-	if got := harness.MustAsk(t, s.Containers()[service], http.MethodGet, "/version", ""); got != version {
-		t.Errorf("%s serves %s", service, got)
-	}
+	harness.WantVersion(t, s.Containers()["web0"], "v2")
 }

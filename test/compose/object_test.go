@@ -154,7 +154,7 @@ func TestVolumeIsRecreatedOnlyForItsOwnChange(t *testing.T) {
 		if (c.ID != before[name].ID) != fresh {
 			t.Errorf("%s: replaced %v, want %v", name, c.ID != before[name].ID, fresh)
 		}
-		harness.MustAsk(t, c, http.MethodGet, "/version", "")
+		harness.VersionOf(t, c)
 		status, got, err := harness.Ask(c, http.MethodGet, "/file?path=/data/kept", "")
 		if err != nil || (status == http.StatusOK && got == name) == fresh {
 			t.Errorf("%s: its volume holds %d %q %v", name, status, got, err)

@@ -90,9 +90,7 @@ func TestEngineKilledInTheMiddleOfAnUpdateConverges(t *testing.T) {
 		engine.Start(t)
 		harness.Until(t, soon, "the target after the engine was killed at "+call, s.Settled)
 		web1 := s.Containers()["web"]
-		if got := harness.MustAsk(t, web1, http.MethodGet, "/version", ""); got != web.Version {
-			t.Errorf("web serves %q, want %q", got, web.Version)
-		}
+		harness.WantVersion(t, web1, web.Version)
 		if got := harness.MustAsk(t, web1, http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {
 			t.Errorf("the volume holds %q", got)
 		}

@@ -76,7 +76,7 @@ func checkConverged(t *testing.T, s *harness.Supervisor, when, version, dbID, vo
 		t.Fatalf("%s: the volume was made anew", when)
 	}
 	web := containers["web"]
-	if got := harness.MustAsk(t, web, http.MethodGet, "/version", ""); got != version {
+	if got := harness.VersionOf(t, web); got != version {
 		t.Fatalf("%s: web serves %q, want %q", when, got, version)
 	}
 	if got := harness.MustAsk(t, web, http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {

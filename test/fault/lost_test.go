@@ -228,9 +228,7 @@ func TestEngineStallsForHalfAMinute(t *testing.T) {
 	}
 	s.Proxy.Heal()
 	harness.Until(t, soon, "the target", s.Settled)
-	if got := harness.MustAsk(t, s.Containers()["web"], "GET", "/version", ""); got != v2.Version {
-		t.Errorf("web serves %q, want %q", got, v2.Version)
-	}
+	harness.WantVersion(t, s.Containers()["web"], v2.Version)
 	left := lookAround(t, s)
 	if len(left.containers) != len(up.containers) || !slices.Equal(left.networks, up.networks) || !slices.Equal(left.volumes, up.volumes) {
 		t.Errorf("left over: %+v, before: %+v", left, up)

@@ -45,6 +45,26 @@ func MustAsk(t testing.TB, c Container, method, path, body string) string {
 	return answer
 }
 
+// VersionOf is the version of the image that a container of the fixture app runs.
+func VersionOf(t testing.TB, c Container) string {
+	t.Helper()
+	return MustAsk(t, c, http.MethodGet, "/version", "")
+}
+
+// WantVersion fails the test unless a container of the fixture app runs this version.
+func WantVersion(t testing.TB, c Container, version string) {
+	t.Helper()
+	if got := VersionOf(t, c); got != version {
+		t.Errorf("%s serves %q, want %q", c.Name, got, version)
+	}
+}
+
+// Print has a service of the fixture app print lines.
+func (s *Supervisor) Print(service, query string) {
+	s.t.Helper()
+	MustAsk(s.t, s.Containers()[service], http.MethodPost, "/print?"+query, "")
+}
+
 // FetchFrom makes a container request a URL and answers the status and body it got.
 func FetchFrom(t testing.TB, c Container, method, target string) (int, string) {
 	t.Helper()

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -92,6 +94,25 @@ func (e *Engine) Container(id string) (Container, error) {
 	_, err := e.Do(http.MethodGet, "/containers/"+id+"/json", nil, &c)
 	c.Name = strings.TrimPrefix(c.Name, "/")
 	return c, err
+}
+
+// Running is nil when the container of that id or name runs.
+func (e *Engine) Running(id string) error {
+	c, err := e.Container(id)
+	if err == nil && !c.State.Running {
+		err = fmt.Errorf("%s is %s: %s", id, c.State.Status, c.State.Error)
+	}
+	return err
+}
+
+// Gone is nil when the engine does not have the container.
+func (e *Engine) Gone(id string) error {
+	_, err := e.Container(id)
+	var status *StatusError
+	if errors.As(err, &status) && status.Status == http.StatusNotFound {
+		return nil
+	}
+	return fmt.Errorf("container %.40s is still there (%v)", id, err)
 }
 
 // Containers reads all containers, running or not, sorted by name.

@@ -112,6 +112,14 @@ type DeviceState struct {
 	DownloadProgress  *float64 `json:"download_progress"`
 }
 
+// WaitRunning waits until the containers of these ids or names run.
+func (s *Supervisor) WaitRunning(ids ...string) {
+	s.t.Helper()
+	for _, id := range ids {
+		Until(s.t, Soon, "start of "+id, func() error { return s.Engine.Running(id) })
+	}
+}
+
 // UpdateFailed is nil when the device shows that its update failed.
 func (s *Supervisor) UpdateFailed() error {
 	if d := s.Device(); !d.UpdateFailed {

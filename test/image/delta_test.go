@@ -101,7 +101,7 @@ func (d *shipment) expect(since, byToken, plain int, serves string) {
 	if a, b := d.pulls(since); a != byToken || b != plain {
 		d.t.Errorf("%d pulls of deltas and %d of whole images, want %d and %d", a, b, byToken, plain)
 	}
-	if got := version(d.t, d.Supervisor, "web"); got != serves {
+	if got := harness.VersionOf(d.t, d.Supervisor.Containers()["web"]); got != serves {
 		d.t.Errorf("web serves %q, want %q", got, serves)
 	}
 }
@@ -321,7 +321,7 @@ func TestTrustInTheDeltaServer(t *testing.T) {
 			retarget(t, s, second)
 			if row.trusted {
 				s.WaitSettled(harness.Soon)
-				if len(deltas.Asked(fakecloud.DeltaPath)) != 1 || version(t, s, "web") != "v2" {
+				if len(deltas.Asked(fakecloud.DeltaPath)) != 1 || harness.VersionOf(t, s.Containers()["web"]) != "v2" {
 					t.Errorf("delta requests: %+v", deltas.Asked(fakecloud.DeltaPath))
 				}
 				return

@@ -4,7 +4,6 @@ package image_test
 
 import (
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,12 +39,6 @@ func retarget(t *testing.T, s *harness.Supervisor, target harness.Target) {
 	t.Helper()
 	s.Assign(target)
 	s.PollNow()
-}
-
-// version is what the service's container serves.
-func version(t *testing.T, s *harness.Supervisor, service string) string {
-	t.Helper()
-	return harness.MustAsk(t, s.Containers()[service], http.MethodGet, "/version", "")
 }
 
 // present fails the test unless the engine has the images.

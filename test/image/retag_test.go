@@ -70,7 +70,7 @@ func TestServiceFollowsItsTag(t *testing.T) {
 		}
 	}
 	next(rebuild(t, e, name, base.Name, "ENV VERSION=two"))
-	if got := version(t, s, "web"); got != "two" {
+	if got := harness.VersionOf(t, s.Containers()["web"]); got != "two" {
 		t.Errorf("web serves version %s", got)
 	}
 	three := harness.Image{Name: "retag/three:v1", Program: "app", Version: "three"}.LoadInto(t, e)

@@ -57,7 +57,7 @@ func TestFullStorage(t *testing.T) {
 	}
 	s.Engine.Fill(t, -1)
 	s.WaitSettled(harness.Soon)
-	if got := version(t, s, "web"); got != "v2" {
+	if got := harness.VersionOf(t, s.Containers()["web"]); got != "v2" {
 		t.Errorf("web serves %q", got)
 	}
 }
@@ -85,7 +85,7 @@ func TestRoomIsMadeOfImagesInBetween(t *testing.T) {
 	if n := full(s, v3); n != 1 {
 		t.Errorf("%d downloads found no room, want 1: room is made before the next", n)
 	}
-	if got := version(t, s, "web"); got != "v3" {
+	if got := harness.VersionOf(t, s.Containers()["web"]); got != "v3" {
 		t.Errorf("web serves %q", got)
 	}
 	awaitGone(t, s.Engine, between.Name, v1.Name)

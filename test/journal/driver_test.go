@@ -2,7 +2,6 @@ package journal_test
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -10,12 +9,6 @@ import (
 	"resin-supervisor/test/harness"
 	"resin-supervisor/test/harness/fakecloud"
 )
-
-// print has a service print lines.
-func print(t *testing.T, s *harness.Supervisor, service, query string) {
-	t.Helper()
-	harness.MustAsk(t, s.Containers()[service], http.MethodPost, "/print?"+query, "")
-}
 
 // numbered counts the lines that begin with a word, by their number.
 func numbered(cloud *fakecloud.Cloud, word string) (times map[int]int, newest int) {
@@ -45,13 +38,13 @@ func TestEngineLogsToTheJournal(t *testing.T) {
 	s.Start()
 	s.WaitSettled(soon)
 	for _, name := range []string{"web", "errors", "term"} {
-		print(t, s, name, "n=2&text=out-"+name)
-		print(t, s, name, "n=2&text=err-"+name+"&err=1")
+		s.Print(name, "n=2&text=out-"+name)
+		s.Print(name, "n=2&text=err-"+name+"&err=1")
 	}
-	print(t, s, "errors", "n=1&text=long&size=40000&err=1")
-	print(t, s, "errors", "n=1&text=bin%FF%01&err=1")
+	s.Print("errors", "n=1&text=long&size=40000&err=1")
+	s.Print("errors", "n=1&text=bin%FF%01&err=1")
 	began := time.Now()
-	print(t, s, "errors", "n=1&text=last&err=1")
+	s.Print("errors", "n=1&text=last&err=1")
 	last := await(t, cloud, "last 0")
 	if at := time.UnixMilli(last.Timestamp); at.Sub(began).Abs() > 20*time.Second {
 		t.Errorf("%s has the time %v, it was written at %v", last.Raw, at, began)
@@ -82,7 +75,7 @@ func TestEngineLogsToTheJournal(t *testing.T) {
 	}
 
 	s.Stop()
-	print(t, s, "web", "n=2000&text=meanwhile&size=100")
+	s.Print("web", "n=2000&text=meanwhile&size=100")
 	harness.Until(t, soon, "the journal to have the lines", func() error {
 		if !strings.Contains(host.Journal("--output=cat", "--lines=2000"), "meanwhile 1999") {
 			return errNotYet
@@ -124,7 +117,7 @@ func TestEngineThatKeepsNoLog(t *testing.T) {
 	s.Assign(harness.TargetOf(app))
 	s.Start()
 	s.WaitSettled(soon)
-	print(t, s, "one", "n=5&text=lost")
+	s.Print("one", "n=5&text=lost")
 	told := func(n int) {
 		t.Helper()
 		harness.Until(t, soon, fmt.Sprint(n, " lines of the supervisor"), func() error {

@@ -39,13 +39,13 @@ func TestLogControl(t *testing.T) {
 	for _, word := range []string{"Applying", "Applied"} {
 		await(t, cloud, word+` configuration change {"SUPERVISOR_LOG_CONTROL":"false"}`)
 	}
-	print(t, s, "web", "n=5&text=meanwhile")
+	s.Print("web", "n=5&text=meanwhile")
 	s.Restart() // what was written meanwhile does not come when it starts anew either
 	s.WaitSettled(harness.Soon)
-	print(t, s, "web", "n=5&text=meanwhile")
+	s.Print("web", "n=5&text=meanwhile")
 	control("true")
 	harness.Until(t, harness.Soon, "lines to come again", func() error {
-		print(t, s, "web", "n=1&text=after")
+		s.Print("web", "n=1&text=after")
 		if _, ok := find(cloud.Logs(), "after"); !ok {
 			return errors.New("there is none")
 		}
@@ -144,7 +144,7 @@ func TestLocalLogs(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	s.Apply(target)
 	earlier := listen(t, s)
-	print(t, s, "web", "n=1&text=before")
+	s.Print("web", "n=1&text=before")
 	earlier.hears(t, `{"serviceName":"web","message":"before 0","timestamp":`)
 	earlier.stop()
 	first, second := listen(t, s), listen(t, s)
@@ -156,10 +156,10 @@ func TestLocalLogs(t *testing.T) {
 			t.Errorf("Content-Type %q", kind)
 		}
 	}
-	print(t, s, "web", "n=2&text=said")
-	print(t, s, "web", "n=1&text=cried&err=1")
-	print(t, s, "web", "n=1&text=long&size=15000")
-	print(t, s, "db", "n=1&text=kept")
+	s.Print("web", "n=2&text=said")
+	s.Print("web", "n=1&text=cried&err=1")
+	s.Print("web", "n=1&text=long&size=15000")
+	s.Print("db", "n=1&text=kept")
 	for _, l := range []*listener{first, second} {
 		l.hears(t, `{"serviceName":"web","message":"said 1","timestamp":`)
 		l.hears(t, `{"serviceName":"db","message":"kept 0","timestamp":`)

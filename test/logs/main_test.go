@@ -4,7 +4,6 @@ package logs_test
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -29,12 +28,6 @@ func managed(t *testing.T, cloud *fakecloud.Cloud, config map[string]any, servic
 	s.Start()
 	s.WaitSettled(harness.Soon)
 	return s
-}
-
-// print has a service print lines.
-func print(t *testing.T, s *harness.Supervisor, service, query string) {
-	t.Helper()
-	harness.MustAsk(t, s.Containers()[service], http.MethodPost, "/print?"+query, "")
 }
 
 // messages are the texts of all lines that came to a cloud.

@@ -35,7 +35,7 @@ func TestResume(t *testing.T) {
 	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11).Composed("tty", false).Setting("TICK", "3ms"))
 	ticks(t, cloud, 1)
 	s.Stop()
-	print(t, s, "web", "n=3000&text=meanwhile&size=300")
+	s.Print("web", "n=3000&text=meanwhile&size=300")
 	s.Start()
 	harness.Until(t, harness.Soon, "the lines of meanwhile", func() error {
 		if got := numbered(cloud.Logs(), "meanwhile"); len(got) < 3000 {

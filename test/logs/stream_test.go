@@ -23,11 +23,11 @@ func TestLinesOfContainers(t *testing.T) {
 		image.Service("silent", 13).Setting("BALENA_LOGS_LEVEL", "none"),
 		image.Service("term", 14).Composed("tty", true).Setting("BALENA_LOGS_LEVEL", "debug"))
 	for _, name := range []string{"web", "errors", "silent", "term"} {
-		print(t, s, name, "n=2&text=out-"+name)
-		print(t, s, name, "n=2&text=err-"+name+"&err=1")
+		s.Print(name, "n=2&text=out-"+name)
+		s.Print(name, "n=2&text=err-"+name+"&err=1")
 	}
-	print(t, s, "web", "n=1&text=long&size=20000")
-	print(t, s, "web", "n=1&text=last")
+	s.Print("web", "n=1&text=long&size=20000")
+	s.Print("web", "n=1&text=last")
 	await(t, cloud, "last 0")
 	harness.Until(t, harness.Soon, "the lines of other services", func() error {
 		for _, text := range []string{"err-errors 1", "err-term 1"} {
@@ -127,7 +127,7 @@ func TestRefusedAndCutStreams(t *testing.T) {
 	cloud.Break(fakecloud.LogStream, fakecloud.Status(http.StatusUnauthorized))
 	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))
 	const n = 4000
-	print(t, s, "web", fmt.Sprintf("n=%d&text=flood&size=200", n))
+	s.Print("web", fmt.Sprintf("n=%d&text=flood&size=200", n))
 	harness.Until(t, harness.Soon, "a refusal", func() error {
 		if len(s.LogLines("log stream broke off")) == 0 {
 			return errors.New("not yet")
@@ -146,7 +146,7 @@ func TestRefusedAndCutStreams(t *testing.T) {
 		}
 		return nil
 	})
-	print(t, s, "web", "n=10&text=late")
+	s.Print("web", "n=10&text=late")
 	await(t, cloud, "late 9")
 	wantAll(t, cloud.Logs(), "late", 10)
 	if again, ok := find(cloud.Logs()[slices.Index(messages(cloud.Logs()), warning.Message)+1:], "Warning: Suppressed"); ok {
@@ -222,7 +222,7 @@ func TestCloudEndsEveryStream(t *testing.T) {
 		if call := cloud.Calls(fakecloud.LogStream)[n]; call.Status != http.StatusRequestTimeout {
 			t.Fatalf("stream %d was answered with %d", n, call.Status)
 		}
-		print(t, s, "web", fmt.Sprintf("n=1&text=after-%d", n))
+		s.Print("web", fmt.Sprintf("n=1&text=after-%d", n))
 		await(t, cloud, fmt.Sprintf("after-%d 0", n))
 	}
 	if strings.Contains(s.Log(), "log stream") {

@@ -53,7 +53,7 @@ func anonymous(t *testing.T, s *harness.Supervisor) []string {
 func holds(t *testing.T, s *harness.Supervisor, when string, want ...any) {
 	t.Helper()
 	c := s.Containers()["web"]
-	harness.MustAsk(t, c, http.MethodGet, "/version", "") // it may just have been started
+	harness.VersionOf(t, c) // it may just have been started
 	for _, path := range anonymousPaths {
 		status, body, err := harness.Ask(c, http.MethodGet, fmt.Sprintf("/file?path=%s/kept", path), "")
 		if err != nil || (status == 200 && body == "precious") != slices.Contains(want, path) {

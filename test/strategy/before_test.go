@@ -46,7 +46,7 @@ func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {
 		if !c.State.Running {
 			t.Errorf("%s is %s", name, c.State.Status)
 		}
-		serves(t, c, "v1")
+		harness.WantVersion(t, c, "v1")
 	}
 	if !s.Device().UpdateFailed {
 		t.Error("update_failed is not set")

@@ -24,7 +24,7 @@ func handover(t *testing.T) (first, next harness.App) {
 // both waits until two containers of web run and returns them.
 func both(t *testing.T, s *harness.Supervisor) (old, fresh harness.Container) {
 	t.Helper()
-	waitRunning(t, s, "old_web_1001_1_aaaa1", "web_1001_2_bbbb2")
+	s.WaitRunning("old_web_1001_1_aaaa1", "web_1001_2_bbbb2")
 	found := byName(t, s)
 	return found["old_web_1001_1_aaaa1"], found["web_1001_2_bbbb2"]
 }
@@ -46,13 +46,13 @@ func TestHandOverWaitsForTheFile(t *testing.T) {
 				t.Errorf("old container %.12s (was %.12s), restart policy %q", old.ID, before.ID, old.HostConfig.RestartPolicy.Name)
 			}
 			harness.Throughout(t, time.Second, "the wait for the file", func() error {
-				return errors.Join(running(s, old.ID), running(s, fresh.ID))
+				return errors.Join(s.Engine.Running(old.ID), s.Engine.Running(fresh.ID))
 			})
 			checkHandover(t, s)
 
 			harness.MustAsk(t, fresh, http.MethodPut, "/file?path=/tmp/balena/"+sign, "")
 			// The time for a hand-over without a sign is a minute.
-			harness.Until(t, harness.Soon, "the end of the old container", func() error { return gone(s, old.ID) })
+			harness.Until(t, harness.Soon, "the end of the old container", func() error { return s.Engine.Gone(old.ID) })
 			s.WaitSettled(harness.Soon)
 			if now := s.Containers()["web"]; now.ID != fresh.ID {
 				t.Error("the new container was replaced")
@@ -142,8 +142,8 @@ func TestNewestSurvivesAnInterruptedHandOver(t *testing.T) {
 	s.Kill()
 	s.Engine.Stop(t)
 	s.Engine.Start(t)
-	waitRunning(t, s, fresh.ID)
-	if err := running(s, old.ID); err == nil {
+	s.WaitRunning(fresh.ID)
+	if err := s.Engine.Running(old.ID); err == nil {
 		t.Error("the old container came back with the engine")
 	}
 	s.Start()

@@ -5,8 +5,6 @@ package strategy_test
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,40 +52,6 @@ func byName(t *testing.T, s *harness.Supervisor) map[string]harness.Container {
 		found[c.Name] = c
 	}
 	return found
-}
-
-// running is nil when the container of that name runs.
-func running(s *harness.Supervisor, name string) error {
-	c, err := s.Engine.Container(name)
-	if err == nil && !c.State.Running {
-		err = fmt.Errorf("%s is %s: %s", name, c.State.Status, c.State.Error)
-	}
-	return err
-}
-
-func waitRunning(t *testing.T, s *harness.Supervisor, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		harness.Until(t, harness.Soon, "start of "+name, func() error { return running(s, name) })
-	}
-}
-
-// gone is nil when the engine does not have the container.
-func gone(s *harness.Supervisor, id string) error {
-	_, err := s.Engine.Container(id)
-	var status *harness.StatusError
-	if errors.As(err, &status) && status.Status == http.StatusNotFound {
-		return nil
-	}
-	return fmt.Errorf("container %.40s is still there (%v)", id, err)
-}
-
-// serves fails the test unless the container answers with its version.
-func serves(t *testing.T, c harness.Container, version string) {
-	t.Helper()
-	if got := harness.MustAsk(t, c, http.MethodGet, "/version", ""); got != version {
-		t.Errorf("%s serves %q, want %q", c.Name, got, version)
-	}
 }
 
 // phases is what GET /v2/applications/state says of shop: updateStatus and status by service.

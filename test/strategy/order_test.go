@@ -49,7 +49,7 @@ func TestHealthyDependency(t *testing.T) {
 		image.Service("free", 3).Composed("depends_on", dict{"db": dict{"condition": "service_healthy", "required": false}}))
 	events := s.Engine.Record(t)
 	s.PostTarget(harness.TargetOf(app))
-	waitRunning(t, s, "db_1001_1_aaaa1", "free_1003_1_aaaa1")
+	s.WaitRunning("db_1001_1_aaaa1", "free_1003_1_aaaa1")
 	harness.Until(t, harness.Soon, "db to be unhealthy", func() error {
 		if c := look(t, s).Apps[0].Containers; len(c) == 0 || c[0].Health != "unhealthy" {
 			return fmt.Errorf("%v", c)

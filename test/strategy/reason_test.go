@@ -56,7 +56,7 @@ func TestContainerThatSomebodyRemovesAgainAndAgain(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(50 * time.Millisecond):
-				if running(s, "web_1001_1_aaaa1") == nil {
+				if s.Engine.Running("web_1001_1_aaaa1") == nil {
 					s.Engine.Do(http.MethodDelete, "/containers/web_1001_1_aaaa1?force=1", nil, nil)
 				}
 			}

@@ -71,7 +71,7 @@ func TestRequiresReboot(t *testing.T) {
 	s.Kill()
 	s.RunBy(harness.Rebooted(t))
 	s.Start()
-	waitRunning(t, s, id)
+	s.WaitRunning(id)
 	s.Expect(harness.TargetOf(app.Released("bbbb2", 2)))
 	s.WaitSettled(harness.Soon)
 
@@ -84,7 +84,7 @@ func TestRequiresReboot(t *testing.T) {
 	s.Kill()
 	s.RunBy(harness.RebootedIntoThePast(t))
 	s.Start()
-	waitRunning(t, s, id)
+	s.WaitRunning(id)
 	s.WaitSettled(harness.Soon)
 	if n := bus.Asked("Reboot"); n != asked || s.CountSteps("require reboot") != 2 {
 		t.Errorf("%d reboots asked for in the new boot, %d requests", n-asked, s.CountSteps("require reboot"))

@@ -77,8 +77,8 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	for n, way := range ways {
 		web := before[fmt.Sprint("web", n)]
 		if way.oldRuns {
-			serves(t, web, "v1")
-		} else if err := gone(s, web.ID); err != nil {
+			harness.WantVersion(t, web, "v1")
+		} else if err := s.Engine.Gone(web.ID); err != nil {
 			t.Errorf("%+v: %v", way, err)
 		}
 		if there := s.Engine.ImageID(t, old[n].Name) != ""; there != way.oldImage {
@@ -92,7 +92,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	s.WaitSettled(harness.Soon)
 	after := s.Containers()
 	for n := range ways {
-		serves(t, after[fmt.Sprint("web", n)], "v2")
+		harness.WantVersion(t, after[fmt.Sprint("web", n)], "v2")
 		// engine.md 48: only the service that differs is made anew.
 		if db := fmt.Sprint("db", n); after[db].ID != before[db].ID {
 			t.Errorf("%s was made anew", db)
@@ -124,7 +124,7 @@ func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	slow := gate.Of(registry.Push(t, harness.ServerImage("strategy/slow:v1").WithBlob(100_000)))
 	gate.Close()
 	s.PostTarget(harness.Target{Config: config, Apps: []harness.App{app.Released("bbbb2", 2).With(app.Services[0], slow.Service("new", 3))}})
-	harness.Until(t, harness.Soon, "the end of the service that left", func() error { return gone(s, before["leaves"]) })
+	harness.Until(t, harness.Soon, "the end of the service that left", func() error { return s.Engine.Gone(before["leaves"]) })
 	if n, _ := gate.Layers(); n != 0 {
 		t.Errorf("%d layers came before", n)
 	}

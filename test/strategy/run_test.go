@@ -117,9 +117,9 @@ func TestSecondContainerOfAServiceGoes(t *testing.T) {
 	before := s.Containers()["web"]
 	spare := copyOf(t, s.Engine, before.ID, "web_1001_9_5pa4e")
 	s.WaitSettled(harness.Soon)
-	harness.Until(t, harness.Soon, "the end of the older one", func() error { return gone(s, before.ID) })
+	harness.Until(t, harness.Soon, "the end of the older one", func() error { return s.Engine.Gone(before.ID) })
 	s.WaitSettled(harness.Soon)
-	waitRunning(t, s, "web_1001_1_aaaa1")
+	s.WaitRunning("web_1001_1_aaaa1")
 	if now := s.Containers()["web"]; now.ID != spare {
 		t.Errorf("%.12s is left, want the newest, %.12s", now.ID, spare)
 	}
@@ -219,7 +219,7 @@ func TestPortOnALateAddress(t *testing.T) {
 		return nil
 	})
 	address("add")
-	waitRunning(t, s, before.ID)
+	s.WaitRunning(before.ID)
 }
 
 // engine.md 47: a release with the same configuration renames and restarts nothing.
@@ -235,7 +235,7 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 	contract := dict{"type": "sw.container", "slug": "needy", "requires": list{dict{"type": "sw.supervisor", "version": ">=9999.0.0"}}}
 	broken := app.Released("bbbb2", 2).With(app.Services[0].Composed("contract", contract))
 	s.PostTarget(harness.TargetOf(broken, beside.Released("gggg2", 6)))
-	waitRunning(t, s, "ok_1007_6_gggg2", "web_1001_1_aaaa1")
+	s.WaitRunning("ok_1007_6_gggg2", "web_1001_1_aaaa1")
 	if now := s.IDs(); now["ok"] != before["ok"] || now["web"] != before["web"] {
 		t.Error("containers were made anew")
 	}
@@ -245,7 +245,7 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 	// engine.md 58: an optional service whose contract is not met is left out, the others run.
 	needy := image.Service("needy", 2).Composed("contract", contract).Labelled("io.balena.features.optional", "1")
 	s.PostTarget(harness.TargetOf(app.Released("cccc3", 3).With(app.Services[0], needy), beside.Released("gggg2", 6)))
-	waitRunning(t, s, "web_1001_3_cccc3")
+	s.WaitRunning("web_1001_3_cccc3")
 	s.Expect(harness.TargetOf(app.Released("cccc3", 3), beside.Released("gggg2", 6)))
 	s.WaitSettled(harness.Soon)
 	s.PostTarget(harness.TargetOf(app.Released("dddd4", 4).With(app.Services[0], image.Service("needy", 2).Composed("contract", contract)), beside.Released("gggg2", 6)))
@@ -255,7 +255,7 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 		}
 		return nil
 	})
-	if err := running(s, "web_1001_3_cccc3"); err != nil {
+	if err := s.Engine.Running("web_1001_3_cccc3"); err != nil {
 		t.Error(err)
 	}
 }

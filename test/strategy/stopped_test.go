@@ -96,7 +96,7 @@ func TestContainerThatTheAgentStoppedRunsWhenItIsWantedAgain(t *testing.T) {
 	s.Start()
 	s.Expect(harness.TargetOf(next))
 	s.WaitSettled(harness.Soon)
-	waitRunning(t, s, "web_1001_2_bbbb2")
+	s.WaitRunning("web_1001_2_bbbb2")
 	if noted := stops(t, s); len(noted) > 1 {
 		t.Errorf("the document of stops grows: %v", noted)
 	}

@@ -56,7 +56,7 @@ func (o *onTrial) back(why string) {
 func isBack(t *testing.T, s *harness.Supervisor, before map[string]harness.Container, first harness.App, failed, why string) {
 	t.Helper()
 	now := byName(t, s)
-	serves(t, now[first.ContainerName(first.Services[0])], "v1")
+	harness.WantVersion(t, now[first.ContainerName(first.Services[0])], "v1")
 	db := first.ContainerName(first.Services[1])
 	if now[db].ID != before[db].ID || now[db].State.StartedAt != before[db].State.StartedAt {
 		t.Errorf("%s, which did not change, was restarted", db)
@@ -131,7 +131,7 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	good := bad.With(bad.Services[0].Setting("FIXED", "yes").Labelled(rollbackLabel, "60000"), bad.Services[1])
 	harness.ServerImage("trial/fresh:v2").Load(t) // it was removed with the failed release
 	o.PostTarget(harness.TargetOf(good))
-	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
+	o.WaitRunning("web_2001_2_bbbb2")
 	c, err := o.Engine.Container("web_2001_2_bbbb2")
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestGoodReleasePassesItsTrial(t *testing.T) {
 	good := o.release(func(s harness.Service) harness.Service { return checked(s, "/tmp/ready") })
 	good = good.With(good.Services[0].Labelled(rollbackLabel, "60000"))
 	o.PostTarget(harness.TargetOf(good))
-	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
+	o.WaitRunning("web_2001_2_bbbb2")
 	harness.Throughout(t, time.Second, "the trial", func() error {
 		if app := look(t, o.Supervisor).Apps[0]; app.Commit != "aaaa1" {
 			return errors.New("current before it was healthy: " + app.Commit)
@@ -159,7 +159,7 @@ func TestGoodReleasePassesItsTrial(t *testing.T) {
 	})
 	harness.MustAsk(t, o.Containers()["web"], http.MethodPut, "/file?path=/tmp/ready", "")
 	o.WaitSettled(harness.Soon)
-	serves(t, o.Containers()["web"], "v2")
+	harness.WantVersion(t, o.Containers()["web"], "v2")
 }
 
 // A service that waits for its own lock before it is healthy passes.
@@ -181,7 +181,7 @@ func TestTrialOutlivesTheSupervisor(t *testing.T) {
 	bad := o.release(func(s harness.Service) harness.Service { return checked(s, "/never") })
 	bad.Services = append(bad.Services, o.image.Service("late", 3).Composed("depends_on", dict{"web": dict{"condition": "service_healthy"}}))
 	o.PostTarget(harness.TargetOf(bad))
-	waitRunning(t, o.Supervisor, "web_2001_2_bbbb2")
+	o.WaitRunning("web_2001_2_bbbb2")
 	o.Kill()
 	o.Start()
 	o.back("waits for web: it is ")

@@ -53,11 +53,11 @@ func TestEngineThatLostItsNetworks(t *testing.T) {
 	before := s.IDs()
 	s.Post("/v2/applications/31/stop-service", dict{"serviceName": "idle"}).Want(t, 200, "OK")
 	loseNetworks(t, s.Engine)
-	waitRunning(t, s, "web_1001_1_aaaa1", "db_1002_1_aaaa1")
+	s.WaitRunning("web_1001_1_aaaa1", "db_1002_1_aaaa1")
 	s.WaitSettled(harness.Soon)
 	containers := s.Containers()
-	serves(t, containers["web"], "v1")
-	serves(t, containers["db"], "v1")
+	harness.WantVersion(t, containers["web"], "v1")
+	harness.WantVersion(t, containers["db"], "v1")
 	if n := len(containers["web"].NetworkSettings.Networks); n != 3 {
 		t.Errorf("web is on %d networks, want 3", n)
 	}
@@ -65,7 +65,7 @@ func TestEngineThatLostItsNetworks(t *testing.T) {
 		t.Errorf("idle, which a user stopped, is %s", c.State.Status)
 	}
 	s.Post("/v2/applications/31/start-service", dict{"serviceName": "idle"}).Want(t, 200, "OK")
-	serves(t, s.Containers()["idle"], "v1")
+	harness.WantVersion(t, s.Containers()["idle"], "v1")
 	s.WaitSettled(harness.Soon)
 }
 
@@ -106,12 +106,12 @@ func TestAddressTakenByAnotherContainer(t *testing.T) {
 		s.Engine.Stop(t)
 		s.Engine.Start(t)
 		harness.Until(t, harness.Soon, "one of the two to run", func() error {
-			if running(s, "thief") != nil && running(s, web.ID) != nil {
+			if s.Engine.Running("thief") != nil && s.Engine.Running(web.ID) != nil {
 				return errors.New("neither does")
 			}
 			return nil
 		})
-		if running(s, web.ID) != nil {
+		if s.Engine.Running(web.ID) != nil {
 			break
 		}
 		if tries == 20 {
@@ -122,7 +122,7 @@ func TestAddressTakenByAnotherContainer(t *testing.T) {
 	s.Start()
 	isTroubled(t, s, "Address already in use")
 	s.Engine.Must(t, http.MethodDelete, "/containers/thief?force=1", nil, nil)
-	waitRunning(t, s, web.ID)
+	s.WaitRunning(web.ID)
 	s.WaitSettled(harness.Soon)
 	if text := s.Overview(); !strings.Contains(text, "up to date") {
 		t.Errorf("status says\n%s", text)
@@ -151,18 +151,18 @@ func TestDeviceThatAppearsLate(t *testing.T) {
 	unstarted(t, s, web.ID, "no such file or directory")
 	isTroubled(t, s, "no such file or directory")
 	plug()
-	waitRunning(t, s, web.ID)
+	s.WaitRunning(web.ID)
 	s.WaitSettled(harness.Soon)
 
 	// It is gone for a while again, and the engine cannot restart what ends meanwhile.
 	if err := os.Remove(node); err != nil {
 		t.Fatal(err)
 	}
-	serves(t, s.Containers()["web"], "v1") // it may just have been started
+	harness.WantVersion(t, s.Containers()["web"], "v1") // it may just have been started
 	harness.Ask(s.Containers()["web"], http.MethodPost, "/exit?code=3", "")
 	isTroubled(t, s, "no such file or directory")
 	plug()
-	waitRunning(t, s, web.ID)
+	s.WaitRunning(web.ID)
 	s.WaitSettled(harness.Soon)
 }
 
@@ -208,7 +208,7 @@ func TestStartAfterTheNetworkWasMadeAgain(t *testing.T) {
 		if start.path == "/v1/restart" {
 			continue // it leaves a stopped service as it is
 		}
-		serves(t, s.Containers()["web"], "v1")
+		harness.WantVersion(t, s.Containers()["web"], "v1")
 		s.WaitSettled(harness.Soon)
 	}
 }

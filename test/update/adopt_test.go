@@ -98,7 +98,7 @@ func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
 
 	s.Start()
 	harness.Throughout(t, time.Second, "a supervisor without a target leaves containers alone", func() error {
-		return running(e, adopted.ID)
+		return e.Running(adopted.ID)
 	})
 	s.Apply(harness.TargetOf(app))
 	now := s.Containers()["web"]

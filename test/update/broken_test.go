@@ -1,7 +1,6 @@
 package update_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,15 +8,6 @@ import (
 
 	"resin-supervisor/test/harness"
 )
-
-// running is nil when the named container runs.
-func running(e *harness.Engine, name string) error {
-	c, err := e.Container(name)
-	if err == nil && !c.State.Running {
-		err = fmt.Errorf("%s is %s: %s", name, c.State.Status, c.State.Error)
-	}
-	return err
-}
 
 // docs/spec/engine.md 10: 56, 84.
 func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
@@ -27,7 +17,7 @@ func TestMissingImageIsRetriedWithGrowingDelayBesideAGoodApp(t *testing.T) {
 	missing := harness.Image{Name: registry.Addr + "/broken/missing:v1"}
 	healthy := other("good1", 5, good.Service("ok", 7))
 	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, missing.Service("web", 1)), healthy))
-	harness.Until(t, harness.Soon, "the good app", func() error { return running(engine, healthy.ContainerName(healthy.Services[0])) })
+	harness.Until(t, harness.Soon, "the good app", func() error { return engine.Running(healthy.ContainerName(healthy.Services[0])) })
 
 	const pull = "POST /images/create"
 	attempts := s.Proxy.WaitCalls(t, harness.Soon, pull, 3)
@@ -62,7 +52,7 @@ func TestMalformedServiceDoesNotStopOtherApps(t *testing.T) {
 			s := harness.StartSupervisor(t, harness.Setup{})
 			healthy := other("good1", 5, image.Service("ok", 7))
 			byFile(s, harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1).Composed(key, value)), healthy))
-			harness.Until(t, harness.Soon, "the good app", func() error { return running(s.Engine, healthy.ContainerName(healthy.Services[0])) })
+			harness.Until(t, harness.Soon, "the good app", func() error { return s.Engine.Running(healthy.ContainerName(healthy.Services[0])) })
 			if _, there := s.Containers()["web"]; there {
 				t.Error("the malformed service was created")
 			}
@@ -84,7 +74,7 @@ func TestMalformedReleaseLeavesTheOldOneRunning(t *testing.T) {
 	before := s.IDs()
 	marker := other("good1", 5, image.Service("ok", 7))
 	byFile(s, harness.TargetOf(first.Released("bbbb2", 2).With(first.Services[0].Composed("ports", []any{"1-2:3"})), marker))
-	harness.Until(t, harness.Soon, "the good app", func() error { return running(s.Engine, marker.ContainerName(marker.Services[0])) })
+	harness.Until(t, harness.Soon, "the good app", func() error { return s.Engine.Running(marker.ContainerName(marker.Services[0])) })
 	if got := s.IDs()["web"]; got != before["web"] {
 		t.Errorf("web changed from %.12s to %.12s", before["web"], got)
 	}
@@ -103,7 +93,7 @@ func TestContainerThatCannotStartIsRetriedUntilTheTargetIsFixed(t *testing.T) {
 	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, web.Composed("entrypoint", []any{"/not-there"})), other("good1", 5, image.Service("ok", 7))))
 	const start = "POST /containers/{id}/start"
 	s.Proxy.WaitCalls(t, harness.Soon, start, 4)
-	if err := running(engine, "ok_1007_5_good1"); err != nil {
+	if err := engine.Running("ok_1007_5_good1"); err != nil {
 		t.Error(err)
 	}
 	if d := s.Device(); !d.UpdateFailed {
@@ -122,5 +112,5 @@ func TestRegistryOutageHealsByItself(t *testing.T) {
 	harness.Until(t, harness.Soon, "the failure to show", s.UpdateFailed)
 	net.Refuse(false)
 	s.WaitSettled(harness.Soon)
-	harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/version", "")
+	harness.VersionOf(t, s.Containers()["web"])
 }

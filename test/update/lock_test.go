@@ -39,7 +39,7 @@ func lockedUpdate(t *testing.T, file string) {
 		}
 		return nil
 	})
-	harness.Until(t, harness.Soon, "the other app's update", func() error { return running(s.Engine, "ok_1007_6_good2") })
+	harness.Until(t, harness.Soon, "the other app's update", func() error { return s.Engine.Running("ok_1007_6_good2") })
 	now := s.Containers()
 	if now["web"].ID != before["web"] || now["db"].ID != before["db"] || now["web"].Name != "web_1001_1_aaaa1" {
 		t.Error("the locked app was touched")

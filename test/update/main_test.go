@@ -3,9 +3,6 @@
 package update_test
 
 import (
-	"errors"
-	"fmt"
-	"net/http"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -16,16 +13,6 @@ func TestMain(m *testing.M) { harness.Main(m) }
 // other is a second app beside shop.
 func other(commit string, release int, services ...harness.Service) harness.App {
 	return harness.App{ID: 32, UUID: "6bb0c0ffee6bb0c0ffee6bb0c0ffee62", Name: "other", Commit: commit, Release: release, Services: services}
-}
-
-// gone is nil when the engine does not have the container.
-func gone(e *harness.Engine, id string) error {
-	_, err := e.Container(id)
-	var status *harness.StatusError
-	if errors.As(err, &status) && status.Status == http.StatusNotFound {
-		return nil
-	}
-	return fmt.Errorf("container %s is still there (%v)", id, err)
 }
 
 // sameIDs fails the test unless every container kept its id.

@@ -60,7 +60,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 
 	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
 	for _, c := range []harness.Container{stray, unknown, twin} {
-		if err := gone(e, c.ID); err != nil {
+		if err := e.Gone(c.ID); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
 	}
@@ -73,7 +73,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 		return err
 	})
 	s.Apply(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1))))
-	if err := gone(e, late.ID); err != nil && s.Containers()["web"].ID == late.ID {
+	if err := e.Gone(late.ID); err != nil && s.Containers()["web"].ID == late.ID {
 		t.Error("the second container was taken for the service's own although its definition differs")
 	}
 	s.Apply(harness.TargetOf())
@@ -99,7 +99,7 @@ func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing
 	handMade(t, s.Engine, "borrower", map[string]any{"Image": old.Name})
 	s.PostTarget(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1))))
 	s.WaitSettled(10 * time.Second)
-	if err := running(s.Engine, "borrower"); err != nil {
+	if err := s.Engine.Running("borrower"); err != nil {
 		t.Error(err)
 	}
 }
@@ -154,7 +154,7 @@ func TestContainerRemovedBehindOurBackIsRecreated(t *testing.T) {
 	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1), image.Service("db", 2))))
 	before := s.IDs()
 	s.Engine.Must(t, http.MethodDelete, "/containers/"+before["web"]+"?force=1", nil, nil)
-	harness.Until(t, 10*time.Second, "a new container", func() error { return running(s.Engine, "web_1001_1_aaaa1") })
+	harness.Until(t, 10*time.Second, "a new container", func() error { return s.Engine.Running("web_1001_1_aaaa1") })
 	s.WaitSettled(harness.Soon)
 	if s.IDs()["db"] != before["db"] {
 		t.Error("db was recreated too")

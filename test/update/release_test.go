@@ -32,9 +32,7 @@ func TestUpdateKeepsTheOldReleaseServingUntilTheNewImagesAreThere(t *testing.T) 
 	s.WaitSettled(harness.Soon)
 
 	after := s.Containers()
-	if got := harness.MustAsk(t, after["web"], http.MethodGet, "/version", ""); got != "v2" {
-		t.Errorf("web serves %q after the update", got)
-	}
+	harness.WantVersion(t, after["web"], "v2")
 	if after["db"].ID != before["db"].ID || after["db"].State.StartedAt != before["db"].State.StartedAt {
 		t.Error("the unchanged service was restarted")
 	}
