@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,9 +99,7 @@ func TestFlagsOfAnUpdateUnderALock(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	ip := func(args string) {
 		t.Helper()
-		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v\n%s", args, err, out)
-		}
+		harness.RunTool(t, "ip", strings.Fields(args)...)
 	}
 	ip("link add eth7 address 02:00:5e:10:00:07 type veth peer name eth8")
 	t.Cleanup(func() { ip("link del eth7") })

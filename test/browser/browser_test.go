@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -78,9 +77,7 @@ var policies = []string{"unsafe-url", "no-referrer"}
 // device asks for no key. It has a volume that a clean-up would remove, and a target that could be another one.
 func device(t *testing.T) *harness.Supervisor {
 	t.Helper()
-	if out, err := exec.Command("ip", "addr", "replace", far+"/24", "dev", "lo").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	harness.RunTool(t, "ip", "addr", "replace", far+"/24", "dev", "lo")
 	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	s.Apply(harness.Target{Name: "holy-moon"})

@@ -87,7 +87,7 @@ func TestOneFamilyOnly(t *testing.T) {
 		d.told(2)
 		d.Kill()
 		for _, family := range families {
-			tryRun(t, family, "-F")
+			harness.TryTool(family, "-F")
 		}
 	}
 }
@@ -129,8 +129,8 @@ func TestLegacyTables(t *testing.T) {
 	d.stage(`exec -a $name /usr/sbin/xtables-legacy-multi "$@"`)
 	t.Cleanup(func() {
 		for _, family := range families {
-			tryRun(t, family+"-legacy", "-F")
-			tryRun(t, family+"-legacy", "-X")
+			harness.TryTool(family+"-legacy", "-F")
+			harness.TryTool(family+"-legacy", "-X")
 		}
 	})
 	d.Start()

@@ -100,8 +100,8 @@ func TestModes(t *testing.T) {
 	echo(t, other)
 	d := managed(t)
 	// As on balenaOS, where the host's own resolver has this address.
-	run(t, "ip", "addr", "add", "10.114.102.1/32", "dev", "lo")
-	t.Cleanup(func() { run(t, "ip", "addr", "del", "10.114.102.1/32", "dev", "lo") })
+	harness.RunTool(t, "ip", "addr", "add", "10.114.102.1/32", "dev", "lo")
+	t.Cleanup(func() { harness.RunTool(t, "ip", "addr", "del", "10.114.102.1/32", "dev", "lo") })
 	resolve(t, "10.114.102.1")
 	web := d.service("web").Composed("dns", []any{"10.114.102.1"}).Composed("ports", []any{fmt.Sprintf("%d:8080", published)})
 	host := d.service("host").Composed("network_mode", "host").Setting("PORT", strconv.Itoa(hosted))
@@ -243,15 +243,15 @@ func TestRulesOfOthersStay(t *testing.T) {
 	}
 	each(func(family, _, second string) {
 		rule := strings.Fields(second)
-		run(t, family, append([]string{"-A", "INPUT"}, rule...)...)
-		t.Cleanup(func() { run(t, family, append([]string{"-D", "INPUT"}, rule...)...) })
+		harness.RunTool(t, family, append([]string{"-A", "INPUT"}, rule...)...)
+		t.Cleanup(func() { harness.RunTool(t, family, append([]string{"-D", "INPUT"}, rule...)...) })
 	})
 	d := managed(t)
 	is(func(_, second string) []string { return []string{jump, second} })
 	each(func(family, first, _ string) {
 		rule := strings.Fields(first)
-		run(t, family, append([]string{"-I", "INPUT"}, rule...)...)
-		t.Cleanup(func() { run(t, family, append([]string{"-D", "INPUT"}, rule...)...) })
+		harness.RunTool(t, family, append([]string{"-I", "INPUT"}, rule...)...)
+		t.Cleanup(func() { harness.RunTool(t, family, append([]string{"-D", "INPUT"}, rule...)...) })
 	})
 	d.set(vars{modeName: "on"})
 	d.strict(true)
@@ -262,9 +262,9 @@ func TestRulesOfOthersStay(t *testing.T) {
 	is(func(first, second string) []string { return []string{first, jump, second} })
 
 	for _, family := range families {
-		run(t, family, "-D", "INPUT", "-j", "BALENA-FIREWALL")
-		run(t, family, "-F", "BALENA-FIREWALL")
-		run(t, family, "-X", "BALENA-FIREWALL")
+		harness.RunTool(t, family, "-D", "INPUT", "-j", "BALENA-FIREWALL")
+		harness.RunTool(t, family, "-F", "BALENA-FIREWALL")
+		harness.RunTool(t, family, "-X", "BALENA-FIREWALL")
 	}
 	d.set(vars{modeName: "on"})
 	d.strict(true)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -53,9 +52,9 @@ func newDevice(t *testing.T, setup harness.Setup) *device {
 			}
 		}
 		for _, family := range families {
-			tryRun(t, family, "-D", "INPUT", "-j", "BALENA-FIREWALL")
-			tryRun(t, family, "-F", "BALENA-FIREWALL")
-			tryRun(t, family, "-X", "BALENA-FIREWALL")
+			harness.TryTool(family, "-D", "INPUT", "-j", "BALENA-FIREWALL")
+			harness.TryTool(family, "-F", "BALENA-FIREWALL")
+			harness.TryTool(family, "-X", "BALENA-FIREWALL")
 		}
 	})
 	return d
@@ -97,11 +96,7 @@ func (d *device) service(name string) harness.Service {
 // rules are those of the filter table.
 func rules(t *testing.T, family string) string {
 	t.Helper()
-	out, err := exec.Command(harness.Tool(t, family), "-S").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s -S: %v\n%s", family, err, out)
-	}
-	return string(out)
+	return harness.RunTool(t, family, "-S")
 }
 
 // input are the rules of the chain INPUT.
@@ -121,19 +116,6 @@ func chain(t *testing.T, family, name string) (list []string) {
 	return list
 }
 
-// run runs a program to its end, which has to be good.
-func run(t *testing.T, program string, args ...string) {
-	t.Helper()
-	if out, err := tryRun(t, program, args...); err != nil {
-		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
-	}
-}
-
-func tryRun(t *testing.T, program string, args ...string) ([]byte, error) {
-	t.Helper()
-	return exec.Command(harness.Tool(t, program), args...).CombinedOutput()
-}
-
 // neighbour is another host, at the other end of a link of the device.
 type neighbour struct {
 	t     *testing.T
@@ -145,22 +127,22 @@ type neighbour struct {
 func newNeighbour(t *testing.T, link string, number int) *neighbour {
 	t.Helper()
 	n := &neighbour{t: t, space: fmt.Sprintf("%s-%d", link, os.Getpid()), addrs: []string{fmt.Sprintf("10.88.%d.1", number), fmt.Sprintf("fd00:88:%d::1", number)}}
-	run(t, "ip", "netns", "add", n.space)
-	t.Cleanup(func() { tryRun(t, "ip", "netns", "del", n.space) })
-	run(t, "ip", "link", "add", link, "type", "veth", "peer", "name", "net0", "netns", n.space)
-	t.Cleanup(func() { tryRun(t, "ip", "link", "del", link) })
+	harness.RunTool(t, "ip", "netns", "add", n.space)
+	t.Cleanup(func() { harness.TryTool("ip", "netns", "del", n.space) })
+	harness.RunTool(t, "ip", "link", "add", link, "type", "veth", "peer", "name", "net0", "netns", n.space)
+	t.Cleanup(func() { harness.TryTool("ip", "link", "del", link) })
 	for i, mask := range []string{"/24", "/64"} {
 		own := strings.TrimSuffix(n.addrs[i], "1") + "2"
-		run(t, "ip", "addr", "add", n.addrs[i]+mask, "dev", link, "nodad")
-		run(t, "ip", "-n", n.space, "addr", "add", own+mask, "dev", "net0", "nodad")
+		harness.RunTool(t, "ip", "addr", "add", n.addrs[i]+mask, "dev", link, "nodad")
+		harness.RunTool(t, "ip", "-n", n.space, "addr", "add", own+mask, "dev", "net0", "nodad")
 	}
 	for _, limit := range []string{"ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"} { // refusals are told at once, each of them
 		if err := os.WriteFile("/proc/sys/net/"+limit, []byte("0"), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run(t, "ip", "link", "set", link, "up")
-	run(t, "ip", "-n", n.space, "link", "set", "net0", "up")
+	harness.RunTool(t, "ip", "link", "set", link, "up")
+	harness.RunTool(t, "ip", "-n", n.space, "link", "set", "net0", "up")
 	return n
 }
 
@@ -225,7 +207,7 @@ func (n *neighbour) reachesAt(address, network string, want bool) {
 func (n *neighbour) pinged() {
 	n.t.Helper()
 	for i, ping := range []string{"ping", "ping6"} {
-		run(n.t, "ip", "netns", "exec", n.space, "busybox", ping, "-c", "1", "-W", "5", n.addrs[i])
+		harness.RunTool(n.t, "ip", "netns", "exec", n.space, "busybox", ping, "-c", "1", "-W", "5", n.addrs[i])
 	}
 }
 
@@ -235,11 +217,11 @@ func (n *neighbour) discovered() {
 	n.t.Helper()
 	link, _, _ := strings.Cut(n.space, "-")
 	for i, ping := range []string{"ping", "ping6"} {
-		run(n.t, "ip", "neigh", "flush", "dev", link)
-		run(n.t, "ip", "-n", n.space, "neigh", "flush", "dev", "net0")
-		run(n.t, "busybox", ping, "-c", "1", "-W", "5", strings.TrimSuffix(n.addrs[i], "1")+"2")
-		run(n.t, "ip", "neigh", "flush", "dev", link)
-		run(n.t, "ip", "-n", n.space, "neigh", "flush", "dev", "net0")
+		harness.RunTool(n.t, "ip", "neigh", "flush", "dev", link)
+		harness.RunTool(n.t, "ip", "-n", n.space, "neigh", "flush", "dev", "net0")
+		harness.RunTool(n.t, "busybox", ping, "-c", "1", "-W", "5", strings.TrimSuffix(n.addrs[i], "1")+"2")
+		harness.RunTool(n.t, "ip", "neigh", "flush", "dev", link)
+		harness.RunTool(n.t, "ip", "-n", n.space, "neigh", "flush", "dev", "net0")
 	}
 	n.pinged()
 }
@@ -253,7 +235,7 @@ func (n *neighbour) heard(port int) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	tryRun(n.t, "ip", "-n", n.space, "route", "add", "224.0.0.0/4", "dev", "net0")
+	harness.TryTool("ip", "-n", n.space, "route", "add", "224.0.0.0/4", "dev", "net0")
 	for i, group := range []string{"239.88.0.1", "ff05::8801"} {
 		version := []string{"4", "6"}[i]
 		member, errMember := net.ListenMulticastUDP("udp"+version, link, &net.UDPAddr{IP: net.ParseIP(group), Port: port})

@@ -133,6 +133,29 @@ func Tool(t testing.TB, name string) string {
 	return path
 }
 
+// RunTool runs a program to its end and answers what it printed; the test ends when the program fails.
+func RunTool(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := TryTool(name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TryTool is RunTool for a program that may fail.
+func TryTool(name string, args ...string) (string, error) {
+	path, err := lookTool(name)
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
 // privateLockRoot gives this namespace a lock directory of its own unless it already has one.
 func privateLockRoot() error {
 	if err := os.MkdirAll(lockRoot, 0o755); err != nil {

@@ -2,11 +2,8 @@ package harness
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 )
@@ -68,32 +65,19 @@ func mountSmall(disk, data string, size int64) error {
 	if err := errors.Join(os.Mkdir(data, 0o755), os.WriteFile(disk, nil, 0o600), os.Truncate(disk, size)); err != nil {
 		return err
 	}
-	if _, err := runTool("mkfs.ext4", "-q", "-m", "0", disk); err != nil { // nothing is reserved for root
+	if _, err := TryTool("mkfs.ext4", "-q", "-m", "0", disk); err != nil { // nothing is reserved for root
 		return err
 	}
-	device, err := runTool("losetup", "--find", "--show", disk)
+	device, err := TryTool("losetup", "--find", "--show", disk)
 	if err != nil {
 		return err
 	}
-	defer runTool("losetup", "--detach", device) // once it is unmounted
-	if _, err := runTool("blockdev", "--setrw", device); err != nil {
+	defer TryTool("losetup", "--detach", device) // once it is unmounted
+	if _, err := TryTool("blockdev", "--setrw", device); err != nil {
 		return err
 	}
-	_, err = runTool("mount", device, data)
+	_, err = TryTool("mount", device, data)
 	return err
-}
-
-// runTool runs a program of the machine to its end and answers what it printed.
-func runTool(name string, args ...string) (string, error) {
-	path, err := lookTool(name)
-	if err != nil {
-		return "", err
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", name, err, out)
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 // Fill leaves so many bytes free on the engine's file system; a negative number frees all that an

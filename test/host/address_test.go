@@ -24,12 +24,12 @@ func TestAddresses(t *testing.T) {
 	h := newHost(t, harness.Setup{Cloud: cloud, Env: map[string]string{"MAC_ADDRESS_PATH": sys + "/class/net"}})
 	ip := func(args ...string) {
 		t.Helper()
-		run(t, "ip", args...)
+		harness.RunTool(t, "ip", args...)
 	}
 	for i, name := range []string{"wan0", "tun7", "br-0123456789ab", "resin-vpn"} {
 		ip("link", "add", name, "type", "veth", "peer", "name", fmt.Sprintf("peer%d", i))
 		ip("link", "set", fmt.Sprintf("peer%d", i), "up")
-		t.Cleanup(func() { exec.Command(harness.Tool(t, "ip"), "link", "del", name).Run() })
+		t.Cleanup(func() { harness.TryTool("ip", "link", "del", name) })
 		ip("link", "set", name, "up")
 	}
 	mac := func(name string) string {

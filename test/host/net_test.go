@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -38,9 +37,9 @@ func newOutside(t *testing.T) *outside {
 	t.Helper()
 	o := &outside{t: t, name: fmt.Sprintf("outside-%d", os.Getpid()), link: "dev0"}
 	o.ip("netns", "add", o.name)
-	t.Cleanup(func() { exec.Command(harness.Tool(t, "ip"), "netns", "del", o.name).Run() })
+	t.Cleanup(func() { harness.TryTool("ip", "netns", "del", o.name) })
 	o.ip("link", "add", o.link, "type", "veth", "peer", "name", "out0", "netns", o.name)
-	t.Cleanup(func() { exec.Command(harness.Tool(t, "ip"), "link", "del", o.link).Run() })
+	t.Cleanup(func() { harness.TryTool("ip", "link", "del", o.link) })
 	o.ip("addr", "add", deviceAddr+"/24", "dev", o.link)
 	o.ip("link", "set", o.link, "up")
 	o.ip("-n", o.name, "link", "set", "lo", "up")
@@ -54,15 +53,7 @@ func newOutside(t *testing.T) *outside {
 
 func (o *outside) ip(args ...string) {
 	o.t.Helper()
-	run(o.t, "ip", args...)
-}
-
-// run runs a program to its end, which has to be good.
-func run(t testing.TB, program string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(harness.Tool(t, program), args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
-	}
+	harness.RunTool(o.t, "ip", args...)
 }
 
 // start starts a program out there.

@@ -27,16 +27,15 @@ func newProxyHost(t *testing.T) *proxyHost {
 	bus.SetUnit(t, "balena-proxy-config.service", "active")
 	bus.SetUnit(t, "redsocks.service", "active")
 	h := &proxyHost{host: newHost(t, harness.Setup{Bus: bus}), t: t}
-	run(t, "iptables", "-t", "nat", "-N", "REDSOCKS")
+	harness.RunTool(t, "iptables", "-t", "nat", "-N", "REDSOCKS")
 	// Not what redsocks itself sends, and not what stays on the device.
-	run(t, "iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-m", "owner", "!", "--uid-owner", "redsocks",
+	harness.RunTool(t, "iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-m", "owner", "!", "--uid-owner", "redsocks",
 		"-m", "addrtype", "!", "--dst-type", "LOCAL", "-j", "REDSOCKS")
 	t.Cleanup(func() {
-		iptables := harness.Tool(t, "iptables")
-		exec.Command(iptables, "-t", "nat", "-D", "OUTPUT", "-p", "tcp", "-m", "owner", "!", "--uid-owner", "redsocks",
-			"-m", "addrtype", "!", "--dst-type", "LOCAL", "-j", "REDSOCKS").Run()
-		exec.Command(iptables, "-t", "nat", "-F", "REDSOCKS").Run()
-		exec.Command(iptables, "-t", "nat", "-X", "REDSOCKS").Run()
+		harness.TryTool("iptables", "-t", "nat", "-D", "OUTPUT", "-p", "tcp", "-m", "owner", "!", "--uid-owner", "redsocks",
+			"-m", "addrtype", "!", "--dst-type", "LOCAL", "-j", "REDSOCKS")
+		harness.TryTool("iptables", "-t", "nat", "-F", "REDSOCKS")
+		harness.TryTool("iptables", "-t", "nat", "-X", "REDSOCKS")
 	})
 	return h
 }
@@ -49,7 +48,7 @@ func (h *proxyHost) set(network string) {
 	if h.Bus.Asked("RestartUnit redsocks.service") != asked+1 || h.Bus.Asked("RestartUnit balena-proxy-config.service") != asked+1 {
 		h.t.Fatalf("the units were not restarted: %v", h.Bus.Calls())
 	}
-	run(h.t, "iptables", "-t", "nat", "-F", "REDSOCKS")
+	harness.RunTool(h.t, "iptables", "-t", "nat", "-F", "REDSOCKS")
 	if h.run != nil {
 		h.run.Stop(h.t)
 		h.run = nil
@@ -60,9 +59,9 @@ func (h *proxyHost) set(network string) {
 	}
 	accepted(h.t, h.conf())
 	for _, direct := range strings.Fields(h.noProxy()) {
-		run(h.t, "iptables", "-t", "nat", "-A", "REDSOCKS", "-d", direct, "-j", "RETURN")
+		harness.RunTool(h.t, "iptables", "-t", "nat", "-A", "REDSOCKS", "-d", direct, "-j", "RETURN")
 	}
-	run(h.t, "iptables", "-t", "nat", "-A", "REDSOCKS", "-p", "tcp", "-j", "REDIRECT", "--to-ports", "12345")
+	harness.RunTool(h.t, "iptables", "-t", "nat", "-A", "REDSOCKS", "-p", "tcp", "-j", "REDIRECT", "--to-ports", "12345")
 	// As its own user, which is how the firewall knows it.
 	h.run = harness.Start(h.t, exec.Command(harness.Tool(h.t, "setpriv"), "--reuid", "redsocks", "--regid", "redsocks", "--clear-groups",
 		harness.Tool(h.t, "redsocks"), "-c", conf))

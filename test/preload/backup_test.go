@@ -41,9 +41,7 @@ func archive(t *testing.T, s *harness.Supervisor, options string, build func(dir
 	dir, path := t.TempDir(), s.Path("backup.tgz")
 	build(dir)
 	args := append(strings.Fields(options), "-C", dir, "-czf", path, ".")
-	if out, err := exec.Command("tar", args...).CombinedOutput(); err != nil {
-		t.Fatalf("tar: %v %s", err, out)
-	}
+	harness.RunTool(t, "tar", args...)
 	return path
 }
 
@@ -68,11 +66,7 @@ func volume(t *testing.T, e *harness.Engine, name, file string) string {
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	script := `cd "$1" && find . -printf '%P %y %m %U:%G %n %Ts %l\n' | sort && find . -type f -print0 | sort -z | xargs -0r sha256sum`
-	out, err := exec.Command("sh", "-c", script, "sh", dir).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	return string(out)
+	return harness.RunTool(t, "sh", "-c", script, "sh", dir)
 }
 
 // tidy checks that nothing of a restore is left but the volumes.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -251,11 +250,9 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("reported addresses: %q", ip)
 	}
 	for _, args := range []string{"link add nic0 address 02:00:00:00:0a:0b type veth peer name nic1", "link set nic1 up", "addr add 192.168.7.20/24 dev nic0", "link set nic0 up"} {
-		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v %s", args, err, out)
-		}
+		harness.RunTool(t, "ip", strings.Fields(args)...)
 	}
-	t.Cleanup(func() { exec.Command("ip", "link", "del", "nic0").Run() })
+	t.Cleanup(func() { harness.TryTool("ip", "link", "del", "nic0") })
 	harness.Until(t, soon, "the address", func() error {
 		state := cloud.Device(t, s.UUID).State
 		if ip, _ := state["ip_address"].(string); !slices.Contains(strings.Fields(ip), "192.168.7.20") {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -140,14 +139,10 @@ func (d *device) eMMC(bytes ...byte) (name string, image []byte) {
 	if err := os.WriteFile(file, image, 0o644); err != nil {
 		d.t.Fatal(err)
 	}
-	out, err := exec.Command("losetup", "-f", "--show", file).CombinedOutput()
-	if err != nil {
-		d.t.Fatalf("losetup: %v: %s", err, out)
-	}
-	name = strings.TrimSpace(string(out))
+	name = harness.RunTool(d.t, "losetup", "-f", "--show", file)
 	d.t.Cleanup(func() {
-		exec.Command("blockdev", "--setrw", name).Run() // else it stays read-only for whoever gets it next
-		exec.Command("losetup", "-d", name).Run()
+		harness.TryTool("blockdev", "--setrw", name) // else it stays read-only for whoever gets it next
+		harness.TryTool("losetup", "-d", name)
 	})
 	d.put("sys/block/mmcblk0boot0/force_ro", "1\n")
 	d.Share(name, "root/dev/mmcblk0boot0")
@@ -216,9 +211,7 @@ func TestLanesOfATX2(t *testing.T) {
 	d.keeps(disk, image)
 
 	// The kernel does not let it be written: the guard is put back.
-	if out, err := exec.Command("blockdev", "--setro", disk).CombinedOutput(); err != nil {
-		t.Fatalf("blockdev: %v: %s", err, out)
-	}
+	harness.RunTool(t, "blockdev", "--setro", disk)
 	d.set(vars{name: "5"})
 	harness.Until(t, harness.Soon, "the failure to be told of", func() error {
 		for _, text := range d.Said() {
@@ -229,7 +222,7 @@ func TestLanesOfATX2(t *testing.T) {
 		return errors.New("not told")
 	})
 	d.keeps(disk, image)
-	exec.Command("blockdev", "--setrw", disk).Run()
+	harness.TryTool("blockdev", "--setrw", disk)
 	d.blocks(disk, image, 2)
 	d.reboots(bus, 2)
 	d.WaitSettled(harness.Soon)

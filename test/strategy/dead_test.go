@@ -2,7 +2,6 @@ package strategy_test
 
 import (
 	"errors"
-	"os/exec"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -27,12 +26,10 @@ func TestDeadContainerIsRemovedAndReplaced(t *testing.T) {
 	}
 	chattr := func(flag string) {
 		t.Helper()
-		if out, err := exec.Command(harness.Tool(t, "chattr"), flag, upper).CombinedOutput(); err != nil {
-			t.Fatalf("chattr: %v: %s", err, out)
-		}
+		harness.RunTool(t, "chattr", flag, upper)
 	}
 	chattr("+i")
-	t.Cleanup(func() { exec.Command(harness.Tool(t, "chattr"), "-i", upper).Run() })
+	t.Cleanup(func() { harness.TryTool("chattr", "-i", upper) })
 	next := app.Released("bbbb2", 2).With(app.Services[0].Setting("MODE", "new"))
 	s.PostTarget(harness.TargetOf(next))
 	harness.Until(t, harness.Soon, "an attempt to remove the dead container", func() error {

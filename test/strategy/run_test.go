@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -192,9 +191,7 @@ func TestPortOnALateAddress(t *testing.T) {
 	image := harness.ServerImage("run/app:v1").Load(t)
 	address := func(verb string) {
 		t.Helper()
-		if out, err := exec.Command("ip", "address", verb, "10.99.0.1/32", "dev", "lo").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		harness.RunTool(t, "ip", "address", verb, "10.99.0.1/32", "dev", "lo")
 	}
 	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("ports", list{"10.99.0.1:8088:8080"}))
 	s.PostTarget(harness.TargetOf(app))

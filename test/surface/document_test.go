@@ -176,11 +176,9 @@ func sameShape(at string, want, got any) error {
 func home(t *testing.T, setup harness.Setup) *harness.Supervisor {
 	t.Helper()
 	for _, command := range []string{"ip link add eth7 type veth peer name eth8", "ip addr add 192.168.7.9/24 dev eth7", "ip link set eth7 up", "ip link set eth8 up"} {
-		if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v %s", command, err, out)
-		}
+		harness.RunTool(t, "sh", "-c", command)
 	}
-	t.Cleanup(func() { exec.Command("ip", "link", "del", "eth7").Run() })
+	t.Cleanup(func() { harness.TryTool("ip", "link", "del", "eth7") })
 	setup.Bus = harness.NewBus(t)
 	s := harness.NewSupervisor(t, setup)
 	write := s.Journal()

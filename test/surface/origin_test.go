@@ -2,7 +2,6 @@ package surface_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,10 +16,8 @@ func TestWhereNoKeyIsAskedFor(t *testing.T) {
 	if err := os.WriteFile(resolver, []byte("search lan.example\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mount", "--bind", resolver, "/etc/resolv.conf").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	t.Cleanup(func() { exec.Command("umount", "/etc/resolv.conf").Run() })
+	harness.RunTool(t, "mount", "--bind", resolver, "/etc/resolv.conf")
+	t.Cleanup(func() { harness.TryTool("umount", "/etc/resolv.conf") })
 	engine := harness.SharedEngine(t)
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true, "hostname": "Kiosk-3"}})
 	s.Apply(harness.Target{Name: "holy-moon"})
