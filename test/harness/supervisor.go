@@ -243,6 +243,16 @@ func (s *Supervisor) ReadFile(path string) string {
 	return string(data)
 }
 
+// ReadConfig reads the device's config.json.
+func (s *Supervisor) ReadConfig() map[string]any {
+	s.t.Helper()
+	config := map[string]any{}
+	if err := json.Unmarshal([]byte(s.ReadFile("boot/config.json")), &config); err != nil {
+		s.t.Fatal(err)
+	}
+	return config
+}
+
 // environ is the whole environment of the process: nothing of the machine is inherited, so that the
 // supervisor under test touches nothing but its own directories.
 func (s *Supervisor) environ() {

@@ -60,10 +60,8 @@ func (h *host) noProxy() string { return h.ReadFile("boot/system-proxy/no_proxy"
 
 // name is hostname in config.json.
 func (h *host) name() string {
-	var config struct{ Hostname string }
-	answer := harness.Answer{Body: h.ReadFile("boot/config.json")}
-	answer.JSON(h.t, &config)
-	return config.Hostname
+	name, _ := h.ReadConfig()["hostname"].(string)
+	return name
 }
 
 // files are all of the files that host-config may write.

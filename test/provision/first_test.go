@@ -39,7 +39,7 @@ func TestFirstConfiguration(t *testing.T) {
 	s.Stop()
 	other := &fakecloud.Cloud{}
 	_, ca := other.StartTLS(t)
-	doc := config(t, s)
+	doc := s.ReadConfig()
 	joined := other.Add(s.UUID, doc["deviceApiKey"].(string), harness.Fleet)
 	doc["apiEndpoint"], doc["deviceId"] = other.Origin, joined.ID
 	s.WriteJSON("boot/config.json", doc)

@@ -4,7 +4,6 @@
 package provision_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -23,22 +22,12 @@ func fresh(t *testing.T, config map[string]any) (*harness.Supervisor, *fakecloud
 	return harness.NewManaged(t, harness.Setup{Config: config, Unprovisioned: true, WithoutContainers: true})
 }
 
-// config is the device's config.json.
-func config(t *testing.T, s *harness.Supervisor) map[string]any {
-	t.Helper()
-	doc := map[string]any{}
-	if err := json.Unmarshal([]byte(s.ReadFile("boot/config.json")), &doc); err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
 // registered waits until the device knows its id and has no provisioning key any more.
 func registered(t *testing.T, s *harness.Supervisor) map[string]any {
 	t.Helper()
 	var doc map[string]any
 	harness.Until(t, harness.Soon, "registration", func() error {
-		doc = config(t, s)
+		doc = s.ReadConfig()
 		if _, left := doc["apiKey"]; left || doc["deviceId"] == nil || doc["registered_at"] == nil {
 			return fmt.Errorf("config.json: %v", doc)
 		}

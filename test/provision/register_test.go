@@ -20,7 +20,7 @@ func TestRegister(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"uuid": nil})
 	var before map[string]any
 	cloud.Break(fakecloud.Register, func(_ *fakecloud.Cloud, w http.ResponseWriter, _ *http.Request, next func(http.ResponseWriter)) {
-		before = config(t, s)
+		before = s.ReadConfig()
 		next(w)
 	}, 1)
 	s.Start()
@@ -126,7 +126,7 @@ func TestConflictAndOutage(t *testing.T) {
 			cloud.Break(fakecloud.LookUp, fault)
 			s.Start()
 			calls(t, cloud, fakecloud.Register, 3)
-			if doc := config(t, s); doc["uuid"] != s.UUID || doc["deviceApiKey"] != harness.DeviceKey || doc["apiKey"] != harness.ProvisioningKey {
+			if doc := s.ReadConfig(); doc["uuid"] != s.UUID || doc["deviceApiKey"] != harness.DeviceKey || doc["apiKey"] != harness.ProvisioningKey {
 				t.Errorf("config.json: %v", doc)
 			}
 			cloud.Mend(fakecloud.LookUp)
@@ -181,13 +181,13 @@ func TestPreProvisionedWithoutID(t *testing.T) {
 func TestLeftoverProvisioningKey(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"deviceApiKey": harness.DeviceKey, "registered_at": 1700000000000})
 	d := cloud.Add(s.UUID, "formerkey", harness.Fleet)
-	doc := config(t, s)
+	doc := s.ReadConfig()
 	doc["deviceId"] = d.ID
 	s.WriteJSON("boot/config.json", doc)
 	cloud.Break(fakecloud.DeviceKey, fakecloud.Status(401))
 	s.Start()
 	calls(t, cloud, fakecloud.DeviceKey, 3)
-	if doc := config(t, s); doc["uuid"] != s.UUID || doc["deviceApiKey"] != harness.DeviceKey || doc["deviceId"] != float64(d.ID) {
+	if doc := s.ReadConfig(); doc["uuid"] != s.UUID || doc["deviceApiKey"] != harness.DeviceKey || doc["deviceId"] != float64(d.ID) {
 		t.Errorf("config.json: %v", doc)
 	}
 	cloud.Mend(fakecloud.DeviceKey)
@@ -240,7 +240,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 				s.Start()
 				<-cut
 				s.Kill()
-				first := config(t, s)
+				first := s.ReadConfig()
 				s.Start()
 				doc := registered(t, s)
 				if doc["uuid"] != first["uuid"] || doc["deviceApiKey"] != first["deviceApiKey"] {
@@ -280,7 +280,7 @@ func TestUnmanaged(t *testing.T) {
 	if asked := cloud.Calls(); len(asked) != 0 {
 		t.Errorf("calls: %+v", asked)
 	}
-	if doc := config(t, s); doc["deviceApiKey"] != nil || doc["apiKey"] != harness.ProvisioningKey {
+	if doc := s.ReadConfig(); doc["deviceApiKey"] != nil || doc["apiKey"] != harness.ProvisioningKey {
 		t.Errorf("config.json: %v", doc)
 	}
 }
@@ -294,7 +294,7 @@ func TestKilledWhileRegistering(t *testing.T) {
 		s.Start()
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // any moment
 		s.Kill()
-		uuids[config(t, s)["uuid"]] = true
+		uuids[s.ReadConfig()["uuid"]] = true
 		s.WriteFile("boot/config.json", strings.Repeat("\x00", 512))
 	}
 	s.Start()

@@ -187,7 +187,7 @@ func TestOneRefusedVariable(t *testing.T) {
 	d.Hear("Error setting boot config: HOST_SPLASH_image: not a PNG image in base64. It stays as it is, the other variables are set", 1)
 	d.Hear(rebootPlanned, 1)
 	d.reboots(bus, 1)
-	if got := fmt.Sprint(d.config()["os"]); got != "map[fan:map[profile:] power:map[mode:custom]]" {
+	if got := fmt.Sprint(d.ReadConfig()["os"]); got != "map[fan:map[profile:] power:map[mode:custom]]" {
 		t.Errorf("config.json says %s", got)
 	}
 	d.PollNow()
@@ -243,7 +243,7 @@ func TestBootConfigurationOfOrin(t *testing.T) {
 	all["RESIN_HOST_CONFIG_fan_profile"] = "cool"
 	d.set(all)
 	d.Hear(`Applied boot config: {"fan_profile":"cool","power_mode":"low"}`, 1)
-	if got := fmt.Sprint(d.config()["os"]); got != "map[fan:map[profile:cool] power:map[mode:low]]" {
+	if got := fmt.Sprint(d.ReadConfig()["os"]); got != "map[fan:map[profile:cool] power:map[mode:low]]" {
 		t.Errorf("config.json says %s", got)
 	}
 	all["RESIN_HOST_EXTLINUX_root"] = "/dev/sda"

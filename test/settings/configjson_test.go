@@ -81,13 +81,13 @@ func TestEditsOfOthersStay(t *testing.T) {
 	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	d.PollNow()
-	doc := d.config()
+	doc := d.ReadConfig()
 	doc["country"], doc["ntpServers"], doc["hostname"] = "NZ", "ntp.example.com", "kiosk"
 	d.WriteJSON("boot/config.json", doc)
 	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "4000"})
 	d.Hear(`Applied configuration change {"SUPERVISOR_POLL_INTERVAL":"4000"}`, 1)
 	doc["appUpdatePollInterval"] = 4000.0
-	if got := d.config(); !reflect.DeepEqual(got, doc) {
+	if got := d.ReadConfig(); !reflect.DeepEqual(got, doc) {
 		t.Errorf("config.json is %v, want %v", got, doc)
 	}
 	if d.Alive() != nil {
@@ -105,8 +105,8 @@ func TestKilledWhileWriting(t *testing.T) {
 		d.TryCall(harness.Request{Method: "POST", Path: "/v1/update"})
 		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
 		d.Kill()
-		got, _ := d.config()["appUpdatePollInterval"].(float64)
-		if got != 2000 && (got < 3000 || got > float64(3000+i)) || d.config()["uuid"] != d.UUID {
+		got, _ := d.ReadConfig()["appUpdatePollInterval"].(float64)
+		if got != 2000 && (got < 3000 || got > float64(3000+i)) || d.ReadConfig()["uuid"] != d.UUID {
 			t.Fatalf("config.json after kill %d: %s", i, d.ReadFile("boot/config.json"))
 		}
 		d.Start()
@@ -154,11 +154,11 @@ func TestJoiningAndLeaving(t *testing.T) {
 	other.Start(t)
 	there := other.Add(d.UUID, "otherkey0123456789abcdef01234567", 7)
 	other.Assign(d.UUID, harness.Target{Config: vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "2000"}, Apps: []harness.App{app}}.V3())
-	doc := d.config()
+	doc := d.ReadConfig()
 	doc["apiEndpoint"], doc["deviceId"], doc["deviceApiKey"], doc["country"] = other.Origin, there.ID, there.Key, "NZ"
 	asked := len(d.Cloud().Calls())
 	became(d, doc)
-	if got := d.config(); !reflect.DeepEqual(got, normal(t, doc)) {
+	if got := d.ReadConfig(); !reflect.DeepEqual(got, normal(t, doc)) {
 		t.Errorf("config.json is %v, want what the host wrote, %v", got, doc)
 	}
 	d.Start()
@@ -169,14 +169,14 @@ func TestJoiningAndLeaving(t *testing.T) {
 		return nil
 	})
 	d.WaitSettled(harness.Soon)
-	if doc := d.config(); doc["country"] != "NZ" || doc["apiEndpoint"] != other.Origin {
+	if doc := d.ReadConfig(); doc["country"] != "NZ" || doc["apiEndpoint"] != other.Origin {
 		t.Errorf("config.json: %v", doc)
 	}
 	if now := d.Containers()["web"].ID; now != id {
 		t.Error("the container was made anew for the same app in another cloud")
 	}
 
-	doc = d.config()
+	doc = d.ReadConfig()
 	for _, key := range []string{"apiEndpoint", "apiKey", "deviceApiKey", "deviceId", "registered_at", "applicationId"} {
 		delete(doc, key)
 	}

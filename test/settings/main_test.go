@@ -3,7 +3,6 @@
 package settings_test
 
 import (
-	"encoding/json"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -44,16 +43,6 @@ func (d *device) set(config vars, apps ...harness.App) {
 	d.t.Helper()
 	d.configure(config, apps...)
 	d.PollNow()
-}
-
-// config is the device's config.json.
-func (d *device) config() map[string]any {
-	d.t.Helper()
-	doc := map[string]any{}
-	if err := json.Unmarshal([]byte(d.ReadFile("boot/config.json")), &doc); err != nil {
-		d.t.Fatal(err)
-	}
-	return doc
 }
 
 // shown is the configuration that the device API shows.

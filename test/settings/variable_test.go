@@ -35,7 +35,7 @@ func TestVariablesOfTheCloud(t *testing.T) {
 	// What changes together is one change, and said as it was written; what means the same is none.
 	d.set(vars{count: "7.0", "RESIN_SUPERVISOR_DELTA": "on", "RESIN_SUPERVISOR_HARDWARE_METRICS": "0", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000"})
 	said(`{"SUPERVISOR_DELTA":"on","SUPERVISOR_HARDWARE_METRICS":"0","SUPERVISOR_POLL_INTERVAL":"3000"}`, 1)
-	if got := d.config()["appUpdatePollInterval"]; got != 3000.0 {
+	if got := d.ReadConfig()["appUpdatePollInterval"]; got != 3000.0 {
 		t.Errorf("poll interval in config.json: %#v", got)
 	}
 	file := d.ReadFile("boot/config.json")
@@ -129,7 +129,7 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	const scheduled = `Reboot has been scheduled to apply changes: {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`
 	d.Hear(scheduled, 1)
 	d.Hear(`Applied configuration change {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`, 1)
-	if got := d.config()["persistentLogging"]; got != true {
+	if got := d.ReadConfig()["persistentLogging"]; got != true {
 		t.Errorf("config.json says %#v", got)
 	}
 	harness.Until(t, harness.Soon, "the reboot", func() error {
@@ -187,7 +187,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.WaitSettled(harness.Soon)
-	if got := d.config()["appUpdatePollInterval"]; got != 5000.0 {
+	if got := d.ReadConfig()["appUpdatePollInterval"]; got != 5000.0 {
 		t.Errorf("config.json says %v", got)
 	}
 }
