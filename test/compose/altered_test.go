@@ -64,12 +64,7 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 	s.Restart()
 	s.WaitSettled(harness.Soon)
 	polls := len(cloud.Calls(fakecloud.State))
-	harness.Until(t, harness.Soon, "another poll", func() error {
-		if n := len(cloud.Calls(fakecloud.State)); n < polls+2 {
-			return fmt.Errorf("%d polls", n-polls)
-		}
-		return nil
-	})
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.State, polls+2)
 	s.WaitSettled(harness.Soon)
 	if now := s.IDs(); !maps.Equal(now, before) {
 		t.Errorf("containers were %v, are %v", before, now)

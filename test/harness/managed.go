@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"resin-supervisor/test/harness/fakecloud"
 )
@@ -32,14 +33,52 @@ func (s *Supervisor) dumpCloud() {
 	}
 }
 
-// Said are the messages in the device's log streams to its cloud so far, over all its starts.
-func (s *Supervisor) Said() []string {
+// WaitRequests waits until n requests came to an endpoint of the cloud in all, and answers them.
+func WaitRequests(t testing.TB, within time.Duration, cloud *fakecloud.Cloud, at fakecloud.Endpoint, n int) []fakecloud.Request {
+	t.Helper()
+	Until(t, within, fmt.Sprintf("%d requests of %s", n, at), func() error {
+		if got := len(cloud.Calls(at)); got < n {
+			return fmt.Errorf("%d requests", got)
+		}
+		return nil
+	})
+	return cloud.Calls(at)
+}
+
+// Messages are the messages of log lines.
+func Messages(lines []fakecloud.LogLine) []string {
 	var texts []string
-	for _, l := range s.setup.Cloud.Logs() {
+	for _, l := range lines {
 		texts = append(texts, l.Message)
 	}
 	return texts
 }
+
+// FindLine is the first log line whose message begins with a text.
+func FindLine(lines []fakecloud.LogLine, prefix string) (line fakecloud.LogLine, found bool) {
+	for _, l := range lines {
+		if strings.HasPrefix(l.Message, prefix) {
+			return l, true
+		}
+	}
+	return line, false
+}
+
+// WaitLine waits until the cloud has a log line whose message begins with a text.
+func WaitLine(t testing.TB, cloud *fakecloud.Cloud, prefix string) (line fakecloud.LogLine) {
+	t.Helper()
+	Until(t, Soon, fmt.Sprintf("line %q in the cloud", prefix), func() error {
+		found := false
+		if line, found = FindLine(cloud.Logs(), prefix); !found {
+			return fmt.Errorf("there are %.2000q", Messages(cloud.Logs()))
+		}
+		return nil
+	})
+	return line
+}
+
+// Said are the messages in the device's log streams to its cloud so far, over all its starts.
+func (s *Supervisor) Said() []string { return Messages(s.setup.Cloud.Logs()) }
 
 // SaidTimes counts a message in Said.
 func (s *Supervisor) SaidTimes(text string) (n int) {

@@ -20,7 +20,7 @@ import (
 func TestLogControl(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
 	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))
-	await(t, cloud, "app started")
+	harness.WaitLine(t, cloud, "app started")
 	control := func(value string) {
 		s.Assign(harness.Target{Apps: []harness.App{shop(harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))},
 			Config: map[string]string{"RESIN_SUPERVISOR_LOG_CONTROL": value}})
@@ -37,7 +37,7 @@ func TestLogControl(t *testing.T) {
 		t.Errorf("the stream was answered with %d", call.Status)
 	}
 	for _, word := range []string{"Applying", "Applied"} {
-		await(t, cloud, word+` configuration change {"SUPERVISOR_LOG_CONTROL":"false"}`)
+		harness.WaitLine(t, cloud, word+` configuration change {"SUPERVISOR_LOG_CONTROL":"false"}`)
 	}
 	s.Print("web", "n=5&text=meanwhile")
 	s.Restart() // what was written meanwhile does not come when it starts anew either
@@ -46,12 +46,12 @@ func TestLogControl(t *testing.T) {
 	control("true")
 	harness.Until(t, harness.Soon, "lines to come again", func() error {
 		s.Print("web", "n=1&text=after")
-		if _, ok := find(cloud.Logs(), "after"); !ok {
+		if _, ok := harness.FindLine(cloud.Logs(), "after"); !ok {
 			return errors.New("there is none")
 		}
 		return nil
 	})
-	if l, ok := find(cloud.Logs(), "meanwhile"); ok {
+	if l, ok := harness.FindLine(cloud.Logs(), "meanwhile"); ok {
 		t.Errorf("%s came", l.Raw)
 	}
 }
@@ -72,8 +72,8 @@ func TestIdentityOfTheStream(t *testing.T) {
 	former := s.UUID
 	cloud.Add(former, "anothers", harness.Fleet+1)
 	cloud.Mend(fakecloud.Register)
-	await(t, cloud, "Supervisor starting")
-	await(t, cloud, "app started")
+	harness.WaitLine(t, cloud, "Supervisor starting")
+	harness.WaitLine(t, cloud, "app started")
 	var config struct{ UUID, DeviceAPIKey string }
 	if err := json.Unmarshal([]byte(s.ReadFile("boot/config.json")), &config); err != nil {
 		t.Fatal(err)

@@ -4,8 +4,6 @@ package logs_test
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -28,38 +26,6 @@ func managed(t *testing.T, cloud *fakecloud.Cloud, config map[string]any, servic
 	s.Start()
 	s.WaitSettled(harness.Soon)
 	return s
-}
-
-// messages are the texts of all lines that came to a cloud.
-func messages(lines []fakecloud.LogLine) []string {
-	var texts []string
-	for _, l := range lines {
-		texts = append(texts, l.Message)
-	}
-	return texts
-}
-
-// find is the first line with a text that begins so.
-func find(lines []fakecloud.LogLine, prefix string) (fakecloud.LogLine, bool) {
-	i := slices.IndexFunc(lines, func(l fakecloud.LogLine) bool { return strings.HasPrefix(l.Message, prefix) })
-	if i < 0 {
-		return fakecloud.LogLine{}, false
-	}
-	return lines[i], true
-}
-
-// await waits for a line in the cloud and returns it.
-func await(t *testing.T, cloud *fakecloud.Cloud, prefix string) fakecloud.LogLine {
-	t.Helper()
-	var line fakecloud.LogLine
-	harness.Until(t, harness.Soon, fmt.Sprintf("line %q in the cloud", prefix), func() error {
-		found, ok := find(cloud.Logs(), prefix)
-		if line = found; !ok {
-			return fmt.Errorf("there are %.2000q", messages(cloud.Logs()))
-		}
-		return nil
-	})
-	return line
 }
 
 // numbered are the numbers of the lines that begin with a word.

@@ -28,11 +28,11 @@ func TestLinesOfContainers(t *testing.T) {
 	}
 	s.Print("web", "n=1&text=long&size=20000")
 	s.Print("web", "n=1&text=last")
-	await(t, cloud, "last 0")
+	harness.WaitLine(t, cloud, "last 0")
 	harness.Until(t, harness.Soon, "the lines of other services", func() error {
 		for _, text := range []string{"err-errors 1", "err-term 1"} {
-			if _, ok := find(cloud.Logs(), text); !ok {
-				return fmt.Errorf("%s is not there, but %.3000q", text, messages(cloud.Logs()))
+			if _, ok := harness.FindLine(cloud.Logs(), text); !ok {
+				return fmt.Errorf("%s is not there, but %.3000q", text, harness.Messages(cloud.Logs()))
 			}
 		}
 		return nil
@@ -58,17 +58,17 @@ func TestLinesOfContainers(t *testing.T) {
 	t.Run("fields", func(t *testing.T) { checkFields(t, cloud.Logs()) })
 	t.Run("levels", func(t *testing.T) {
 		for _, text := range []string{"out-errors 0", "out-silent 0", "err-silent 0", "app started"} {
-			if l, ok := find(cloud.Logs(), text); ok && (l.ServiceID == nil || *l.ServiceID == 12 || *l.ServiceID == 13) {
+			if l, ok := harness.FindLine(cloud.Logs(), text); ok && (l.ServiceID == nil || *l.ServiceID == 12 || *l.ServiceID == 13) {
 				t.Errorf("%s came", l.Raw)
 			}
 		}
 	})
 	t.Run("long line", func(t *testing.T) {
-		long, _ := find(cloud.Logs(), "long 0")
+		long, _ := harness.FindLine(cloud.Logs(), "long 0")
 		if len(long.Message) != 10000 || !strings.HasSuffix(long.Message, "xxx[...]") {
 			t.Errorf("%d characters, the end is %q", len(long.Message), long.Message[len(long.Message)-10:])
 		}
-		texts := messages(cloud.Logs())
+		texts := harness.Messages(cloud.Logs())
 		if i := slices.Index(texts, long.Message); texts[i+1] != "last 0" {
 			t.Errorf("after it comes %.40q", texts[i+1])
 		}
@@ -98,7 +98,7 @@ func checkFields(t *testing.T, lines []fakecloud.LogLine) {
 	}
 	f := func(text string, want map[string]any) {
 		t.Helper()
-		l, ok := find(lines, text)
+		l, ok := harness.FindLine(lines, text)
 		if !ok {
 			t.Errorf("%q did not come", text)
 			return
@@ -135,7 +135,7 @@ func TestRefusedAndCutStreams(t *testing.T) {
 		return nil
 	})
 	cloud.Mend(fakecloud.LogStream)
-	warning := await(t, cloud, "Warning: Suppressed")
+	warning := harness.WaitLine(t, cloud, "Warning: Suppressed")
 	checkSuppressed(t, cloud, warning, n)
 
 	refused := len(s.LogLines("log stream broke off"))
@@ -147,9 +147,9 @@ func TestRefusedAndCutStreams(t *testing.T) {
 		return nil
 	})
 	s.Print("web", "n=10&text=late")
-	await(t, cloud, "late 9")
+	harness.WaitLine(t, cloud, "late 9")
 	wantAll(t, cloud.Logs(), "late", 10)
-	if again, ok := find(cloud.Logs()[slices.Index(messages(cloud.Logs()), warning.Message)+1:], "Warning: Suppressed"); ok {
+	if again, ok := harness.FindLine(cloud.Logs()[slices.Index(harness.Messages(cloud.Logs()), warning.Message)+1:], "Warning: Suppressed"); ok {
 		t.Errorf("a second one: %s", again.Raw)
 	}
 }
@@ -199,7 +199,7 @@ func TestLogsEndpoint(t *testing.T) {
 	s := harness.NewSupervisor(t, harness.Setup{Cloud: cloud, Config: config})
 	other.Add(s.UUID, harness.DeviceKey, harness.Fleet)
 	s.Start()
-	await(t, other, "Supervisor starting")
+	harness.WaitLine(t, other, "Supervisor starting")
 	if n := len(cloud.Calls(fakecloud.LogStream)); n != 0 {
 		t.Errorf("%d streams at the API", n)
 	}
@@ -210,7 +210,7 @@ func TestLogsEndpoint(t *testing.T) {
 func TestCloudEndsEveryStream(t *testing.T) {
 	cloud := &fakecloud.Cloud{StreamLife: 20 * time.Second}
 	s := managed(t, cloud, nil, harness.ServerImage("logs/web:v1").Load(t).Service("web", 11))
-	await(t, cloud, "app started")
+	harness.WaitLine(t, cloud, "app started")
 	for n := range 2 {
 		harness.Until(t, harness.Soon, "the end of the stream", func() error {
 			calls := cloud.Calls(fakecloud.LogStream)
@@ -223,7 +223,7 @@ func TestCloudEndsEveryStream(t *testing.T) {
 			t.Fatalf("stream %d was answered with %d", n, call.Status)
 		}
 		s.Print("web", fmt.Sprintf("n=1&text=after-%d", n))
-		await(t, cloud, fmt.Sprintf("after-%d 0", n))
+		harness.WaitLine(t, cloud, fmt.Sprintf("after-%d 0", n))
 	}
 	if strings.Contains(s.Log(), "log stream") {
 		t.Errorf("the log says: %v", s.LogLines("log stream broke off"))

@@ -4,10 +4,8 @@ package poll_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -71,22 +69,6 @@ func local(t *testing.T, tag string) string {
 
 // stored is the document of the targets.
 func stored(s *harness.Supervisor) string { return s.ReadFile("documents/target.json") }
-
-// logged waits for a line of the device's log in the cloud.
-func logged(t *testing.T, cloud *fakecloud.Cloud, begin string) fakecloud.LogLine {
-	t.Helper()
-	var found fakecloud.LogLine
-	harness.Until(t, harness.Soon, "log line "+begin, func() error {
-		for _, line := range cloud.Logs() {
-			if strings.HasPrefix(line.Message, begin) {
-				found = line
-				return nil
-			}
-		}
-		return errors.New("none")
-	})
-	return found
-}
 
 // raw is a target as a document that can be spoilt.
 func raw(t *testing.T, target harness.Target) map[string]any {

@@ -275,7 +275,7 @@ func TestUnusableTarget(t *testing.T) {
 	bad := raw(t, app(2, local(t, "v2")))
 	bad["config"] = map[string]any{"NOT A NAME": "x"}
 	cloud.Assign(s.UUID, bad)
-	line := logged(t, cloud, "Could not move to new release: ")
+	line := harness.WaitLine(t, cloud, "Could not move to new release: ")
 	if line.Message != "Could not move to new release: Invalid target state." || !line.IsSystem {
 		t.Errorf("log line %+v", line)
 	}
@@ -325,7 +325,7 @@ func TestOneBadApp(t *testing.T) {
 	cloud.Assign(s.UUID, doc)
 	s.Expect(harness.TargetOf(next, other))
 	harness.Until(t, harness.Soon, "the good app", s.Matches)
-	logged(t, cloud, "Could not move to new release: ")
+	harness.WaitLine(t, cloud, "Could not move to new release: ")
 }
 
 // cloud.md 46, Q5, host.md 10: the host is told of the configuration.

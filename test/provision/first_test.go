@@ -20,7 +20,7 @@ import (
 func TestFirstConfiguration(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"persistentLogging": true})
 	s.Start()
-	posted := calls(t, cloud, fakecloud.ConfigVar, 1)
+	posted := harness.WaitRequests(t, harness.Soon, cloud, fakecloud.ConfigVar, 1)
 	s.WaitSettled(harness.Soon)
 	if posted = cloud.Calls(fakecloud.ConfigVar); len(posted) != 1 {
 		t.Fatalf("posted variables: %+v", posted)
@@ -32,7 +32,7 @@ func TestFirstConfiguration(t *testing.T) {
 	}
 	n := len(cloud.Calls(fakecloud.State))
 	s.Restart()
-	calls(t, cloud, fakecloud.State, n+1)
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.State, n+1)
 	if again := cloud.Calls(fakecloud.ConfigVar); len(again) != 1 {
 		t.Errorf("posted again: %+v", again[1:])
 	}
@@ -48,7 +48,7 @@ func TestFirstConfiguration(t *testing.T) {
 	}
 	s.Start()
 	var names []string
-	for _, r := range calls(t, other, fakecloud.ConfigVar, 2) {
+	for _, r := range harness.WaitRequests(t, harness.Soon, other, fakecloud.ConfigVar, 2) {
 		names = append(names, r.JSON(t)["name"].(string))
 	}
 	slices.Sort(names) // this cloud does not say how often to poll
@@ -63,7 +63,7 @@ func TestFirstConfigurationFails(t *testing.T) {
 	s, cloud := fresh(t, map[string]any{"persistentLogging": true})
 	cloud.Break(fakecloud.ConfigVar, fakecloud.Status(500))
 	s.Start()
-	calls(t, cloud, fakecloud.ConfigVar, 2)
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.ConfigVar, 2)
 	reporting(t, cloud)
 	if _, err := os.Stat(s.Path("documents/target.json")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a target is stored: %v", err)
@@ -93,7 +93,7 @@ func TestFirstConfigurationIsRefused(t *testing.T) {
 	})
 	s.Start()
 	reporting(t, cloud)
-	calls(t, cloud, fakecloud.State, 2)
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.State, 2)
 	if got := cloud.Device(t, s.UUID).Config; len(got) != 1 || got["RESIN_SUPERVISOR_PERSISTENT_LOGGING"] != "true" {
 		t.Errorf("the cloud has %v", got)
 	}
@@ -112,7 +112,7 @@ func TestLookUpIsRefused(t *testing.T) {
 	cloud.Break(fakecloud.LookUp, fakecloud.Status(400))
 	s.Start()
 	reporting(t, cloud)
-	calls(t, cloud, fakecloud.State, 2)
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.State, 2)
 	cloud.Mend(fakecloud.LookUp)
 	registered(t, s)
 }
@@ -134,7 +134,7 @@ func TestFirstNameIsRefused(t *testing.T) {
 	s.Start()
 	reporting(t, cloud)
 	s.Restart()
-	calls(t, cloud, fakecloud.State, 3)
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.State, 3)
 	if n := len(cloud.Calls(fakecloud.PatchDevice)); n != 1 {
 		t.Errorf("the name was set %d times", n)
 	}
@@ -160,7 +160,7 @@ func TestPin(t *testing.T) {
 			cloud.Break(fakecloud.FindRelease, fakecloud.Status(500), 1)
 			s.Start()
 			registered(t, s)
-			calls(t, cloud, fakecloud.FindRelease, 2) // the first one failed
+			harness.WaitRequests(t, harness.Soon, cloud, fakecloud.FindRelease, 2) // the first one failed
 			reporting(t, cloud)
 			harness.Until(t, harness.Soon, "the wish to be settled", func() error {
 				if strings.Contains(s.ReadFile("documents/target.json"), `"pin"`) {
@@ -174,7 +174,7 @@ func TestPin(t *testing.T) {
 			}
 			n := len(cloud.Calls(fakecloud.State))
 			s.Restart()
-			calls(t, cloud, fakecloud.State, n+1)
+			harness.WaitRequests(t, harness.Soon, cloud, fakecloud.State, n+1)
 			if n := len(cloud.Calls(fakecloud.FindRelease)); n != 2 {
 				t.Errorf("asked %d times for the release", n)
 			}
@@ -198,9 +198,9 @@ func TestPinIsRefused(t *testing.T) {
 	cloud.Break(fakecloud.PatchDevice, fakecloud.Status(400))
 	s.Start()
 	registered(t, s)
-	polls := calls(t, cloud, fakecloud.State, 3)
+	polls := harness.WaitRequests(t, harness.Soon, cloud, fakecloud.State, 3)
 	reporting(t, cloud)
-	patches := calls(t, cloud, fakecloud.PatchDevice, 2)
+	patches := harness.WaitRequests(t, harness.Soon, cloud, fakecloud.PatchDevice, 2)
 	if patches[0].Path != fmt.Sprintf("/v7/device(%d)", cloud.Device(t, s.UUID).ID) || !patches[0].At.Before(polls[1].At) {
 		t.Errorf("the first try was %+v", patches[0])
 	}

@@ -36,18 +36,6 @@ func registered(t *testing.T, s *harness.Supervisor) map[string]any {
 	return doc
 }
 
-// calls waits for so many calls of an endpoint.
-func calls(t *testing.T, cloud *fakecloud.Cloud, at fakecloud.Endpoint, n int) []fakecloud.Request {
-	t.Helper()
-	harness.Until(t, harness.Soon, fmt.Sprintf("%d calls of %s", n, at), func() error {
-		if got := len(cloud.Calls(at)); got < n {
-			return fmt.Errorf("%d calls", got)
-		}
-		return nil
-	})
-	return cloud.Calls(at)
-}
-
 // reporting waits for the first report: by then the device has settled in.
 func reporting(t *testing.T, cloud *fakecloud.Cloud) {
 	t.Helper()

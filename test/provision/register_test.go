@@ -125,7 +125,7 @@ func TestConflictAndOutage(t *testing.T) {
 			cloud.Add(s.UUID, "formerkey", harness.Fleet)
 			cloud.Break(fakecloud.LookUp, fault)
 			s.Start()
-			calls(t, cloud, fakecloud.Register, 3)
+			harness.WaitRequests(t, harness.Soon, cloud, fakecloud.Register, 3)
 			if doc := s.ReadConfig(); doc["uuid"] != s.UUID || doc["deviceApiKey"] != harness.DeviceKey || doc["apiKey"] != harness.ProvisioningKey {
 				t.Errorf("config.json: %v", doc)
 			}
@@ -146,7 +146,7 @@ func TestRefusedRegistration(t *testing.T) {
 		4: fakecloud.Truncate, 5: fakecloud.WrongType}
 	cloud.Break(fakecloud.Register, fakecloud.InTurn(faults...))
 	s.Start()
-	calls(t, cloud, fakecloud.Register, len(faults)+1)
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.Register, len(faults)+1)
 	registered(t, s)
 	tries := cloud.Calls(fakecloud.Register)
 	for i, r := range tries[1:] {
@@ -186,7 +186,7 @@ func TestLeftoverProvisioningKey(t *testing.T) {
 	s.WriteJSON("boot/config.json", doc)
 	cloud.Break(fakecloud.DeviceKey, fakecloud.Status(401))
 	s.Start()
-	calls(t, cloud, fakecloud.DeviceKey, 3)
+	harness.WaitRequests(t, harness.Soon, cloud, fakecloud.DeviceKey, 3)
 	if doc := s.ReadConfig(); doc["uuid"] != s.UUID || doc["deviceApiKey"] != harness.DeviceKey || doc["deviceId"] != float64(d.ID) {
 		t.Errorf("config.json: %v", doc)
 	}

@@ -139,13 +139,7 @@ func TestTags(t *testing.T) {
 	}
 	sent := func(n int) []fakecloud.Request {
 		t.Helper()
-		harness.Until(t, soon, fmt.Sprintf("%d sendings of tags", n), func() error {
-			if got := len(cloud.Calls(fakecloud.Tags)); got < n {
-				return fmt.Errorf("%d", got)
-			}
-			return nil
-		})
-		return cloud.Calls(fakecloud.Tags)
+		return harness.WaitRequests(t, soon, cloud, fakecloud.Tags, n)
 	}
 	set(`{"site":"north"}`)
 	set(`{"rack":"7"}`)

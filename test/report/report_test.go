@@ -117,12 +117,7 @@ func TestReportsWithoutAnAnswer(t *testing.T) {
 			s, cloud := beside(t)
 			cloud.Break(fakecloud.Report, fault)
 			s.Start()
-			harness.Until(t, soon, "two tries", func() error {
-				if len(cloud.Calls(fakecloud.Report)) < 2 {
-					return errors.New("not yet")
-				}
-				return nil
-			})
+			harness.WaitRequests(t, soon, cloud, fakecloud.Report, 2)
 			n := len(cloud.Calls(fakecloud.Report))
 			cloud.Mend(fakecloud.Report)
 			harness.Until(t, soon, "another try", func() error {
