@@ -68,16 +68,6 @@ func run(t *testing.T, c *engine.Client, name string, body *doc.Create) string {
 	return id
 }
 
-// must ends the test at the first error of several calls.
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	for i, err := range errs {
-		if err != nil {
-			t.Fatalf("call %d: %v", i, err)
-		}
-	}
-}
-
 // second drops what a call returns besides its error.
 func second[T any](_ T, err error) error { return err }
 

@@ -8,6 +8,8 @@ import (
 
 	"resin-supervisor/update/engine"
 	"resin-supervisor/update/engine/doc"
+
+	"resin-supervisor/test/harness"
 )
 
 // follower runs Events in the background.
@@ -70,13 +72,13 @@ func TestEventsOfAllKinds(t *testing.T) {
 		t.Errorf("%+v, began %v", die, before)
 	}
 	net, err := c.CreateNetwork(t.Context(), &doc.NetworkCreate{Name: "events"})
-	must(t, err, second(c.CreateVolume(t.Context(), &doc.VolumeCreate{Name: "events"})))
+	harness.Must(t, err, second(c.CreateVolume(t.Context(), &doc.VolumeCreate{Name: "events"})))
 	f.want(t, "network", "create", net.Id)
 	f.want(t, "volume", "create", "events")
 	image, err := c.Image(t.Context(), shell)
-	must(t, err, c.TagImage(t.Context(), image.Id, "events", ""))
+	harness.Must(t, err, c.TagImage(t.Context(), image.Id, "events", ""))
 	f.want(t, "image", "tag", image.Id)
-	must(t, c.RemoveContainer(t.Context(), id, true))
+	harness.Must(t, c.RemoveContainer(t.Context(), id, true))
 	f.want(t, "container", "destroy", id)
 	f.cancel()
 	if err := <-f.ended; err != nil {
@@ -94,7 +96,7 @@ func TestNoEventIsLostBetweenTwoStreams(t *testing.T) {
 	if err := <-f.ended; !engine.IsUnknown(err) {
 		t.Fatalf("broken stream: %v", err)
 	}
-	must(t, c.StartContainer(t.Context(), id)) // while nobody listens
+	harness.Must(t, c.StartContainer(t.Context(), id)) // while nobody listens
 	f = follow(t, engine.New(p.socket), time.Unix(0, last.TimeNano))
 	f.want(t, "container", "start", id)
 	f.want(t, "container", "die", id)

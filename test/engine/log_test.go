@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"resin-supervisor/update/engine"
+
+	"resin-supervisor/test/harness"
 )
 
 // logOf reads a container's output until it ends; a line is "out text" or "err text", long text
@@ -69,7 +71,7 @@ func TestLogsSince(t *testing.T) {
 	c, _ := bed(t)
 	id := run(t, c, "since", script("echo one; sleep 0.1; echo two"))
 	var at []time.Time
-	must(t, c.Logs(t.Context(), id, engine.LogOptions{Follow: true}, func(l engine.LogLine) { at = append(at, l.At) }))
+	harness.Must(t, c.Logs(t.Context(), id, engine.LogOptions{Follow: true}, func(l engine.LogLine) { at = append(at, l.At) }))
 	if len(at) != 2 {
 		t.Fatal(at)
 	}

@@ -19,24 +19,24 @@ func TestContainerLife(t *testing.T) {
 	body.Labels = map[string]string{"a": "1", "b": "2"}
 	body.HostConfig.RestartPolicy.Name = "always"
 	id := create(t, c, "life", body)
-	must(t, c.StartContainer(ctx, id), c.StartContainer(ctx, id)) // running already is fine
+	harness.Must(t, c.StartContainer(ctx, id), c.StartContainer(ctx, id)) // running already is fine
 	got, err := c.Container(ctx, "life")
-	must(t, err)
+	harness.Must(t, err)
 	if got.Id != id || got.Name != "/life" || !got.State.Running || got.Config.Labels["a"] != "1" || got.Created.IsZero() {
 		t.Errorf("%+v", got)
 	}
-	must(t, c.UpdateContainer(ctx, id, &doc.ContainerUpdate{RestartPolicy: doc.RestartPolicy{Name: "no"}}))
-	must(t, c.RenameContainer(ctx, id, "afterlife"))
+	harness.Must(t, c.UpdateContainer(ctx, id, &doc.ContainerUpdate{RestartPolicy: doc.RestartPolicy{Name: "no"}}))
+	harness.Must(t, c.RenameContainer(ctx, id, "afterlife"))
 	wantStatus(t, "rename to the same", c.RenameContainer(ctx, id, "afterlife"), http.StatusBadRequest)
 	wantStatus(t, "remove running", c.RemoveContainer(ctx, id, false), http.StatusConflict)
 	wantStop(t, c, id, http.StatusNoContent)
 	wantStop(t, c, id, http.StatusNotModified)
 	got, err = c.Container(ctx, "afterlife")
-	must(t, err)
+	harness.Must(t, err)
 	if got.State.Running || got.HostConfig.RestartPolicy.Name != "no" {
 		t.Errorf("%+v", got)
 	}
-	must(t, c.RemoveContainer(ctx, id, false), c.RemoveContainer(ctx, id, true))
+	harness.Must(t, c.RemoveContainer(ctx, id, false), c.RemoveContainer(ctx, id, true))
 	wantStop(t, c, id, http.StatusNotFound)
 	if _, err := c.Container(ctx, id); !engine.IsNotFound(err) {
 		t.Error(err)
@@ -47,7 +47,7 @@ func TestContainerLife(t *testing.T) {
 func wantStop(t *testing.T, c *engine.Client, id string, want int) {
 	t.Helper()
 	status, err := c.StopContainer(t.Context(), id)
-	must(t, err)
+	harness.Must(t, err)
 	if status != want {
 		t.Errorf("stop %s: status %d, want %d", id, status, want)
 	}
@@ -63,7 +63,7 @@ func TestContainersByLabel(t *testing.T) {
 	f := func(want string, labels ...string) {
 		t.Helper()
 		list, err := c.Containers(t.Context(), labels...)
-		must(t, err)
+		harness.Must(t, err)
 		var names []string
 		for _, s := range list {
 			names = append(names, strings.TrimPrefix(s.Names[0], "/"))
@@ -127,9 +127,9 @@ func TestNetworks(t *testing.T) {
 	ctx := t.Context()
 	one, err := c.CreateNetwork(ctx, &doc.NetworkCreate{Name: "one", CheckDuplicate: true, Labels: map[string]string{"a": "1"},
 		IPAM: doc.IPAM{Driver: "default", Config: []doc.IPAMPool{{Subnet: "10.99.0.0/24", Gateway: "10.99.0.1"}}}})
-	must(t, err)
+	harness.Must(t, err)
 	got, err := c.Network(ctx, "one")
-	must(t, err)
+	harness.Must(t, err)
 	if got.Id != one.Id || got.Labels["a"] != "1" || got.IPAM.Config[0].Gateway != "10.99.0.1" {
 		t.Errorf("%+v", got)
 	}
@@ -145,11 +145,11 @@ func TestNetworks(t *testing.T) {
 	refuse("pool overlaps", http.StatusForbidden, doc.NetworkCreate{Name: "x", IPAM: doc.IPAM{Config: []doc.IPAMPool{{Subnet: "10.99.0.0/25"}}}})
 
 	twin, err := c.CreateNetwork(ctx, &doc.NetworkCreate{Name: "one"})
-	must(t, err)
+	harness.Must(t, err)
 	wantStatus(t, "inspect one of two", second(c.Network(ctx, "one")), http.StatusBadRequest)
 	wantStatus(t, "remove one of two", c.RemoveNetwork(ctx, "one"), http.StatusBadRequest)
-	must(t, c.RemoveNetwork(ctx, twin.Id), c.RemoveNetwork(ctx, twin.Id))
-	must(t, c.RemoveNetwork(ctx, "one"))
+	harness.Must(t, c.RemoveNetwork(ctx, twin.Id), c.RemoveNetwork(ctx, twin.Id))
+	harness.Must(t, c.RemoveNetwork(ctx, "one"))
 	if _, err := c.Network(ctx, "one"); !engine.IsNotFound(err) {
 		t.Error(err)
 	}
@@ -159,14 +159,14 @@ func TestConnect(t *testing.T) {
 	c, _ := bed(t)
 	ctx := t.Context()
 	two, err := c.CreateNetwork(ctx, &doc.NetworkCreate{Name: "two"})
-	must(t, err)
+	harness.Must(t, err)
 	id := run(t, c, "joined", script(forever))
 	joined := &doc.Connect{Container: id, EndpointConfig: doc.Endpoint{Aliases: []string{"me"}}}
 	for _, network := range []string{"two", "two", two.Id} { // connected already is fine
-		must(t, c.ConnectNetwork(ctx, network, joined))
+		harness.Must(t, c.ConnectNetwork(ctx, network, joined))
 	}
 	got, err := c.Container(ctx, id)
-	must(t, err)
+	harness.Must(t, err)
 	if end := got.NetworkSettings.Networks["two"]; end.NetworkID != two.Id || !slices.Contains(end.Aliases, "me") {
 		t.Errorf("%+v", got.NetworkSettings)
 	}
@@ -174,17 +174,17 @@ func TestConnect(t *testing.T) {
 	wantStatus(t, "no such network", c.ConnectNetwork(ctx, "nowhere", joined), http.StatusNotFound)
 
 	_, err = c.CreateNetwork(ctx, &doc.NetworkCreate{Name: "config", ConfigOnly: true})
-	must(t, err)
+	harness.Must(t, err)
 	wantStatus(t, "configuration-only network", c.ConnectNetwork(ctx, "config", joined), http.StatusForbidden)
 
 	body := script(forever)
 	body.HostConfig.NetworkMode = "host"
 	id = run(t, c, "hosted", body)
 	wantStatus(t, "host network", c.ConnectNetwork(ctx, "two", &doc.Connect{Container: id}), http.StatusBadRequest)
-	must(t, c.RemoveContainer(ctx, id, true))
+	harness.Must(t, c.RemoveContainer(ctx, id, true))
 
 	id = create(t, c, "late", script("exit"))
-	must(t, c.ConnectNetwork(ctx, "nowhere", &doc.Connect{Container: id})) // only told at start
+	harness.Must(t, c.ConnectNetwork(ctx, "nowhere", &doc.Connect{Container: id})) // only told at start
 	wantStatus(t, "start without a network", c.StartContainer(ctx, id), http.StatusNotFound)
 }
 
@@ -195,11 +195,11 @@ func TestVolumes(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 	made, err := c.CreateVolume(ctx, &doc.VolumeCreate{Name: "vol", Labels: map[string]string{"a": "1"}})
-	must(t, err)
+	harness.Must(t, err)
 	again, err := c.CreateVolume(ctx, &doc.VolumeCreate{Name: "vol", Labels: map[string]string{"a": "2"}})
-	must(t, err)
+	harness.Must(t, err)
 	got, err := c.Volume(ctx, "vol")
-	must(t, err)
+	harness.Must(t, err)
 	for _, v := range []*doc.Volume{made, again, got} {
 		if v.Name != "vol" || v.Labels["a"] != "1" || v.Driver != "local" {
 			t.Errorf("%+v", v)
@@ -213,11 +213,11 @@ func TestVolumes(t *testing.T) {
 	if list, err := c.Volumes(ctx); err != nil || len(list) != 2 {
 		t.Errorf("%+v, %v", list, err)
 	}
-	must(t, c.RemoveContainer(ctx, id, false))
+	harness.Must(t, c.RemoveContainer(ctx, id, false))
 	if list, err := c.Volumes(ctx); err != nil || len(list) != 1 { // the anonymous one went along
 		t.Errorf("%+v, %v", list, err)
 	}
-	must(t, c.RemoveVolume(ctx, "vol"), c.RemoveVolume(ctx, "vol"))
+	harness.Must(t, c.RemoveVolume(ctx, "vol"), c.RemoveVolume(ctx, "vol"))
 	if _, err := c.Volume(ctx, "vol"); !engine.IsNotFound(err) {
 		t.Error(err)
 	}
@@ -231,16 +231,16 @@ func TestRemoveImage(t *testing.T) {
 	ctx := t.Context()
 	image := harness.ServerImage("remove/web:remove-1").LoadInto(t, e)
 	id := e.ImageID(t, image.Name)
-	must(t, c.TagImage(ctx, id, "remove/other", "2"))
+	harness.Must(t, c.TagImage(ctx, id, "remove/other", "2"))
 	container, err := c.CreateContainer(ctx, "", &doc.Create{Image: id})
-	must(t, err, c.StartContainer(ctx, container.Id))
+	harness.Must(t, err, c.StartContainer(ctx, container.Id))
 	gone, err := c.RemoveImage(ctx, "remove/other:2", false)
 	if err != nil || !slices.Contains(gone, doc.ImageDeleted{Untagged: "remove/other:2"}) {
 		t.Errorf("%+v, %v", gone, err)
 	}
 	wantStatus(t, "last tag of a running container", second(c.RemoveImage(ctx, image.Name, false)), http.StatusConflict)
 	wantStatus(t, "id of a running container", second(c.RemoveImage(ctx, id, true)), http.StatusConflict)
-	must(t, c.RemoveContainer(ctx, container.Id, true))
+	harness.Must(t, c.RemoveContainer(ctx, container.Id, true))
 	gone, err = c.RemoveImage(ctx, id, false)
 	if err != nil || !slices.Contains(gone, doc.ImageDeleted{Deleted: id}) {
 		t.Errorf("%+v, %v", gone, err)

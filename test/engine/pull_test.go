@@ -66,7 +66,7 @@ func TestPullOfAnImageWhoseBaseIsThere(t *testing.T) {
 	base := harness.SharedRegistry(t).Push(t, harness.ServerImage("pull/base:base-1"))
 	image := harness.SharedRegistry(t).Push(t, harness.ServerImage("pull/top:top-1").WithBlob(8<<20))
 	e.RemoveImage(t, image.Name)
-	must(t, second(pull(t.Context(), c, base.Name)))
+	harness.Must(t, second(pull(t.Context(), c, base.Name)))
 	percents, err := pull(t.Context(), c, image.Name)
 	if err != nil || !rising(percents) || len(percents) < 4 {
 		t.Fatalf("%v, %v", percents, err)
@@ -76,14 +76,14 @@ func TestPullOfAnImageWhoseBaseIsThere(t *testing.T) {
 func TestPullByDigestThenTag(t *testing.T) {
 	c, _ := bed(t)
 	image := harness.SharedRegistry(t).PushDigest(t, harness.ServerImage("pull/digest:digest-1"))
-	must(t, second(pull(t.Context(), c, image.Name)))
+	harness.Must(t, second(pull(t.Context(), c, image.Name)))
 	got, err := c.Image(t.Context(), image.Name)
 	if err != nil || len(got.RepoTags) != 0 || !slices.Contains(got.RepoDigests, image.Name) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	repo, _ := split(image.Name)
 	for range 2 { // that it has the tag already is no error
-		must(t, c.TagImage(t.Context(), got.Id, repo, ""))
+		harness.Must(t, c.TagImage(t.Context(), got.Id, repo, ""))
 	}
 	all, err := c.Images(t.Context())
 	at := slices.IndexFunc(all, func(i doc.ImageSummary) bool { return i.Id == got.Id })
@@ -99,8 +99,8 @@ func TestPullSendsTagAndAuth(t *testing.T) {
 	c := engine.New(p.socket)
 	image := harness.SharedRegistry(t).Push(t, harness.ServerImage("pull/auth:auth-1"))
 	repo, tag := split(image.Name)
-	must(t, c.Pull(t.Context(), repo, tag, &doc.AuthConfig{Username: "d_1", Password: "key", ServerAddress: "reg"}, nil))
-	must(t, c.Pull(t.Context(), repo, tag, nil, nil))
+	harness.Must(t, c.Pull(t.Context(), repo, tag, &doc.AuthConfig{Username: "d_1", Password: "key", ServerAddress: "reg"}, nil))
+	harness.Must(t, c.Pull(t.Context(), repo, tag, nil, nil))
 	want := "POST /v1.41/images/create?fromImage=" + url.QueryEscape(repo) + "&tag=auth-1 HTTP/1.1"
 	if n := p.count(want); n != 2 {
 		t.Fatalf("%d of %s in %q", n, want, p.requests())
@@ -137,7 +137,7 @@ func TestPullWithCredentials(t *testing.T) {
 	gate := guarded(t, r, "d_1", "s3cret?~")
 	repo, tag := split(strings.Replace(image.Name, r.Addr, gate.Listener.Addr().String(), 1))
 	auth := &doc.AuthConfig{Username: "d_1", Password: "s3cret?~", ServerAddress: gate.Listener.Addr().String()}
-	must(t, c.Pull(t.Context(), repo, tag, auth, nil))
+	harness.Must(t, c.Pull(t.Context(), repo, tag, auth, nil))
 	auth.Password = "wrong"
 	wantStatus(t, "wrong password", c.Pull(t.Context(), repo, tag, auth, nil), http.StatusInternalServerError)
 	wantStatus(t, "no password", c.Pull(t.Context(), repo, tag, nil, nil), http.StatusInternalServerError)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"resin-supervisor/update/engine"
+
+	"resin-supervisor/test/harness"
 )
 
 // engine.md 1.
@@ -13,7 +15,7 @@ func TestEveryCallCarriesAVersionTheEngineHas(t *testing.T) {
 	p := newTap(t, e.Socket)
 	c = engine.New("unix://" + p.socket)
 	for range 3 {
-		must(t, second(c.Images(t.Context())), second(c.Info(t.Context())))
+		harness.Must(t, second(c.Images(t.Context())), second(c.Info(t.Context())))
 	}
 	v, err := c.Negotiate(t.Context())
 	if err != nil || v.ApiVersion == "" || v.Version == "" || len(v.Components) == 0 {
@@ -33,7 +35,7 @@ func TestVersionIsReadAgainAfterARestart(t *testing.T) {
 	c, e := bed(t)
 	p := newTap(t, e.Socket)
 	through := engine.New(p.socket)
-	must(t, second(through.Volumes(t.Context())), second(c.Volumes(t.Context())))
+	harness.Must(t, second(through.Volumes(t.Context())), second(c.Volumes(t.Context())))
 	e.Stop(t)
 	for what, client := range map[string]*engine.Client{"no socket": c, "dead socket": through} {
 		if err := second(client.Volumes(t.Context())); !engine.IsUnknown(err) {
@@ -42,7 +44,7 @@ func TestVersionIsReadAgainAfterARestart(t *testing.T) {
 	}
 	e.Start(t)
 	// The first call after the restart succeeds, whatever was open before.
-	must(t, second(c.Volumes(t.Context())), second(through.Volumes(t.Context())))
+	harness.Must(t, second(c.Volumes(t.Context())), second(through.Volumes(t.Context())))
 	if n := p.count("GET /version "); n < 2 {
 		t.Errorf("asked %d times for the version", n)
 	}

@@ -18,38 +18,31 @@ var unfit = []struct {
 	name string
 	make func(t *testing.T, path string)
 }{
-	{"fifo", func(t *testing.T, path string) { must(t, syscall.Mkfifo(path, 0o666)) }},
+	{"fifo", func(t *testing.T, path string) { harness.Must(t, syscall.Mkfifo(path, 0o666)) }},
 	{"socket", func(t *testing.T, path string) {
 		old, err := os.Getwd() // the address of a socket is short
-		must(t, err)
-		must(t, os.Chdir(filepath.Dir(path)))
+		harness.Must(t, err)
+		harness.Must(t, os.Chdir(filepath.Dir(path)))
 		defer os.Chdir(old)
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Base(path)})
-		must(t, err)
+		harness.Must(t, err)
 		l.SetUnlinkOnClose(false)
 		l.Close()
 	}},
-	{"directory", func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o755)) }},
+	{"directory", func(t *testing.T, path string) { harness.Must(t, os.Mkdir(path, 0o755)) }},
 	{"huge", func(t *testing.T, path string) {
-		must(t, os.WriteFile(path, nil, 0o644))
-		must(t, os.Truncate(path, 4<<30))
+		harness.Must(t, os.WriteFile(path, nil, 0o644))
+		harness.Must(t, os.Truncate(path, 4<<30))
 	}},
-	{"zeros without end", func(t *testing.T, path string) { must(t, os.Symlink("/dev/zero", path)) }},
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	{"zeros without end", func(t *testing.T, path string) { harness.Must(t, os.Symlink("/dev/zero", path)) }},
 }
 
 // replace puts something else in place of a file of the device.
 func replace(t *testing.T, s *harness.Supervisor, name string, make func(*testing.T, string)) {
 	t.Helper()
 	path := s.Path(name)
-	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	must(t, os.RemoveAll(path))
+	harness.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	harness.Must(t, os.RemoveAll(path))
 	make(t, path)
 }
 
@@ -104,7 +97,7 @@ func proxied(t *testing.T, s *harness.Supervisor) {
 func notRead(t *testing.T, s *harness.Supervisor) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process().PID()))
-	must(t, err)
+	harness.Must(t, err)
 	_, after, _ := strings.Cut(string(status), "VmHWM:")
 	kib, err := strconv.Atoi(strings.Fields(after)[0])
 	if err != nil || kib > 300<<10 {
@@ -122,13 +115,13 @@ func TestConfigThatIsNoFile(t *testing.T) {
 			if code, _, said := s.Run(); code != 1 || !strings.Contains(said, "unusable file: "+s.Path("boot/config.json")) {
 				t.Errorf("the first start ended with %d: %s", code, said)
 			}
-			must(t, os.RemoveAll(s.Path("boot/config.json")))
+			harness.Must(t, os.RemoveAll(s.Path("boot/config.json")))
 			s.WriteJSON("boot/config.json", map[string]any{"uuid": s.UUID})
 			s.Start()
 			s.WaitListed()
 			replace(t, s, "boot/config.json", kind.make)
 			before, err := os.Lstat(s.Path("boot/config.json"))
-			must(t, err)
+			harness.Must(t, err)
 			got := s.Call(harness.Request{Method: "PATCH", Path: "/v1/device/host-config", Body: map[string]any{"network": map[string]any{"hostname": "other"}}})
 			if got.Status != 503 || !strings.Contains(string(got.Body), "config.json") {
 				t.Errorf("a change of the name: %d %s", got.Status, got.Body)

@@ -66,6 +66,16 @@ func Exists(path string) bool {
 	return err == nil
 }
 
+// Must ends the test at the first error of several calls.
+func Must(t testing.TB, errs ...error) {
+	t.Helper()
+	for i, err := range errs {
+		if err != nil {
+			t.Fatalf("call %d: %v", i+1, err)
+		}
+	}
+}
+
 // Until looks again and again until check answers nil; the test ends when it did not in time.
 func Until(t testing.TB, within time.Duration, what string, check func() error) {
 	t.Helper()

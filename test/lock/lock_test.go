@@ -22,13 +22,13 @@ func TestAnythingOfEitherNameIsALock(t *testing.T) {
 	before := h.IDs()
 	kinds := map[string]func(path string){
 		"file":      h.put,
-		"directory": func(path string) { h.must(os.Mkdir(path, 0o755)) },
-		"link":      func(path string) { h.must(os.Symlink("/nowhere", path)) },
+		"directory": func(path string) { harness.Must(h.t, os.Mkdir(path, 0o755)) },
+		"link":      func(path string) { harness.Must(h.t, os.Symlink("/nowhere", path)) },
 		"a file that another process holds": func(path string) {
 			f, err := os.Create(path)
-			h.must(err)
-			h.must(f.Chown(1000, 1000))
-			h.must(syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+			harness.Must(h.t, err)
+			harness.Must(h.t, f.Chown(1000, 1000))
+			harness.Must(h.t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
 			t.Cleanup(func() { f.Close() })
 		},
 		"a file of a container": func(path string) {
@@ -49,16 +49,9 @@ func TestAnythingOfEitherNameIsALock(t *testing.T) {
 				if held := h.owners(31); len(held) != 1 {
 					t.Errorf("locks: %q, want the user's alone", held)
 				}
-				h.must(os.Remove(path))
+				harness.Must(h.t, os.Remove(path))
 			})
 		}
-	}
-}
-
-func (h *house) must(err error) {
-	h.t.Helper()
-	if err != nil {
-		h.t.Fatal(err)
 	}
 }
 
@@ -92,7 +85,7 @@ func TestReleasedLockWakesTheWaitingUpdate(t *testing.T) {
 	h.untouched(before)
 	// The lock of web, which is to be replaced, holds it back as well: the app is locked together.
 	events := h.Engine.Record(t)
-	h.must(os.Remove(lock))
+	harness.Must(h.t, os.Remove(lock))
 	harness.Until(t, harness.Soon, "the end of the old container", func() error {
 		if len(events.Of("kill", "web")) == 0 {
 			return errors.New("no kill")
@@ -120,7 +113,7 @@ func TestForceAndOverride(t *testing.T) {
 			h.Apply(harness.TargetOf(h.shop, h.other))
 			locks := []string{h.path("db", "updates.lock"), h.path("web", "resin-updates.lock")}
 			h.put(locks[0])
-			h.must(os.Mkdir(locks[1], 0o755))
+			harness.Must(h.t, os.Mkdir(locks[1], 0o755))
 			release++
 			h.shop = h.shop.Released(fmt.Sprintf("aaaa%d", release), 10*release).With(h.shop.Services[0].Setting("MODE", name), h.shop.Services[1])
 			h.PostTarget(harness.Target{Config: config, Apps: []harness.App{h.shop, h.other}})
@@ -167,7 +160,7 @@ func TestSupervisorHoldsAllLocksOfAnAppUntilItIsSettled(t *testing.T) {
 		t.Errorf("locks of the other app: %q", held)
 	}
 	fresh, err := h.Engine.Container("fresh_1003_2_bbbb2")
-	h.must(err)
+	harness.Must(h.t, err)
 	for _, dir := range []string{"balena", "resin"} {
 		for _, name := range lockNames {
 			harness.MustAsk(t, fresh, http.MethodGet, "/file?path=/tmp/"+dir+"/"+name, "")
@@ -196,7 +189,7 @@ func TestLocksOfAKilledSupervisor(t *testing.T) {
 	stray := h.LockDir(32, "ok")
 	for _, name := range []string{"updates.lock", ".left.updates.lock"} { // of an app that has nothing to do
 		h.put(filepath.Join(stray, name))
-		h.must(os.Chown(filepath.Join(stray, name), nobody, nobody))
+		harness.Must(h.t, os.Chown(filepath.Join(stray, name), nobody, nobody))
 	}
 	user := filepath.Join(stray, "resin-updates.lock")
 	h.put(user)
@@ -230,7 +223,7 @@ func TestDownloadsGoOnUnderALock(t *testing.T) {
 	h.PostTarget(harness.TargetOf(h.shop.Released("cccc3", 3).With(h.shop.Services[1]), h.other))
 	h.refused(3)
 	h.untouched(before)
-	h.must(os.Remove(lock))
+	harness.Must(h.t, os.Remove(lock))
 	h.WaitSettled(harness.Soon)
 	if now := h.IDs(); now["web"] != "" || now["db"] != before["db"] {
 		t.Errorf("containers %v", now)
@@ -246,7 +239,7 @@ func TestLockHoldsBackTheRemovalOfAnApp(t *testing.T) {
 	h.PostTarget(harness.TargetOf(h.other))
 	h.refused(2)
 	h.untouched(before)
-	h.must(os.Remove(lock))
+	harness.Must(h.t, os.Remove(lock))
 	h.WaitSettled(harness.Soon)
 	h.waitFree(31)
 }
