@@ -143,7 +143,7 @@ func TestNewerActionEndsAnOlderOne(t *testing.T) {
 		r.stops(t, stops, 2)
 		second := r.later(newer.path, map[string]any{"appId": 31})
 		answer := <-first
-		answer.Want(t, 503, failed(aborted))
+		answer.Want(t, 503, harness.Failed(aborted))
 		r.Proxy.Heal()
 		answer = <-second
 		answer.Want(t, 200, newer.answer)
@@ -169,7 +169,7 @@ func TestManyActionsAtOnce(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			count[fmt.Sprint(app, " ", a.Status)]++
-			if a.Status != 200 && (a.Status != 503 || a.Body != failed(aborted)) {
+			if a.Status != 200 && (a.Status != 503 || a.Body != harness.Failed(aborted)) {
 				t.Errorf("restart of %d: %d %s", app, a.Status, a.Body)
 			}
 		})
@@ -225,8 +225,8 @@ func TestLocksOfAnotherOperation(t *testing.T) {
 		answer <-chan harness.Answer
 		want   string
 	}{
-		{r.later("/v2/applications/31/stop-service", map[string]any{"serviceName": "db"}), failed(held)},
-		{r.later("/v2/applications/31/restart-service", map[string]any{"serviceName": "db", "force": true}), failed(held)},
+		{r.later("/v2/applications/31/stop-service", map[string]any{"serviceName": "db"}), harness.Failed(held)},
+		{r.later("/v2/applications/31/restart-service", map[string]any{"serviceName": "db", "force": true}), harness.Failed(held)},
 		{r.later("/v1/reboot", map[string]any{"force": true}), refused(held)},
 	}
 	// What takes no lock, or another app's, does not wait.

@@ -18,8 +18,6 @@ const (
 
 func refused(text string) string { return fmt.Sprintf(`{"Data":"","Error":%q}`, text) }
 
-func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
-
 // rig is a device on a real engine and a real message bus: app 31 "shop" with the services web and db
 // and a volume of web, app 32 "solo" with the service main.
 type rig struct {

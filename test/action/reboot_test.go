@@ -203,7 +203,7 @@ func TestActionsAfterARebootWasGranted(t *testing.T) {
 	r.Post("/v1/reboot", nil).Want(t, 202, granted)
 	before := r.IDs()
 	for _, path := range []string{"/v2/applications/31/restart", "/v2/applications/32/purge"} {
-		r.Post(path, nil).Want(t, 503, failed(leaving))
+		r.Post(path, nil).Want(t, 503, harness.Failed(leaving))
 	}
 	for _, path := range []string{"/ping", "/v1/device", "/v2/state/status", "/v2/applications/state"} {
 		if answer := r.Get(path); answer.Status != 200 {

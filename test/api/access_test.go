@@ -13,13 +13,13 @@ import (
 func TestPingAndHealthyNeedNoKey(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	for _, path := range []string{"/ping", "/PING/", "/v1/healthy", "/ping?apikey=wrong"} {
-		answer := s.Call(harness.Request{Method: "GET", Path: path, NoKey: true})
+		answer := s.CallAs("", "GET", path, nil)
 		answer.Want(t, 200, "OK")
 		if answer.Header.Get("Content-Type") == "" || answer.Header.Get("X-Powered-By") != "" {
 			t.Errorf("%s: headers are %v", path, answer.Header)
 		}
 	}
-	s.Call(harness.Request{Method: "HEAD", Path: "/ping", NoKey: true}).Want(t, 200, "")
+	s.CallAs("", "HEAD", "/ping", nil).Want(t, 200, "")
 }
 
 // docs/spec/device-api.md 4: 7 to 9, 11, 23 to 32.
@@ -65,7 +65,7 @@ func TestEverythingElseNeedsAKey(t *testing.T) {
 func TestDevelopmentModeNeedsNoKey(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{Config: map[string]any{"developmentMode": true}})
 	for _, path := range []string{"/v2/version", "/v2/version?apikey=wrong"} {
-		if answer := s.Call(harness.Request{Method: "GET", Path: path, NoKey: true}); answer.Status != 200 {
+		if answer := s.CallAs("", "GET", path, nil); answer.Status != 200 {
 			t.Errorf("GET %s without a key: %d", path, answer.Status)
 		}
 	}
@@ -80,27 +80,27 @@ func TestServiceKeyReachesItsOwnAppOnly(t *testing.T) {
 	}
 	before := f.IDs()
 	for _, path := range []string{"/v1/device", "/v2/version", "/v2/device/name", "/v2/applications/31/state"} {
-		if answer := f.as(web, "GET", path, nil); answer.Status != 200 {
+		if answer := f.CallAs(web, "GET", path, nil); answer.Status != 200 {
 			t.Errorf("GET %s: %d %s", path, answer.Status, answer.Body)
 		}
 	}
-	f.as(web, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, failed("Unauthorized"))
-	f.as(web, "POST", "/v1/purge", map[string]any{"appId": 32}).Want(t, 401, failed("Unauthorized"))
-	f.as(web, "POST", "/v1/apps/32/stop", nil).Want(t, 401, "Unauthorized")
-	f.as(web, "POST", "/v1/apps/32/start", nil).Want(t, 401, "Unauthorized")
-	f.as(web, "GET", "/v1/apps/32", nil).Want(t, 401, failed("Application is not available"))
+	f.CallAs(web, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, harness.Failed("Unauthorized"))
+	f.CallAs(web, "POST", "/v1/purge", map[string]any{"appId": 32}).Want(t, 401, harness.Failed("Unauthorized"))
+	f.CallAs(web, "POST", "/v1/apps/32/stop", nil).Want(t, 401, "Unauthorized")
+	f.CallAs(web, "POST", "/v1/apps/32/start", nil).Want(t, 401, "Unauthorized")
+	f.CallAs(web, "GET", "/v1/apps/32", nil).Want(t, 401, harness.Failed("Application is not available"))
 	for _, action := range []string{"restart", "purge", "stop-service", "start-service", "restart-service"} {
-		f.as(web, "POST", "/v2/applications/32/"+action, nil).Want(t, 401, failed("Unauthorized"))
+		f.CallAs(web, "POST", "/v2/applications/32/"+action, nil).Want(t, 401, harness.Failed("Unauthorized"))
 	}
-	f.as(web, "GET", "/v2/applications/32/state", nil).Want(t, 409, failed("Application ID does not exist: 32"))
+	f.CallAs(web, "GET", "/v2/applications/32/state", nil).Want(t, 409, harness.Failed("Application ID does not exist: 32"))
 	for _, path := range []string{"/v2/applications/state", "/v2/containerId", "/v2/state/status", "/v2/local/target-state"} {
-		answer := f.as(main, "GET", path, nil)
+		answer := f.CallAs(main, "GET", path, nil)
 		for _, secret := range []string{`"shop"`, `"web"`, before["web"], web, f.Key()} {
 			if answer.Status != 200 || strings.Contains(answer.Body, secret) {
 				t.Errorf("GET %s with solo's key: %d, shows %s: %s", path, answer.Status, secret, answer.Body)
 			}
 		}
-		if answer := f.as(f.Key(), "GET", path, nil); path != "/v2/state/status" && (!strings.Contains(answer.Body, "web") || !strings.Contains(answer.Body, "main")) {
+		if answer := f.CallAs(f.Key(), "GET", path, nil); path != "/v2/state/status" && (!strings.Contains(answer.Body, "web") || !strings.Contains(answer.Body, "main")) {
 			t.Errorf("GET %s with the global key does not show both apps: %s", path, answer.Body)
 		}
 	}
@@ -112,15 +112,15 @@ func TestRegenerateKey(t *testing.T) {
 	f := newFleet(t)
 	before, global, web := f.IDs(), f.Key(), f.keyOf(t, "web")
 
-	answer := f.as(global, "POST", "/v1/regenerate-api-key", nil)
+	answer := f.CallAs(global, "POST", "/v1/regenerate-api-key", nil)
 	if answer.Status != 200 || len(answer.Body) < 16 || answer.Body == global {
 		t.Fatalf("regenerate: %d %q", answer.Status, answer.Body)
 	}
-	f.as(global, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
-	if got := f.as(answer.Body, "GET", "/v1/device", nil).Status; got != 200 {
+	f.CallAs(global, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
+	if got := f.CallAs(answer.Body, "GET", "/v1/device", nil).Status; got != 200 {
 		t.Errorf("the new global key: %d", got)
 	}
-	if got := f.as(web, "GET", "/v1/device", nil).Status; got != 200 {
+	if got := f.CallAs(web, "GET", "/v1/device", nil).Status; got != 200 {
 		t.Errorf("the service's key after a new global key: %d", got)
 	}
 	f.ForgetKey()
@@ -128,13 +128,13 @@ func TestRegenerateKey(t *testing.T) {
 		t.Error("api-key prints another key than the new one")
 	}
 
-	fresh := f.as(web, "POST", "/v1/regenerate-api-key", nil)
+	fresh := f.CallAs(web, "POST", "/v1/regenerate-api-key", nil)
 	if fresh.Status != 200 || fresh.Body == web {
 		t.Fatalf("regenerate with a service's key: %d %q", fresh.Status, fresh.Body)
 	}
-	f.as(web, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
-	f.as(fresh.Body, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, failed("Unauthorized"))
-	if got := f.as(f.Key(), "GET", "/v1/device", nil).Status; got != 200 {
+	f.CallAs(web, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
+	f.CallAs(fresh.Body, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, harness.Failed("Unauthorized"))
+	if got := f.CallAs(f.Key(), "GET", "/v1/device", nil).Status; got != 200 {
 		t.Errorf("the global key after a service's new key: %d", got)
 	}
 	harness.Until(t, harness.Soon, "web to have its new key", func() error {
@@ -150,7 +150,7 @@ func TestRegenerateKey(t *testing.T) {
 	}
 	f.Restart()
 	f.WaitSettled(harness.Soon)
-	if got := f.as(fresh.Body, "GET", "/v1/device", nil).Status; got != http.StatusOK {
+	if got := f.CallAs(fresh.Body, "GET", "/v1/device", nil).Status; got != http.StatusOK {
 		t.Errorf("the service's key after a restart: %d", got)
 	}
 }
@@ -189,7 +189,7 @@ func TestRegenerateKeyAtTheSameTime(t *testing.T) {
 			}
 			key = fresh
 		}
-		if got := f.as(key, "GET", "/v1/device", nil).Status; got != 200 {
+		if got := f.CallAs(key, "GET", "/v1/device", nil).Status; got != 200 {
 			t.Errorf("the last key: %d", got)
 		}
 	}
@@ -203,7 +203,7 @@ func TestLogsHoldNoKeys(t *testing.T) {
 		for _, path := range []string{"/v1/device", "/v2/state/status", "/no-such", "/v2/applications/99/state", "/v1/apps/%zz"} {
 			f.Call(harness.Request{Method: "GET", Path: strings.Replace(path, "%zz", "x", 1) + "?apikey=" + key, NoKey: true})
 		}
-		f.as(key, "POST", "/v2/applications/31/restart-service", map[string]any{"serviceName": "db"})
+		f.CallAs(key, "POST", "/v2/applications/31/restart-service", map[string]any{"serviceName": "db"})
 	}
 	f.WaitSettled(harness.Soon)
 	log := f.Log()

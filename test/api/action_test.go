@@ -63,7 +63,7 @@ func TestPurgeEmptiesTheAppsVolumes(t *testing.T) {
 // docs/spec/device-api.md 4: 70 to 72, 96.
 func TestUserLockKeepsActionsOut(t *testing.T) {
 	f := newFleet(t)
-	locked := failed("Lockfile exists for { appId: 31, service: db }")
+	locked := harness.Failed("Lockfile exists for { appId: 31, service: db }")
 	for _, file := range []string{"updates.lock", "resin-updates.lock"} {
 		path := f.LockUpdatesBy(file, 31, "db")
 		f.put(t, "web", "/data/kept", "precious")
@@ -92,7 +92,7 @@ func TestUserLockKeepsActionsOut(t *testing.T) {
 		}
 	}
 	path := f.LockUpdates(32, "main")
-	f.Post("/v1/apps/32/stop", nil).Want(t, 423, failed("Lockfile exists for { appId: 32, service: main }"))
+	f.Post("/v1/apps/32/stop", nil).Want(t, 423, harness.Failed("Lockfile exists for { appId: 32, service: main }"))
 	if got := f.Post("/v1/apps/32/start", nil).Status; got != 200 {
 		t.Errorf("start under a lock: %d", got)
 	}
@@ -113,7 +113,7 @@ func TestSingleAppStopAndStart(t *testing.T) {
 	if c := f.Containers()["main"]; c.State.Running {
 		t.Error("stop answered before the container had stopped")
 	}
-	if d := f.as(f.Key(), "GET", "/v1/apps/32", nil); d.Status != 200 {
+	if d := f.CallAs(f.Key(), "GET", "/v1/apps/32", nil); d.Status != 200 {
 		t.Errorf("GET of a stopped app: %d %s", d.Status, d.Body)
 	}
 	f.Post("/v1/apps/32/stop", nil).Want(t, 200, containerID(id))
@@ -209,7 +209,7 @@ func TestServiceActions(t *testing.T) {
 			t.Errorf("%s in an unknown app: %d %s", action, answer.Status, answer.Body)
 		}
 		for _, id := range []string{"abc", "0", "1.5"} {
-			f.Post("/v2/applications/"+id+"/"+action, map[string]any{"serviceName": "web"}).Want(t, 400, failed("Invalid app id"))
+			f.Post("/v2/applications/"+id+"/"+action, map[string]any{"serviceName": "web"}).Want(t, 400, harness.Failed("Invalid app id"))
 		}
 	}
 	f.changed(t, before)

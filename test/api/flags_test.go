@@ -239,6 +239,6 @@ func TestServiceFindsTheAPI(t *testing.T) {
 func TestBlinkReadsNoBody(t *testing.T) {
 	f := newFleet(t)
 	f.Call(harness.Request{Method: "POST", Path: "/v1/blink", Body: "{bad"}).Want(t, 200, "OK")
-	f.as(f.keyOf(t, "web"), "POST", "/v1/blink", nil).Want(t, 200, "OK")
-	f.as("", "POST", "/v1/blink", nil).Want(t, 401, "Unauthorized")
+	f.CallAs(f.keyOf(t, "web"), "POST", "/v1/blink", nil).Want(t, 200, "OK")
+	f.CallAs("", "POST", "/v1/blink", nil).Want(t, 401, "Unauthorized")
 }

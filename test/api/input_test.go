@@ -49,11 +49,11 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	want("/v1/purge", nil, 400, "Invalid or missing appId")
 	for _, action := range []string{"restart", "purge"} {
 		for _, id := range []string{"abc", "0", "1.5"} {
-			want("/v2/applications/"+id+"/"+action, nil, 400, failed("Missing app id"))
+			want("/v2/applications/"+id+"/"+action, nil, 400, harness.Failed("Missing app id"))
 		}
-		want("/v2/applications/99/"+action, nil, 503, failed("Application with ID 99 is not in the current state"))
-		want("/v1/"+action, map[string]any{"appId": 99}, 503, failed("Application with ID 99 is not in the current state"))
-		want("/v1/"+action, map[string]any{"appId": -1}, 503, failed("Application with ID -1 is not in the current state"))
+		want("/v2/applications/99/"+action, nil, 503, harness.Failed("Application with ID 99 is not in the current state"))
+		want("/v1/"+action, map[string]any{"appId": 99}, 503, harness.Failed("Application with ID 99 is not in the current state"))
+		want("/v1/"+action, map[string]any{"appId": -1}, 503, harness.Failed("Application with ID -1 is not in the current state"))
 	}
 	for _, body := range []string{"{bad", `{"appId":31`, `{"appId":31}}`, "1", `"x"`, "null", "{\"a\":\x00}", strings.Repeat("[", 100_000)} {
 		for _, path := range []string{v1, "/v1/purge", "/v1/update", "/v2/applications/31/restart", "/v2/applications/31/stop-service", "/v2/local/target-state"} {
@@ -90,7 +90,7 @@ func TestBodyLimit(t *testing.T) {
 	before := f.IDs()
 	answer, err := f.TryCall(harness.Request{Method: "POST", Path: "/v1/restart", Body: `{"x":"` + strings.Repeat("a", 10<<20) + `"}`})
 	// A server may close the connection on the client while it still sends.
-	if err == nil && (answer.Status != 413 || answer.Body != failed("request entity too large")) {
+	if err == nil && (answer.Status != 413 || answer.Body != harness.Failed("request entity too large")) {
 		t.Errorf("a body above 10 MiB: %d %.100s", answer.Status, answer.Body)
 	}
 	big := f.target().V2()

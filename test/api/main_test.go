@@ -3,7 +3,6 @@
 package api_test
 
 import (
-	"fmt"
 	"net/http"
 	"testing"
 
@@ -42,15 +41,6 @@ func (f *fleet) keyOf(t *testing.T, service string) string {
 	return key
 }
 
-// as makes a call with a given key, or none.
-func (f *fleet) as(key, method, path string, body any) harness.Answer {
-	r := harness.Request{Method: method, Path: path, Body: body, NoKey: true}
-	if key != "" {
-		r.Header = map[string]string{"Authorization": "Bearer " + key}
-	}
-	return f.Call(r)
-}
-
 // changed fails the test unless exactly the named services have new containers that run.
 func (f *fleet) changed(t *testing.T, before map[string]string, services ...string) {
 	t.Helper()
@@ -68,9 +58,6 @@ func (f *fleet) changed(t *testing.T, before map[string]string, services ...stri
 		}
 	}
 }
-
-// failed is the JSON body of an error.
-func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
 
 // put writes a file inside a service's container.
 func (f *fleet) put(t *testing.T, service, path, text string) {

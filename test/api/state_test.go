@@ -109,8 +109,8 @@ func TestApplicationState(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("state of 32 is %s, want %s", got, want)
 	}
-	f.Get("/v2/applications/12x/state").Want(t, 400, failed("Invalid application ID: 12x"))
-	f.Get("/v2/applications/99/state").Want(t, 409, failed("Application ID does not exist: 99"))
+	f.Get("/v2/applications/12x/state").Want(t, 400, harness.Failed("Invalid application ID: 12x"))
+	f.Get("/v2/applications/99/state").Want(t, 409, harness.Failed("Application ID does not exist: 99"))
 
 	first := f.Get("/v2/state/status").Body
 	var status struct {
@@ -150,7 +150,7 @@ func TestApplicationState(t *testing.T) {
 			}
 		}
 	}
-	f.Get("/v2/containerId?service=nope").Want(t, 503, failed("Could not find service with that name"))
+	f.Get("/v2/containerId?service=nope").Want(t, 503, harness.Failed("Could not find service with that name"))
 }
 
 // docs/spec/device-api.md 4: 100, 101, 108, 119, 154; docs/spec/engine.md 10: 5, 87, 88.

@@ -44,7 +44,7 @@ func TestCleanUpVolumes(t *testing.T) {
 	}
 	all := []string{"31_data", "31_spare", "32_keep", "31_borrowed", "31_foreign", "foreign", "extra-firmware"}
 	left("before", append(all, "31_old", "32_old")...)
-	f.as(f.keyOf(t, "web"), "GET", "/v2/cleanup-volumes", nil).Want(t, 200, `{"status":"success"}`)
+	f.CallAs(f.keyOf(t, "web"), "GET", "/v2/cleanup-volumes", nil).Want(t, 200, `{"status":"success"}`)
 	left("after the clean-up of shop", append(all, "32_old")...)
 	f.Get("/v2/cleanup-volumes").Want(t, 200, `{"status":"success"}`)
 	left("after the clean-up of everything", all...)

@@ -22,7 +22,7 @@ func TestARM64BootsAndApplies(t *testing.T) {
 func bootAndApply(t *testing.T, binary, emulator string) {
 	image := harness.ServerImage("arm/app:v1").Load(t)
 	s := harness.StartSupervisor(t, harness.Setup{Binary: binary, Runner: harness.Tool(t, emulator)})
-	s.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
+	s.CallAs("", "GET", "/ping", nil).Want(t, 200, "OK")
 	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Labelled("io.balena.features.supervisor-api", "1").
 		Composed("volumes", []any{"data:/data"})).WithVolumes("data")
 	s.Apply(harness.TargetOf(app))

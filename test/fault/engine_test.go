@@ -20,8 +20,8 @@ func TestAPIAnswersWithoutAnEngineAndAppliesOnceItIsThere(t *testing.T) {
 	s.Expect(harness.TargetOf(app))
 	s.Start()
 	pid := s.Process().PID()
-	s.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
-	s.Call(harness.Request{Method: "GET", Path: "/v1/healthy", NoKey: true}).Want(t, 200, "OK")
+	s.CallAs("", "GET", "/ping", nil).Want(t, 200, "OK")
+	s.CallAs("", "GET", "/v1/healthy", nil).Want(t, 200, "OK")
 	for _, path := range []string{"/v1/device", "/v2/state/status", "/v2/applications/state", "/v2/applications/31/state",
 		"/v1/apps/31", "/v2/version", "/v2/device/name", "/v2/containerId", "/v2/local/target-state", "/v2/local/device-info"} {
 		began := time.Now()

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -31,6 +32,9 @@ func (a Answer) Want(t testing.TB, status int, body string) {
 		t.Errorf("answer %d %q, want %d %q", a.Status, a.Body, status, body)
 	}
 }
+
+// Failed is the body of an answer that says why a request failed.
+func Failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
 
 // Request is one call of the device API. A string body is sent as it is, any other as JSON.
 type Request struct {
@@ -73,6 +77,16 @@ func (s *Supervisor) Get(path string) Answer {
 func (s *Supervisor) Post(path string, body any) Answer {
 	s.t.Helper()
 	return s.Call(Request{Method: http.MethodPost, Path: path, Body: body})
+}
+
+// CallAs makes a request with this key, or with none when it is empty.
+func (s *Supervisor) CallAs(key, method, path string, body any) Answer {
+	s.t.Helper()
+	r := Request{Method: method, Path: path, Body: body, NoKey: true}
+	if key != "" {
+		r.Header = map[string]string{"Authorization": "Bearer " + key}
+	}
+	return s.Call(r)
 }
 
 // Call makes a request that has to be answered, whatever the answer.

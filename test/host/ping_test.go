@@ -176,7 +176,7 @@ func TestConnectivity(t *testing.T) {
 		t.Errorf("told connected %d times", told(true))
 	}
 
-	if status := h.Call(harness.Request{Method: http.MethodDelete, Path: "/v1/tcp-ping", NoKey: true}).Status; status != 401 {
+	if status := h.CallAs("", http.MethodDelete, "/v1/tcp-ping", nil).Status; status != 401 {
 		t.Errorf("without a key: %d", status)
 	}
 

@@ -16,7 +16,7 @@ import (
 func health(t *testing.T, s *harness.Supervisor, status int, body string) {
 	t.Helper()
 	harness.Until(t, harness.Soon, fmt.Sprintf("health %d", status), func() error {
-		a := s.Call(harness.Request{Method: http.MethodGet, Path: "/v1/healthy", NoKey: true})
+		a := s.CallAs("", http.MethodGet, "/v1/healthy", nil)
 		if a.Status != status || a.Body != body {
 			return fmt.Errorf("%d %q", a.Status, a.Body)
 		}

@@ -273,7 +273,7 @@ func TestUnmanaged(t *testing.T) {
 	s.Apply(harness.Target{Config: map[string]string{"RESIN_SUPERVISOR_DELTA": "1"}, Apps: []harness.App{{ID: 1, Name: "shop", Commit: "commit1", Release: 1,
 		Services: []harness.Service{{ID: 1, Name: "web", ImageID: 1, Image: image}}}}})
 	for _, path := range []string{"/v1/healthy", "/v1/device", "/v2/state/status"} {
-		if a := s.Call(harness.Request{Method: http.MethodGet, Path: path, NoKey: true}); a.Status != 200 {
+		if a := s.CallAs("", http.MethodGet, path, nil); a.Status != 200 {
 			t.Errorf("GET %s: %d %s", path, a.Status, a.Body)
 		}
 	}

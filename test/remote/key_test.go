@@ -14,7 +14,7 @@ func TestManagedDeviceAsksForAKey(t *testing.T) {
 	m := newManaged(t)
 	key := m.Key()
 	for _, path := range []string{"/ping", "/v1/healthy", "/ping?apikey=wrong"} {
-		m.Call(harness.Request{Method: "GET", Path: path, NoKey: true}).Want(t, 200, "OK")
+		m.CallAs("", "GET", path, nil).Want(t, 200, "OK")
 	}
 	f := func(method, path, authorization string, want int) {
 		t.Helper()
@@ -54,23 +54,23 @@ func TestManagedDeviceAsksForAKey(t *testing.T) {
 func TestLocalModeAsksForNoKey(t *testing.T) {
 	m := newManaged(t)
 	m.Post("/v2/local/target-state", map[string]any{"local": map[string]any{"apps": map[string]any{}}}).
-		Want(t, 400, failed("Target state can only set when device is in local mode"))
+		Want(t, 400, harness.Failed("Target state can only set when device is in local mode"))
 	m.config["SUPERVISOR_LOCAL_MODE"] = "1"
 	m.update(t, nil)
 	harness.Until(t, harness.Soon, "local mode", func() error {
-		if a := m.as("", "GET", "/v2/version", nil); a.Status != 200 {
+		if a := m.CallAs("", "GET", "/v2/version", nil); a.Status != 200 {
 			return fmt.Errorf("without a key: %d", a.Status)
 		}
 		return nil
 	})
 	for _, key := range []string{"", "wrong", m.Key()} {
 		for _, path := range []string{"/v1/device", "/v2/applications/state", "/v2/local/device-info", "/v2/local/target-state"} {
-			if a := m.as(key, "GET", path, nil); a.Status != 200 {
+			if a := m.CallAs(key, "GET", path, nil); a.Status != 200 {
 				t.Errorf("GET %s with key %.6s: %d %s", path, key, a.Status, a.Body)
 			}
 		}
 	}
-	if a := m.as("", "POST", "/v1/regenerate-api-key", nil); a.Status != 400 || !strings.Contains(a.Body, `"failed"`) {
+	if a := m.CallAs("", "POST", "/v1/regenerate-api-key", nil); a.Status != 400 || !strings.Contains(a.Body, `"failed"`) {
 		t.Errorf("a key for nobody: %d %s", a.Status, a.Body)
 	}
 	// Volumes that the cloud's target will need again are not cleaned up meanwhile (137).
@@ -80,7 +80,7 @@ func TestLocalModeAsksForNoKey(t *testing.T) {
 		}
 		return nil
 	})
-	m.as("", "GET", "/v2/cleanup-volumes", nil).Want(t, 200, `{"status":"success"}`)
+	m.CallAs("", "GET", "/v2/cleanup-volumes", nil).Want(t, 200, `{"status":"success"}`)
 	if _, kept := m.Engine.Volumes(t)["31_data"]; !kept {
 		t.Error("a volume of the cloud's target was cleaned up in local mode")
 	}
@@ -92,13 +92,13 @@ func TestLocalModeAsksForNoKey(t *testing.T) {
 	if a := m.Call(page); a.Status != 403 {
 		t.Errorf("a page of another origin commands the device: %d", a.Status)
 	}
-	if a := m.as(m.Key(), "GET", "/v1/device", nil); a.Status != 200 {
+	if a := m.CallAs(m.Key(), "GET", "/v1/device", nil); a.Status != 200 {
 		t.Errorf("the key is another one: %d", a.Status)
 	}
 	delete(m.config, "SUPERVISOR_LOCAL_MODE")
 	m.update(t, nil)
 	harness.Until(t, harness.Soon, "the end of local mode", func() error {
-		if a := m.as("", "GET", "/v2/version", nil); a.Status != 401 {
+		if a := m.CallAs("", "GET", "/v2/version", nil); a.Status != 401 {
 			return fmt.Errorf("without a key: %d", a.Status)
 		}
 		return nil
@@ -124,19 +124,19 @@ func TestCloudHearsOfANewKey(t *testing.T) {
 		}
 	}
 	harness.Until(t, harness.Soon, "the first report", secret(old))
-	a := m.as(old, "POST", "/v1/regenerate-api-key", nil)
+	a := m.CallAs(old, "POST", "/v1/regenerate-api-key", nil)
 	if a.Status != 200 || a.Body == old {
 		t.Fatalf("regenerate: %d %s", a.Status, a.Body)
 	}
-	m.as(old, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
-	if got := m.as(a.Body, "GET", "/v1/device", nil).Status; got != 200 {
+	m.CallAs(old, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
+	if got := m.CallAs(a.Body, "GET", "/v1/device", nil).Status; got != 200 {
 		t.Errorf("the new key: %d", got)
 	}
 	harness.Until(t, harness.Soon, "the report of the new key", secret(a.Body))
 	m.ForgetKey()
 
 	fresh := m.renew(t, web)
-	m.as(fresh, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, failed("Unauthorized"))
+	m.CallAs(fresh, "POST", "/v1/restart", map[string]any{"appId": 32}).Want(t, 401, harness.Failed("Unauthorized"))
 	for _, r := range m.Cloud().Calls(fakecloud.Report) {
 		if strings.Contains(string(r.Body), fresh) || strings.Contains(string(r.Body), web) {
 			t.Error("the key of a service was reported")
@@ -147,11 +147,11 @@ func TestCloudHearsOfANewKey(t *testing.T) {
 // renew replaces the key of a service, which makes the call itself.
 func (m *managed) renew(t *testing.T, key string) (fresh string) {
 	t.Helper()
-	a := m.as(key, "POST", "/v1/regenerate-api-key", nil)
+	a := m.CallAs(key, "POST", "/v1/regenerate-api-key", nil)
 	if a.Status != 200 || a.Body == key {
 		t.Fatalf("regenerate of a service: %d %s", a.Status, a.Body)
 	}
-	m.as(key, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
+	m.CallAs(key, "GET", "/v1/device", nil).Want(t, 401, "Unauthorized")
 	return a.Body
 }
 

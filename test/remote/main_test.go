@@ -3,7 +3,6 @@
 package remote_test
 
 import (
-	"fmt"
 	"testing"
 
 	"resin-supervisor/test/harness"
@@ -11,8 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-func failed(message string) string { return fmt.Sprintf(`{"status":"failed","message":%q}`, message) }
 
 // managed is a device of a cloud, which polls only when it is told to. Its apps are 31 "shop" with the
 // services web, which may use the API, and db, and 32 "solo" with the service main, which may too.
@@ -49,12 +46,3 @@ func (m *managed) update(t *testing.T, body any) {
 
 // polls counts the requests for the target so far.
 func (m *managed) polls() int { return len(m.Cloud().Calls(fakecloud.State)) }
-
-// as makes a call with a given key, or none.
-func (m *managed) as(key, method, path string, body any) harness.Answer {
-	r := harness.Request{Method: method, Path: path, Body: body, NoKey: true}
-	if key != "" {
-		r.Header = map[string]string{"Authorization": "Bearer " + key}
-	}
-	return m.Call(r)
-}

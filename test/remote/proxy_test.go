@@ -145,7 +145,7 @@ func TestRequestsOfTheProxy(t *testing.T) {
 	want("PATCH", "/v1/device/host-config", map[string]any{"network": map[string]any{}}, 200, "OK")
 	file := m.LockUpdates(31, "db")
 	want("POST", "/v1/reboot", nil, 423, `{"Data":"","Error":"Lockfile exists for { appId: 31, service: db }"}`)
-	want("POST", "/v1/restart", map[string]any{"appId": 31}, 423, failed("Lockfile exists for { appId: 31, service: db }"))
+	want("POST", "/v1/restart", map[string]any{"appId": 31}, 423, harness.Failed("Lockfile exists for { appId: 31, service: db }"))
 	want("POST", "/v1/reboot", map[string]any{"force": true}, 202, `{"Data":"OK","Error":""}`)
 	if harness.Exists(file) {
 		t.Error("the forced reboot left the lock")

@@ -21,9 +21,9 @@ func TestTagsReachTheCloud(t *testing.T) {
 	const accepted = `{"status":"success"}`
 	const shape = "Invalid tags body, must be an object like `{[tagKey: string]: string}`"
 	for _, bad := range []any{map[string]any{"a": 1}, map[string]any{"b": "1", "a": nil}, []string{"x"}} {
-		patch(bad).Want(t, 400, failed(shape))
+		patch(bad).Want(t, 400, harness.Failed(shape))
 	}
-	patch(map[string]any{"a b": "1"}).Want(t, 400, failed("Tag keys cannot contain whitespace"))
+	patch(map[string]any{"a b": "1"}).Want(t, 400, harness.Failed("Tag keys cannot contain whitespace"))
 	if a := patch(map[string]any{"io.balena.x": "1"}); a.Status != 400 {
 		t.Errorf("a reserved tag: %d %s", a.Status, a.Body)
 	}
@@ -78,10 +78,10 @@ func TestTagsReachTheCloud(t *testing.T) {
 func TestTagsWithoutACloud(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	const none = "Attempt to communicate with API, without initialized client"
-	s.Get("/v2/device/tags").Want(t, 500, failed(none))
+	s.Get("/v2/device/tags").Want(t, 500, harness.Failed(none))
 	before := s.Documents()
 	for _, body := range []any{map[string]any{"site": "north"}, map[string]any{}, []any{}} {
-		s.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: body}).Want(t, 500, failed(none))
+		s.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: body}).Want(t, 500, harness.Failed(none))
 	}
 	if now := s.Documents(); len(now) != len(before) {
 		t.Errorf("a tag is kept: %q", now)
@@ -97,7 +97,7 @@ func TestTagsAreBounded(t *testing.T) {
 		return m.Call(harness.Request{Method: "PATCH", Path: "/v2/device/tags", Body: body})
 	}
 	const accepted = `{"status":"success"}`
-	full := failed("too many tags: at most 300 tags of 64 KiB can wait for the cloud")
+	full := harness.Failed("too many tags: at most 300 tags of 64 KiB can wait for the cloud")
 	tags := func(from, to, size int) map[string]any {
 		set := map[string]any{}
 		for i := from; i < to; i++ {

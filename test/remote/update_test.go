@@ -83,13 +83,13 @@ func TestUpdateWithoutTheCloud(t *testing.T) {
 		m.Post("/v1/update", body).Want(t, 204, "")
 	}
 	harness.Until(t, harness.Soon, "the check of health to fail", func() error {
-		a := m.Call(harness.Request{Method: "GET", Path: "/v1/healthy", NoKey: true})
+		a := m.CallAs("", "GET", "/v1/healthy", nil)
 		if a.Status != 500 || a.Body != "Unhealthy" {
 			return fmt.Errorf("%d %s", a.Status, a.Body)
 		}
 		return nil
 	})
-	m.Call(harness.Request{Method: "GET", Path: "/ping", NoKey: true}).Want(t, 200, "OK")
+	m.CallAs("", "GET", "/ping", nil).Want(t, 200, "OK")
 	if a := m.Get("/v1/device"); a.Status != 200 {
 		t.Errorf("reads without a cloud: %d", a.Status)
 	}
