@@ -54,10 +54,7 @@ func now(s *harness.Supervisor) moment {
 func (s moment) held(t *testing.T, why map[string]string) {
 	t.Helper()
 	harness.Until(t, harness.Soon, "the reasons, in the status", func() error {
-		var state struct {
-			Problems []struct{ Subject, Step, Error string }
-		}
-		s.Get("/supervisor/v1/status").JSON(t, &state)
+		state := s.Status()
 		for name, want := range why {
 			found := false
 			for _, p := range state.Problems {

@@ -76,7 +76,7 @@ func TestReleasedLockWakesTheWaitingUpdate(t *testing.T) {
 	var due time.Time
 	for n := 4; time.Until(due) < 4*time.Second; n++ {
 		h.refused(n)
-		due = h.nextAttempt()
+		due = h.Status().NextAttempt
 	}
 	if !h.Device().UpdateDownloaded {
 		t.Error("device-api.md 102, 2.11: images that were on the device do not count as downloaded")

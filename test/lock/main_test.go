@@ -3,7 +3,6 @@
 package lock_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
@@ -118,15 +116,6 @@ func (h *house) untouched(before map[string]string) {
 			h.t.Errorf("%s was touched: now %s, %s", name, c.Name, c.State.Status)
 		}
 	}
-}
-
-func (h *house) nextAttempt() time.Time {
-	h.t.Helper()
-	var o struct{ NextAttempt time.Time }
-	if err := json.Unmarshal([]byte(h.Get("/supervisor/v1/status").Body), &o); err != nil {
-		h.t.Fatal(err)
-	}
-	return o.NextAttempt
 }
 
 func (h *house) waitFree(appID int) {

@@ -71,7 +71,7 @@ func checkHandover(t *testing.T, s *harness.Supervisor) {
 		t.Errorf("%s, web is %s", update, services["web"])
 	}
 	shown := map[string]bool{}
-	for _, c := range look(t, s).Apps[0].Containers {
+	for _, c := range s.Status().Apps[0].Containers {
 		shown[c.Status] = true
 	}
 	if !shown["Handing over"] || !shown["Awaiting handover"] {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
@@ -67,31 +66,6 @@ func phases(t *testing.T, s *harness.Supervisor) (string, map[string]string) {
 		services[name] = service.Status
 	}
 	return apps["shop"].UpdateStatus, services
-}
-
-// overview is what GET /supervisor/v1/status says.
-type overview struct {
-	UpdateFailed bool
-	NextAttempt  time.Time
-	Apps         []struct {
-		Name, Commit, TargetCommit, UpdateStatus, RolledBack, Rejected string
-		Containers                                                     []struct {
-			ServiceName, Status, Health, Reason, Error string
-			ExitCode                                   int
-		}
-	}
-	Problems []struct {
-		Subject, Step, Reason, Error string
-		Retry                        time.Time
-		Repeated                     bool
-	}
-}
-
-func look(t *testing.T, s *harness.Supervisor) overview {
-	t.Helper()
-	var o overview
-	s.Get("/supervisor/v1/status").JSON(t, &o)
-	return o
 }
 
 // at is when an event came first for a service, in nanoseconds; the test fails when it did not.

@@ -51,7 +51,7 @@ func TestHealthyDependency(t *testing.T) {
 	s.PostTarget(harness.TargetOf(app))
 	s.WaitRunning("db_1001_1_aaaa1", "free_1003_1_aaaa1")
 	harness.Until(t, harness.Soon, "db to be unhealthy", func() error {
-		if c := look(t, s).Apps[0].Containers; len(c) == 0 || c[0].Health != "unhealthy" {
+		if c := s.Status().Apps[0].Containers; len(c) == 0 || c[0].Health != "unhealthy" {
 			return fmt.Errorf("%v", c)
 		}
 		return nil

@@ -19,7 +19,7 @@ const repeated = "step had no lasting effect, backing off"
 // flaps waits until a step was reported as coming up again, and checks that it waits longer each time.
 func flaps(t *testing.T, s *harness.Supervisor, step string, times []time.Time) {
 	t.Helper()
-	o := look(t, s)
+	o := s.Status()
 	found := false
 	for _, p := range o.Problems {
 		found = found || p.Step == step && p.Repeated && p.Reason != ""

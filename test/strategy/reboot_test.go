@@ -45,7 +45,7 @@ func TestRequiresReboot(t *testing.T) {
 		}
 	}
 	check("after the release", "created")
-	if reason := look(t, s).Apps[0].Containers; !strings.Contains(fmt.Sprint(reason), "next boot") {
+	if reason := s.Status().Apps[0].Containers; !strings.Contains(fmt.Sprint(reason), "next boot") {
 		t.Errorf("shown as %+v", reason)
 	}
 	s.Restart()

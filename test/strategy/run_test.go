@@ -33,7 +33,7 @@ func TestCrashLoopCostsNothing(t *testing.T) {
 	crash := harness.OneshotImage("run/crash:v1").Load(t)
 	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, crash.Service("crash", 1).Setting("EXIT_CODE", "7"))))
 	harness.Until(t, harness.Soon, "its exit code in the status", func() error {
-		c := look(t, s).Apps[0].Containers[0]
+		c := s.Status().Apps[0].Containers[0]
 		if c.ExitCode != 7 || c.Status != "Running" {
 			return fmt.Errorf("%s, exit code %d", c.Status, c.ExitCode)
 		}
@@ -132,7 +132,7 @@ func TestStartIsTriedAgainWithGrowingDelay(t *testing.T) {
 	web := image.Service("web", 1)
 	s.PostTarget(harness.TargetOf(harness.Shop("aaaa1", 1, web.Composed("entrypoint", list{"/not-there"}))))
 	harness.Until(t, harness.Soon, "three failures, and the next attempt to be shown", func() error {
-		o := look(t, s)
+		o := s.Status()
 		if n := len(waits(t, s, "/not-there")); n < 3 || !o.UpdateFailed || len(o.Problems) == 0 || !strings.Contains(o.Problems[0].Error, "not-there") ||
 			o.NextAttempt.IsZero() {
 			return fmt.Errorf("%d failures, %+v", n, o)
@@ -196,7 +196,7 @@ func TestPortOnALateAddress(t *testing.T) {
 	app := harness.Shop("aaaa1", 1, image.Service("web", 1).Composed("ports", list{"10.99.0.1:8088:8080"}))
 	s.PostTarget(harness.TargetOf(app))
 	harness.Until(t, harness.Soon, "the failure", func() error {
-		if o := look(t, s); len(o.Problems) == 0 {
+		if o := s.Status(); len(o.Problems) == 0 {
 			return errors.New("no problem shown")
 		}
 		return nil

@@ -61,7 +61,7 @@ func isBack(t *testing.T, s *harness.Supervisor, before map[string]harness.Conta
 	if now[db].ID != before[db].ID || now[db].State.StartedAt != before[db].State.StartedAt {
 		t.Errorf("%s, which did not change, was restarted", db)
 	}
-	for _, app := range look(t, s).Apps {
+	for _, app := range s.Status().Apps {
 		if app.Name == first.Name && (app.Commit != first.Commit || app.TargetCommit != failed || app.UpdateStatus != "aborted" ||
 			!strings.Contains(app.RolledBack, failed) || !strings.Contains(app.RolledBack, why)) {
 			t.Errorf("shown as %+v, want the reason %q", app, why)
@@ -139,7 +139,7 @@ func TestFailedReleaseWaitsForAnotherTarget(t *testing.T) {
 	harness.MustAsk(t, c, http.MethodPut, "/file?path=/never", "")
 	o.Expect(harness.TargetOf(good))
 	o.WaitSettled(harness.Soon)
-	if app := look(t, o.Supervisor).Apps[0]; app.Commit != "bbbb2" || app.RolledBack != "" {
+	if app := o.Status().Apps[0]; app.Commit != "bbbb2" || app.RolledBack != "" {
 		t.Errorf("shown as %+v", app)
 	}
 }
@@ -152,7 +152,7 @@ func TestGoodReleasePassesItsTrial(t *testing.T) {
 	o.PostTarget(harness.TargetOf(good))
 	o.WaitRunning("web_2001_2_bbbb2")
 	harness.Throughout(t, time.Second, "the trial", func() error {
-		if app := look(t, o.Supervisor).Apps[0]; app.Commit != "aaaa1" {
+		if app := o.Status().Apps[0]; app.Commit != "aaaa1" {
 			return errors.New("current before it was healthy: " + app.Commit)
 		}
 		return nil

@@ -29,7 +29,7 @@ func unstarted(t *testing.T, s *harness.Supervisor, id, why string) {
 func isTroubled(t *testing.T, s *harness.Supervisor, why string) {
 	t.Helper()
 	harness.Until(t, harness.Soon, "the trouble to be told", func() error {
-		o := look(t, s)
+		o := s.Status()
 		for _, p := range o.Problems {
 			if d := s.Device(); p.Subject == "app shop service web" && strings.Contains(p.Error, why) && o.UpdateFailed && d.UpdateFailed && d.UpdatePending {
 				return nil
