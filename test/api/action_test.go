@@ -243,7 +243,7 @@ func TestRestartCompletesWithoutItsCaller(t *testing.T) {
 	f := newFleet(t)
 	before := f.IDs()
 	f.Proxy.Spoil("POST /containers/{id}/stop", harness.Hang, 0, 1)
-	conn := f.dial(t)
+	conn := f.Dial()
 	body, _ := json.Marshal(map[string]any{"appId": 31})
 	fmt.Fprintf(conn, "POST /v1/restart?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", f.Key(), len(body), body)
 	f.Proxy.WaitCalls(t, harness.Soon, "POST /containers/{id}/stop", 1)

@@ -8,25 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"resin-supervisor/test/harness"
 )
-
-// dial opens a raw connection to the API, closed when the test ends.
-func (f *fleet) dial(t *testing.T) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(f.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	return conn
-}
 
 // docs/spec/device-api.md 1.5, 4: 10, 12 to 15, 67 to 69, 75.
 func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
@@ -170,7 +157,7 @@ func TestLocalTargetRoundTripAndRefusals(t *testing.T) {
 // docs/spec/device-api.md 4: 18 to 20.
 func TestOddRequestsOnOneConnection(t *testing.T) {
 	f := newFleet(t)
-	conn := f.dial(t)
+	conn := f.Dial()
 	reader := bufio.NewReader(conn)
 	send := func(name, request string, want int) {
 		t.Helper()
@@ -206,11 +193,11 @@ func TestOddRequestsOnOneConnection(t *testing.T) {
 func TestIdleAndSlowConnectionsDoNotStopPing(t *testing.T) {
 	f := newFleet(t)
 	for range 1000 {
-		f.dial(t)
+		f.Dial()
 	}
 	for range 50 {
-		fmt.Fprintf(f.dial(t), "POST /v1/restart HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-		fmt.Fprintf(f.dial(t), "POST /v1/restart?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", f.Key())
+		fmt.Fprintf(f.Dial(), "POST /v1/restart HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		fmt.Fprintf(f.Dial(), "POST /v1/restart?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", f.Key())
 	}
 	for range 20 {
 		fresh := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
@@ -235,7 +222,7 @@ func TestGarbageDoesNotEndTheProcess(t *testing.T) {
 	for _, text := range []string{"\x00\x01\x02\r\n\r\n", "GET\r\n\r\n", "GET /" + strings.Repeat("a", 100_000) + " HTTP/1.1\r\n\r\n",
 		"POST /v1/restart HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "POST /v1/restart HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
 		"POST /v1/restart HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "GET /ping HTTP/9.9\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"} {
-		conn := f.dial(t)
+		conn := f.Dial()
 		io.WriteString(conn, text)
 		conn.(*net.TCPConn).CloseWrite()
 		io.Copy(io.Discard, conn)

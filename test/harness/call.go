@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Answer is what the device API answered.
@@ -77,6 +79,18 @@ func (s *Supervisor) Get(path string) Answer {
 func (s *Supervisor) Post(path string, body any) Answer {
 	s.t.Helper()
 	return s.Call(Request{Method: http.MethodPost, Path: path, Body: body})
+}
+
+// Dial opens a connection to the device API, for a test that speaks HTTP itself. It closes when the test ends.
+func (s *Supervisor) Dial() net.Conn {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.Port))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(Soon))
+	return conn
 }
 
 // CallAs makes a request with this key, or with none when it is empty.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // Container is what the engine says about one container.
@@ -94,6 +95,18 @@ func (e *Engine) Container(id string) (Container, error) {
 	_, err := e.Do(http.MethodGet, "/containers/"+id+"/json", nil, &c)
 	c.Name = strings.TrimPrefix(c.Name, "/")
 	return c, err
+}
+
+// StartContainer makes a container and starts it, as someone at the engine would.
+func (e *Engine) StartContainer(t testing.TB, name string, body map[string]any) Container {
+	t.Helper()
+	e.Must(t, http.MethodPost, "/containers/create?name="+name, body, nil)
+	e.Must(t, http.MethodPost, "/containers/"+name+"/start", nil, nil)
+	c, err := e.Container(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // Running is nil when the container of that id or name runs.

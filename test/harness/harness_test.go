@@ -18,13 +18,7 @@ func run(t *testing.T, e *Engine, image, name string, more map[string]any) Conta
 	for k, v := range more {
 		body[k] = v
 	}
-	e.Must(t, http.MethodPost, "/containers/create?name="+name, body, nil)
-	e.Must(t, http.MethodPost, "/containers/"+name+"/start", nil, nil)
-	c, err := e.Container(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return e.StartContainer(t, name, body)
 }
 
 func TestServerImageRunsInTheEngine(t *testing.T) {

@@ -27,12 +27,7 @@ type line struct {
 
 func dial(t *testing.T, s *harness.Supervisor) *line {
 	t.Helper()
-	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn := s.Dial()
 	return &line{conn.(*net.TCPConn), bufio.NewReader(conn), t}
 }
 

@@ -93,7 +93,7 @@ func TestContainerOfAnotherSupervisorIsAdopted(t *testing.T) {
 		"Options": map[string]string{}, "IPAM": map[string]any{"Driver": "default", "Config": []any{}, "Options": map[string]string{}},
 		"Labels": map[string]string{"io.balena.supervised": "true", "io.balena.app-id": "31"}}, nil)
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "31_data"}, nil)
-	adopted := handMade(t, e, "web_1001_1_aaaa1", originalBody(s, e.ImageID(t, image.Name)))
+	adopted := e.StartContainer(t, "web_1001_1_aaaa1", originalBody(s, e.ImageID(t, image.Name)))
 	harness.MustAsk(t, adopted, http.MethodPut, "/file?path=/data/kept", "precious")
 
 	s.Start()

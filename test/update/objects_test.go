@@ -27,18 +27,6 @@ func TestDependencyStartsFirst(t *testing.T) {
 	}
 }
 
-// handMade creates and starts a container outside the supervisor.
-func handMade(t *testing.T, e *harness.Engine, name string, body map[string]any) harness.Container {
-	t.Helper()
-	e.Must(t, http.MethodPost, "/containers/create?name="+name, body, nil)
-	e.Must(t, http.MethodPost, "/containers/"+name+"/start", nil, nil)
-	c, err := e.Container(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // supervisedLabels are the labels of a service's container.
 func supervisedLabels(app int, id int, name string) map[string]string {
 	return map[string]string{"io.balena.supervised": "true", "io.balena.app-id": fmt.Sprint(app),
@@ -53,10 +41,10 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 	e.Must(t, http.MethodPost, "/networks/create", map[string]any{"Name": "foreign"}, nil)
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "foreign"}, nil)
 	e.Must(t, http.MethodPost, "/volumes/create", map[string]any{"Name": "x31_data"}, nil)
-	foreign := handMade(t, e, "foreign", map[string]any{"Image": harness.ServerImage("objects/foreign:v1").Load(t).Name})
-	stray := handMade(t, e, "ghost_1_1_dead0", map[string]any{"Image": image.Name, "Labels": supervisedLabels(77, 5, "ghost")})
-	unknown := handMade(t, e, "extra_1009_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 9, "extra")})
-	twin := handMade(t, e, "web_999_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
+	foreign := e.StartContainer(t, "foreign", map[string]any{"Image": harness.ServerImage("objects/foreign:v1").Load(t).Name})
+	stray := e.StartContainer(t, "ghost_1_1_dead0", map[string]any{"Image": image.Name, "Labels": supervisedLabels(77, 5, "ghost")})
+	unknown := e.StartContainer(t, "extra_1009_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 9, "extra")})
+	twin := e.StartContainer(t, "web_999_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
 
 	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
 	for _, c := range []harness.Container{stray, unknown, twin} {
@@ -64,7 +52,7 @@ func TestStraysOfOursGoAndForeignObjectsStay(t *testing.T) {
 			t.Errorf("%s: %v", c.Name, err)
 		}
 	}
-	late := handMade(t, e, "web_998_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
+	late := e.StartContainer(t, "web_998_1_aaaa1", map[string]any{"Image": image.Name, "Labels": supervisedLabels(31, 1, "web")})
 	harness.Until(t, harness.Soon, "one container of web", func() error {
 		all, err := e.Supervised()
 		if err == nil && len(all) != 1 {
@@ -96,7 +84,7 @@ func TestImageUsedByAForeignContainerDoesNotKeepTheDeviceFromSettling(t *testing
 	s := harness.StartSupervisor(t, harness.Setup{})
 	old, image := harness.ServerImage("objects/borrowed:v1").Load(t), harness.ServerImage("objects/app:v1").Load(t)
 	s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, old.Service("web", 1))))
-	handMade(t, s.Engine, "borrower", map[string]any{"Image": old.Name})
+	s.Engine.StartContainer(t, "borrower", map[string]any{"Image": old.Name})
 	s.PostTarget(harness.TargetOf(harness.Shop("bbbb2", 2, image.Service("web", 1))))
 	s.WaitSettled(10 * time.Second)
 	if err := s.Engine.Running("borrower"); err != nil {
