@@ -2,10 +2,8 @@ package action_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -37,11 +35,7 @@ func TestReboot(t *testing.T) {
 	began := time.Now()
 	r.Post("/v1/reboot", nil).Want(t, 202, granted)
 	// A new connection within that second is answered.
-	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(r.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
+	r.Dial().Close()
 	if err := r.Alive(); err != nil {
 		t.Error(err)
 	}

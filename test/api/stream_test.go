@@ -1,11 +1,8 @@
 package api_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -14,29 +11,10 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// stream opens an endless answer, which ends with the test at the latest.
-func stream(t *testing.T, s *harness.Supervisor, method, path, body string) (lines *bufio.Reader, hangUp func(), answer *http.Response) {
-	t.Helper()
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	hangUp = func() { conn.Close() }
-	t.Cleanup(hangUp)
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	fmt.Fprintf(conn, "%s %s?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		method, path, s.Key(), len(body), body)
-	answer, err = http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bufio.NewReader(answer.Body), hangUp, answer
-}
-
 // device-api.md 144; 2.33: the first line is there at once, then what services write, as NDJSON.
 func TestLocalLogs(t *testing.T) {
 	f := newFleet(t)
-	lines, hangUp, answer := stream(t, f.Supervisor, "GET", "/v2/local/logs", "")
+	answer, lines, hangUp := f.Stream(harness.Soon, "GET", "/v2/local/logs", "")
 	if answer.StatusCode != 200 || answer.Header.Get("Content-Type") != "application/x-ndjson" {
 		t.Errorf("%d %v", answer.StatusCode, answer.Header)
 	}
@@ -113,7 +91,7 @@ func TestJournalLogs(t *testing.T) {
 		}
 	}
 
-	lines, hangUp, answer := stream(t, s, "POST", "/v2/journal-logs", `{"follow":true,"containerId":"probe","count":1}`)
+	answer, lines, hangUp := s.Stream(harness.Soon, "POST", "/v2/journal-logs", `{"follow":true,"containerId":"probe","count":1}`)
 	if answer.StatusCode != 200 {
 		t.Fatalf("follow: %d", answer.StatusCode)
 	}
@@ -135,7 +113,7 @@ func TestJournalLogs(t *testing.T) {
 		}
 		return nil
 	})
-	_, _, _ = stream(t, s, "POST", "/v2/journal-logs", `{"follow":true}`)
+	s.Stream(harness.Soon, "POST", "/v2/journal-logs", `{"follow":true}`)
 	s.Stop() // at once, although somebody follows
 }
 
@@ -173,7 +151,7 @@ func TestLogClientsLeaveNothingBehind(t *testing.T) {
 	for range 3 {
 		var ends []func()
 		for range 100 {
-			lines, hangUp, _ := stream(t, f.Supervisor, "GET", "/v2/local/logs", "")
+			_, lines, hangUp := f.Stream(harness.Soon, "GET", "/v2/local/logs", "")
 			if _, err := lines.ReadString('\n'); err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -91,6 +92,21 @@ func (s *Supervisor) Dial() net.Conn {
 	s.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(Soon))
 	return conn
+}
+
+// Stream makes a request with the global key whose answer does not end. It lasts for this time at most, and hangUp
+// ends it.
+func (s *Supervisor) Stream(within time.Duration, method, path, body string) (answer *http.Response, lines *bufio.Reader, hangUp func()) {
+	s.t.Helper()
+	conn := s.Dial()
+	conn.SetDeadline(time.Now().Add(within))
+	fmt.Fprintf(conn, "%s %s?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, s.Key(), len(body), body)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer, bufio.NewReader(answer.Body), func() { conn.Close() }
 }
 
 // CallAs makes a request with this key, or with none when it is empty.

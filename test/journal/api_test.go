@@ -3,32 +3,12 @@ package journal_test
 import (
 	"bufio"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"resin-supervisor/test/harness"
 )
-
-// follow opens an endless answer with the journal.
-func follow(t *testing.T, s *harness.Supervisor, body string) (status int, lines *bufio.Reader, hangUp func()) {
-	t.Helper()
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(soon))
-	fmt.Fprintf(conn, "POST /v2/journal-logs?apikey=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", s.Key(), len(body), body)
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, bufio.NewReader(answer.Body), func() { conn.Close() }
-}
 
 // device-api.md 138; 2.29: the lines of a unit, also while it writes them; eight readers at most, each of
 // which ends with its client.
@@ -53,14 +33,14 @@ func TestJournalOfUnit(t *testing.T) {
 	var readersOf []*bufio.Reader
 	var hangUps []func()
 	for range 8 {
-		status, lines, hangUp := follow(t, s, query)
-		if status != 200 {
-			t.Fatalf("reader %d: %d", len(hangUps)+1, status)
+		answer, lines, hangUp := s.Stream(soon, "POST", "/v2/journal-logs", query)
+		if answer.StatusCode != 200 {
+			t.Fatalf("reader %d: %d", len(hangUps)+1, answer.StatusCode)
 		}
 		readersOf, hangUps = append(readersOf, lines), append(hangUps, hangUp)
 	}
-	if status, lines, _ := follow(t, s, query); status != 503 {
-		t.Errorf("a ninth reader: %d", status)
+	if answer, lines, _ := s.Stream(soon, "POST", "/v2/journal-logs", query); answer.StatusCode != 503 {
+		t.Errorf("a ninth reader: %d", answer.StatusCode)
 	} else if text, _ := lines.ReadString('\n'); !strings.Contains(text, `"failed"`) {
 		t.Errorf("a ninth reader: %q", text)
 	}
@@ -77,8 +57,8 @@ func TestJournalOfUnit(t *testing.T) {
 	hangUps[0]()
 	awaitReaders(t, s, 7)
 	harness.Until(t, soon, "a place", func() error {
-		if status, _, _ := follow(t, s, query); status != 200 {
-			return fmt.Errorf("%d", status)
+		if answer, _, _ := s.Stream(soon, "POST", "/v2/journal-logs", query); answer.StatusCode != 200 {
+			return fmt.Errorf("%d", answer.StatusCode)
 		}
 		return nil
 	})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,10 +17,7 @@ import (
 // query, the device's name as host, one connection for each, and data as a body of any method.
 func (m *managed) forward(t *testing.T, method, path, key string, data any) harness.Answer {
 	t.Helper()
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", m.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := m.Dial()
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(60 * time.Second))
 	var b strings.Builder
