@@ -67,7 +67,7 @@ func TestNothingIsStoppedForAnImageThatIsNotToBeHad(t *testing.T) {
 	}
 }
 
-// Nothing of a release is stopped while one image of it is not to be had, whatever the strategy of the others.
+// Nothing of a release is stopped while one image of it cannot be pulled, whatever the strategy of the others.
 func TestNothingIsStoppedForTheRestOfARelease(t *testing.T) {
 	s, registry := harness.StartSupervisor(t, harness.Setup{}), harness.SharedRegistry(t)
 	old := harness.ServerImage("before/old:v1").Load(t)

@@ -72,7 +72,7 @@ func TestLimitsThatTheEngineDrops(t *testing.T) {
 	made(len(services))
 	said(each)
 
-	// Another value is another wish: that container alone is made anew, once.
+	// Another value is another wish: that container alone is recreated, once.
 	for i := range services {
 		if services[i].Name == "mem-limit" {
 			services[i] = services[i].Composed("mem_limit", "128m")

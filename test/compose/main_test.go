@@ -1,5 +1,5 @@
 // Package compose_test proves that the engine gets what a composition asks for, and that nothing is
-// made anew that was made right: one table of every compose field, feature label, volume and network
+// recreated that was made right: one table of every compose field, feature label, volume and network
 // option (docs/spec/engine.md 2 to 4), and the conformance lines about them.
 package compose_test
 

@@ -97,13 +97,13 @@ func TestEveryNetworkOption(t *testing.T) {
 	apply(t, s, app(2, option.again))
 	for name, id := range ids() {
 		if id != before[name] {
-			t.Errorf("%s was made anew without a change", name)
+			t.Errorf("%s was recreated without a change", name)
 		}
 	}
 	apply(t, s, app(3, func(o option) dict { return o.changed }))
 	for name, id := range ids() {
 		if (id == before[name]) != (name == "control") {
-			t.Errorf("%s: made anew %v", name, id != before[name])
+			t.Errorf("%s: recreated %v", name, id != before[name])
 		}
 	}
 	for _, o := range options {

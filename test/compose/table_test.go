@@ -91,7 +91,7 @@ func (b *bench) kept(t *testing.T, before map[string]harness.Container) {
 	now := b.Containers()
 	for name, c := range before {
 		if name != "mark" && now[name].ID != c.ID {
-			t.Errorf("%s was made anew: %s", name, b.why(name))
+			t.Errorf("%s was recreated: %s", name, b.why(name))
 		}
 	}
 	if len(now) != len(before) {

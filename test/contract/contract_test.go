@@ -78,7 +78,7 @@ func (h *house) reported(commit, status string) {
 func (h *house) begins(text string) {
 	h.t.Helper()
 	harness.Until(h.t, harness.Soon, text, func() error {
-		if !slices.ContainsFunc(h.Said(), func(said string) bool { return strings.HasPrefix(said, text) }) {
+		if !slices.ContainsFunc(h.DeviceLog(), func(said string) bool { return strings.HasPrefix(said, text) }) {
 			return errors.New("not said")
 		}
 		return nil
@@ -92,7 +92,7 @@ func TestUnmetContract(t *testing.T) {
 	id := h.Containers()["web"].ID
 	next := h.app.Released("bbbb2", 2).With(h.app.Services[0].Setting("NEW", "1"))
 	h.deliver(next, contract("web", requires(dict{"type": "sw.supervisor", "version": "<2"})))
-	h.Hear(rejected, 1)
+	h.WaitLogged(rejected, 1)
 	h.reported("bbbb2", "rejected")
 	if now := h.Containers()["web"]; now.ID != id || !now.State.Running {
 		t.Errorf("the running release was touched: %+v", now)
@@ -133,7 +133,7 @@ func TestOptionalService(t *testing.T) {
 		contract("gpu", requires(dict{"type": "sw.l4t"}))(services)
 		contract("npu", requires(dict{"type": "sw.l4t"}))(services)
 	})
-	h.Hear("Not running containers because of contract violations: gpu. npu", 1)
+	h.WaitLogged("Not running containers because of contract violations: gpu. npu", 1)
 	h.Expect(harness.TargetOf(next.With(next.Services[0])))
 	h.WaitSettled(harness.Soon)
 }

@@ -63,7 +63,7 @@ func TestRejectedReleaseGivesTheLocksBack(t *testing.T) {
 	}
 }
 
-// The same while an image of the next release cannot be had.
+// The same while an image of the next release cannot be pulled.
 func TestMissingImageGivesTheLocksBack(t *testing.T) {
 	h, lock := stranded(t)
 	h.deliver(h.app.Released("cccc3", 3).With(h.app.Services[0].Using("127.0.0.1:9/none:v1", 1009)), func(dict) {})

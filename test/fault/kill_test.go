@@ -73,7 +73,7 @@ func checkConverged(t *testing.T, s *harness.Supervisor, when, version, dbID, vo
 		t.Fatalf("%s: the unchanged db was recreated", when)
 	}
 	if got := s.Engine.Volumes(t)["31_data"].CreatedAt; got != volume {
-		t.Fatalf("%s: the volume was made anew", when)
+		t.Fatalf("%s: the volume was recreated", when)
 	}
 	web := containers["web"]
 	if got := harness.VersionOf(t, web); got != version {

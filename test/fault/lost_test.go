@@ -65,7 +65,7 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 			v2.Load(t)
 			spoilt(change, next, after)
 			if s.IDs()["db"] != kept {
-				t.Error("db was made anew")
+				t.Error("db was recreated")
 			}
 			spoilt(removal, none, down)
 		})

@@ -21,9 +21,9 @@ func TestHostWithoutFirewall(t *testing.T) {
 	d.Start()
 	lan.reaches(d.Port, "tcp", true)
 	d.set(vars{modeName: "on", "RESIN_SUPERVISOR_DELTA": "1"})
-	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
-	d.Hear(notSet, 1)
-	for _, text := range d.Said() {
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+	d.WaitLogged(notSet, 1)
+	for _, text := range d.DeviceLog() {
 		if strings.Contains(text, "FIREWALL") {
 			t.Errorf("said %q", text)
 		}
@@ -77,8 +77,8 @@ func TestOneFamilyOnly(t *testing.T) {
 		if i == 0 {
 			calls := d.ReadFile("root/run/calls")
 			d.set(vars{"RESIN_SUPERVISOR_DELTA": "1"})
-			d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
-			d.Hear(notSet, 1)
+			d.WaitLogged(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+			d.WaitLogged(notSet, 1)
 			if now := d.ReadFile("root/run/calls"); now != calls {
 				t.Errorf("tried again without a change:\n%s", now)
 			}

@@ -29,7 +29,7 @@ func TestWhoReachesTheAPI(t *testing.T) {
 	d.set(nil)
 	lan.reaches(d.Port, "tcp", false)
 	vpn.reaches(d.Port, "tcp", true)
-	if n := d.SaidTimes(notSet); n != 0 {
+	if n := d.CountLogged(notSet); n != 0 {
 		t.Errorf("said %d times that it is not set", n)
 	}
 }
@@ -135,7 +135,7 @@ func TestModes(t *testing.T) {
 
 	d.set(vars{modeName: "auto"}, app(web))
 	strict(false)
-	d.Hear(`Applied configuration change {"HOST_FIREWALL_MODE":"auto"}`, 1)
+	d.WaitLogged(`Applied configuration change {"HOST_FIREWALL_MODE":"auto"}`, 1)
 	d.set(vars{modeName: "auto"}, app(web, host))
 	strict(true)
 	d.WaitSettled(harness.Soon)
@@ -153,7 +153,7 @@ func TestModes(t *testing.T) {
 	strict(true)
 	d.set(nil, app(web))
 	strict(false)
-	d.Hear(`Applied configuration change {"HOST_FIREWALL_MODE":"off"}`, 1)
+	d.WaitLogged(`Applied configuration change {"HOST_FIREWALL_MODE":"off"}`, 1)
 }
 
 // host.md 9, 16: the list of core services of section 6 in its order, and what each line lets in or not, as a

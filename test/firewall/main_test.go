@@ -211,7 +211,7 @@ func (n *neighbour) pinged() {
 	}
 }
 
-// discovered fails the test unless both sides find one another anew: with IPv6 the neighbour asks by
+// discovered fails the test unless both sides find one another again: with IPv6 the neighbour asks by
 // multicast who has the device's address, and answers the device, which asks for its own, at that address.
 func (n *neighbour) discovered() {
 	n.t.Helper()

@@ -14,8 +14,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Bus is a system bus: a real D-Bus daemon with a recipient for logind and systemd on it, which notes
-// what it is asked to do and does none of it.
+// Bus is a system bus: a real D-Bus daemon with a stand-in for logind and systemd on it. The stand-in
+// records what it is asked to do and does nothing.
 type Bus struct {
 	Address string // as DBUS_SYSTEM_BUS_ADDRESS takes it
 
@@ -71,14 +71,14 @@ func NewBus(t testing.TB) *Bus {
 func (b *Bus) export(t testing.TB) {
 	for name, methods := range map[string]map[string]any{
 		"login1": {
-			"Reboot":   func(bool) *dbus.Error { return b.note("Reboot") },
-			"PowerOff": func(bool) *dbus.Error { return b.note("PowerOff") },
+			"Reboot":   func(bool) *dbus.Error { return b.record("Reboot") },
+			"PowerOff": func(bool) *dbus.Error { return b.record("PowerOff") },
 		},
 		"systemd1": {
 			"GetUnit":     b.getUnit,
-			"StartUnit":   func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return job, b.note("StartUnit " + unit) },
-			"StopUnit":    func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return job, b.note("StopUnit " + unit) },
-			"RestartUnit": func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return job, b.note("RestartUnit " + unit) },
+			"StartUnit":   func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return job, b.record("StartUnit " + unit) },
+			"StopUnit":    func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return job, b.record("StopUnit " + unit) },
+			"RestartUnit": func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return job, b.record("RestartUnit " + unit) },
 		},
 	} {
 		service := "org.freedesktop." + name
@@ -91,7 +91,7 @@ func (b *Bus) export(t testing.TB) {
 
 const job dbus.ObjectPath = "/org/freedesktop/systemd1/job/1"
 
-func (b *Bus) note(what string) *dbus.Error {
+func (b *Bus) record(what string) *dbus.Error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls = append(b.calls, BusCall{what, time.Now()})

@@ -15,8 +15,12 @@
 //	func TestX(t *testing.T) {
 //		image := harness.ServerImage("shop/web:1").Load(t)
 //		s := harness.StartSupervisor(t, harness.Setup{})
+//		s.Apply(harness.TargetOf(harness.Shop("aaaa1", 1, image.Service("web", 1))))
 //		...
 //	}
+//
+// NewManaged makes a device of a cloud. Setup.WithProxy counts and breaks the calls to the engine, and Setup.Bus
+// gives the host a message bus.
 //
 // The tests of one package share one engine, so they do not run in parallel; packages do.
 package harness

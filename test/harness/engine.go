@@ -32,15 +32,15 @@ func newEngine(dir string) (*Engine, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	e := restingEngine(dir)
+	e := stoppedEngine(dir)
 	if err := exec.Command("ip", "link", "set", "lo", "up").Run(); err != nil {
 		return nil, fmt.Errorf("bring lo up (package iproute2): %w", err)
 	}
 	return e, e.start()
 }
 
-// restingEngine is an engine that was not started yet.
-func restingEngine(dir string) *Engine {
+// stoppedEngine is an engine that was not started yet.
+func stoppedEngine(dir string) *Engine {
 	e := &Engine{dir: dir, Socket: filepath.Join(dir, "docker.sock")}
 	e.client = &http.Client{Transport: unixTransport(e.Socket)}
 	return e

@@ -95,7 +95,7 @@ func (e *Engine) Wipe(t testing.TB) {
 }
 
 // removeNetwork deletes a network without containers. An engine that was restarted with many containers
-// can count endpoints that are gone; another start makes it count anew.
+// can count endpoints that are gone; a restart corrects the count.
 func (e *Engine) removeNetwork(t testing.TB, id string) {
 	t.Helper()
 	status, err := e.Do(http.MethodDelete, "/networks/"+id, nil, nil)

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Gate stands in front of a registry and can hold back the layers of images, while all that is told of
-// images passes: an engine sees an image, begins to download it and gets no byte of it.
+// Gate stands in front of a registry and can hold back the layers of images. It lets manifests pass: an engine sees
+// an image, begins to download it and gets no byte of it.
 type Gate struct {
 	Addr string // where clients connect
 
@@ -62,7 +62,7 @@ func (g *Gate) admit(agent string) bool {
 	return true
 }
 
-// Refuse lets those no longer in whose User-Agent begins so.
+// Refuse refuses clients whose User-Agent begins with a text.
 func (g *Gate) Refuse(agent string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -26,8 +26,8 @@ func NewManaged(t testing.TB, setup Setup) (*Supervisor, *fakecloud.Cloud) {
 
 // dumpCloud shows what the cloud was told, for a test that failed.
 func (s *Supervisor) dumpCloud() {
-	said := s.Said()
-	s.t.Logf("the device's log, last lines:\n%s", strings.Join(said[max(0, len(said)-200):], "\n"))
+	lines := s.DeviceLog()
+	s.t.Logf("the device's log, last lines:\n%s", strings.Join(lines[max(0, len(lines)-200):], "\n"))
 	for _, r := range s.setup.Cloud.Calls(fakecloud.Report) {
 		s.t.Logf("report %s %d %s", r.At.Format("05.000"), r.Status, r.Body)
 	}
@@ -77,24 +77,24 @@ func WaitLine(t testing.TB, cloud *fakecloud.Cloud, prefix string) (line fakeclo
 	return line
 }
 
-// Said are the messages in the device's log streams to its cloud so far, over all its starts.
-func (s *Supervisor) Said() []string { return Messages(s.setup.Cloud.Logs()) }
+// DeviceLog are the messages of the device's log in its cloud so far, over all its starts.
+func (s *Supervisor) DeviceLog() []string { return Messages(s.setup.Cloud.Logs()) }
 
-// SaidTimes counts a message in Said.
-func (s *Supervisor) SaidTimes(text string) (n int) {
-	for _, said := range s.Said() {
-		if said == text {
+// CountLogged counts a message in the DeviceLog.
+func (s *Supervisor) CountLogged(text string) (n int) {
+	for _, logged := range s.DeviceLog() {
+		if logged == text {
 			n++
 		}
 	}
 	return n
 }
 
-// Hear waits until the device said something so many times, and no more often.
-func (s *Supervisor) Hear(text string, times int) {
+// WaitLogged waits until a message is in the DeviceLog so many times, and no more often.
+func (s *Supervisor) WaitLogged(text string, times int) {
 	s.t.Helper()
 	Until(s.t, Soon, fmt.Sprintf("%q %d times", text, times), func() error {
-		if n := s.SaidTimes(text); n != times {
+		if n := s.CountLogged(text); n != times {
 			return fmt.Errorf("%d times", n)
 		}
 		return nil

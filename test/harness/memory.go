@@ -12,7 +12,7 @@ import (
 func (p *Process) Peak(t testing.TB, f func()) int64 {
 	t.Helper()
 	before := p.memory(t, "VmRSS")
-	// The kernel begins anew with the most that the process has had.
+	// The kernel resets the most that the process has had.
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	times   map[string][]time.Time
-	heard   []Heard
+	pulls   []PullRequest
 	changes map[string]func(body []byte) []byte
 	rules   []*rule
 	healed  chan struct{}
@@ -164,8 +164,8 @@ func (p *Proxy) Since(before map[string]int) string {
 	return strings.Join(lines, "\n")
 }
 
-// note counts a call and says what is to happen to it.
-func (p *Proxy) note(call string) (Fault, chan struct{}) {
+// record counts a call and says what is to happen to it.
+func (p *Proxy) record(call string) (Fault, chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.times[call] = append(p.times[call], time.Now())
@@ -202,8 +202,8 @@ func (p *Proxy) handler() http.Handler {
 		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.hear(r)
-		fault, healed := p.note(CallName(r.Method, r.URL.Path))
+		p.recordPull(r)
+		fault, healed := p.record(CallName(r.Method, r.URL.Path))
 		switch fault {
 		case Reset:
 			panic(http.ErrAbortHandler)

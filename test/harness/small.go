@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// SmallEngine is an engine whose data is on a file system of its own of so many bytes, which a test
-// can fill. It has the network for itself: the package's shared engine rests meanwhile.
+// SmallEngine is an engine with a file system of this size for its data, which a test can fill. The shared engine
+// of the package is stopped meanwhile, since both would use the same network.
 func SmallEngine(t testing.TB, size int64) *Engine {
 	t.Helper()
 	SharedEngine(t).Stop(t)
@@ -30,23 +30,22 @@ func SmallEngine(t testing.TB, size int64) *Engine {
 	return e
 }
 
-// RestingEngine is an engine that is to be started yet, with these arguments beside those that all have.
-// It has the network for itself: the package's shared engine rests meanwhile.
-func RestingEngine(t testing.TB, args ...string) *Engine {
+// StoppedEngine is an engine that the test has to start, with arguments in addition to those of all engines. The
+// shared engine of the package is stopped meanwhile.
+func StoppedEngine(t testing.TB, args ...string) *Engine {
 	t.Helper()
 	SharedEngine(t).Stop(t)
 	dir, err := os.MkdirTemp(shared(t).dir, "engine-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := restingEngine(dir)
+	e := stoppedEngine(dir)
 	e.args = args
 	t.Cleanup(func() { e.dumpLog(t); e.discard() })
 	return e
 }
 
-// EngineWithout is an engine to be started yet on a kernel that seems to lack cgroup controllers, as kernels of
-// small boards do: they are not mounted where it looks. Otherwise it is a RestingEngine.
+// EngineWithout is a StoppedEngine for which cgroup controllers are not mounted, as on the kernels of small boards.
 func EngineWithout(t testing.TB, controllers ...string) *Engine {
 	t.Helper()
 	for _, c := range controllers {
@@ -54,7 +53,7 @@ func EngineWithout(t testing.TB, controllers ...string) *Engine {
 			t.Skipf("controllers of this machine cannot be hidden from an engine one by one: %v", err)
 		}
 	}
-	e := RestingEngine(t)
+	e := StoppedEngine(t)
 	e.lacks = controllers
 	return e
 }
@@ -109,7 +108,7 @@ func (e *Engine) Fill(t testing.TB, leave int64) {
 }
 
 // SmallDevice is a started supervisor on an engine with little storage, and the registry of its images,
-// which has to be known before the shared engine goes to rest.
+// which must be asked for before the shared engine is stopped.
 func SmallDevice(t testing.TB, size int64) (*Supervisor, *Registry) {
 	t.Helper()
 	registry := SharedRegistry(t)

@@ -10,25 +10,25 @@ import (
 	"strconv"
 )
 
-// Heard is a pull as a client asked for it.
-type Heard struct {
+// PullRequest is a pull as a client asked for it.
+type PullRequest struct {
 	Query   url.Values
 	HasAuth bool
 	Auth    struct{ Username, Password, ServerAddress, RegistryToken string }
 }
 
 // Pulls are the pulls that were asked for so far.
-func (p *Proxy) Pulls() []Heard {
+func (p *Proxy) Pulls() []PullRequest {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return append([]Heard(nil), p.heard...)
+	return append([]PullRequest(nil), p.pulls...)
 }
 
-func (p *Proxy) hear(r *http.Request) {
+func (p *Proxy) recordPull(r *http.Request) {
 	if CallName(r.Method, r.URL.Path) != "POST /images/create" {
 		return
 	}
-	h := Heard{Query: r.URL.Query()}
+	h := PullRequest{Query: r.URL.Query()}
 	if header := r.Header.Get("X-Registry-Auth"); header != "" {
 		h.HasAuth = true
 		if text, err := base64.URLEncoding.DecodeString(header); err == nil {
@@ -37,7 +37,7 @@ func (p *Proxy) hear(r *http.Request) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heard = append(p.heard, h)
+	p.pulls = append(p.pulls, h)
 }
 
 // Rewrite changes the engine's answers of status 200 to calls of that name. It is not for streams.

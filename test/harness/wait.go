@@ -11,12 +11,12 @@ import (
 // Soon is how long a test waits for what takes a moment on a machine with nothing else to do.
 const Soon = 30 * time.Second
 
-// pollEvery is the pause between two looks at the real thing.
+// pollEvery is the pause between two checks.
 const pollEvery = 20 * time.Millisecond
 
-// poll looks until check answers nil and returns its last error when the time is over.
+// poll calls check until it answers nil, and returns its last error when the time is over.
 func poll(within time.Duration, check func() error) error {
-	began, left := time.Now(), patience{left: within}
+	began, left := time.Now(), busyTimeout{left: within}
 	for {
 		err := check()
 		if err == nil {
@@ -29,16 +29,16 @@ func poll(within time.Duration, check func() error) error {
 	}
 }
 
-// patience is a time that passes more slowly on a busy machine: where n times as many tasks want to run
-// as there are processors, a second counts as 1/n. So a test is slow there, and not wrong.
-type patience struct {
+// busyTimeout is a timeout that runs more slowly on a busy machine: where n times as many tasks want to run as
+// there are processors, a second counts as 1/n. There a test is slow, and does not fail.
+type busyTimeout struct {
 	left       time.Duration
 	last, read time.Time
 	crowd      float64
 }
 
 // over takes off the time since the last call, and reports whether nothing is left.
-func (p *patience) over() bool {
+func (p *busyTimeout) over() bool {
 	now := time.Now()
 	if now.Sub(p.read) > time.Second {
 		p.read, p.crowd = now, max(1, load()/float64(runtime.NumCPU()))
@@ -76,7 +76,7 @@ func Must(t testing.TB, errs ...error) {
 	}
 }
 
-// Until looks again and again until check answers nil; the test ends when it did not in time.
+// Until calls check until it answers nil. The test ends when the time is over before.
 func Until(t testing.TB, within time.Duration, what string, check func() error) {
 	t.Helper()
 	if err := poll(within, check); err != nil {
@@ -84,8 +84,8 @@ func Until(t testing.TB, within time.Duration, what string, check func() error) 
 	}
 }
 
-// Throughout fails the test as soon as check answers an error during the given time. It is for
-// things that must not happen.
+// Throughout calls check for the given time, and ends the test at its first error. It is for things that must not
+// happen.
 func Throughout(t testing.TB, during time.Duration, what string, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(during)

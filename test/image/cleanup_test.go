@@ -105,7 +105,7 @@ func TestExtraFirmware(t *testing.T) {
 	s.Restart()
 	s.WaitSettled(harness.Soon)
 	if s.IDs()["web"] != before {
-		t.Error("the container was made anew after a restart")
+		t.Error("the container was recreated after a restart")
 	}
 	if n := s.CountSteps("prepare volume"); n != 2 {
 		t.Errorf("the volume was prepared %d times, want once for each start of the agent", n)

@@ -77,7 +77,7 @@ func TestImageIsKnownByItsDigest(t *testing.T) {
 		t.Error("the image is not tagged or not recorded under its new name")
 	}
 	if s.IDs()["web"] != before {
-		t.Error("the container was made anew")
+		t.Error("the container was recreated")
 	}
 }
 
@@ -223,7 +223,7 @@ func TestRecordsAfterARestart(t *testing.T) {
 		t.Errorf("%d downloads, want that of the lost image", n)
 	}
 	if !recorded(s, kept) || s.IDs()["kept"] != before {
-		t.Error("the image that was there is not recorded, or its container was made anew")
+		t.Error("the image that was there is not recorded, or its container was recreated")
 	}
 	s.Apply(shop(2))
 	awaitGone(t, s.Engine, kept.Name, lost.Name)

@@ -26,7 +26,7 @@ func numbered(cloud *fakecloud.Cloud, word string) (times map[int]int, newest in
 // cloud.md 75, 76: lines of containers whose engine logs to the journal, as on balenaOS.
 func TestEngineLogsToTheJournal(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	engine := harness.RestingEngine(t, "--log-driver=journald")
+	engine := harness.StoppedEngine(t, "--log-driver=journald")
 	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud})
 	host := s.Boot(nil)
 	host.StartEngine(engine)
@@ -109,7 +109,7 @@ func TestEngineLogsToTheJournal(t *testing.T) {
 // own log; nothing else suffers.
 func TestEngineThatKeepsNoLog(t *testing.T) {
 	cloud := &fakecloud.Cloud{}
-	engine := harness.RestingEngine(t, "--log-driver=none")
+	engine := harness.StoppedEngine(t, "--log-driver=none")
 	engine.Start(t)
 	s := harness.NewSupervisor(t, harness.Setup{Engine: engine, Cloud: cloud})
 	image := harness.ServerImage("journal/web:v1").LoadInto(t, engine)

@@ -28,7 +28,7 @@ func taken(t *testing.T, number string) (port string, free func()) {
 
 // about are the messages that begin so, about one service.
 func about(s *harness.Supervisor, begin, service string) (found []string) {
-	for _, said := range s.Said() {
+	for _, said := range s.DeviceLog() {
 		if strings.HasPrefix(said, begin+" '"+service+" ") {
 			found = append(found, said)
 		}
@@ -63,7 +63,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 	for service, cause := range map[string]string{"program": "/not-there", "device": "/dev/not-there", "port": "address already in use"} {
 		harness.Until(t, harness.Soon, "the cause of "+service, func() error {
 			if len(about(s, "Failed to start service", service)) == 0 {
-				return fmt.Errorf("%q", s.Said())
+				return fmt.Errorf("%q", s.DeviceLog())
 			}
 			return nil
 		})
@@ -98,7 +98,7 @@ func TestWhyAServiceCannotStart(t *testing.T) {
 	})
 }
 
-// cloud.md 5.5: the same of a container beside the old one, which is made anew for each try.
+// cloud.md 5.5: the same of a container beside the old one, which is recreated for each try.
 func TestWhyAHandOverFails(t *testing.T) {
 	image := harness.ServerImage("cause/app:v1").Load(t)
 	web := image.Service("web", 1).Labelled("io.balena.update.strategy", "hand-over")
@@ -148,7 +148,7 @@ func TestNameOfAForeignContainer(t *testing.T) {
 	harness.Until(t, harness.Soon, "the cause", func() error {
 		failed := about(s, "Failed to install service", "web")
 		if len(failed) != 1 || !strings.Contains(failed[0], "the container "+name+" is not the supervisor's: remove or rename it") {
-			return fmt.Errorf("said %q", s.Said())
+			return fmt.Errorf("said %q", s.DeviceLog())
 		}
 		return nil
 	})
@@ -169,10 +169,10 @@ func TestTwoAppsOfOneTemplate(t *testing.T) {
 	s.PollNow()
 	const text = "Could not move to new release: apps shop (uuid 5aa0c0ffee5aa0c0ffee5aa0c0ffee51) and copy (uuid 6bb0c0ffee6bb0c0ffee6bb0c0ffee62) " +
 		"both have the container web_1001_88_c0ffee01: give one of them another id, and its release another id or commit"
-	s.Hear(text, 1)
+	s.WaitLogged(text, 1)
 	s.WaitOverview(harness.Soon, "both have the container web_1001_88_c0ffee01")
 	s.Restart()
-	s.Hear(text, 2)
+	s.WaitLogged(text, 2)
 	if now := s.Containers()["web"]; now.ID != id || !now.State.Running {
 		t.Errorf("what ran is %+v", now)
 	}

@@ -40,7 +40,7 @@ func TestLogControl(t *testing.T) {
 		harness.WaitLine(t, cloud, word+` configuration change {"SUPERVISOR_LOG_CONTROL":"false"}`)
 	}
 	s.Print("web", "n=5&text=meanwhile")
-	s.Restart() // what was written meanwhile does not come when it starts anew either
+	s.Restart() // what was written meanwhile does not come when it starts again either
 	s.WaitSettled(harness.Soon)
 	s.Print("web", "n=5&text=meanwhile")
 	control("true")

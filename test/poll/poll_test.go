@@ -40,7 +40,7 @@ func TestPoll(t *testing.T) {
 		t.Errorf("polls without news led to %d steps", after-before)
 	}
 	if now := s.IDs(); now["s0"] != ids["s0"] {
-		t.Error("the container was made anew")
+		t.Error("the container was recreated")
 	}
 	// The ETag survives with the target: a restart does not download it again.
 	n := len(answered(cloud))

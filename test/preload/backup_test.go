@@ -83,7 +83,7 @@ func tidy(t *testing.T, s *harness.Supervisor) {
 	}
 }
 
-// cloud.md 8.3: the volumes that a migration packed are made anew and filled before a service uses them,
+// cloud.md 8.3: the volumes that a migration packed are recreated and filled before a service uses them,
 // whatever tar packed them in and whatever is in them.
 func TestVolumesOfAMigration(t *testing.T) {
 	for _, options := range []string{"--format=gnu", "--format=pax", "--format=pax -S"} {
@@ -144,7 +144,7 @@ func TestVolumesOfAMigration(t *testing.T) {
 			s.Restart()
 			s.WaitSettled(harness.Soon)
 			if s.IDs()["s0"] != ids["s0"] {
-				t.Error("made anew at the next start")
+				t.Error("recreated at the next start")
 			}
 		})
 	}
@@ -164,7 +164,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 	s.Start()
 	refusal := func(why string) {
 		t.Helper()
-		s.Hear("Error restoring volumes from the backup due to '"+why+"'", 1)
+		s.WaitLogged("Error restoring volumes from the backup due to '"+why+"'", 1)
 		tries := len(s.LogLines("step did not succeed"))
 		harness.Until(t, harness.Soon, "another try", func() error {
 			if now := len(s.LogLines("step did not succeed")); now < tries+2 {
@@ -172,7 +172,7 @@ func TestBackupThatDoesNotFit(t *testing.T) {
 			}
 			return nil
 		})
-		s.Hear("Error restoring volumes from the backup due to '"+why+"'", 1)
+		s.WaitLogged("Error restoring volumes from the backup due to '"+why+"'", 1)
 		if !harness.Exists(s.Path("data/backup.tgz")) || !harness.Exists(filepath.Join(old, "old")) || harness.Exists(filepath.Join(old, "f")) {
 			t.Error("something was changed")
 		}
@@ -255,7 +255,7 @@ func TestPowerCutsDuringARestore(t *testing.T) {
 					}
 				}
 				if harness.Exists(engine.Volumes(t)["31_data"].Mountpoint + "/old") {
-					t.Error("the volume was not made anew")
+					t.Error("the volume was not recreated")
 				}
 			})
 		}

@@ -101,7 +101,7 @@ func TestFirstBootOffline(t *testing.T) {
 	}
 	for name, id := range s.IDs() {
 		if before[name] != id {
-			t.Errorf("%s was made anew", name)
+			t.Errorf("%s was recreated", name)
 		}
 	}
 	// The cloud has the last word once it is reached.
@@ -117,7 +117,7 @@ func TestFirstBootOffline(t *testing.T) {
 	s.WaitSettled(harness.Soon)
 	for name, id := range s.IDs() {
 		if before[name] != id {
-			t.Errorf("%s was made anew by the cloud's target", name)
+			t.Errorf("%s was recreated by the cloud's target", name)
 		}
 	}
 }

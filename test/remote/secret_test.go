@@ -89,7 +89,7 @@ func (m *managed) told(t *testing.T) string {
 	t.Helper()
 	_, overview, _ := m.Run("status")
 	_, document, _ := m.Run("status", "--json")
-	all := m.Log() + strings.Join(m.Said(), "\n") + overview + document
+	all := m.Log() + strings.Join(m.DeviceLog(), "\n") + overview + document
 	for _, path := range []string{"/metrics", "/v1/device", "/v2/state/status", "/v2/applications/state", "/v2/applications/31/state"} {
 		all += m.Get(path).Body
 	}

@@ -86,20 +86,20 @@ func TestTablesOfAnUPBoard(t *testing.T) {
 
 	d.set(vars{"RESIN_HOST_CONFIGFS_ssdt": `"spidev1.0", "none"`})
 	d.holds("configfs.json", `{"other":{"a":1},"ssdt":["spidev1.0","none"]}`)
-	d.Hear(`Applied boot config: {"ssdt":"\"spidev1.0\", \"none\""}`, 1)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(`Applied boot config: {"ssdt":"\"spidev1.0\", \"none\""}`, 1)
+	d.WaitLogged(rebootPlanned, 1)
 	if got := d.ReadFile("root/" + kernelTables + "spidev1.0/aml"); got != "" {
 		t.Errorf("loaded before the reboot: %.80q", got)
 	}
-	d.Hear("Missing AML for 'none'. Unable to load.", 0)
+	d.WaitLogged("Missing AML for 'none'. Unable to load.", 0)
 	d.reboots(bus, 1)
 	d.has(kernelTables+"spidev1.0/aml", spi)
-	d.Hear("Missing AML for 'none'. Unable to load.", 1)
+	d.WaitLogged("Missing AML for 'none'. Unable to load.", 1)
 	d.WaitSettled(harness.Soon)
 
 	d.set(vars{"RESIN_HOST_CONFIGFS_ssdt": "../../tmp/x", "RESIN_HOST_SPLASH_image": ""})
 	harness.Until(t, harness.Soon, "the refusal", func() error {
-		for _, text := range d.Said() {
+		for _, text := range d.DeviceLog() {
 			if strings.HasPrefix(text, "Error setting boot config: HOST_CONFIGFS_ssdt: ") {
 				return nil
 			}
@@ -115,7 +115,7 @@ func TestTablesOfAnUPBoard(t *testing.T) {
 	d.Stop()
 	d.modprobe("echo no such module >&2; exit 1")
 	d.Start()
-	d.Hear("Unable to initialise ConfigFS", 1)
+	d.WaitLogged("Unable to initialise ConfigFS", 1)
 	d.PollNow() // the device goes on
 	for _, line := range d.LogLines("ACPI tables cannot be loaded, the device goes on without them") {
 		if !strings.Contains(fmt.Sprint(line["error"]), "no such module") {
@@ -177,7 +177,7 @@ func (d *device) keeps(name string, image []byte) {
 func (d *device) refuses(variable, why string) {
 	d.t.Helper()
 	harness.Until(d.t, harness.Soon, variable+" to be refused", func() error {
-		for _, text := range d.Said() {
+		for _, text := range d.DeviceLog() {
 			if strings.HasPrefix(text, "Error setting boot config: "+variable+": ") && strings.Contains(text, why) {
 				return nil
 			}
@@ -201,9 +201,9 @@ func TestLanesOfATX2(t *testing.T) {
 	d.Start()
 	d.tells(name, "2")
 	d.set(vars{name: "4"})
-	d.Hear(`Applied boot config: {"configuration":"4"}`, 1)
+	d.WaitLogged(`Applied boot config: {"configuration":"4"}`, 1)
 	d.blocks(disk, image, 7)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(rebootPlanned, 1)
 	d.reboots(bus, 1)
 	d.WaitSettled(harness.Soon)
 	d.set(vars{name: "7"})
@@ -214,7 +214,7 @@ func TestLanesOfATX2(t *testing.T) {
 	harness.RunTool(t, "blockdev", "--setro", disk)
 	d.set(vars{name: "5"})
 	harness.Until(t, harness.Soon, "the failure to be told of", func() error {
-		for _, text := range d.Said() {
+		for _, text := range d.DeviceLog() {
 			if strings.HasPrefix(text, "Error setting boot config: ") && strings.Contains(text, "mmcblk0boot0") {
 				return nil
 			}
@@ -255,7 +255,7 @@ func TestBootVariablesOfAnUnknownBoard(t *testing.T) {
 	d.Start()
 	d.set(nil)
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_SUPERVISOR_DELTA": "1"})
-	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
 	d.refuses("HOST_CONFIG_gpu_mem", unknownBoard)
 	d.set(nil)
 	harness.Until(t, harness.Soon, "the refusal to be over", func() error {

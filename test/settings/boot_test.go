@@ -24,9 +24,9 @@ import (
 const makers = "# by the maker\ngpu_mem=16\nkernel=k.img\n[pi4]\narm_boost=1\n[all]\nenable_uart=1\n"
 
 // booting is a device of a type with files on its boot partition, and a host that reboots it when asked.
-func booting(t *testing.T, beside bool, slug string, files vars) (*device, *harness.Bus) {
+func booting(t *testing.T, withoutContainers bool, slug string, files vars) (*device, *harness.Bus) {
 	t.Helper()
-	d, bus := onBus(t, beside)
+	d, bus := onBus(t, withoutContainers)
 	bus.SetUnit(t, "openvpn.service", "active")
 	d.WriteJSON("boot/device-type.json", vars{"slug": slug, "arch": "armv7hf"})
 	for name, text := range files {
@@ -97,9 +97,9 @@ func TestBootConfigurationReboots(t *testing.T) {
 	}
 	d.UnlockUpdates(31, "web")
 	const said = ` boot config: {"dtparam":"\"spi=on\", \"i2c_arm=on\"","enable_uart":"1","gpu_mem":"64","kernel":"k.img"}`
-	d.Hear("Applying"+said, 1)
-	d.Hear("Applied"+said, 1)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged("Applying"+said, 1)
+	d.WaitLogged("Applied"+said, 1)
+	d.WaitLogged(rebootPlanned, 1)
 	before, err := os.Stat(d.Path("boot/config.txt"))
 	if err != nil {
 		t.Fatal(err)
@@ -111,17 +111,17 @@ func TestBootConfigurationReboots(t *testing.T) {
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64 ", "BALENA_HOST_CONFIG_dtparam": "i2c_arm=on,spi=on"}, app, more)
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "BALENA_HOST_CONFIG_dtparam": `"spi=off","i2c_arm=on","spi=on"`, "RESIN_HOST_EXTLINUX_fdt": "x"}, app, more)
 	d.WaitSettled(harness.Soon)
-	if after, err := os.Stat(d.Path("boot/config.txt")); err != nil || !os.SameFile(before, after) || bus.Asked("Reboot") != 1 || d.SaidTimes(rebootPlanned) != 1 {
-		t.Errorf("after the reboot: %v, %d reboots, %d times planned", err, bus.Asked("Reboot"), d.SaidTimes(rebootPlanned))
+	if after, err := os.Stat(d.Path("boot/config.txt")); err != nil || !os.SameFile(before, after) || bus.Asked("Reboot") != 1 || d.CountLogged(rebootPlanned) != 1 {
+		t.Errorf("after the reboot: %v, %d reboots, %d times planned", err, bus.Asked("Reboot"), d.CountLogged(rebootPlanned))
 	}
 
 	d.set(nil, app, more)
 	d.holds("config.txt", makers)
-	d.Hear(rebootPlanned, 2)
+	d.WaitLogged(rebootPlanned, 2)
 	d.reboots(bus, 2)
 	d.WaitSettled(harness.Soon)
 	d.PollNow()
-	d.Hear(rebootPlanned, 2)
+	d.WaitLogged(rebootPlanned, 2)
 }
 
 // cloud.md 85, host.md 9, 14: a key that may not be changed, and a value that the file cannot hold, are
@@ -135,8 +135,8 @@ func TestRefusedBootConfiguration(t *testing.T) {
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64", "RESIN_HOST_CONFIG_kernel": "other.img", "RESIN_HOST_CONFIG_enable_uart": "1"}, app)
 	changed := strings.Replace(makers, "=16", "=64", 1)
 	d.holds("config.txt", changed)
-	d.Hear(fixed, 1)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(fixed, 1)
+	d.WaitLogged(rebootPlanned, 1)
 	d.reboots(bus, 1)
 	refused := func(told int, variables ...string) {
 		t.Helper()
@@ -153,13 +153,13 @@ func TestRefusedBootConfiguration(t *testing.T) {
 		}
 	}
 	refused(2, "HOST_CONFIG_kernel")
-	d.Hear(fixed, 2) // after each start
+	d.WaitLogged(fixed, 2) // after each start
 	d.set(vars{"RESIN_HOST_CONFIG_gpu_mem": "64\nkernel=other.img", "RESIN_HOST_CONFIG_kernel": "other.img", "RESIN_HOST_CONFIG_enable_uart": "1", "RESIN_SUPERVISOR_DELTA": "1"}, app)
-	d.Hear("Error setting boot config: HOST_CONFIG_gpu_mem: the file cannot hold this value. It stays as it is, the other variables are set", 1)
+	d.WaitLogged("Error setting boot config: HOST_CONFIG_gpu_mem: the file cannot hold this value. It stays as it is, the other variables are set", 1)
 	d.PollNow()
 	refused(3, "HOST_CONFIG_gpu_mem", "HOST_CONFIG_kernel")
-	d.Hear(fixed, 2)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(fixed, 2)
+	d.WaitLogged(rebootPlanned, 1)
 	if bus.Asked("Reboot") != 1 {
 		t.Error("the device reboots for what is refused")
 	}
@@ -183,9 +183,9 @@ func TestOneRefusedVariable(t *testing.T) {
 		"RESIN_HOST_EXTLINUX_isolcpus": "1 2", "RESIN_HOST_SPLASH_image": "R0lGODlh"}
 	d.set(all)
 	d.holds("extra_uEnv.txt", "boot=1\ncustom_fdt_file=a.dtb\n")
-	d.Hear("Error setting boot config: HOST_EXTLINUX_isolcpus: the file cannot hold this value. It stays as it is, the other variables are set", 1)
-	d.Hear("Error setting boot config: HOST_SPLASH_image: not a PNG image in base64. It stays as it is, the other variables are set", 1)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged("Error setting boot config: HOST_EXTLINUX_isolcpus: the file cannot hold this value. It stays as it is, the other variables are set", 1)
+	d.WaitLogged("Error setting boot config: HOST_SPLASH_image: not a PNG image in base64. It stays as it is, the other variables are set", 1)
+	d.WaitLogged(rebootPlanned, 1)
 	d.reboots(bus, 1)
 	if got := fmt.Sprint(d.ReadConfig()["os"]); got != "map[fan:map[profile:] power:map[mode:custom]]" {
 		t.Errorf("config.json says %s", got)
@@ -195,10 +195,10 @@ func TestOneRefusedVariable(t *testing.T) {
 	all["RESIN_HOST_SPLASH_image"] = base64.StdEncoding.EncodeToString([]byte(mine))
 	d.set(all)
 	d.holds("splash/balena-logo.png", mine)
-	d.Hear(rebootPlanned, 2)
+	d.WaitLogged(rebootPlanned, 2)
 	d.reboots(bus, 2)
 	d.PollNow()
-	d.Hear(rebootPlanned, 2)
+	d.WaitLogged(rebootPlanned, 2)
 	if bus.Asked("Reboot") != 2 {
 		t.Errorf("%d reboots", bus.Asked("Reboot"))
 	}
@@ -217,15 +217,15 @@ func TestBootConfigurationOfFin(t *testing.T) {
 	for _, want := range []string{"test", `"test","balena-fin"`, `"balena-fin","test"`} {
 		d.set(vars{"RESIN_HOST_CONFIG_dtoverlay": want})
 		d.PollNow()
-		d.Hear(rebootPlanned, 0)
+		d.WaitLogged(rebootPlanned, 0)
 		d.holds("config.txt", file)
 	}
 	d.set(vars{"RESIN_HOST_CONFIG_dtoverlay": "other"})
 	d.holds("config.txt", "dtoverlay=other\ndtoverlay=balena-fin\n")
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(rebootPlanned, 1)
 	d.reboots(bus, 1)
 	d.PollNow()
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(rebootPlanned, 1)
 }
 
 // cloud.md 6.8; 6.2: extra_uEnv.txt of a board that has one, and the power and fan of an Orin, of which
@@ -237,19 +237,19 @@ func TestBootConfigurationOfOrin(t *testing.T) {
 	all := vars{"RESIN_HOST_EXTLINUX_fdt": "a.dtb", "RESIN_HOST_EXTLINUX_isolcpus": "1,2", "RESIN_HOST_CONFIG_power_mode": "low", "RESIN_HOST_CONFIG_gpu_mem": "64"}
 	d.set(all)
 	d.holds("extra_uEnv.txt", "boot=1\nextra_os_cmdline=quiet isolcpus=1,2\ncustom_fdt_file=a.dtb\n")
-	d.Hear(`Applied boot config: {"fdt":"a.dtb","isolcpus":"1,2","power_mode":"low"}`, 1)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(`Applied boot config: {"fdt":"a.dtb","isolcpus":"1,2","power_mode":"low"}`, 1)
+	d.WaitLogged(rebootPlanned, 1)
 	d.reboots(bus, 1)
 	all["RESIN_HOST_CONFIG_fan_profile"] = "cool"
 	d.set(all)
-	d.Hear(`Applied boot config: {"fan_profile":"cool","power_mode":"low"}`, 1)
+	d.WaitLogged(`Applied boot config: {"fan_profile":"cool","power_mode":"low"}`, 1)
 	if got := fmt.Sprint(d.ReadConfig()["os"]); got != "map[fan:map[profile:cool] power:map[mode:low]]" {
 		t.Errorf("config.json says %s", got)
 	}
 	all["RESIN_HOST_EXTLINUX_root"] = "/dev/sda"
 	d.set(all)
-	d.Hear("Attempt to change blacklisted config value root", 1)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged("Attempt to change blacklisted config value root", 1)
+	d.WaitLogged(rebootPlanned, 1)
 	if d.ReadFile("boot/config.txt") != "" || bus.Asked("Reboot") != 1 {
 		t.Errorf("config.txt on this board: %q, %d reboots", d.ReadFile("boot/config.txt"), bus.Asked("Reboot"))
 	}
@@ -297,17 +297,17 @@ func TestSplashImage(t *testing.T) {
 	d.set(vars{"BALENA_HOST_SPLASH_IMAGE": "data:image/png;charset=x;base64," + base64.StdEncoding.EncodeToString([]byte(mine)), "RESIN_HOST_CONFIG_gpu_mem": "64"})
 	d.holds("splash/balena-logo.png", mine)
 	d.holds("splash/balena-logo-default.png", own)
-	d.Hear(rebootPlanned, 1)
+	d.WaitLogged(rebootPlanned, 1)
 	d.reboots(bus, 1)
 	d.set(vars{"RESIN_HOST_SPLASH_image": "R0lGODlh"})
 	d.PollNow()
 	d.holds("splash/balena-logo.png", mine)
 	d.set(vars{"RESIN_HOST_SPLASH_image": ""})
 	d.holds("splash/balena-logo.png", own)
-	d.Hear(rebootPlanned, 2)
+	d.WaitLogged(rebootPlanned, 2)
 	d.reboots(bus, 2)
 	d.PollNow()
-	d.Hear(rebootPlanned, 2)
+	d.WaitLogged(rebootPlanned, 2)
 	if d.ReadFile("boot/config.txt") != makers {
 		t.Error("config.txt of a board that has none was written")
 	}

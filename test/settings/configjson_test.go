@@ -27,7 +27,7 @@ func TestCompleteFileIsNotWritten(t *testing.T) {
 	}
 	d.Start()
 	d.set(vars{"RESIN_SUPERVISOR_PERSISTENT_LOGGING": "1", "RESIN_SUPERVISOR_POLL_INTERVAL": "2000.0", "RESIN_SUPERVISOR_DELTA": "1"})
-	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
 	d.Restart()
 	d.PollNow()
 	after, err := os.Stat(d.Path("boot/config.json"))
@@ -85,7 +85,7 @@ func TestEditsOfOthersStay(t *testing.T) {
 	doc["country"], doc["ntpServers"], doc["hostname"] = "NZ", "ntp.example.com", "kiosk"
 	d.WriteJSON("boot/config.json", doc)
 	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "4000"})
-	d.Hear(`Applied configuration change {"SUPERVISOR_POLL_INTERVAL":"4000"}`, 1)
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_POLL_INTERVAL":"4000"}`, 1)
 	doc["appUpdatePollInterval"] = 4000.0
 	if got := d.ReadConfig(); !reflect.DeepEqual(got, doc) {
 		t.Errorf("config.json is %v, want %v", got, doc)
@@ -173,7 +173,7 @@ func TestJoiningAndLeaving(t *testing.T) {
 		t.Errorf("config.json: %v", doc)
 	}
 	if now := d.Containers()["web"].ID; now != id {
-		t.Error("the container was made anew for the same app in another cloud")
+		t.Error("the container was recreated for the same app in another cloud")
 	}
 
 	doc = d.ReadConfig()

@@ -10,9 +10,9 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// onBus is a device whose host can be asked for things, beside others if it has no containers.
-func onBus(t *testing.T, beside bool) (*device, *harness.Bus) {
-	d := managed(t, harness.Setup{WithoutContainers: beside, Bus: harness.NewBus(t)})
+// onBus is a device of a cloud whose host has a message bus.
+func onBus(t *testing.T, withoutContainers bool) (*device, *harness.Bus) {
+	d := managed(t, harness.Setup{WithoutContainers: withoutContainers, Bus: harness.NewBus(t)})
 	return d, d.Bus
 }
 
@@ -39,8 +39,8 @@ func TestVPNControl(t *testing.T) {
 	d.Start()
 	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "false"})
 	asked(t, bus, "StopUnit "+unit)
-	d.Hear(`Applying configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
-	d.Hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
+	d.WaitLogged(`Applying configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"false"}`, 1)
 	bus.SetUnit(t, unit, "inactive")
 
 	d.Stop()
@@ -70,14 +70,14 @@ func TestVPNThatStaysOn(t *testing.T) {
 	app := shop(t)
 	d.set(vars{"RESIN_SUPERVISOR_VPN_CONTROL": "0"}, app)
 	harness.Until(t, harness.Soon, "the refusal to be told of", func() error {
-		if !slices.ContainsFunc(d.Said(), func(text string) bool {
+		if !slices.ContainsFunc(d.DeviceLog(), func(text string) bool {
 			return strings.HasPrefix(text, "Error applying configuration change: ") && strings.HasSuffix(text, ": not now")
 		}) {
 			return errors.New("not told")
 		}
 		return nil
 	})
-	d.Hear(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"0"}`, 0)
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_VPN_CONTROL":"0"}`, 0)
 	d.WaitSettled(harness.Soon)
 	if n := bus.Asked("StopUnit openvpn.service"); n > 2 { // once more, since the target was reached
 		t.Errorf("asked %d times", n)
@@ -99,7 +99,7 @@ func TestDiscoverability(t *testing.T) {
 	d.set(vars{"RESIN_HOST_DISCOVERABILITY": "off"})
 	off := []string{"StopUnit " + units[0], "StopUnit " + units[1]}
 	asked(t, bus, off...)
-	d.Hear(`Applied configuration change {"HOST_DISCOVERABILITY":"off"}`, 1)
+	d.WaitLogged(`Applied configuration change {"HOST_DISCOVERABILITY":"off"}`, 1)
 	d.Restart()
 	asked(t, bus, append(off, off...)...)
 	state("inactive")
@@ -112,8 +112,8 @@ func TestNothingIsPretended(t *testing.T) {
 	d := managed(t, harness.Setup{WithoutContainers: true})
 	d.Start()
 	d.set(vars{"RESIN_HOST_FIREWALL_MODE": "on", "RESIN_HOST_CONFIGFS_ssdt": "spidev1.0", "RESIN_SUPERVISOR_DELTA": "1"})
-	d.Hear(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
-	for _, text := range d.Said() {
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_DELTA":"1"}`, 1)
+	for _, text := range d.DeviceLog() {
 		if strings.Contains(text, "FIREWALL") || strings.Contains(text, "ssdt") {
 			t.Errorf("said %q", text)
 		}

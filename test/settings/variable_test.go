@@ -21,8 +21,8 @@ func TestVariablesOfTheCloud(t *testing.T) {
 	d.Start()
 	said := func(what string, times int) {
 		t.Helper()
-		d.Hear("Applying configuration change "+what, times)
-		d.Hear("Applied configuration change "+what, times)
+		d.WaitLogged("Applying configuration change "+what, times)
+		d.WaitLogged("Applied configuration change "+what, times)
 	}
 	const count = "SUPERVISOR_DELTA_RETRY_COUNT"
 	d.set(vars{"RESIN_" + count: "5", "BALENA_" + count: "7", count: "6", "BALENA_FOO": "1", "RESIN_UI_X": "1"})
@@ -44,14 +44,14 @@ func TestVariablesOfTheCloud(t *testing.T) {
 	const warning = `Warning: Ignoring invalid device configuration value for deltaRetryCount, value: "12.5". Falling back to default (30)`
 	d.set(vars{count: "12.5", "RESIN_SUPERVISOR_DELTA": "TRUE", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000"})
 	said(`{"SUPERVISOR_DELTA_RETRY_COUNT":"30","SUPERVISOR_HARDWARE_METRICS":"true"}`, 1)
-	d.Hear(warning, 1)
+	d.WaitLogged(warning, 1)
 	// Where the default is in effect anyway there is nothing to warn of.
 	d.set(vars{count: "12.6", "RESIN_SUPERVISOR_DELTA": "1", "BALENA_SUPERVISOR_POLL_INTERVAL": "3000", "RESIN_SUPERVISOR_LOG_CONTROL": "maybe"})
 	d.PollNow()
 	d.Restart()
 	d.PollNow()
-	d.Hear(warning, 1)
-	for _, text := range d.Said() {
+	d.WaitLogged(warning, 1)
+	for _, text := range d.DeviceLog() {
 		if text != warning && len(text) > 8 && text[:8] == "Warning:" {
 			t.Errorf("said %q", text)
 		}
@@ -102,7 +102,7 @@ func TestOverrideLock(t *testing.T) {
 	id := d.Containers()["web"].ID
 	d.set(nil, next)
 	harness.Until(t, harness.Soon, "the lock to be told of", func() error {
-		for _, text := range d.Said() {
+		for _, text := range d.DeviceLog() {
 			if len(text) > 19 && text[:19] == "Updates are locked," {
 				return nil
 			}
@@ -127,8 +127,8 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	app := shop(t)
 	d.set(vars{"RESIN_SUPERVISOR_PERSISTENT_LOGGING": "1"}, app)
 	const scheduled = `Reboot has been scheduled to apply changes: {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`
-	d.Hear(scheduled, 1)
-	d.Hear(`Applied configuration change {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`, 1)
+	d.WaitLogged(scheduled, 1)
+	d.WaitLogged(`Applied configuration change {"SUPERVISOR_PERSISTENT_LOGGING":"1"}`, 1)
 	if got := d.ReadConfig()["persistentLogging"]; got != true {
 		t.Errorf("config.json says %#v", got)
 	}
@@ -155,8 +155,8 @@ func TestPersistentLoggingRebootsOnce(t *testing.T) {
 	d.WaitSettled(harness.Soon)
 	d.PollNow()
 	d.WaitSettled(harness.Soon)
-	if n := d.Bus.Asked("Reboot"); n != asked || d.SaidTimes(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
-		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.SaidTimes(scheduled))
+	if n := d.Bus.Asked("Reboot"); n != asked || d.CountLogged(scheduled) != 1 || d.ReadFile("boot/config.json") != file {
+		t.Errorf("after the reboot: %d reboots asked for before and %d now, %d times scheduled", asked, n, d.CountLogged(scheduled))
 	}
 }
 
@@ -175,7 +175,7 @@ func TestSettingsThatCannotBeStored(t *testing.T) {
 	app := shop(t)
 	d.set(vars{"RESIN_SUPERVISOR_POLL_INTERVAL": "5000"}, app)
 	harness.Until(t, harness.Soon, "the error to be told of", func() error {
-		for _, text := range d.Said() {
+		for _, text := range d.DeviceLog() {
 			if strings.HasPrefix(text, "Error applying configuration change: ") && strings.Contains(text, "read-only file system") {
 				return nil
 			}

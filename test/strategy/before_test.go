@@ -8,7 +8,7 @@ import (
 	"resin-supervisor/test/harness"
 )
 
-// Nothing is stopped for a release that cannot run here: because an image is not to be had, or because it
+// Nothing is stopped for a release that cannot run here: because an image cannot be pulled, or because it
 // is made for another processor. What runs goes on, and it is said what is missing. (A full disk:
 // test/image TestFullStorage.)
 func TestNothingIsStoppedForAReleaseThatCannotRun(t *testing.T) {

@@ -153,7 +153,7 @@ func TestNewestSurvivesAnInterruptedHandOver(t *testing.T) {
 	}
 }
 
-// A hand-over needs two containers side by side; where a network they use is made anew it cannot be.
+// A hand-over needs two containers side by side; where a network they use is recreated it cannot be.
 func TestHandOverOverAChangedNetworkIsAReplacement(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	first, next := handover(t)

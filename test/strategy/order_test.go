@@ -70,7 +70,7 @@ func TestHealthyDependency(t *testing.T) {
 	before := s.IDs()
 	s.Apply(harness.TargetOf(app.Released("bbbb2", 2)))
 	if after := s.IDs(); after["web"] != before["web"] || after["db"] != before["db"] {
-		t.Error("containers were made anew")
+		t.Error("containers were recreated")
 	}
 }
 

@@ -118,7 +118,7 @@ func TestFieldThatTheEngineAlters(t *testing.T) {
 	s.WaitSettled(harness.Soon)
 }
 
-// docs/spec/engine.md 4.2: the engine says something else at each look: the container is made anew a few
+// docs/spec/engine.md 4.2: the engine says something else at each look: the container is recreated a few
 // times, later and later although the reason is another one each time, and is never kept from running.
 func TestFieldThatIsAnotherOneEachTime(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{WithProxy: true})

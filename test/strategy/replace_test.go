@@ -93,9 +93,9 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	after := s.Containers()
 	for n := range ways {
 		harness.WantVersion(t, after[fmt.Sprint("web", n)], "v2")
-		// engine.md 48: only the service that differs is made anew.
+		// engine.md 48: only the service that differs is recreated.
 		if db := fmt.Sprint("db", n); after[db].ID != before[db].ID {
-			t.Errorf("%s was made anew", db)
+			t.Errorf("%s was recreated", db)
 		}
 		harness.Until(t, harness.Soon, "removal of the old image", func() error {
 			if s.Engine.ImageID(t, old[n].Name) != "" {
@@ -106,7 +106,7 @@ func replace(t *testing.T, s *harness.Supervisor, registry *harness.Registry, ro
 	}
 }
 
-// A changed default applies to what is there: no container is made anew for it.
+// A changed default applies to what is there: no container is recreated for it.
 func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	s := harness.StartSupervisor(t, harness.Setup{})
 	image := harness.ServerImage("strategy/old:v1").Load(t)
@@ -116,7 +116,7 @@ func TestConfiguredStrategyIsNotPartOfTheContainer(t *testing.T) {
 	config := map[string]string{"SUPERVISOR_UPDATE_STRATEGY": "kill-then-download"}
 	s.Apply(harness.Target{Config: config, Apps: []harness.App{app}})
 	if after := s.IDs(); after["web"] != before["web"] || after["leaves"] != before["leaves"] {
-		t.Error("containers were made anew")
+		t.Error("containers were recreated")
 	}
 	// engine.md 49: a service that leaves goes by the strategy too: here at once, not after the download.
 	registry := harness.SharedRegistry(t)

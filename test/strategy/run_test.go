@@ -94,16 +94,16 @@ func TestRunState(t *testing.T) {
 	state(want)
 	for name, c := range s.Containers() {
 		if c.ID != before[name].ID || c.State.StartedAt != before[name].State.StartedAt {
-			t.Errorf("%s was started or made anew", name)
+			t.Errorf("%s was started or recreated", name)
 		}
 	}
-	// What is wanted otherwise is made anew and runs; running true starts what was only created.
+	// What is wanted otherwise is recreated and runs; running true starts what was only created.
 	idle.Stopped = false
 	halted := app.Services[1].Setting("EXIT_CODE", "0")
 	s.Apply(harness.TargetOf(app.Released("dddd4", 4).With(app.Services[0].Setting("MODE", "new"), halted, idle)))
 	state(map[string]string{"web": "running", "job": "exited", "idle": "running"})
 	if s.Containers()["idle"].ID != before["idle"].ID {
-		t.Error("idle was made anew, it should have been started")
+		t.Error("idle was recreated, it should have been started")
 	}
 }
 
@@ -234,7 +234,7 @@ func TestRefusedAppIsLeftRunning(t *testing.T) {
 	s.PostTarget(harness.TargetOf(broken, beside.Released("gggg2", 6)))
 	s.WaitRunning("ok_1007_6_gggg2", "web_1001_1_aaaa1")
 	if now := s.IDs(); now["ok"] != before["ok"] || now["web"] != before["web"] {
-		t.Error("containers were made anew")
+		t.Error("containers were recreated")
 	}
 	if update, _ := phases(t, s); update != "rejected" {
 		t.Errorf("update status %q", update)

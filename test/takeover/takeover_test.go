@@ -177,7 +177,7 @@ func TestFirstSwap(t *testing.T) {
 		t.Errorf("networks are %v, were %v", now, networks)
 	}
 	if now := engine.Volumes(t)["31_data"]; now.CreatedAt != volumes["31_data"].CreatedAt {
-		t.Error("the volume was made anew")
+		t.Error("the volume was recreated")
 	}
 	if got := harness.MustAsk(t, s.Containers()["web"], http.MethodGet, "/file?path=/data/kept", ""); got != "precious" {
 		t.Errorf("the volume holds %q", got)
