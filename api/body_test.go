@@ -62,11 +62,15 @@ func TestBodies(t *testing.T) {
 func packed(t *testing.T, coding, s string) string {
 	t.Helper()
 	var b bytes.Buffer
-	var w io.WriteCloser = gzip.NewWriter(&b)
+	var w io.WriteCloser
+	w, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
 	if coding == "deflate" {
-		w = zlib.NewWriter(&b)
+		w, err = zlib.NewWriterLevel(&b, zlib.BestSpeed)
 	}
-	if _, err := io.WriteString(w, s); err != nil {
+	if err == nil {
+		_, err = io.WriteString(w, s)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -85,6 +89,9 @@ func TestCompressedBodies(t *testing.T) {
 		wantReply(t, r.send("POST", "/v1/restart", body, asJSON, header, key), 200, "OK")
 		if got := r.send("POST", "/v1/restart", body[:len(body)-5], asJSON, header, key); got.status != 400 {
 			t.Errorf("cut %s: %v", coding, got)
+		}
+		if raceDetector && coding != "gzip" {
+			continue
 		}
 		wantFailure(t, r.send("POST", "/v1/restart", packed(t, strings.ToLower(coding), bomb), asJSON, header, key),
 			413, "request entity too large")

@@ -13,6 +13,10 @@ import (
 	"resin-supervisor/update/target"
 )
 
+// raceDetector tells whether the tests run under the race detector. The planner has one goroutine, so tests that
+// repeat or measure it do less there.
+var raceDetector bool
+
 // world builds the current and the target state of one app, "shop", from short descriptions.
 type world struct {
 	t      *testing.T

@@ -173,6 +173,9 @@ func benchWorld(n int) *world {
 // The memory of planning grows with the number of services, not with its square: ten times the services may take
 // fifteen times the memory, for each kind of work.
 func TestPlanningGrowsLinearly(t *testing.T) {
+	if raceDetector {
+		t.Skip("what the planner allocates does not depend on the race detector")
+	}
 	for _, s := range situations {
 		cost := func(n int) float64 {
 			w := benchWorld(n)

@@ -167,7 +167,11 @@ func (w *world) begin(t *testing.T, s Step) {
 // one pass run. Then no step is left. On the way no step touches foreign objects, changes a running container without
 // the lock, or starts one before its image is on the device.
 func TestPlansReachTheirTarget(t *testing.T) {
-	for seed := range int64(80) {
+	seeds := int64(80)
+	if raceDetector {
+		seeds = 5
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewSource(seed))
 		w := newWorld(t)
 		w.cur.Volumes["foreign"] = &current.Volume{Name: "foreign", Config: &compose.Volume{Name: "foreign"}}
