@@ -19,6 +19,7 @@ package() {
 	mkfs.ext4) echo e2fsprogs ;;
 	mkfs.vfat) echo dosfstools ;;
 	mcopy) echo mtools ;;
+	gcc) echo gcc libc6-dev ;;
 	journalctl) echo systemd ;;
 	tinyproxy) echo tinyproxy-bin ;;
 	unshare | nsenter | flock | setpriv) echo util-linux ;;
@@ -31,6 +32,7 @@ package() {
 there() {
 	case $1 in
 	ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;
+	gcc) command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ] ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }

@@ -306,6 +306,7 @@ func (s *Supervisor) Run(args ...string) (code int, stdout, stderr string) {
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		s.t.Fatal(err)
 	}
+	refuseRaces(s.t, errs.String())
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
@@ -491,6 +492,7 @@ func (s *Supervisor) clean() {
 		s.proc.end(syscall.SIGKILL, 10*time.Second)
 		s.proc = nil
 	}
+	refuseRaces(s.t, s.Log())
 	if s.t.Failed() {
 		s.t.Logf("supervisor log, last lines:\n%s", tail(s.logPath(), 80))
 		if s.setup.Cloud != nil {
