@@ -28,44 +28,27 @@ type LogLine struct {
 // Logs calls fn with each line of a container's output (docs/spec/engine.md 1.6). It returns nil when
 // the output has ended: without Follow at its present end, with it when the container stops.
 func (c *Client) Logs(ctx context.Context, id string, o LogOptions, fn func(LogLine)) error {
-	a, err := c.openLog(ctx, id, o)
+	q := query("stdout", "1", "stderr", "1", "timestamps", "1", "follow", flag(o.Follow), "since", instant(o.Since), "tail", tail(o.Tail))
+	r := get("follow logs", "/containers/"+id+"/logs", q).about(id).within(0)
+	a, err := c.open(ctx, r)
 	if err != nil {
 		return err
 	}
-	d := newDecoder(o.Tty, fn)
+	defer a.close()
+	d, fault := newDecoder(o.Tty, fn), ""
 	if a.chunked {
 		err = a.pour(d.write)
 	} else {
 		err = readAll(a.body, d.write)
 	}
-	a.close()
-	return c.logEnd(ctx, id, d, err)
-}
-
-// openLog is a function of its own, as is logEnd, so that what they need is not on the stack of a
-// container that is followed for years.
-func (c *Client) openLog(ctx context.Context, id string, o LogOptions) (*answer, error) {
-	q := query("stdout", "1", "stderr", "1", "timestamps", "1", "follow", flag(o.Follow), "since", instant(o.Since), "tail", tail(o.Tail))
-	r := logRequest(id)
-	r.query = q
-	return c.open(ctx, r)
-}
-
-func logRequest(id string) request {
-	return get("follow logs", "/containers/"+id+"/logs", nil).about(id).within(0)
-}
-
-// logEnd is the result of reading what d took apart.
-func (c *Client) logEnd(ctx context.Context, id string, d decoder, err error) error {
-	fault := ""
 	if err == nil {
 		fault, err = d.end()
 	}
-	if err != nil {
-		return c.cut(ctx, logRequest(id), err)
-	}
-	if fault != "" {
-		return logRequest(id).fail(fasthttp.StatusInternalServerError, fault)
+	switch {
+	case err != nil:
+		return c.cut(ctx, r, err)
+	case fault != "":
+		return r.fail(fasthttp.StatusInternalServerError, fault)
 	}
 	return nil
 }

@@ -212,19 +212,17 @@ func (f *follower) since(t *track) time.Time {
 }
 
 // open prepares for a stream of the container's present run.
-func (f *follower) open(t *track) (src *view.LogSource, since time.Time) {
+func (f *follower) open(t *track) (src view.LogSource, since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	since = f.since(t)
 	t.started, t.skip, t.again, t.opened = t.src.StartedAt, t.read, [2]int{}, time.Now()
 	t.behind = true
 	f.dirty, f.stale = true, true
-	now := t.src
-	return &now, since
+	return t.src, since
 }
 
-// follow reads a container for as long as it runs. It spends its life in stream, which is called for
-// little: a small stack counts many times.
+// follow reads a container for as long as it runs.
 //
 // A stream that ends because the container stopped may lack what the container wrote last, which is all of
 // it when it lived for a moment (seen with Docker 20.10). So the output is read until nothing new comes.
@@ -238,8 +236,8 @@ func (f *follower) follow(ctx context.Context, t *track) {
 		if ended = err == nil && src.ID != hostID && !old; ended {
 			continue
 		}
-		if !old {
-			f.tell(ctx, src, err)
+		if err != nil && ctx.Err() == nil && !old {
+			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off")
 		}
 		// What is over is read again only when it starts anew.
 		over := err == nil && src.ID == hostID || err == ErrUnreadable
@@ -251,7 +249,7 @@ func (f *follower) follow(ctx context.Context, t *track) {
 }
 
 // stream reads what there is of a source up to its end. Each line sets wait back.
-func (f *follower) stream(ctx context.Context, t *track, src *view.LogSource, since time.Time, wait *time.Duration) error {
+func (f *follower) stream(ctx context.Context, t *track, src view.LogSource, since time.Time, wait *time.Duration) error {
 	take := func(o Output) {
 		*wait = againMin
 		f.line(ctx, t, src, o)
@@ -259,17 +257,7 @@ func (f *follower) stream(ctx context.Context, t *track, src *view.LogSource, si
 	if src.ID != hostID {
 		return f.o.Read(ctx, src.ID, src.Tty, since, take)
 	}
-	cursor := ""
-	if c := t.read[0].Cursor; c != nil {
-		cursor = *c
-	}
-	return f.o.ReadHost(ctx, cursor, since, take)
-}
-
-func (f *follower) tell(ctx context.Context, src *view.LogSource, err error) {
-	if err != nil && ctx.Err() == nil {
-		f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off")
-	}
+	return f.o.ReadHost(ctx, t.read[0].Cursor, since, take)
 }
 
 // resume tells whether a container whose stream ended is to be read again, when it is time to.
@@ -302,13 +290,13 @@ func (f *follower) resume(ctx context.Context, t *track, wait time.Duration, ove
 }
 
 // line takes one line that was read.
-func (f *follower) line(ctx context.Context, t *track, src *view.LogSource, o Output) {
+func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Output) {
 	k := 0
 	switch {
 	case ctx.Err() != nil:
 		return
 	case o.Cursor != nil:
-		t.read[0] = spot{At: o.At.UnixNano(), Cursor: o.Cursor}
+		t.read[0] = spot{At: o.At.UnixNano(), Cursor: *o.Cursor}
 	default:
 		if o.Stderr {
 			k = 1

@@ -347,7 +347,7 @@ func TestPiecesReadAgain(t *testing.T) {
 		got = append(got, l.Message)
 		return true
 	})
-	tr, src := &track{local: true}, &view.LogSource{ID: "a"}
+	tr, src := &track{local: true}, view.LogSource{ID: "a"}
 	for range 2 {
 		for _, o := range []Output{{Text: []byte("one"), At: at}, {Text: []byte("two"), Rest: true}, {Text: []byte("three"), At: at.Add(1)}} {
 			f.line(t.Context(), tr, src, o)

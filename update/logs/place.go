@@ -36,9 +36,9 @@ type place struct {
 // spot is a place in one output: the time of the newest line and how many lines of that time there
 // were. For the host it has the cursor of the newest line instead. The zero spot is before the first line.
 type spot struct {
-	At     int64   `json:"t"`
-	N      int     `json:"n"`
-	Cursor *string `json:"c,omitempty"` // by reference, so that comparing spots stays plain
+	At     int64  `json:"t"`
+	N      int    `json:"n"`
+	Cursor string `json:"c,omitempty"`
 }
 
 const (
