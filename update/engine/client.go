@@ -58,12 +58,10 @@ func New(socket string) *Client {
 
 // answer is an accepted call whose body has not been read yet. It must be closed.
 type answer struct {
-	status  int
-	body    io.Reader
-	conn    net.Conn
-	in      *bufio.Reader // what body reads from
-	chunked bool          // body comes in chunks
-	detach  func() bool   // ends the watch on the context
+	status int
+	body   io.Reader
+	conn   net.Conn
+	detach func() bool // ends the watch on the context
 }
 
 func (a *answer) close() {
@@ -147,9 +145,6 @@ func (c *Client) exchange(ctx context.Context, r request, prefix string) (*answe
 	return a, nil
 }
 
-// chunkedLength is what fasthttp says the length of a body in chunks is.
-const chunkedLength = -1
-
 // begin writes the request and reads the head of the answer. An engine that has read enough of an
 // archive answers and hangs up.
 func (a *answer) begin(req *fasthttp.Request) error {
@@ -157,11 +152,10 @@ func (a *answer) begin(req *fasthttp.Request) error {
 		return err
 	}
 	resp := fasthttp.Response{StreamBody: true}
-	a.in = bufio.NewReader(a.conn)
-	if err := resp.Read(a.in); err != nil {
+	if err := resp.Read(bufio.NewReader(a.conn)); err != nil {
 		return err
 	}
-	a.status, a.body, a.chunked = resp.StatusCode(), resp.BodyStream(), resp.Header.ContentLength() == chunkedLength
+	a.status, a.body = resp.StatusCode(), resp.BodyStream()
 	if a.body == nil {
 		a.body = strings.NewReader("")
 	}

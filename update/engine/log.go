@@ -36,12 +36,7 @@ func (c *Client) Logs(ctx context.Context, id string, o LogOptions, fn func(LogL
 	}
 	defer a.close()
 	d, fault := newDecoder(o.Tty, fn), ""
-	if a.chunked {
-		err = a.pour(d.write)
-	} else {
-		err = readAll(a.body, d.write)
-	}
-	if err == nil {
+	if err = readAll(a.body, d.write); err == nil {
 		fault, err = d.end()
 	}
 	switch {
@@ -67,9 +62,9 @@ func newDecoder(tty bool, fn func(LogLine)) decoder {
 	return newFrames(fn)
 }
 
-// readAll hands on what body has up to its end.
+// readAll passes all of body to write. The buffer is small because each followed container has one.
 func readAll(body io.Reader, write func([]byte) error) error {
-	buf := make([]byte, pageSize)
+	buf := make([]byte, 512)
 	for {
 		n, err := body.Read(buf)
 		if bad := write(buf[:n]); bad != nil {
