@@ -16,10 +16,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The tests here are about what a socket can do to a call: be silent, break, never end. What the
-// engine answers is tested against a real one.
+// These tests are about connections that fail: no answer, a broken one, one without an end. The tests in test/engine use a
+// real engine.
 
-// speaker listens on a socket and answers each request by writing with say, then closes.
+// speaker listens on a socket. It answers each request with say, then closes the connection.
 func speaker(t *testing.T, say func(w io.Writer)) *Client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
@@ -51,7 +51,7 @@ func speaks(t *testing.T, text string) *Client {
 	return speaker(t, func(w io.Writer) { io.WriteString(w, text) })
 }
 
-// silent accepts calls and never answers; the calls are told to began.
+// silent accepts calls and never answers. It sends to began for each call.
 func silent(t *testing.T) (c *Client, began chan struct{}) {
 	began = make(chan struct{}, 8)
 	end := make(chan struct{})
@@ -87,11 +87,12 @@ func TestAnswers(t *testing.T) {
 	f("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"V\":\"a\"}", "a", "")
 	f(chunked+"4\r\n{\"V\"\r\n5\r\n:\"a\"}\r\n0\r\n\r\n", "a", "")
 	f(chunked+"4\r\n{\"V\"\r\n", "", "read: connection closed by the engine")
-	f(chunked+"9\r\n{\"V\":\"a\"}\r\n", "", "read: connection closed by the engine") // whole by luck only
+	f(chunked+"9\r\n{\"V\":\"a\"}\r\n", "", "read: connection closed by the engine") // without its last chunk
 	f("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"V\":\"a\"}", "", "read: connection closed by the engine")
 	f("", "", "read: connection closed by the engine")
-	f("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{", "", "read: answer: unexpected end of JSON input")
-	f("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"V\":1  }", "", "read: answer: json: cannot unmarshal number into Go struct field .V of type string")
+	f("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{", "", "read: cannot decode the answer: unexpected end of JSON input")
+	f("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"V\":1  }", "",
+		"read: cannot decode the answer: json: cannot unmarshal number into Go struct field .V of type string")
 	f("HTTP/1.1 500 No\r\nContent-Length: 15\r\n\r\n{\"message\":\"m\"}", "", "read: m")
 	f("HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\ncut", "", "read: cut")
 	f("HTTP/1.1 200 OK\r\nContent-Length: 40000000\r\n\r\n"+strings.Repeat(" ", maxAnswer+1), "", "read: answer is too long")
@@ -147,10 +148,10 @@ func TestContextEndsAStreamAndLeavesNothing(t *testing.T) {
 	gone := make(chan struct{})
 	c := speaker(t, func(w io.Writer) {
 		io.WriteString(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-		io.Copy(io.Discard, w.(net.Conn)) // until the client hangs up
+		io.Copy(io.Discard, w.(net.Conn)) // until the client closes the connection
 		gone <- struct{}{}
 	})
-	c.spoken.Store(&dialect{prefix: "/v1.41"})
+	c.version.Store(&apiVersion{prefix: "/v1.41"})
 	for range 20 {
 		ctx, cancel := context.WithCancel(t.Context())
 		if err := c.Events(ctx, time.Time{}, cancel, nil); err != nil {
@@ -158,8 +159,8 @@ func TestContextEndsAStreamAndLeavesNothing(t *testing.T) {
 		}
 		<-gone
 	}
-	if c.spoken.Load() == nil {
-		t.Error("the end of a context is no reason to negotiate anew")
+	if c.version.Load() == nil {
+		t.Error("the end of a context is no reason to negotiate again")
 	}
 	// Only the listener of this test remains; its last connections may still be ending.
 	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+1; runtime.Gosched() {
@@ -175,12 +176,12 @@ func TestBrokenStreams(t *testing.T) {
 		c := speaks(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+raw)
 		call := func(what string, fn func() error) {
 			t.Helper()
-			c.spoken.Store(&dialect{prefix: "/v1.41"})
+			c.version.Store(&apiVersion{prefix: "/v1.41"})
 			if err := fn(); !strings.HasSuffix(errText(err), want) || !IsUnknown(err) {
 				t.Errorf("%s: %v, want %s", what, err, want)
 			}
-			if c.spoken.Load() != nil {
-				t.Errorf("%s: version is remembered after a cut", what)
+			if c.version.Load() != nil {
+				t.Errorf("%s: version is kept after a broken connection", what)
 			}
 		}
 		call("events", func() error { return c.Events(t.Context(), time.Time{}, nil, nil) })
@@ -194,7 +195,7 @@ func TestBrokenStreams(t *testing.T) {
 
 func TestEventsNeverEndWell(t *testing.T) {
 	c := speaks(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-	c.spoken.Store(&dialect{prefix: "/v1.41"})
+	c.version.Store(&apiVersion{prefix: "/v1.41"})
 	err := c.Events(t.Context(), time.Time{}, nil, nil)
 	if errText(err) != "follow events: connection closed by the engine" {
 		t.Fatal(err)

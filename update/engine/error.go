@@ -10,21 +10,19 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Error is a call that did not do what was asked.
+// Error is the error of a failed call.
 type Error struct {
-	_ [0]func() // nobody compares it: no code for that
-
-	Op      string // what was done, for example "create container"
-	Object  string // to what; "" when the call is about no single object
-	Status  int    // HTTP status, or that of an error inside a stream; 0: no whole answer came
-	Message string // the engine's words, or what befell the connection
+	Op      string // the operation, for example "create container"
+	Object  string // its object; "" when the call is not about a single object
+	Status  int    // HTTP status, or the one of an error inside a stream; 0: no complete answer arrived
+	Message string // from the engine, or the error of the connection
 	// Streamed says that the error came inside a stream, after the engine had begun the work.
 	Streamed bool
 
-	cause error // of a call without an answer: the context's end or the connection's error
+	cause error // without a complete answer: the error of the context or the connection
 }
 
-// Error is "operation object: message".
+// Error returns "operation object: message".
 func (e *Error) Error() string {
 	if e.Object == "" {
 		return e.Op + ": " + e.Message
@@ -32,45 +30,43 @@ func (e *Error) Error() string {
 	return e.Op + " " + e.Object + ": " + e.Message
 }
 
-// Unwrap returns the error of the context or connection that ended the call, nil when the engine
-// itself answered.
+// Unwrap returns the error of the context or the connection, nil when the engine answered.
 func (e *Error) Unwrap() error { return e.cause }
 
-// IsNotFound tells that the engine does not have the object, or for a create or start one that it
-// needs (docs/spec/engine.md 1.7).
+// IsNotFound reports whether the engine does not have the object, or an object that a create or start needs
+// (docs/spec/engine.md 1.7).
 func IsNotFound(err error) bool { return status(err) == fasthttp.StatusNotFound }
 
-// IsConflict tells that the object's present state forbids the call: name taken, still running,
-// in use.
+// IsConflict reports whether the state of the object forbids the call: name taken, still running, in use.
 func IsConflict(err error) bool { return status(err) == fasthttp.StatusConflict }
 
-// IsNotSupported tells that the engine cannot do this at all, such as read back what a log driver took.
+// IsNotSupported reports whether the engine cannot do this at all, such as read the output of a log driver that keeps none.
 func IsNotSupported(err error) bool { return status(err) == fasthttp.StatusNotImplemented }
 
-// IsUnknown tells that no whole answer came: engine unreachable, connection cut, context ended.
-// Whether the engine did what was asked is known only after reading the object again.
+// IsUnknown reports whether no complete answer arrived: engine unreachable, connection broken, context ended. The engine
+// may have done the work all the same: inspect the object to find out.
 func IsUnknown(err error) bool { return status(err) == 0 }
 
-// IsNoSpace tells that the engine's storage is full.
+// IsNoSpace reports whether the engine's storage is full.
 func IsNoSpace(err error) bool { return says(err, "no space left on device") }
 
-// IsStreamed tells that the engine had begun the work and told inside its stream that it went wrong.
+// IsStreamed reports whether the engine had begun the work and sent the error inside its stream.
 func IsStreamed(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Streamed
 }
 
-// IsExecFormat tells that a container's program is made for another processor.
+// IsExecFormat reports whether a container's program is built for another processor.
 func IsExecFormat(err error) bool { return says(err, "exec format error") }
 
-// IsMissing tells that the engine does not have the call, in the words of Docker or of Podman.
+// IsMissing reports whether the engine does not have this call. Docker and Podman say so in different words.
 func IsMissing(err error) bool {
 	var e *Error
 	return status(err) == fasthttp.StatusNotImplemented || says(err, "page not found") || says(err, "/json is not supported") ||
 		errors.As(err, &e) && e.Status == fasthttp.StatusNotFound && e.Message == "Not Found"
 }
 
-// status is the HTTP status of an engine error, 0 without an answer, -1 for any other error.
+// status is the HTTP status of an engine error, 0 without a complete answer, -1 for any other error.
 func status(err error) int {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -79,21 +75,20 @@ func status(err error) int {
 	return e.Status
 }
 
-// says looks for a kernel error text in the engine's message. The engine passes these on as 500
-// with nothing else to tell them by, and what its router says with the status of a missing object; this is
-// the only place that reads messages.
+// says looks for a text in the engine's message. An error of the kernel has status 500 like others, and an unknown call has
+// the status of a missing object: only the message tells them apart. No other function reads messages.
 func says(err error, text string) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status != 0 && strings.Contains(strings.ToLower(e.Message), text)
 }
 
-// reasonOf finds the message in the body of an error answer: {"message":"..."} or plain text.
+// reasonOf finds the message in the body of an error answer, which is {"message":"..."} or plain text.
 func reasonOf(status int, body []byte) string {
-	var told struct {
+	var answer struct {
 		Message string `json:"message"`
 	}
-	if json.Unmarshal(body, &told) == nil && told.Message != "" {
-		return strings.TrimSpace(told.Message)
+	if json.Unmarshal(body, &answer) == nil && answer.Message != "" {
+		return strings.TrimSpace(answer.Message)
 	}
 	if text := strings.TrimSpace(string(body)); text != "" && !strings.HasPrefix(text, "{") {
 		return text
@@ -101,12 +96,12 @@ func reasonOf(status int, body []byte) string {
 	return strings.ToLower(fasthttp.StatusMessage(status))
 }
 
-// cutReason words the error of a call without a whole answer.
-func cutReason(err error, patience time.Duration) string {
+// transportReason is the message of a call without a complete answer.
+func transportReason(err error, timeout time.Duration) string {
 	var t interface{ Timeout() bool }
 	switch {
-	case patience > 0 && errors.As(err, &t) && t.Timeout():
-		return "no answer within " + patience.String()
+	case timeout > 0 && errors.As(err, &t) && t.Timeout():
+		return "no answer within " + timeout.String()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed by the engine"
 	}

@@ -9,13 +9,12 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// Events calls fn with each event of containers, images, networks and volumes as it happens
-// (docs/spec/engine.md 1.5). It returns nil when ctx ends and an error when the stream breaks off.
+// Events calls fn with each event of containers, images, networks and volumes (docs/spec/engine.md 1.5). It returns nil
+// when ctx ends, and an error when the stream breaks.
 //
-// With since not zero it begins with the events of that instant and after that the engine still
-// remembers: a few hundred at most, and none from before its own start, so after a restart of the
-// engine the objects must be listed again. ready, if not nil, is called once the engine watches:
-// what is read after it cannot miss a change.
+// If since is not zero, the engine first repeats the events from that time on. It remembers a few hundred at most, and none
+// from before its start: after a restart of the engine, list the objects again. ready, if not nil, is called when the
+// stream is open: an object that is read after that misses no change.
 func (c *Client) Events(ctx context.Context, since time.Time, ready func(), fn func(doc.Event)) error {
 	types := filter("type", "container", "image", "network", "volume")
 	r := get("follow events", "/events", query("filters", types, "since", instant(since))).within(0)
@@ -40,12 +39,12 @@ func (c *Client) events(ctx context.Context, r request, ready func(), fn func(do
 		return nil
 	})
 	if err == nil {
-		err = io.EOF // the stream has no end of its own
+		err = io.EOF // the engine never ends this stream
 	}
-	return c.cut(ctx, r, err)
+	return c.transportError(ctx, r, err)
 }
 
-// instant writes a time as the engine's since parameter, "" for the zero time.
+// instant formats a time for the engine's since parameter; the zero time is "".
 func instant(t time.Time) string {
 	if t.IsZero() {
 		return ""

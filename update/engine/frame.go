@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	maxLine  = 16 << 10 // bytes of text; the engine itself cuts longer lines here
-	maxStamp = 36       // bytes of a time stamp with the space after it
+	maxLine  = 16 << 10 // bytes of text; the engine itself splits longer lines here
+	maxStamp = 36       // bytes of a timestamp and the space after it
 )
 
 var errFrame = errors.New("unreadable log frame")
 
-// lines cuts output into lines as it arrives. Each line, and each piece the engine has cut from a
-// long one, opens with the time and a space.
+// lines splits output into lines. The engine splits a long line into pieces. Each line and each piece begins with a
+// timestamp and a space.
 type lines struct {
 	fn      func(LogLine)
 	stderr  bool
-	buf     []byte    // of the present line: what may become the time, then its text
-	stamped bool      // the time has been looked for
-	at      time.Time // of the present line
-	cut     bool      // the present line continues a piece that was handed out
+	buf     []byte    // the current line: first the timestamp, then the text
+	stamped bool      // buf begins with the text: the timestamp, if there was one, is in at
+	at      time.Time // of the current line
+	rest    bool      // fn got the beginning of the current line as a piece
 }
 
 // write takes the next part of the output. It never fails.
@@ -50,13 +50,13 @@ func (l *lines) write(p []byte) error {
 	return nil
 }
 
-// end hands out a last line without an end.
+// end passes on a last line that has no line end.
 func (l *lines) end() (string, error) {
 	l.piece()
 	return "", nil
 }
 
-// room is how much fits before something must be done about it.
+// room is how many bytes fit into buf: up to the longest timestamp, then up to the longest piece.
 func (l *lines) room() int {
 	if l.stamped {
 		return maxLine - len(l.buf)
@@ -64,31 +64,31 @@ func (l *lines) room() int {
 	return maxStamp - len(l.buf)
 }
 
-// stamp parts the time from the text.
+// stamp moves the timestamp from buf to at.
 func (l *lines) stamp() {
 	l.stamped = true
-	first, rest, ok := bytes.Cut(l.buf, []byte{' '})
+	first, text, ok := bytes.Cut(l.buf, []byte{' '})
 	if !ok {
 		return
 	}
 	if at, err := time.Parse(time.RFC3339Nano, string(first)); err == nil {
 		l.at = at
-		l.buf = l.buf[:copy(l.buf, rest)]
+		l.buf = l.buf[:copy(l.buf, text)]
 	}
 }
 
-// finish hands out the present line at its end. An empty rest of a cut line is no line.
+// finish passes on the current line, whose end is reached. If only the line end came after a piece, there is no line.
 func (l *lines) finish() {
 	if !l.stamped {
 		l.stamp()
 	}
-	if text := bytes.TrimSuffix(l.buf, []byte{'\r'}); len(text) > 0 || !l.cut {
-		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: text, Rest: l.cut})
+	if text := bytes.TrimSuffix(l.buf, []byte{'\r'}); len(text) > 0 || !l.rest {
+		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: text, Rest: l.rest})
 	}
 	l.reset(false)
 }
 
-// piece hands out what there is of the present line, if anything.
+// piece passes on the part of the current line that is there, if any.
 func (l *lines) piece() {
 	if len(l.buf) == 0 && !l.stamped {
 		return
@@ -97,30 +97,30 @@ func (l *lines) piece() {
 		l.stamp()
 	}
 	if len(l.buf) > 0 {
-		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: l.buf, Rest: l.cut})
+		l.fn(LogLine{Stderr: l.stderr, At: l.at, Text: l.buf, Rest: l.rest})
 	}
 	l.reset(true)
 }
 
-func (l *lines) reset(cut bool) {
-	l.buf, l.stamped, l.at, l.cut = l.buf[:0], false, time.Time{}, cut
+func (l *lines) reset(rest bool) {
+	l.buf, l.stamped, l.at, l.rest = l.buf[:0], false, time.Time{}, rest
 }
 
-// frames decodes the output of a container without a terminal: frames of an 8-byte head (output
-// number, three zero bytes, payload length in big-endian order) and a payload of one line or piece.
+// frames decodes the output of a container without a terminal. A frame has a head of 8 bytes (output number, three zero
+// bytes, payload length in big-endian order) and a payload of one line or piece.
 type frames struct {
 	stdout, stderr lines
-	fault          []byte // payload of the engine's own error
+	fault          []byte // the engine's own error message
 	head           [8]byte
-	have           int    // bytes of the head
-	left           uint32 // bytes of the payload still to come
+	have           int    // bytes of the head that arrived
+	left           uint32 // bytes of the payload that are missing
 }
 
 func newFrames(fn func(LogLine)) *frames {
 	return &frames{stdout: lines{fn: fn}, stderr: lines{fn: fn, stderr: true}}
 }
 
-// write takes the next part of the output. After an error the place of the next frame is lost.
+// write takes the next part of the output. An error is final: the beginning of the next frame is not known.
 func (f *frames) write(p []byte) error {
 	for len(p) > 0 {
 		if f.have < len(f.head) {
@@ -141,7 +141,7 @@ func (f *frames) write(p []byte) error {
 	return nil
 }
 
-// open reads a complete head.
+// open reads a complete head. It returns false if the head is not valid.
 func (f *frames) open() bool {
 	f.left = binary.BigEndian.Uint32(f.head[4:])
 	valid := f.head[0] <= 3 && f.head[1]|f.head[2]|f.head[3] == 0
@@ -149,7 +149,7 @@ func (f *frames) open() bool {
 	return valid
 }
 
-// closeFull ends a frame whose payload is complete; so ends the piece of a line it held.
+// closeFull ends the frame, and the piece in it, if the payload is complete.
 func (f *frames) closeFull() {
 	if f.left > 0 {
 		return
@@ -159,7 +159,7 @@ func (f *frames) closeFull() {
 	f.stderr.piece()
 }
 
-// payload takes a part of the present frame: output 2 is stderr, 3 the engine's own error.
+// payload takes a part of the current payload. Output 2 is stderr, 3 the engine's own error.
 func (f *frames) payload(p []byte) {
 	switch f.head[0] {
 	case 2:
@@ -171,7 +171,7 @@ func (f *frames) payload(p []byte) {
 	}
 }
 
-// end tells the engine's own error, or that the last frame is not whole.
+// end returns the engine's own error message, or an error if the last frame is incomplete.
 func (f *frames) end() (fault string, err error) {
 	if f.have > 0 {
 		return "", io.ErrUnexpectedEOF

@@ -48,7 +48,7 @@ func readLog(r io.Reader, tty bool, fn func(LogLine)) (fault string, err error) 
 	return d.end()
 }
 
-// logOf decodes the output in one read and byte by byte, which must give the same.
+// logOf decodes the output in one read and byte by byte. Both must give the same result.
 func logOf(t *testing.T, tty bool, stream string) (got []string, fault string, err error) {
 	t.Helper()
 	gather := func(r io.Reader) {
@@ -78,9 +78,9 @@ func TestLogOfTerminal(t *testing.T) {
 	f("no stamp\n", "out no stamp")
 	f("word that comes first is no stamp and the line is long\n", "out word that comes first is no stamp and the line is long")
 	f(stampText+"no end", "out stamped no end")
-	f(stampText) // a last line without text is none
+	f(stampText) // a last line without text is dropped
 	long := strings.Repeat("x", maxLine)
-	f(stampText+long+stampText+"rest\r\n", "out stamped 16384", "out stamped + rest") // as the engine cuts
+	f(stampText+long+stampText+"rest\r\n", "out stamped 16384", "out stamped + rest") // as the engine splits lines
 	f(stampText+long+"rest\r\n", "out stamped 16384", "out + rest")
 	f(stampText+long+"\r\n"+stampText+"two\r\n", "out stamped 16384", "out stamped two")
 	f(stampText+long+stampText+"\r\n"+stampText+"two\r\n", "out stamped 16384", "out stamped two")

@@ -11,7 +11,7 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// scripted is a connection to an engine that says in and then closes.
+// scripted is a connection to an engine that sends these bytes and then closes it.
 type scripted struct{ *bytes.Reader }
 
 func (scripted) Write(p []byte) (int, error)      { return len(p), nil }
@@ -53,12 +53,12 @@ func read(t *testing.T, said []byte, out any) {
 			err = r.fail(a.status, a.reason())
 		}
 	}
-	if err != nil && !strings.HasPrefix(c.cut(context.Background(), r, err).Error(), "inspect container a: ") {
+	if err != nil && !strings.HasPrefix(c.transportError(context.Background(), r, err).Error(), "inspect container a: ") {
 		t.Fatalf("%q: %v", said, err)
 	}
 }
 
-// The stream of events is decoded object by object, however it is cut into lines.
+// The stream of events is decoded object by object, whether there are line ends or not.
 func FuzzEvents(f *testing.F) {
 	f.Add([]byte(`{"Type":"container","Action":"die","Actor":{"ID":"a","Attributes":{"exitCode":"1"}},"timeNano":7}` + "\n"))
 	f.Add([]byte(`{"Type":"network"}{"Type":"volume","Actor":null} {"Type":7}`))

@@ -18,30 +18,30 @@ func (c *Client) Image(ctx context.Context, ref string) (*doc.Image, error) {
 	return v, c.do(ctx, get("inspect image", "/images/"+ref+"/json", nil).about(ref), v)
 }
 
-// TagImage names an image repo:tag, repo:latest when tag is empty; that it has the name already is
-// success.
+// TagImage adds the name repo:tag to an image, or repo:latest when tag is empty. It succeeds if the image already has the
+// name.
 func (c *Client) TagImage(ctx context.Context, id, repo, tag string) error {
 	return c.do(ctx, post("tag image", "/images/"+id+"/tag", query("repo", repo, "tag", tag), nil).about(id), nil)
 }
 
-// RemoveImage takes away a tag, or the image when ref is its id or last tag; what went is
-// returned, nothing when there was no such image. A conflict means that a container uses it.
+// RemoveImage removes a tag, or the image if ref is its id or last tag. It returns what was removed, nothing if there is no
+// such image. A conflict means that a container uses the image.
 func (c *Client) RemoveImage(ctx context.Context, ref string, force bool) (v []doc.ImageDeleted, err error) {
 	r := remove("remove image", "/images/"+ref, query("force", flag(force))).about(ref)
 	err = c.do(ctx, r, &v)
 	return v, err
 }
 
-// ImageHistory tells the sizes of an image's layers, among other entries.
+// ImageHistory returns the sizes of an image's layers, among other entries.
 func (c *Client) ImageHistory(ctx context.Context, id string) (h []doc.ImageHistory, err error) {
 	err = c.do(ctx, get("read history of image", "/images/"+id+"/history", nil).about(id), &h)
 	return h, err
 }
 
-// Distribution lets the engine ask the registry of an image whether it has it and for which platforms, by
-// the way a pull would take. IsMissing tells of an engine that cannot.
+// Distribution makes the engine ask the registry, as a pull does, whether it has the image and for which platforms. The
+// error is IsMissing if the engine cannot do that.
 func (c *Client) Distribution(ctx context.Context, ref string, auth *doc.AuthConfig) (d doc.Distribution, err error) {
-	r := get("look for image", "/distribution/"+ref+"/json", nil).about(ref).within(registryPatience)
+	r := get("look up image", "/distribution/"+ref+"/json", nil).about(ref).within(registryTimeout)
 	r.auth = auth
 	err = c.do(ctx, r, &d)
 	return d, err

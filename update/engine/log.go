@@ -9,26 +9,27 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// LogOptions choose what of a container's output to read.
+// LogOptions says which part of a container's output to read.
 type LogOptions struct {
-	Tty    bool      // the container's Config.Tty, which decides how the output is framed
-	Follow bool      // go on with what is written later, until the container ends
-	Since  time.Time // leave out what is older; zero: nothing
-	Tail   int       // only this many last lines of the past; 0: all
+	Tty    bool      // the container's Config.Tty: the output has no frames
+	Follow bool      // wait for more output until the container ends
+	Since  time.Time // skip older lines; zero: skip none
+	Tail   int       // read only so many of the lines that are already there; 0: all
 }
 
-// LogLine is one line of output without its end. A line of more than 16 KiB comes in pieces.
+// LogLine is one line of output without the line end. A line of more than 16 KiB comes in pieces.
 type LogLine struct {
-	Stderr bool      // never set with Tty, where both outputs are one
-	At     time.Time // zero in the later pieces of a line that the engine did not cut itself
+	Stderr bool      // always false with Tty, where both outputs are one
+	At     time.Time // zero in the later pieces of a line that the engine did not split itself
 	Text   []byte    // valid until the call returns
-	Rest   bool      // goes on with the line of the piece before
+	Rest   bool      // continues the line of the piece before
 }
 
-// Logs calls fn with each line of a container's output (docs/spec/engine.md 1.6). It returns nil when
-// the output has ended: without Follow at its present end, with it when the container stops.
+// Logs calls fn with each line of a container's output (docs/spec/engine.md 1.6). It returns nil at the end of the output.
+// With Follow that is when the container stops.
 func (c *Client) Logs(ctx context.Context, id string, o LogOptions, fn func(LogLine)) error {
-	q := query("stdout", "1", "stderr", "1", "timestamps", "1", "follow", flag(o.Follow), "since", instant(o.Since), "tail", tail(o.Tail))
+	q := query("stdout", "1", "stderr", "1", "timestamps", "1",
+		"follow", flag(o.Follow), "since", instant(o.Since), "tail", tail(o.Tail))
 	r := get("follow logs", "/containers/"+id+"/logs", q).about(id).within(0)
 	a, err := c.open(ctx, r)
 	if err != nil {
@@ -41,15 +42,14 @@ func (c *Client) Logs(ctx context.Context, id string, o LogOptions, fn func(LogL
 	}
 	switch {
 	case err != nil:
-		return c.cut(ctx, r, err)
+		return c.transportError(ctx, r, err)
 	case fault != "":
 		return r.fail(fasthttp.StatusInternalServerError, fault)
 	}
 	return nil
 }
 
-// decoder takes output apart as it arrives. At its end the fault is what the engine itself had to say
-// about reading it, if anything.
+// decoder splits output into lines. At the end, fault is the engine's own error message, if there is one.
 type decoder interface {
 	write(p []byte) error
 	end() (fault string, err error)

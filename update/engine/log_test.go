@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Lines arrive while the engine keeps the stream open, and the stream ends with its last chunk or too early.
+// Each line is passed on before the next one arrives. The stream ends with its last chunk or breaks.
 func TestFollowLogs(t *testing.T) {
 	f := func(wantErr error, want string, parts ...string) {
 		t.Helper()
@@ -34,7 +34,7 @@ func TestFollowLogs(t *testing.T) {
 		}()
 		var got strings.Builder
 		c := New(listener.Addr().String())
-		c.spoken.Store(&dialect{})
+		c.version.Store(&apiVersion{})
 		err = c.Logs(t.Context(), "a", LogOptions{Tty: true, Follow: true}, func(l LogLine) {
 			got.Write(l.Text)
 			heard <- struct{}{}

@@ -2,7 +2,7 @@ package engine
 
 import "testing"
 
-// The words in which engines tell that they lack a call, and others with the same status.
+// Messages of engines that do not have a call, and others with the same status.
 func TestIsMissing(t *testing.T) {
 	for _, e := range []struct {
 		status int

@@ -6,22 +6,21 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// progress folds the messages of one pull into a whole percentage (docs/spec/engine.md 8.8). It never
-// goes down. The zero value is a pull that has just begun.
+// progress computes the percentage of one pull from its messages (docs/spec/engine.md 8.8). It never decreases. The zero
+// value is a pull that has just begun.
 type progress struct {
 	layers  map[string]layer
 	percent int
 }
 
-// layer is how much of one layer is fetched and unpacked, each from 0 to 1.
+// layer says how much of one layer is fetched and unpacked, each from 0 to 1.
 type layer struct{ fetched, unpacked float64 }
 
-// add takes in the next message. The messages that only announce a layer do not move the
-// percentage: they come first and one by one, and a layer that exists already would count as the
-// whole image as long as it is the only one known.
+// add takes the next message. A message that only announces a layer does not change the percentage. These come first, one
+// by one: a layer that already exists would count as the whole image until the next one is announced.
 func (p *progress) add(m *doc.PullMessage) {
 	if m.ID == "" {
-		if strings.HasPrefix(m.Status, "Status: ") { // the closing line
+		if strings.HasPrefix(m.Status, "Status: ") { // the last message
 			p.percent = 100
 		}
 		return
@@ -39,7 +38,7 @@ func (p *progress) add(m *doc.PullMessage) {
 	}
 }
 
-// mean is half of the mean of each, in percent, rounded down.
+// mean is the mean of all layers in percent, rounded down. Fetching and unpacking count half each.
 func (p *progress) mean() int {
 	var sum float64
 	for _, l := range p.layers {
@@ -48,7 +47,7 @@ func (p *progress) mean() int {
 	return int(sum * 50 / float64(len(p.layers)))
 }
 
-// layerAt reads the state of a layer; texts that are not about a layer's state are not known.
+// layerAt reads the state of a layer from a message; known is false if the message has none.
 func layerAt(m *doc.PullMessage) (l layer, known bool) {
 	switch m.Status {
 	case "Pulling fs layer", "Waiting":
@@ -69,7 +68,7 @@ func isAnnouncement(status string) bool {
 	return status == "Pulling fs layer" || status == "Waiting" || status == "Already exists"
 }
 
-// fraction is 0 as long as the total is not known.
+// fraction is from 0 to 1; 0 while the total is not known.
 func fraction(d doc.ProgressDetail) float64 {
 	if d.Total <= 0 || d.Current <= 0 {
 		return 0

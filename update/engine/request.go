@@ -14,58 +14,58 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// request is one call of the engine's API, still without the version.
+// request is one call of the engine's API.
 type request struct {
-	op       string // what is done, for errors
-	object   string // to what, for errors; "" when the call is about no single object
-	method   string
-	path     string // below the version, not escaped
-	query    url.Values
-	auth     *doc.AuthConfig // nil: no X-Registry-Auth header
-	body     any             // sent as JSON; nil: no body
-	archive  io.Reader       // a tar file to be sent instead of body, nil for none
-	patience time.Duration   // bound on the whole call; 0: only the context ends it
-	fine     []int           // statuses besides 2xx that are success
+	op            string // the operation, for errors
+	object        string // its object, for errors; "" when the call is not about a single object
+	method        string
+	path          string // without the API version, not escaped
+	query         url.Values
+	auth          *doc.AuthConfig // nil: no X-Registry-Auth header
+	body          any             // sent as JSON; nil: no body
+	archive       io.Reader       // a tar file, sent instead of body; nil: none
+	timeout       time.Duration   // of the whole call; 0: only the context ends it
+	allowedStatus []int           // success, as 2xx is
 }
 
-// get is a call that reads.
+// get is a call that reads something.
 func get(op, path string, q url.Values) request {
-	return request{op: op, method: fasthttp.MethodGet, path: path, query: q, patience: readPatience}
+	return request{op: op, method: fasthttp.MethodGet, path: path, query: q, timeout: readTimeout}
 }
 
 // post is a call that changes something.
 func post(op, path string, q url.Values, body any) request {
-	return request{op: op, method: fasthttp.MethodPost, path: path, query: q, body: body, patience: changePatience}
+	return request{op: op, method: fasthttp.MethodPost, path: path, query: q, body: body, timeout: changeTimeout}
 }
 
-// remove is a call that deletes something; that it is gone already is success.
+// remove is a call that deletes something. It succeeds if there is nothing to delete.
 func remove(op, path string, q url.Values) request {
 	r := post(op, path, q, nil)
 	r.method = fasthttp.MethodDelete
 	return r.allow(fasthttp.StatusNotFound)
 }
 
-// about names the object of a call.
+// about sets the object of a call.
 func (r request) about(object string) request {
 	r.object = object
 	return r
 }
 
-// allow names statuses that are success as well.
+// allow sets the statuses that are success, as 2xx is.
 func (r request) allow(status ...int) request {
-	r.fine = status
+	r.allowedStatus = status
 	return r
 }
 
-// within sets the bound on the whole call; 0 leaves it to the context.
-func (r request) within(patience time.Duration) request {
-	r.patience = patience
+// within sets the timeout of the whole call; with 0 only the context ends it.
+func (r request) within(timeout time.Duration) request {
+	r.timeout = timeout
 	return r
 }
 
-// accepts tells whether the status means that the call did what was asked.
+// accepts reports whether the status means success.
 func (r request) accepts(status int) bool {
-	return status >= 200 && status < 300 || slices.Contains(r.fine, status)
+	return status >= 200 && status < 300 || slices.Contains(r.allowedStatus, status)
 }
 
 // fail is the error of this call.
@@ -73,10 +73,10 @@ func (r request) fail(status int, message string) *Error {
 	return &Error{Op: r.op, Object: r.object, Status: status, Message: message}
 }
 
-// encode writes the call as an HTTP request below the version prefix.
+// encode builds the HTTP request; prefix is the API version.
 func (r request) encode(prefix string) (*fasthttp.Request, error) {
-	if leadsAway(r.path) {
-		return nil, r.fail(fasthttp.StatusBadRequest, "name is empty or not usable")
+	if changesPath(r.path) {
+		return nil, r.fail(fasthttp.StatusBadRequest, "name is empty or not allowed")
 	}
 	req := &fasthttp.Request{}
 	req.Header.SetMethod(r.method)
@@ -105,15 +105,15 @@ func (r request) encode(prefix string) (*fasthttp.Request, error) {
 	return req, nil
 }
 
-// uri is the request line's target. Slash, colon and at sign of image names stay as they are.
+// uri is the target of the request line. Slash, colon and at sign of image names are not escaped.
 func (r request) uri(prefix string) string {
 	u := url.URL{Path: prefix + r.path, RawQuery: r.query.Encode()}
 	return u.RequestURI()
 }
 
-// leadsAway tells whether the path has a segment that the engine would take out of it: a call on
-// one object whose name is missing would become a call on all of them.
-func leadsAway(path string) bool {
+// changesPath reports whether the path has a segment that the engine would drop. Without a name, a call on one object would
+// become a call on all of them.
+func changesPath(path string) bool {
 	for s := range strings.SplitSeq(path[1:], "/") {
 		if s == "" || s == "." || s == ".." {
 			return true
@@ -122,7 +122,7 @@ func leadsAway(path string) bool {
 	return false
 }
 
-// labelFilter is the query value that selects objects carrying all the labels, "" for none given.
+// labelFilter is the query value that selects objects with all the labels; "" without labels.
 func labelFilter(labels []string) string {
 	if len(labels) == 0 {
 		return ""
@@ -130,13 +130,13 @@ func labelFilter(labels []string) string {
 	return filter("label", labels...)
 }
 
-// filter is a query value of the engine's filters parameter.
+// filter is a value of the engine's filters parameter.
 func filter(key string, values ...string) string {
 	text, _ := json.Marshal(map[string][]string{key: values}) // strings always marshal
 	return string(text)
 }
 
-// query builds the query of a call from names and values in turn; empty values are left out.
+// query builds a query from names and values in turn. It skips empty values.
 func query(pairs ...string) url.Values {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -147,7 +147,7 @@ func query(pairs ...string) url.Values {
 	return q
 }
 
-// flag is the query value of a switch.
+// flag is the query value of a boolean.
 func flag(on bool) string {
 	if on {
 		return "1"

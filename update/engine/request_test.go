@@ -30,7 +30,7 @@ func TestURI(t *testing.T) {
 	f(get("", "/events", query("since", instant(time.Time{}))), "/v1.41/events")
 }
 
-func TestEncodeRefusesNamesThatLeadAway(t *testing.T) {
+func TestEncodeRefusesNamesThatChangeThePath(t *testing.T) {
 	f := func(path string) {
 		t.Helper()
 		if _, err := get("inspect", path, nil).encode("/v1.41"); status(err) != 400 {
@@ -68,7 +68,8 @@ func TestEncode(t *testing.T) {
 	f("method", string(back.Header.Method()), "POST")
 	f("body", string(back.Body()), `{"Name":"v","Driver":"","DriverOpts":null,"Labels":null}`)
 	f("type", string(back.Header.ContentType()), "application/json")
-	f("auth", string(back.Header.Peek("X-Registry-Auth")), "eyJ1c2VybmFtZSI6ImRfMSIsInBhc3N3b3JkIjoicFx1ZmZmZHc_XHUwMDNlIiwic2VydmVyYWRkcmVzcyI6InJlZyJ9")
+	f("auth", string(back.Header.Peek("X-Registry-Auth")),
+		"eyJ1c2VybmFtZSI6ImRfMSIsInBhc3N3b3JkIjoicFx1ZmZmZHc_XHUwMDNlIiwic2VydmVyYWRkcmVzcyI6InJlZyJ9")
 	if !back.ConnectionClose() {
 		t.Error("connection would be kept alive")
 	}

@@ -6,13 +6,13 @@ import (
 	"io"
 )
 
-// maxObject bounds one JSON object of a stream, in bytes.
+// maxObject is the largest size of one JSON object of a stream, in bytes.
 const maxObject = 1 << 20
 
 var errTooLong = errors.New("object is too long")
 
-// eachObject decodes the JSON objects of a stream as they arrive and hands each to fn. It returns
-// nil at the stream's proper end, else the error of the stream or of fn.
+// eachObject decodes the JSON objects of a stream and calls fn with each. It returns nil at the end of the stream, else the
+// error of the stream or of fn.
 func eachObject[T any](r io.Reader, fn func(*T) error) error {
 	in := &bounded{r: r}
 	dec := json.NewDecoder(in)
@@ -32,7 +32,7 @@ func eachObject[T any](r io.Reader, fn func(*T) error) error {
 	}
 }
 
-// bounded reads no more than left bytes of r.
+// bounded reads at most left bytes of r.
 type bounded struct {
 	r    io.Reader
 	left int

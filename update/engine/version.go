@@ -10,58 +10,58 @@ import (
 	"resin-supervisor/update/engine/doc"
 )
 
-// apiVersion is a version of the engine's HTTP API, such as 1.41.
-type apiVersion struct{ major, minor int }
+// number is the number of a version of the engine's HTTP API, such as 1.41.
+type number struct{ major, minor int }
 
 var (
-	newest = apiVersion{1, 41} // what this package is written for
-	oldest = apiVersion{1, 38} // what it still understands
+	newest = number{1, 41} // this package is written for it
+	oldest = number{1, 38} // this package still supports it
 )
 
-// dialect is what the engine speaks and the path prefix that follows from it.
-type dialect struct {
-	version doc.Version
-	prefix  string
+// apiVersion is the version of the API that calls use.
+type apiVersion struct {
+	engine doc.Version
+	prefix string // of all paths
 }
 
-// Negotiate asks the engine for its version once and settles the API version of all other calls,
-// which do the same when needed (docs/spec/engine.md 1.1). The answer is remembered until a call finds
-// the engine gone or gets cut, so that an engine upgraded meanwhile is asked anew.
+// Negotiate reads the engine's version and chooses the API version of all calls (docs/spec/engine.md 1.1). Every call does
+// this if it has not been done. The result is kept until a call gets no complete answer: then the engine may have been
+// upgraded.
 func (c *Client) Negotiate(ctx context.Context) (doc.Version, error) {
-	d, err := c.dialect(ctx)
+	v, err := c.apiVersion(ctx)
 	if err != nil {
 		return doc.Version{}, err
 	}
-	return d.version, nil
+	return v.engine, nil
 }
 
-func (c *Client) dialect(ctx context.Context) (*dialect, error) {
-	if d := c.spoken.Load(); d != nil {
-		return d, nil
+func (c *Client) apiVersion(ctx context.Context) (*apiVersion, error) {
+	if v := c.version.Load(); v != nil {
+		return v, nil
 	}
 	r := get("read engine version", "/version", nil)
 	a, err := c.exchange(ctx, r, "")
 	if err != nil {
 		return nil, err
 	}
-	d := &dialect{}
-	if err := c.decode(ctx, r, a, &d.version); err != nil {
+	v := &apiVersion{}
+	if err := c.decode(ctx, r, a, &v.engine); err != nil {
 		return nil, err
 	}
-	v, reason := choose(d.version.ApiVersion, d.version.MinAPIVersion)
+	n, reason := choose(v.engine.ApiVersion, v.engine.MinAPIVersion)
 	if reason != "" {
 		return nil, r.fail(fasthttp.StatusBadRequest, reason)
 	}
-	d.prefix = "/v" + v.String()
-	c.spoken.Store(d)
-	return d, nil
+	v.prefix = "/v" + n.String()
+	c.version.Store(v)
+	return v, nil
 }
 
-// choose picks the API version to use with an engine that offers those from least to most: the
-// newest known to both. An engine that has given up even that one gets its own oldest. The reason
+// choose returns the API version to use with an engine that supports the versions from least to most. It is the newest one
+// that this package and the engine know. If the engine no longer supports that one, it is the engine's oldest. The reason
 // says why there is none.
-func choose(most, least string) (v apiVersion, reason string) {
-	top, ok := parseVersion(most)
+func choose(most, least string) (v number, reason string) {
+	top, ok := parseNumber(most)
 	if !ok {
 		return v, "unreadable API version " + strconv.Quote(most)
 	}
@@ -72,32 +72,32 @@ func choose(most, least string) (v apiVersion, reason string) {
 	if top.less(v) {
 		v = top
 	}
-	if bottom, ok := parseVersion(least); ok && v.less(bottom) && !top.less(bottom) {
+	if bottom, ok := parseNumber(least); ok && v.less(bottom) && !top.less(bottom) {
 		v = bottom
 	}
 	return v, ""
 }
 
-func parseVersion(s string) (v apiVersion, ok bool) {
+func parseNumber(s string) (v number, ok bool) {
 	major, minor, ok := strings.Cut(s, ".")
 	if !ok {
 		return v, false
 	}
 	a, errA := strconv.ParseUint(major, 10, 16)
 	b, errB := strconv.ParseUint(minor, 10, 16)
-	return apiVersion{int(a), int(b)}, errA == nil && errB == nil
+	return number{int(a), int(b)}, errA == nil && errB == nil
 }
 
-func (v apiVersion) less(w apiVersion) bool {
+func (v number) less(w number) bool {
 	return v.major < w.major || v.major == w.major && v.minor < w.minor
 }
 
-func (v apiVersion) String() string {
+func (v number) String() string {
 	return strconv.Itoa(v.major) + "." + strconv.Itoa(v.minor)
 }
 
-// Info reads what the engine tells about itself and its host.
+// Info reads the engine's information about itself and its host.
 func (c *Client) Info(ctx context.Context) (v doc.Info, err error) {
-	err = c.do(ctx, get("read engine info", "/info", nil), &v)
+	err = c.do(ctx, get("read engine information", "/info", nil), &v)
 	return v, err
 }

@@ -14,7 +14,7 @@ func TestChoose(t *testing.T) {
 	f("1.38", "1.12", "1.38")
 	f("1.39", "1.12", "1.39") // balenaEngine
 	f("1.47", "1.24", "1.41")
-	f("1.51", "1.44", "1.44") // has given up ours: its own oldest
+	f("1.51", "1.44", "1.44") // no longer supports ours: its oldest
 	f("1.9999", "", "1.41")
 	f("1.40", "nonsense", "1.40")
 	f("1.40", "1.41", "1.40") // never above what the engine offers

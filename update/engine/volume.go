@@ -19,15 +19,15 @@ func (c *Client) Volume(ctx context.Context, name string) (*doc.Volume, error) {
 	return v, c.do(ctx, get("inspect volume", "/volumes/"+name, nil).about(name), v)
 }
 
-// CreateVolume makes a volume. A volume of that name that exists is returned as it is, whatever
-// its labels: inspect first.
+// CreateVolume creates a volume. If a volume of that name exists, it returns that volume unchanged, even with other labels:
+// inspect first.
 func (c *Client) CreateVolume(ctx context.Context, body *doc.VolumeCreate) (*doc.Volume, error) {
 	v := new(doc.Volume)
 	return v, c.do(ctx, post("create volume", "/volumes/create", nil, body).about(body.Name), v)
 }
 
-// RemoveVolume removes a volume; that it is gone already is success. A conflict means that a
-// container, running or not, uses it.
+// RemoveVolume removes a volume. It succeeds if there is no such volume. A conflict means that a container, running or not,
+// uses it.
 func (c *Client) RemoveVolume(ctx context.Context, name string) error {
 	return c.do(ctx, remove("remove volume", "/volumes/"+name, nil).about(name), nil)
 }

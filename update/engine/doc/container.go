@@ -1,10 +1,10 @@
-// Package doc holds the container engine's JSON documents as plain structs (Engine API 1.41 and
-// the older fields that balenaEngine still speaks). It is a leaf: data only, no behaviour.
+// Package doc has the container engine's JSON documents as plain structs: those of Engine API 1.41, and older fields that
+// balenaEngine still uses. It has no functions and imports no other package of the agent.
 package doc
 
 import "time"
 
-// Create is the body of POST /containers/create (docs/spec/engine.md 2.9). Every field is always sent.
+// Create is the body of POST /containers/create (docs/spec/engine.md 2.9). The agent always sends every field.
 type Create struct {
 	Tty              bool
 	Cmd              []string
@@ -26,7 +26,7 @@ type Create struct {
 	NetworkingConfig NetworkingConfig
 }
 
-// NetworkingConfig names the endpoints a container is created with.
+// NetworkingConfig has the endpoints of a new container.
 type NetworkingConfig struct {
 	EndpointsConfig map[string]Endpoint
 }
@@ -51,7 +51,7 @@ type Config struct {
 	ExposedPorts map[string]struct{}
 }
 
-// Health is a health check; durations are nanoseconds.
+// Health is a health check; durations are in nanoseconds.
 type Health struct {
 	Test        []string `json:",omitempty"`
 	Interval    int64    `json:",omitempty"`
@@ -60,7 +60,7 @@ type Health struct {
 	Retries     int      `json:",omitempty"`
 }
 
-// HostConfig is the host side of a container, the same document in create and inspect.
+// HostConfig has the settings of a container that concern its host. Create and inspect use the same document.
 type HostConfig struct {
 	NetworkMode       string
 	Binds             []string
@@ -102,10 +102,10 @@ type HostConfig struct {
 	PidsLimit         *int64
 	ShmSize           int64      // bytes
 	Init              *bool      `json:",omitempty"`
-	LogConfig         *LogConfig `json:",omitempty"` // read back only, never sent
+	LogConfig         *LogConfig `json:",omitempty"` // only read, never sent
 }
 
-// LogConfig tells where the engine keeps a container's output.
+// LogConfig says where the engine keeps a container's output.
 type LogConfig struct {
 	Type   string
 	Config map[string]string
@@ -124,42 +124,42 @@ type Mount struct {
 	TmpfsOptions  *TmpfsOptions  `json:",omitempty"`
 }
 
-// BindOptions qualifies a bind mount.
+// BindOptions has the options of a bind mount.
 type BindOptions struct {
 	Propagation string `json:",omitempty"`
 }
 
-// VolumeOptions qualifies a volume mount.
+// VolumeOptions has the options of a volume mount.
 type VolumeOptions struct {
 	NoCopy bool `json:",omitempty"`
 }
 
-// TmpfsOptions qualifies a tmpfs mount; the size is in bytes.
+// TmpfsOptions has the options of a tmpfs mount; the size is in bytes.
 type TmpfsOptions struct {
 	SizeBytes int64  `json:",omitempty"`
 	Mode      uint32 `json:",omitempty"`
 }
 
-// PortBinding is one published address of a container port.
+// PortBinding is one address of the host that leads to a container port.
 type PortBinding struct {
 	HostIp   string
 	HostPort string
 }
 
-// RestartPolicy says what the engine does when the container's process ends.
+// RestartPolicy says whether the engine starts the container again when its process ends.
 type RestartPolicy struct {
 	Name              string
 	MaximumRetryCount int
 }
 
-// Device maps a host device into a container.
+// Device gives a container a device of the host.
 type Device struct {
 	PathOnHost        string
 	PathInContainer   string
 	CgroupPermissions string
 }
 
-// DeviceRequest asks a device driver (GPU) for devices.
+// DeviceRequest asks a device driver, such as that of a GPU, for devices.
 type DeviceRequest struct {
 	Driver       string
 	Count        int
@@ -185,7 +185,7 @@ type ContainerSummary struct {
 	Mounts []MountPoint
 }
 
-// MountPoint is a mount as the engine reports it; Name is the volume's name for Type "volume".
+// MountPoint is a mount of an existing container. Name is the volume's name if Type is "volume".
 type MountPoint struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -210,7 +210,7 @@ type Container struct {
 	NetworkSettings NetworkSettings
 }
 
-// ContainerState is the run state of a container.
+// ContainerState says whether a container runs.
 type ContainerState struct {
 	_ [0]func() // nobody compares it: no code for that
 
@@ -227,17 +227,17 @@ type ContainerState struct {
 	Health     *HealthState
 }
 
-// HealthState is the outcome of the container's health check: starting, healthy, unhealthy, none.
+// HealthState is the result of the container's health check: starting, healthy, unhealthy, none.
 type HealthState struct {
 	Status string
 }
 
-// NetworkSettings lists the networks a container is attached to, by network name.
+// NetworkSettings has the networks that a container is connected to, by name.
 type NetworkSettings struct {
 	Networks map[string]Endpoint
 }
 
-// Endpoint is a container's place in a network, in create, connect and inspect.
+// Endpoint is the connection of a container to a network, in create, connect and inspect.
 type Endpoint struct {
 	IPAMConfig *EndpointIPAM `json:",omitempty"`
 	Aliases    []string      `json:",omitempty"`
@@ -245,7 +245,7 @@ type Endpoint struct {
 	NetworkID  string        `json:",omitempty"` // inspect only
 }
 
-// EndpointIPAM holds static addresses of an endpoint.
+// EndpointIPAM has the static addresses of an endpoint.
 type EndpointIPAM struct {
 	IPv4Address  string   `json:",omitempty"`
 	IPv6Address  string   `json:",omitempty"`

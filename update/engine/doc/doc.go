@@ -18,7 +18,7 @@ type Component struct {
 	Version string
 }
 
-// Info is the part of GET /info that is of use to us.
+// Info is the part of GET /info that the agent uses.
 type Info struct {
 	CgroupVersion  string
 	OomKillDisable bool
@@ -59,7 +59,7 @@ type ImageHistory struct {
 	Size int64 // bytes
 }
 
-// Distribution is the answer of GET /distribution/{ref}/json: what the registry says of an image.
+// Distribution is the answer of GET /distribution/{ref}/json: an image in its registry.
 type Distribution struct {
 	Descriptor struct{ MediaType string }
 	Platforms  []struct{ Architecture, OS, Variant string }
@@ -176,7 +176,7 @@ type ErrorDetail struct {
 	Message string `json:"message"`
 }
 
-// AuthConfig is the decoded X-Registry-Auth header (docs/spec/engine.md 1.4).
+// AuthConfig is the content of the X-Registry-Auth header (docs/spec/engine.md 1.4).
 type AuthConfig struct {
 	_ [0]func() // nobody compares it: no code for that
 
