@@ -121,7 +121,9 @@ func TestEngineThatKeepsNoLog(t *testing.T) {
 	told := func(n int) {
 		t.Helper()
 		harness.Until(t, soon, fmt.Sprint(n, " lines of the supervisor"), func() error {
-			if lines := s.LogLines("output of a container or of the host broke off"); len(lines) != n || lines[0]["error"] != "the engine keeps nothing of what its log driver took" {
+			const message = "cannot read the output of a container, will try again when it restarts"
+			const reason = "the engine's log driver keeps no output, use another one, such as journald or json-file"
+			if lines := s.LogLines(message); len(lines) != n || lines[0]["error"] != reason {
 				return fmt.Errorf("there are %q", lines)
 			}
 			return nil

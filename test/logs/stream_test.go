@@ -129,7 +129,7 @@ func TestRefusedAndCutStreams(t *testing.T) {
 	const n = 4000
 	s.Print("web", fmt.Sprintf("n=%d&text=flood&size=200", n))
 	harness.Until(t, harness.Soon, "a refusal", func() error {
-		if len(s.LogLines("log stream broke off")) == 0 {
+		if len(s.LogLines("log stream to the cloud broke off, will retry")) == 0 {
 			return errors.New("not yet")
 		}
 		return nil
@@ -138,10 +138,10 @@ func TestRefusedAndCutStreams(t *testing.T) {
 	warning := harness.WaitLine(t, cloud, "Warning: Suppressed")
 	checkSuppressed(t, cloud, warning, n)
 
-	refused := len(s.LogLines("log stream broke off"))
+	refused := len(s.LogLines("log stream to the cloud broke off, will retry"))
 	cloud.Streams()[0].Cut()
 	harness.Until(t, harness.Soon, "the supervisor to notice", func() error {
-		if n := len(s.LogLines("log stream broke off")); n < refused+1 {
+		if n := len(s.LogLines("log stream to the cloud broke off, will retry")); n < refused+1 {
 			return fmt.Errorf("it noticed %d ends of streams", n)
 		}
 		return nil
@@ -226,6 +226,6 @@ func TestCloudEndsEveryStream(t *testing.T) {
 		harness.WaitLine(t, cloud, fmt.Sprintf("after-%d 0", n))
 	}
 	if strings.Contains(s.Log(), "log stream") {
-		t.Errorf("the log says: %v", s.LogLines("log stream broke off"))
+		t.Errorf("the log says: %v", s.LogLines("log stream to the cloud broke off, will retry"))
 	}
 }

@@ -6,32 +6,31 @@ import (
 	"math/bits"
 )
 
-// deflater compresses into one gzip stream (RFC 1951, 1952). It knows the fixed codes and
-// looks for repetitions in the last few kilobytes only: lines of a log repeat one another, and this
-// takes 28 KB of memory, where a general compressor takes 650.
+// deflater compresses into one gzip stream (RFC 1951, 1952). It uses only the fixed codes, and looks for repetitions only in
+// the last few kilobytes: the lines of a log are similar to each other. It takes 28 KB of memory, a general compressor 650.
 type deflater struct {
-	out  []byte // what was not taken yet
+	out  []byte // compressed bytes that were not taken yet
 	acc  uint64 // bits that do not fill a byte yet, the first one lowest
-	have uint   // how many
-	open bool   // a block was begun
-	sum  uint32 // CRC-32 of all that was written
-	size uint32 // its length, modulo 4 GiB
+	have uint   // number of bits in acc
+	open bool   // a block has begun
+	sum  uint32 // CRC-32 of the input
+	size uint32 // length of the input, modulo 4 GiB
 
-	data []byte // the window and behind it the input at work
+	data []byte // the window, and after it the current input
 	base uint32 // position of data[0] in the stream
 	last [1 << tableBits]uint32
 }
 
 const (
 	tableBits = 12
-	window    = 8 << 10 // bytes that a repetition may reach back
-	portion   = 4 << 10 // bytes taken at once
+	window    = 8 << 10 // the largest distance of a repetition, in bytes
+	portion   = 4 << 10 // bytes that are compressed at once
 	minMatch  = 4
 	maxMatch  = 258
 	endBlock  = 256
 )
 
-// newDeflater begins a stream. Position 0 means nowhere, so the first byte has another one.
+// newDeflater begins a stream. Position 0 means "none", so the first byte has position 1.
 func newDeflater() *deflater {
 	return &deflater{
 		out:  []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255},
@@ -39,7 +38,7 @@ func newDeflater() *deflater {
 	}
 }
 
-// write compresses p. What a reader needs of it to see its end comes with flush.
+// write compresses p. A reader may not see the end of it before flush.
 func (d *deflater) write(p []byte) {
 	d.sum = crc32.Update(d.sum, crc32.IEEETable, p)
 	d.size += uint32(len(p))
@@ -61,7 +60,7 @@ func (d *deflater) write(p []byte) {
 	}
 }
 
-// portion compresses data from an index on.
+// portion compresses data from index i on.
 func (d *deflater) portion(i int) {
 	for i+minMatch <= len(d.data) {
 		length, distance := d.match(i)
@@ -78,7 +77,7 @@ func (d *deflater) portion(i int) {
 	}
 }
 
-// match looks for an earlier place that goes on as index i does.
+// match looks for an earlier repetition of the bytes at index i.
 func (d *deflater) match(i int) (length, distance int) {
 	word := binary.LittleEndian.Uint32(d.data[i:])
 	slot := &d.last[word*2654435761>>(32-tableBits)]
@@ -94,7 +93,7 @@ func (d *deflater) match(i int) (length, distance int) {
 	return length, i - seen
 }
 
-// flush lets a reader see all that was written: an empty block ends on a byte.
+// flush lets a reader see all input so far: it adds an empty block, which ends at a byte boundary.
 func (d *deflater) flush() {
 	d.endBlock()
 	d.bits(0, 3)
@@ -102,7 +101,7 @@ func (d *deflater) flush() {
 	d.out = append(d.out, 0, 0, 0xff, 0xff)
 }
 
-// finish ends the stream: the last block is empty, then come the checksum and the length of the whole.
+// finish ends the stream with an empty last block, the checksum and the length of the input.
 func (d *deflater) finish() {
 	d.endBlock()
 	d.bits(0b011, 3) // the last block, fixed codes
@@ -119,7 +118,7 @@ func (d *deflater) endBlock() {
 	}
 }
 
-// take hands out the bytes that are complete; they are valid until the next call of another method.
+// take returns the complete bytes. They are valid until the next call of another method.
 func (d *deflater) take() []byte {
 	p := d.out
 	d.out = d.out[:0]
@@ -148,10 +147,10 @@ func (d *deflater) symbol(s uint) {
 	}
 }
 
-// code writes a code of the table, which has its first bit highest.
+// code writes a code of n bits, the highest bit first.
 func (d *deflater) code(c, n uint) { d.bits(uint64(bits.Reverse16(uint16(c))>>(16-n)), n) }
 
-// repeat writes that length bytes are those of distance bytes before.
+// repeat writes a repetition: length bytes are the same as those at distance bytes before.
 func (d *deflater) repeat(length, distance uint) {
 	v := length - 3
 	switch {

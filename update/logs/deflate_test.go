@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// inflated reads back what a deflater made so far, which has no end.
+// inflated decompresses a stream that has no end yet.
 func inflated(t *testing.T, stream []byte) []byte {
 	t.Helper()
 	r, err := gzip.NewReader(bytes.NewReader(stream))

@@ -7,15 +7,15 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// A message of more UTF-16 units than maxMessage is cut so that it has as many with cutMark at its
-// end (docs/spec/cloud.md 5.1).
+// A message of more UTF-16 units than maxMessage is shortened to that length, cutMark at its end included
+// (docs/spec/cloud.md 5.1).
 const (
 	maxMessage = 10000
 	cutMark    = "[...]"
 )
 
-// appendLine encodes a line as one JSON object and ends it. For local listeners it has the name of its
-// service and may be of any length (docs/spec/cloud.md 5.7).
+// appendLine encodes a line as one JSON object and a line end. For local listeners, the object has the name of the service,
+// and the message is not shortened (docs/spec/cloud.md 5.7).
 func appendLine(b []byte, l *view.LogLine, local bool) []byte {
 	b = append(b, '{')
 	if local && l.ServiceName != "" {
@@ -24,7 +24,7 @@ func appendLine(b []byte, l *view.LogLine, local bool) []byte {
 	}
 	message := l.Message
 	if !local {
-		message = bounded(message)
+		message = shortened(message)
 	}
 	b = append(b, `"message":`...)
 	b = appendString(b, message)
@@ -43,8 +43,8 @@ func appendLine(b []byte, l *view.LogLine, local bool) []byte {
 	return append(b, '}', '\n')
 }
 
-// bounded cuts a message that is too long.
-func bounded(s string) string {
+// shortened cuts a message that is too long.
+func shortened(s string) string {
 	if len(s) <= maxMessage {
 		return s
 	}
@@ -65,10 +65,10 @@ func bounded(s string) string {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString encodes a JSON string. What is not UTF-8 becomes the replacement character.
+// appendString encodes a JSON string. Bytes that are not UTF-8 become the replacement character.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
-	plain := 0 // from here on, s[:i] needs no change
+	plain := 0 // s[plain:i] needs no change
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {

@@ -21,14 +21,15 @@ func TestEncodeLine(t *testing.T) {
 		view.LogLine{Message: "hi", Timestamp: 5, ServiceID: 31, ServiceName: "web", IsStdErr: true}, true)
 	long := strings.Repeat("x", 20000)
 	f(`{"message":"`+long+`","timestamp":5,"serviceId":31}`, view.LogLine{Message: long, Timestamp: 5, ServiceID: 31}, true)
-	f(`{"message":"hi","isSystem":true,"timestamp":5,"isStdErr":true}`, view.LogLine{Message: "hi", Timestamp: 5, IsSystem: true, IsStdErr: true}, true)
+	f(`{"message":"hi","isSystem":true,"timestamp":5,"isStdErr":true}`,
+		view.LogLine{Message: "hi", Timestamp: 5, IsSystem: true, IsStdErr: true}, true)
 }
 
 // cloud.md 74: a message is cut at 10000 characters, the mark among them.
 func TestLongMessagesAreCut(t *testing.T) {
 	f := func(s, want string) {
 		t.Helper()
-		if got := bounded(s); got != want {
+		if got := shortened(s); got != want {
 			t.Errorf("%d bytes became %d, want %d", len(s), len(got), len(want))
 		}
 	}

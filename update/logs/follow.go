@@ -8,86 +8,90 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// follower reads the output of containers, one stream of the engine each.
+// follower reads the output of containers. For each it opens one stream of the engine.
 type follower struct {
 	o      Options
-	wanted func() Mode // for whom lines are read now
-	// emit passes a line on. With patience it waits for room; else a line without room is dropped. It
-	// tells whether there is room for many more.
-	emit func(patience context.Context, l *view.LogLine, m mark) (roomy bool)
+	wanted func() Mode // where lines go now
+	// emit passes a line on. Without room it drops the line if wait is nil, else it waits for room until wait ends. It
+	// reports whether there is room for many more lines.
+	emit func(wait context.Context, l *view.LogLine, m mark) (roomy bool)
 
-	mu       sync.Mutex
-	ctx      context.Context // ends all reading; nil before the start and after the end
-	mode     Mode
-	tracks   map[string]*track // by container
-	sources  []view.LogSource
-	hosted   time.Time // when a unit of the host started last, zero while none is known to have
-	baseline time.Time // what is older belongs to nobody, or was delivered
-	resumed  bool      // baseline is from the places of an earlier run
-	saved    time.Time // when the durable places were saved, zero when there are none
-	dirty    bool      // places changed since they were saved
-	stale    bool      // the durable ones did
-	readers  sync.WaitGroup
+	mu          sync.Mutex
+	ctx         context.Context // ends all reading; nil before the start and after the end
+	mode        Mode
+	tracks      map[string]*track // by container
+	sources     []view.LogSource
+	hostStarted time.Time // the last start of a unit of the host, zero while none is known
+	baseline    time.Time // older lines belong to nobody or are already delivered
+	resumed     bool      // baseline is from the positions of an earlier run
+	saved       time.Time // when the positions were saved durably, zero if they were not
+	changed     bool      // positions changed since they were saved
+	changedLong bool      // positions changed since they were saved durably
+	readers     sync.WaitGroup
 }
 
-// track is what is known of the output of one container.
+// track is the state of reading one container. Arrays have an element for each output.
 type track struct {
-	src     view.LogSource
-	started time.Time // the run of the container that the spots are about
-	from    time.Time // from when on its output is wanted
-	read    [2]spot   // newest line read, by output
-	done    [2]spot   // newest line delivered
-	skip    [2]spot   // read before the present stream, which repeats some lines
-	again   [2]int    // lines of the time of skip that the present stream repeated
-	dropped [2]bool   // the newest line of the present stream was read before
+	src        view.LogSource
+	started    time.Time   // the start of the container that the positions are about
+	from       time.Time   // output from this time on is wanted
+	read       [2]position // newest line read
+	done       [2]position // newest line delivered
+	readBefore [2]position // newest line read before the current stream, which repeats some lines
+	repeated   [2]int      // lines with the time of readBefore that the current stream repeated
+	skipping   [2]bool     // the newest line of the current stream was read before
 
-	opened time.Time // when the present stream was opened
-	behind bool      // its lines are still those of the past
+	opened  time.Time // when the current stream was opened
+	backlog bool      // the stream still has lines that were written earlier
 
 	local   bool // read for listeners
 	reading bool
-	changed chan struct{}      // holds a token: src is another one
+	update  chan struct{}      // holds a token: src has changed
 	cancel  context.CancelFunc // ends its reader
 }
 
-// hostID is the units of the host among the containers.
+// hostID stands for the units of the host in the list of containers.
 const hostID = "host"
 
 const (
-	slack     = 2 * time.Second // by which the two outputs of a container may be out of order, at most
-	lag       = 5 * time.Second // the age from which on a line is one of the past
-	near      = time.Second     // the age below which the past is over
-	doubt     = time.Minute     // how late a container may be known to have started anew
-	lastWords = 10 * time.Second
-	againMin  = 5 * time.Second // after a stream that broke off (docs/spec/cloud.md 5.6)
-	againMax  = 15 * time.Minute
+	maxDisorder  = 2 * time.Second // between the two outputs of a container
+	backlogAge   = 5 * time.Second // a line of this age was written earlier
+	liveAge      = time.Second     // below this age, the backlog is over
+	maxDelay     = time.Minute     // from the start of a container until the agent knows of it
+	drainTimeout = 10 * time.Second
+	reopenMin    = 5 * time.Second // after a stream that broke (docs/spec/cloud.md 5.6)
+	reopenMax    = 15 * time.Minute
 )
 
 func newFollower(o Options, wanted func() Mode, emit func(context.Context, *view.LogLine, mark) bool) *follower {
 	return &follower{o: o, wanted: wanted, emit: emit, tracks: make(map[string]*track)}
 }
 
-// start begins to read. Lines for the cloud go on where an earlier run of the agent was.
+// start begins to read. Lines for the cloud continue at the position of an earlier run of the agent.
 func (f *follower) start(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ctx, f.baseline, f.mode = ctx, time.Now(), f.wanted()
 	if p := f.o.load(); f.mode == ToCloud && p.At > 0 {
 		f.baseline, f.resumed, f.saved = time.Unix(0, p.At), true, time.Now()
-		for id, at := range p.Containers {
+		for id, c := range p.Containers {
 			f.tracks[id] = &track{
-				src: view.LogSource{ID: id}, started: time.Unix(0, at.Started), from: time.Unix(0, at.From),
-				read: at.Outputs, done: at.Outputs, changed: make(chan struct{}, 1),
+				src:     view.LogSource{ID: id},
+				started: time.Unix(0, c.Started),
+				from:    time.Unix(0, c.From),
+				read:    c.Outputs,
+				done:    c.Outputs,
+				update:  make(chan struct{}, 1),
 			}
 		}
 		if f.tracks[hostID] != nil && f.o.ReadHost != nil {
-			f.hosted = time.Now() // units may have run meanwhile
+			f.hostStarted = time.Now() // units may have run while the agent did not
 		}
 	}
 	f.sync()
 }
 
-// stop waits for the readers, which the context has ended, and saves the places.
+// stop waits for the readers, whose context has ended, and saves the positions.
 func (f *follower) stop() {
 	f.mu.Lock()
 	f.ctx = nil
@@ -96,8 +100,8 @@ func (f *follower) stop() {
 	f.save(true)
 }
 
-// review looks again at whom lines are read for. Who comes new gets what is written from now on.
-func (f *follower) review() {
+// checkMode reads the mode again. After a change, only lines that are written from now on are passed on.
+func (f *follower) checkMode() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.wanted()
@@ -105,7 +109,7 @@ func (f *follower) review() {
 		return
 	}
 	if f.mode == ToCloud {
-		f.o.store(places{}, true)
+		f.o.store(positions{}, true)
 	}
 	for _, t := range f.tracks {
 		if t.cancel != nil {
@@ -113,11 +117,11 @@ func (f *follower) review() {
 		}
 	}
 	f.mode, f.baseline, f.resumed, f.tracks = m, time.Now(), false, make(map[string]*track)
-	f.dirty, f.stale, f.saved = false, false, time.Time{}
+	f.changed, f.changedLong, f.saved = false, false, time.Time{}
 	f.sync()
 }
 
-// attach takes the containers that there are now.
+// attach sets the list of containers.
 func (f *follower) attach(sources []view.LogSource) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,39 +129,39 @@ func (f *follower) attach(sources []view.LogSource) {
 	f.sync()
 }
 
-// attachHost takes the units of the host, one of which started.
+// attachHost records that a unit of the host has started.
 func (f *follower) attachHost() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.hosted = time.Now()
+	f.hostStarted = time.Now()
 	f.sync()
 }
 
-// sync begins to read what is not read yet. The caller holds mu.
+// sync starts and ends readers as the sources require. The caller holds mu.
 func (f *follower) sync() {
 	if f.ctx == nil || f.mode == Nowhere {
 		return
 	}
-	if !f.hosted.IsZero() {
-		f.see(view.LogSource{ID: hostID, StartedAt: f.hosted, Running: true})
+	if !f.hostStarted.IsZero() {
+		f.read(view.LogSource{ID: hostID, StartedAt: f.hostStarted, Running: true})
 	}
 	if f.sources == nil {
 		return
 	}
-	there := map[string]bool{hostID: true}
+	present := map[string]bool{hostID: true}
 	for _, src := range f.sources {
 		if src.Level != "none" && !src.StartedAt.IsZero() {
-			there[src.ID] = true
-			f.see(src)
+			present[src.ID] = true
+			f.read(src)
 		}
 	}
 	for id, t := range f.tracks {
 		switch {
-		case there[id]:
+		case present[id]:
 		case t.reading && !t.src.StartedAt.IsZero():
-			t.src.Running = false // the stream ends by itself, but not for certain
+			t.src.Running = false // the stream usually ends by itself
 			cancel := t.cancel
-			time.AfterFunc(lastWords, cancel)
+			time.AfterFunc(drainTimeout, cancel)
 			t.src.StartedAt = time.Time{}
 		case !t.reading:
 			delete(f.tracks, id)
@@ -165,21 +169,21 @@ func (f *follower) sync() {
 	}
 }
 
-// see takes one container. The caller holds mu.
-func (f *follower) see(src view.LogSource) {
+// read starts a reader for a container, or updates the one that it has. The caller holds mu.
+func (f *follower) read(src view.LogSource) {
 	t := f.tracks[src.ID]
 	if t == nil {
-		t = &track{changed: make(chan struct{}, 1), local: f.mode == ToListeners}
+		t = &track{update: make(chan struct{}, 1), local: f.mode == ToListeners}
 		f.tracks[src.ID] = t
 	}
 	if t.src == src {
 		return
 	}
-	anew := !t.src.StartedAt.Equal(src.StartedAt)
+	restarted := !t.src.StartedAt.Equal(src.StartedAt)
 	t.src = src
 	if t.reading {
-		signal(t.changed)
-	} else if anew {
+		signal(t.update)
+	} else if restarted {
 		t.reading = true
 		ctx, cancel := context.WithCancel(f.ctx)
 		t.cancel = cancel
@@ -190,11 +194,11 @@ func (f *follower) see(src view.LogSource) {
 	}
 }
 
-// since is from when on a container's output is to be read. The caller holds mu.
+// since is the time from which a container's output is read. The caller holds mu.
 func (f *follower) since(t *track) time.Time {
 	newest := max(t.read[0].At, t.read[1].At)
-	begin := t.src.StartedAt.Add(-slack)
-	anew := !t.started.Equal(t.src.StartedAt)
+	begin := t.src.StartedAt.Add(-maxDisorder)
+	restarted := !t.started.Equal(t.src.StartedAt)
 	if t.from.IsZero() {
 		t.from = f.baseline
 		if f.resumed && begin.Before(f.baseline) {
@@ -204,54 +208,58 @@ func (f *follower) since(t *track) time.Time {
 	switch {
 	case newest == 0:
 		return t.from
-	case anew && t.src.ID != hostID && t.src.StartedAt.Add(doubt).Before(time.Unix(0, newest)): // the clock went back
-		t.read = [2]spot{}
+	case restarted && t.src.ID != hostID && t.src.StartedAt.Add(maxDelay).Before(time.Unix(0, newest)): // the clock went back
+		t.read = [2]position{}
 		return begin
 	}
-	return time.Unix(0, newest).Add(-slack)
+	return time.Unix(0, newest).Add(-maxDisorder)
 }
 
-// open prepares for a stream of the container's present run.
+// open prepares a track for a new stream.
 func (f *follower) open(t *track) (src view.LogSource, since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	since = f.since(t)
-	t.started, t.skip, t.again, t.opened = t.src.StartedAt, t.read, [2]int{}, time.Now()
-	t.behind = true
-	f.dirty, f.stale = true, true
+	t.started, t.readBefore, t.repeated, t.opened = t.src.StartedAt, t.read, [2]int{}, time.Now()
+	t.backlog = true
+	f.changed, f.changedLong = true, true
 	return t.src, since
 }
 
-// follow reads a container for as long as it runs.
+// follow reads a container while it runs.
 //
-// A stream that ends because the container stopped may lack what the container wrote last, which is all of
-// it when it lived for a moment (seen with Docker 20.10). So the output is read until nothing new comes.
+// A stream that ends because the container stopped may lack the last lines, or all lines of a container that ran only for
+// a moment (seen with Docker 20.10). So follow reads again until there are no new lines.
 func (f *follower) follow(ctx context.Context, t *track) {
-	wait, ended := againMin, false
+	delay, ended := reopenMin, false
 	for {
 		src, since := f.open(t)
 		before := t.read
-		err := f.stream(ctx, t, src, since, &wait)
-		old := ended && t.read == before
-		if ended = err == nil && src.ID != hostID && !old; ended {
+		err := f.stream(ctx, t, src, since, &delay)
+		nothingNew := ended && t.read == before
+		if ended = err == nil && src.ID != hostID && !nothingNew; ended {
 			continue
 		}
-		if err != nil && ctx.Err() == nil && !old {
-			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off")
+		// A final end: the output is read again only after a restart.
+		final := err == nil && src.ID == hostID || err == ErrUnreadable
+		switch {
+		case err == nil || ctx.Err() != nil || nothingNew:
+		case final:
+			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("cannot read the output of a container, will try again when it restarts")
+		default:
+			f.o.Log.Info().Err(err).Str("service", src.ServiceName).Msg("output of a container or of the host broke off, will retry")
 		}
-		// What is over is read again only when it starts anew.
-		over := err == nil && src.ID == hostID || err == ErrUnreadable
-		if !f.resume(ctx, t, wait, over) {
+		if !f.waitToReopen(ctx, t, delay, final) {
 			return
 		}
-		wait = min(2*wait, againMax)
+		delay = min(2*delay, reopenMax)
 	}
 }
 
-// stream reads what there is of a source up to its end. Each line sets wait back.
-func (f *follower) stream(ctx context.Context, t *track, src view.LogSource, since time.Time, wait *time.Duration) error {
+// stream reads a source to its end. Each line resets the delay.
+func (f *follower) stream(ctx context.Context, t *track, src view.LogSource, since time.Time, delay *time.Duration) error {
 	take := func(o Output) {
-		*wait = againMin
+		*delay = reopenMin
 		f.line(ctx, t, src, o)
 	}
 	if src.ID != hostID {
@@ -260,15 +268,15 @@ func (f *follower) stream(ctx context.Context, t *track, src view.LogSource, sin
 	return f.o.ReadHost(ctx, t.read[0].Cursor, since, take)
 }
 
-// resume tells whether a container whose stream ended is to be read again, when it is time to.
-func (f *follower) resume(ctx context.Context, t *track, wait time.Duration, over bool) bool {
-	timer := time.NewTimer(wait)
+// waitToReopen waits until it is time to read a container again. It returns false if it will not be read again.
+func (f *follower) waitToReopen(ctx context.Context, t *track, delay time.Duration, final bool) bool {
+	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	for due := false; ; {
 		f.mu.Lock()
-		anew := !t.src.StartedAt.Equal(t.started)
+		restarted := !t.src.StartedAt.Equal(t.started)
 		gone := t.src.StartedAt.IsZero()
-		if ctx.Err() != nil || gone || !anew && (over || !t.src.Running) {
+		if ctx.Err() != nil || gone || !restarted && (final || !t.src.Running) {
 			t.reading = false
 			if gone && f.tracks[t.src.ID] == t {
 				delete(f.tracks, t.src.ID)
@@ -277,34 +285,34 @@ func (f *follower) resume(ctx context.Context, t *track, wait time.Duration, ove
 			return false
 		}
 		f.mu.Unlock()
-		if anew || due {
+		if restarted || due {
 			return true
 		}
 		select {
 		case <-ctx.Done():
-		case <-t.changed:
+		case <-t.update:
 		case <-timer.C:
 			due = true
 		}
 	}
 }
 
-// line takes one line that was read.
+// line takes one line of a stream.
 func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Output) {
 	k := 0
 	switch {
 	case ctx.Err() != nil:
 		return
 	case o.Cursor != nil:
-		t.read[0] = spot{At: o.At.UnixNano(), Cursor: *o.Cursor}
+		t.read[0] = position{At: o.At.UnixNano(), Cursor: *o.Cursor}
 	default:
 		if o.Stderr {
 			k = 1
 		}
 		if !o.At.IsZero() || !o.Rest { // else it is a piece of the line before
-			t.dropped[k] = !o.At.IsZero() && !t.next(k, o.At.UnixNano())
+			t.skipping[k] = !o.At.IsZero() && !t.next(k, o.At.UnixNano())
 		}
-		if t.dropped[k] || o.Rest && !t.local {
+		if t.skipping[k] || o.Rest && !t.local {
 			return
 		}
 	}
@@ -315,39 +323,44 @@ func (f *follower) line(ctx context.Context, t *track, src view.LogSource, o Out
 	if at.IsZero() {
 		at = time.Now()
 	}
-	// A line of the past waits for room: the engine keeps those that come behind it. The past is not over
-	// while what waits of it fills the queue.
+	// A line of the backlog waits for room: the engine keeps the lines after it. The backlog is not over while it fills
+	// the queue.
 	age := time.Since(at)
-	if t.behind = t.behind || at.Before(t.opened) || age >= lag; !t.behind {
+	if t.backlog = t.backlog || at.Before(t.opened) || age >= backlogAge; !t.backlog {
 		ctx = nil
 	}
 	roomy := f.emit(ctx, &view.LogLine{
-		Message: string(o.Text), Timestamp: at.UnixMilli(), IsStdErr: o.Stderr, IsSystem: src.ID == hostID,
-		AppID: src.AppID, ServiceID: src.ServiceID, ServiceName: src.ServiceName,
+		Message:     string(o.Text),
+		Timestamp:   at.UnixMilli(),
+		IsStdErr:    o.Stderr,
+		IsSystem:    src.ID == hostID,
+		AppID:       src.AppID,
+		ServiceID:   src.ServiceID,
+		ServiceName: src.ServiceName,
 	}, mark{t, k == 1, t.read[k]})
-	t.behind = t.behind && !(roomy && age < near)
+	t.backlog = t.backlog && !(roomy && age < liveAge)
 }
 
-// next notes the next line of an output, and tells whether it was not read before.
+// next records the next line of an output. It returns false if the line was read before.
 func (t *track) next(k int, at int64) bool {
-	if skip := t.skip[k]; skip.At != 0 {
+	if before := t.readBefore[k]; before.At != 0 {
 		switch {
-		case at < skip.At:
+		case at < before.At:
 			return false
-		case at == skip.At && t.again[k] < skip.N:
-			t.again[k]++
+		case at == before.At && t.repeated[k] < before.N:
+			t.repeated[k]++
 			return false
 		}
-		t.skip[k] = spot{}
+		t.readBefore[k] = position{}
 	}
 	if t.read[k].At != at {
-		t.read[k] = spot{At: at}
+		t.read[k] = position{At: at}
 	}
 	t.read[k].N++
 	return true
 }
 
-// delivered notes how far containers were delivered.
+// delivered records the newest lines that were delivered.
 func (f *follower) delivered(marks []mark) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -356,26 +369,26 @@ func (f *follower) delivered(marks []mark) {
 		if m.stderr {
 			k = 1
 		}
-		m.track.done[k] = m.spot
-		f.dirty, f.stale = true, true
+		m.track.done[k] = m.position
+		f.changed, f.changedLong = true, true
 	}
 }
 
-// save saves the places if they changed, in memory or durably as it is time to.
+// save saves the positions if they changed: in memory, and durably if it is time for that.
 func (f *follower) save(durably bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	durably = durably || time.Since(f.saved) >= saveDurably
-	if f.mode != ToCloud || !f.dirty && !(f.stale && durably) {
+	if f.mode != ToCloud || !f.changed && !(f.changedLong && durably) {
 		return
 	}
-	if f.dirty = false; durably {
-		f.saved, f.stale = time.Now(), false
+	if f.changed = false; durably {
+		f.saved, f.changedLong = time.Now(), false
 	}
-	p := places{At: time.Now().UnixNano(), Containers: make(map[string]place, len(f.tracks))}
+	p := positions{At: time.Now().UnixNano(), Containers: make(map[string]progress, len(f.tracks))}
 	for id, t := range f.tracks {
 		if !t.src.StartedAt.IsZero() {
-			p.Containers[id] = place{Started: t.started.UnixNano(), From: t.from.UnixNano(), Outputs: t.done}
+			p.Containers[id] = progress{Started: t.started.UnixNano(), From: t.from.UnixNano(), Outputs: t.done}
 		}
 	}
 	f.o.store(p, durably)

@@ -17,14 +17,14 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// containers are containers of a test, whose output is read as an engine lets it be read.
+// containers are the containers of a test. Their output is read as from an engine.
 type containers struct {
 	mu      sync.Mutex
 	written map[string][]Output
 	ends    map[string]chan struct{} // closed when the container stops
 	since   map[string][]time.Time   // of each reading
 	fail    error                    // of the next reading
-	lossy   bool                     // a reading that goes on until the container stops lacks the last lines
+	lossy   bool                     // a reading that ends because the container stops lacks the last lines
 }
 
 func (c *containers) start(id string) view.LogSource {
@@ -110,16 +110,38 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	return &bench{cloud: &cloud{identity: "me", start: time.Now()}, docs: &documents{text: []byte("{}")}, file: filepath.Join(t.TempDir(), "run", "logs.json")}
+	return &bench{
+		cloud: &cloud{identity: "me", start: time.Now()},
+		docs:  &documents{text: []byte("{}")},
+		file:  filepath.Join(t.TempDir(), "run", "logs.json"),
+	}
 }
 
 func (b *bench) run(t *testing.T, sources ...view.LogSource) run {
-	p := New(Options{Mode: ToCloud, Read: b.read, Identity: b.cloud.who, Open: b.cloud.open, Docs: b.docs, Volatile: b.file, Log: zerolog.Nop()})
+	r := launch(t, b.options())
+	r.Attach(sources)
+	return r
+}
+
+func (b *bench) options() Options {
+	return Options{
+		Mode:     ToCloud,
+		Read:     b.read,
+		Identity: b.cloud.who,
+		Open:     b.cloud.open,
+		Docs:     b.docs,
+		Volatile: b.file,
+		Log:      zerolog.Nop(),
+	}
+}
+
+// launch runs a pipe with these options.
+func launch(t *testing.T, o Options) run {
+	p := New(o)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); p.Run(ctx) }()
 	synctest.Wait()
-	p.Attach(sources)
 	return run{p, func() { stop(); <-done }}
 }
 
@@ -139,7 +161,7 @@ func (b *bench) want(t *testing.T, want ...string) {
 	}
 }
 
-const through = grace + time.Second // until lines came through
+const through = gracePeriod + time.Second // until lines have arrived
 
 // cloud.md 75: what is read, what is not.
 func TestFollow(t *testing.T) {
@@ -167,7 +189,7 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// cloud.md 76: over a stop, a kill, and a power cut that takes what is in memory.
+// cloud.md 76: after a stop, a kill, and a power cut, which loses the file in memory.
 func TestResume(t *testing.T) {
 	f := func(name string, cut func(b *bench, r run, lose func()), want ...string) {
 		t.Run(name, func(t *testing.T) {
@@ -196,14 +218,14 @@ func TestResume(t *testing.T) {
 	f("kill", func(b *bench, r run, _ func()) {
 		kept, _ := os.ReadFile(b.file)
 		durable := b.docs.get()
-		r.stop() // what it saves then a kill does not save
+		r.stop() // a kill would not save what this saves
 		os.WriteFile(b.file, kept, 0o600)
 		b.docs.set(durable)
 	}, "one", "one as well", "two", "three", "four")
 	f("power cut", func(_ *bench, r run, lose func()) { r.stop(); lose() }, "one", "one as well", "two", "two", "three", "four")
 }
 
-// Lines that were read and not sent when the agent stopped come from its next run.
+// Lines that were read but not sent before the agent stopped are sent by its next run.
 func TestUnsentLinesAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -223,7 +245,7 @@ func TestUnsentLinesAreReadAgain(t *testing.T) {
 	})
 }
 
-// A backlog that is larger than the queue comes as a whole.
+// A backlog that is larger than the queue arrives completely.
 func TestBacklogWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -245,7 +267,7 @@ func TestBacklogWaitsForRoom(t *testing.T) {
 	})
 }
 
-// What a container goes on writing while a slow cloud still takes the backlog comes as well.
+// Lines that a container writes while a slow cloud still receives the backlog arrive as well.
 func TestLinesBehindABacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -272,7 +294,7 @@ func TestLinesBehindABacklog(t *testing.T) {
 	})
 }
 
-// A container that starts anew is read on, also what it wrote before that is known.
+// A container that restarts is read again, also the lines before the agent knows of the restart.
 func TestRestartedContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -295,7 +317,7 @@ func TestRestartedContainer(t *testing.T) {
 		b.want(t, "first run", "last words", "second run")
 		b.write("a", "gone", false)
 		b.stop("a")
-		time.Sleep(time.Second) // its stream ended before anybody said why
+		time.Sleep(time.Second) // its stream ends before the agent knows why
 		r.Attach([]view.LogSource{})
 		time.Sleep(time.Minute)
 		b.want(t, "first run", "last words", "second run", "gone")
@@ -306,8 +328,8 @@ func TestRestartedContainer(t *testing.T) {
 	})
 }
 
-// A stream that ends because the container stopped may lack its last lines: they come all the same, and none
-// comes twice, also of a line in pieces.
+// A stream that ends because the container stopped may lack its last lines. They arrive all the same, and none arrives
+// twice.
 func TestLastLinesOfAContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -339,7 +361,7 @@ func TestLastLinesOfAContainer(t *testing.T) {
 	})
 }
 
-// A line in pieces that is read again does not come again.
+// A line in pieces that is read again is not passed on again.
 func TestPiecesReadAgain(t *testing.T) {
 	var got []string
 	at := time.Unix(5, 0)
@@ -349,17 +371,21 @@ func TestPiecesReadAgain(t *testing.T) {
 	})
 	tr, src := &track{local: true}, view.LogSource{ID: "a"}
 	for range 2 {
-		for _, o := range []Output{{Text: []byte("one"), At: at}, {Text: []byte("two"), Rest: true}, {Text: []byte("three"), At: at.Add(1)}} {
+		for _, o := range []Output{
+			{Text: []byte("one"), At: at},
+			{Text: []byte("two"), Rest: true},
+			{Text: []byte("three"), At: at.Add(1)},
+		} {
 			f.line(t.Context(), tr, src, o)
 		}
-		tr.skip, tr.again = tr.read, [2]int{}
+		tr.readBefore, tr.repeated = tr.read, [2]int{}
 	}
 	if !slices.Equal(got, []string{"one", "two", "three"}) {
 		t.Errorf("got %q", got)
 	}
 }
 
-// A stream that breaks off is opened again, where it was, after a while that grows.
+// A broken stream is opened again at its position, with a back-off.
 func TestBrokenReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -381,7 +407,7 @@ func TestBrokenReading(t *testing.T) {
 	})
 }
 
-// A container whose output the engine cannot read back is asked for once each time it starts.
+// Output that the engine cannot read is asked for only once for each start of the container.
 func TestUnreadableOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -403,16 +429,15 @@ func TestUnreadableOutput(t *testing.T) {
 	})
 }
 
-// After a boot with a clock that is behind, lines count from the start of the container: rather twice
-// than not at all.
+// After a boot with a clock that is behind, lines are read from the start of the container: rather twice than not at all.
 func TestClockThatWentBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFollower(Options{}, nil, nil)
 		boot := time.Now()
 		f.baseline = boot
-		tr := &track{started: boot.Add(-time.Hour), read: [2]spot{{At: boot.Add(time.Hour).UnixNano(), N: 1}}}
+		tr := &track{started: boot.Add(-time.Hour), read: [2]position{{At: boot.Add(time.Hour).UnixNano(), N: 1}}}
 		tr.src.StartedAt = boot
-		if since := f.since(tr); !since.Equal(boot.Add(-slack)) || tr.read[0].At != 0 {
+		if since := f.since(tr); !since.Equal(boot.Add(-maxDisorder)) || tr.read[0].At != 0 {
 			t.Errorf("read from %v on, boot was at %v", since, boot)
 		}
 	})

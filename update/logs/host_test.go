@@ -8,13 +8,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
-// units are the units of a test's host: what each reading of them gives, and from where it began.
+// units are the units of a test's host: the lines of each reading, and where each reading began.
 type units struct {
-	readings [][]Output // and then a failure, unless it is the last one
+	readings [][]Output // each but the last one ends with a failure
 	from     []string
 	at       []time.Time
 }
@@ -38,25 +36,22 @@ func (u *units) read(_ context.Context, cursor string, since time.Time, fn func(
 	return errors.New("cut")
 }
 
-// cloud.md 5.6: lines of host units are system messages; a reader that dies is started again after a while
-// that doubles up to a quarter of an hour, and begins anew with any output. One that is over is not.
+// cloud.md 5.6: lines of host units are system messages. A reader that fails is started again with a back-off of up to a
+// quarter of an hour, which any output resets. A reader that ends without an error is not started again.
 func TestHostUnits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		place := func(cursor string) *string { return &cursor }
-		u := &units{readings: [][]Output{{{Text: []byte("one"), Cursor: place("c1")}, {Text: []byte("two"), Cursor: place("c2"), Stderr: true}}}}
+		u := &units{readings: [][]Output{{
+			{Text: []byte("one"), Cursor: place("c1")},
+			{Text: []byte("two"), Cursor: place("c2"), Stderr: true},
+		}}}
 		u.readings = append(u.readings, make([][]Output, 10)...)
 		u.readings = append(u.readings, []Output{{Text: []byte("three"), Cursor: place("c3")}}, nil)
-		hosted := func() run {
-			p := New(Options{Mode: ToCloud, Read: b.read, ReadHost: u.read, Identity: b.cloud.who, Open: b.cloud.open, Docs: b.docs, Volatile: b.file, Log: zerolog.Nop()})
-			ctx, stop := context.WithCancel(t.Context())
-			done := make(chan struct{})
-			go func() { defer close(done); p.Run(ctx) }()
-			synctest.Wait()
-			return run{p, func() { stop(); <-done }}
-		}
+		o := b.options()
+		o.ReadHost = u.read
 		began := time.Now()
-		r := hosted()
+		r := launch(t, o)
 		time.Sleep(time.Hour)
 		if len(u.from) != 0 {
 			t.Error("the host was read before a unit started")
@@ -86,7 +81,7 @@ func TestHostUnits(t *testing.T) {
 		r.AttachHost()
 		time.Sleep(time.Minute)
 		r.stop()
-		r = hosted() // units may have run meanwhile
+		r = launch(t, o) // units may have run while it was stopped
 		time.Sleep(time.Minute)
 		if got := u.from[n:]; !slices.Equal(got, []string{"c3", "c3"}) {
 			t.Errorf("read from %q", got)
@@ -101,30 +96,30 @@ func TestHostUnits(t *testing.T) {
 	})
 }
 
-// cloud.md 5.7: in local mode they are for listeners, and not read while there is none.
+// cloud.md 5.7: in local mode the units are read for listeners, and not read while there is none.
 func TestHostUnitsOfLocalMode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cursor := "c1"
 		u := &units{readings: [][]Output{{{Text: []byte("one"), Cursor: &cursor}}}}
 		b := newBench(t)
-		p := New(Options{Mode: ToListeners, Read: b.read, ReadHost: u.read, Identity: b.cloud.who, Open: b.cloud.open, Docs: b.docs, Log: zerolog.Nop()})
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); p.Run(ctx) }()
-		synctest.Wait()
-		p.AttachHost()
+		o := b.options()
+		o.Mode, o.ReadHost = ToListeners, u.read
+		r := launch(t, o)
+		r.AttachHost()
 		time.Sleep(time.Minute)
 		if len(u.from) != 0 {
 			t.Error("read for nobody")
 		}
-		l := p.Listen(everything)
-		for _, want := range []string{`{"message":"Streaming logs","isSystem":true}`, fmt.Sprintf(`{"message":"one","isSystem":true,"timestamp":%d}`, time.Now().UnixMilli())} {
-			if got, err := l.Next(ctx); err != nil || string(got) != want+"\n" {
+		l := r.Listen(everything)
+		for _, want := range []string{
+			`{"message":"Streaming logs","isSystem":true}`,
+			fmt.Sprintf(`{"message":"one","isSystem":true,"timestamp":%d}`, time.Now().UnixMilli()),
+		} {
+			if got, err := l.Next(t.Context()); err != nil || string(got) != want+"\n" {
 				t.Errorf("got %s %v, want %s", got, err, want)
 			}
 		}
 		l.Close()
-		stop()
-		<-done
+		r.stop()
 	})
 }

@@ -5,41 +5,41 @@ import (
 	"sync"
 )
 
-// maxListener is how many bytes of lines wait for one local listener.
+// maxListener is the size of the buffer of one local listener, in bytes.
 const maxListener = 64 << 10
 
-// Listener gets the lines of local mode (docs/spec/cloud.md 5.7, docs/spec/device-api.md 2.33).
+// Listener receives the log in local mode (docs/spec/cloud.md 5.7, docs/spec/device-api.md 2.33).
 type Listener struct {
 	pipe    *Pipe
-	inScope func(appID int) bool // whose containers' lines it gets
-	some    chan struct{}        // holds a token: lines came
+	inScope func(appID int) bool // the apps whose output it receives
+	some    chan struct{}        // holds a token: there are new lines
 
 	mu    sync.Mutex
 	lines [][]byte
 	size  int
 }
 
-// Listen returns a new listener, whose first line says that it listens. It gets what the agent says, and the
-// lines of the containers of the apps that inScope allows. It must be closed.
+// Listen returns a new listener. Its first line says that the log begins. It receives the messages of the agent, and the
+// output of the apps for which inScope returns true. The caller must close it.
 func (p *Pipe) Listen(inScope func(appID int) bool) *Listener {
 	l := &Listener{pipe: p, inScope: inScope, some: make(chan struct{}, 1)}
 	l.add([]byte(`{"message":"Streaming logs","isSystem":true}` + "\n"))
 	p.mu.Lock()
 	p.listeners[l] = true
 	p.mu.Unlock()
-	p.follower.review()
+	p.follower.checkMode()
 	return l
 }
 
-// Close ends the listener and frees what it holds.
+// Close ends the listener.
 func (l *Listener) Close() {
 	l.pipe.mu.Lock()
 	delete(l.pipe.listeners, l)
 	l.pipe.mu.Unlock()
-	l.pipe.follower.review()
+	l.pipe.follower.checkMode()
 }
 
-// add appends a line; the oldest are dropped when there is no room.
+// add appends a line. Without room it drops the oldest lines.
 func (l *Listener) add(line []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *Listener) add(line []byte) {
 	signal(l.some)
 }
 
-// Next waits for the next encoded line, with its end.
+// Next waits for the next encoded line and returns it with its line end.
 func (l *Listener) Next(ctx context.Context) ([]byte, error) {
 	for {
 		l.mu.Lock()

@@ -54,7 +54,7 @@ func TestListener(t *testing.T) {
 	}
 }
 
-// A listener of one app gets what its containers write and what the agent says.
+// A listener of one app receives the output of its containers and the messages of the agent.
 func TestListenerOfAnApp(t *testing.T) {
 	p := localPipe()
 	l := p.Listen(func(appID int) bool { return appID == 7 })
@@ -69,7 +69,7 @@ func TestListenerOfAnApp(t *testing.T) {
 	}
 }
 
-// Outside local mode only the first line comes (docs/spec/device-api.md 2.33).
+// Outside local mode only the first line arrives (docs/spec/device-api.md 2.33).
 func TestListenerOutsideLocalMode(t *testing.T) {
 	p := localPipe()
 	p.SetMode(ToCloud)
@@ -80,7 +80,7 @@ func TestListenerOutsideLocalMode(t *testing.T) {
 	}
 }
 
-// device-api.md A20: a listener that does not read costs no more than its buffer; the oldest lines go.
+// device-api.md A20: a listener that does not read costs no more than its buffer: the oldest lines are dropped.
 func TestListenerThatDoesNotRead(t *testing.T) {
 	p := localPipe()
 	l := p.Listen(everything)

@@ -10,20 +10,19 @@ import (
 )
 
 const (
-	maxQueue = 256 << 10 // bytes of encoded lines that wait (docs/spec/cloud.md 5.3)
-	maxBlock = 16 << 10  // bytes of a block, but for a single line that is longer
+	maxQueue = 256 << 10 // bytes of encoded lines in the queue (docs/spec/cloud.md 5.3)
+	maxBlock = 16 << 10  // bytes of a block; only a single line may be longer
 )
 
-// queue holds encoded lines until they are sent, in blocks. When it is full, new lines are dropped
-// and counted.
+// queue keeps encoded lines in blocks until they are sent. When it is full, it drops and counts new lines.
 type queue struct {
-	some chan struct{} // holds a token: lines came
+	some chan struct{} // holds a token: there are new lines
 	full chan struct{} // holds a token: a block is full
 
 	mu         sync.Mutex
 	blocks     []*block
 	size       int // bytes of the blocks and of the one that is being sent
-	suppressed int
+	suppressed int // dropped lines
 	spare      *block
 	room       chan struct{} // closed when there is room again; nil when nobody waits
 }
@@ -34,24 +33,24 @@ type block struct {
 	marks []mark // the last one of each output
 }
 
-// mark is the place of a line in the output of a container, the zero mark none.
+// mark is the position of a line in the output of a container. The zero mark is none.
 type mark struct {
-	track  *track
-	stderr bool
-	spot   spot
+	track    *track
+	stderr   bool
+	position position
 }
 
 func newQueue() *queue {
 	return &queue{some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 }
 
-// add appends a line. Without room it is dropped, or with patience waits for as long as that is not
-// over. It tells whether there is room for many more.
-func (q *queue) add(l *view.LogLine, m mark, patience context.Context) (roomy bool) {
+// add appends a line. Without room it drops the line if wait is nil, else it waits for room until wait ends. It reports
+// whether there is room for many more lines.
+func (q *queue) add(l *view.LogLine, m mark, wait context.Context) (roomy bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for !q.append(l, m) {
-		if patience == nil {
+		if wait == nil {
 			q.suppressed++
 			return false
 		}
@@ -62,12 +61,12 @@ func (q *queue) add(l *view.LogLine, m mark, patience context.Context) (roomy bo
 		q.mu.Unlock()
 		select {
 		case <-room:
-		case <-patience.Done():
+		case <-wait.Done():
 			q.mu.Lock()
 			return false
 		}
 		q.mu.Lock()
-		if patience.Err() != nil {
+		if wait.Err() != nil {
 			return false
 		}
 	}
@@ -75,29 +74,29 @@ func (q *queue) add(l *view.LogLine, m mark, patience context.Context) (roomy bo
 	return q.size <= maxQueue/2
 }
 
-// append encodes a line into the last block, or tells that there is no room for it.
+// append encodes a line into the last block. It returns false if there is no room.
 func (q *queue) append(l *view.LogLine, m mark) bool {
-	b := q.tail()
+	b := q.lastBlock()
 	before := len(b.text)
 	b.text = appendLine(b.text, l, false)
 	n := len(b.text) - before
 	if q.size+n > maxQueue {
 		b.text = b.text[:before]
-		if before == 0 { // it was made for this line
+		if before == 0 { // the block is new
 			q.blocks, q.spare = q.blocks[:len(q.blocks)-1], b
 		}
 		return false
 	}
 	q.size += n
-	b.note(m)
+	b.record(m)
 	if len(b.text) >= maxBlock {
 		signal(q.full)
 	}
 	return true
 }
 
-// tail is the block that takes the next line.
-func (q *queue) tail() *block {
+// lastBlock is the block that takes the next line.
+func (q *queue) lastBlock() *block {
 	if n := len(q.blocks); n > 0 && len(q.blocks[n-1].text) < maxBlock {
 		return q.blocks[n-1]
 	}
@@ -109,25 +108,25 @@ func (q *queue) tail() *block {
 	return b
 }
 
-func (b *block) note(m mark) {
+func (b *block) record(m mark) {
 	if m.track == nil {
 		return
 	}
 	for i := range b.marks {
 		if o := &b.marks[i]; o.track == m.track && o.stderr == m.stderr {
-			o.spot = m.spot
+			o.position = m.position
 			return
 		}
 	}
 	b.marks = append(b.marks, m)
 }
 
-// take returns the first block, which must be given back, nil when there is none; with whole, only
-// one that takes no more lines. How many lines were dropped behind the last block is its last line.
-func (q *queue) take(whole bool) *block {
+// take removes and returns the first block, nil if there is none. With fullOnly, it takes only a full block. The caller
+// gives the block back with sent or unsent. The last block ends with a line that says how many lines were dropped.
+func (q *queue) take(fullOnly bool) *block {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.blocks) == 0 || len(q.blocks[0].text) == 0 || whole && len(q.blocks[0].text) < maxBlock {
+	if len(q.blocks) == 0 || len(q.blocks[0].text) == 0 || fullOnly && len(q.blocks[0].text) < maxBlock {
 		return nil
 	}
 	b := q.blocks[0]
@@ -135,7 +134,9 @@ func (q *queue) take(whole bool) *block {
 		before := len(b.text)
 		b.text = appendLine(b.text, &view.LogLine{
 			Message:   fmt.Sprintf("Warning: Suppressed %d message(s) due to high load", q.suppressed),
-			Timestamp: time.Now().UnixMilli(), IsSystem: true, IsStdErr: true,
+			Timestamp: time.Now().UnixMilli(),
+			IsSystem:  true,
+			IsStdErr:  true,
 		}, false)
 		q.size += len(b.text) - before
 		q.suppressed = 0
@@ -144,24 +145,24 @@ func (q *queue) take(whole bool) *block {
 	return b
 }
 
-// sent gives back a block whose lines are through.
+// sent gives back a block whose lines were sent.
 func (q *queue) sent(b *block) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.size -= len(b.text)
 	b.text, b.marks = b.text[:0], b.marks[:0]
 	q.spare = b
-	q.release()
+	q.wakeWaiting()
 }
 
-// unsent gives back a block whose lines are still to be sent.
+// unsent gives back a block whose lines were not sent.
 func (q *queue) unsent(b *block) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.blocks = append([]*block{b}, q.blocks...)
 }
 
-// clear drops all that waits.
+// clear drops all lines.
 func (q *queue) clear() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -169,10 +170,10 @@ func (q *queue) clear() {
 		q.size -= len(b.text)
 	}
 	q.blocks, q.spare, q.suppressed = nil, nil, 0
-	q.release()
+	q.wakeWaiting()
 }
 
-// shrink gives up memory that was kept for the next lines.
+// shrink frees the memory that was kept for the next lines.
 func (q *queue) shrink() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -185,8 +186,8 @@ func (q *queue) empty() bool {
 	return len(q.blocks) == 0 || len(q.blocks[0].text) == 0
 }
 
-// release lets those go on that wait for room. The caller holds mu.
-func (q *queue) release() {
+// wakeWaiting wakes those that wait for room. The caller holds mu.
+func (q *queue) wakeWaiting() {
 	if q.room != nil {
 		close(q.room)
 		q.room = nil

@@ -9,39 +9,39 @@ import (
 
 // Times of a stream (docs/spec/cloud.md 5.2).
 const (
-	retryFirst = 5 * time.Second
-	retryMost  = 300 * time.Second
-	grace      = 5 * time.Second        // nothing is sent, so that a refusal loses nothing
-	flushEach  = 100 * time.Millisecond // from the first line on until it is sent
-	silence    = 60 * time.Second       // without a line the stream is closed
-	lifetime   = 4 * time.Minute        // then a busy stream is ended, before the cloud does it in the middle of a line
+	retryMin    = 5 * time.Second
+	retryMax    = 300 * time.Second
+	gracePeriod = 5 * time.Second        // nothing is sent yet, so that no line is lost if the cloud refuses the stream
+	flushEach   = 100 * time.Millisecond // from the first line until it is sent
+	idleTimeout = 60 * time.Second       // without a line for so long, the stream is closed
+	maxLifetime = 4 * time.Minute        // the stream is ended before the cloud ends it in the middle of a line
 )
 
-// sender is the life of the streams to the cloud, one after the other.
+// sender opens the streams to the cloud, one at a time.
 type sender struct {
 	pipe     *Pipe
 	queue    *queue
 	last     time.Time // when the last attempt began
-	failures int       // since the last stream that came through its grace
+	failures int       // since the last stream that outlasted its grace period
 	identity string    // of the last attempt
 }
 
-// send moves the queue to the cloud until ctx ends.
+// send sends the queue to the cloud until ctx ends.
 func (p *Pipe) send(ctx context.Context) {
 	s := &sender{pipe: p, queue: p.queue}
-	for s.await(ctx) {
+	for s.waitForLines(ctx) {
 		s.last = time.Now()
 		if err := s.session(ctx); err != nil && ctx.Err() == nil {
 			s.failures++
-			p.o.Log.Info().Err(err).Int("failures", s.failures).Msg("log stream broke off")
+			p.o.Log.Info().Err(err).Int("failures", s.failures).Msg("log stream to the cloud broke off, will retry")
 		}
 		p.queue.shrink()
 	}
 }
 
-// await waits until there are lines, an identity to send them with, and the time for the next
-// attempt has come. It returns false at the end of ctx.
-func (s *sender) await(ctx context.Context) bool {
+// waitForLines waits until there are lines and an identity, and it is time for the next attempt. It returns false when ctx
+// has ended.
+func (s *sender) waitForLines(ctx context.Context) bool {
 	for {
 		var due <-chan time.Time
 		if identity := s.pipe.identity(); identity != "" && !s.queue.empty() {
@@ -66,16 +66,16 @@ func (s *sender) await(ctx context.Context) bool {
 	}
 }
 
-// retryAfter is the time between the beginnings of two attempts: 5 s after one failure, 10 s after
-// two, and so on (docs/spec/cloud.md 10: 70).
+// retryAfter is the time from one attempt to the next: 5 s after one failure, 10 s after two, and so on
+// (docs/spec/cloud.md 10: 70).
 func retryAfter(failures int) time.Duration {
 	if failures == 0 {
 		return 0
 	}
-	return min(retryFirst<<min(failures-1, 10), retryMost)
+	return min(retryMin<<min(failures-1, 10), retryMax)
 }
 
-// identity is what lines are sent with now, empty when they are not sent.
+// identity is the identity to send lines with; empty if lines are not sent now.
 func (p *Pipe) identity() string {
 	p.mu.Lock()
 	mode := p.mode
@@ -86,10 +86,10 @@ func (p *Pipe) identity() string {
 	return p.o.Identity()
 }
 
-// stays tells whether the stream that is open is still the right one.
-func (s *sender) stays() bool { return s.pipe.identity() == s.identity }
+// isCurrent reports whether the open stream is still the one to send lines to.
+func (s *sender) isCurrent() bool { return s.pipe.identity() == s.identity }
 
-// session is one stream. It returns nil when it is closed without a failure.
+// session opens one stream and sends lines. It returns nil if the stream was closed without a failure.
 func (s *sender) session(ctx context.Context) error {
 	stream, err := s.pipe.o.Open(ctx)
 	if err != nil {
@@ -97,26 +97,25 @@ func (s *sender) session(ctx context.Context) error {
 	}
 	defer stream.Close()
 	f := &flow{sender: s, stream: stream, z: newDeflater()}
-	ok, err := s.linger(ctx, stream, grace)
+	ok, err := s.waitGracePeriod(ctx, stream)
 	if ok {
 		s.failures = 0
 		err = f.run(ctx)
 	}
 	switch {
-	case f.over() && ok: // the answer says more than a write that failed meanwhile
+	case f.hasEnded() && ok: // the answer says more than the error of a write
 		err = stream.Err()
-	case !f.over() && err == nil:
+	case !f.hasEnded() && err == nil:
 		f.finish()
 	}
 	return err
 }
 
-// errEarly says that a stream ended, for whatever reason, before it could be of use.
-var errEarly = errors.New("the cloud ended the log stream at once")
+var errTooEarly = errors.New("the cloud ended the log stream before a line was sent")
 
-// linger waits. It returns false when the stream ended meanwhile or is not the right one any more.
-func (s *sender) linger(ctx context.Context, stream Stream, d time.Duration) (bool, error) {
-	timer := time.NewTimer(d)
+// waitGracePeriod returns false if the stream ended or is no longer the current one.
+func (s *sender) waitGracePeriod(ctx context.Context, stream Stream) (bool, error) {
+	timer := time.NewTimer(gracePeriod)
 	defer timer.Stop()
 	for {
 		select {
@@ -125,40 +124,40 @@ func (s *sender) linger(ctx context.Context, stream Stream, d time.Duration) (bo
 		case <-ctx.Done():
 			return false, nil
 		case <-stream.Ended():
-			return false, cmp.Or(stream.Err(), errEarly)
+			return false, cmp.Or(stream.Err(), errTooEarly)
 		case <-s.pipe.wake:
-			if !s.stays() {
+			if !s.isCurrent() {
 				return false, nil
 			}
 		}
 	}
 }
 
-// flow is a stream through which lines run.
+// flow is an open stream after its grace period.
 type flow struct {
 	*sender
 	stream Stream
 	z      *deflater
-	save   <-chan time.Time // fires when places are to be saved
+	save   <-chan time.Time // fires when it is time to save the positions
 }
 
-// run sends lines until there are none for a while.
+// run sends lines until there are no new ones for a while, or the stream is too old.
 func (f *flow) run(ctx context.Context) error {
-	idle := time.NewTimer(silence)
+	idle := time.NewTimer(idleTimeout)
 	defer idle.Stop()
 	defer func() { f.pipe.follower.save(false) }()
 	for {
 		if !f.queue.empty() {
-			if err := f.burst(ctx); err != nil {
+			if err := f.sendAndFlush(ctx); err != nil {
 				return err
 			}
-			if ctx.Err() != nil || !f.stays() || time.Since(f.last) >= lifetime {
+			if ctx.Err() != nil || !f.isCurrent() || time.Since(f.last) >= maxLifetime {
 				return nil
 			}
-			idle.Reset(silence)
+			idle.Reset(idleTimeout)
 		}
 		select {
-		case <-ctx.Done(): // what came meanwhile is sent
+		case <-ctx.Done(): // lines that are in the queue are still sent
 		case <-idle.C:
 			return nil
 		case <-f.stream.Ended():
@@ -169,14 +168,14 @@ func (f *flow) run(ctx context.Context) error {
 		case <-f.queue.some:
 		case <-f.pipe.wake:
 		}
-		if ctx.Err() != nil && f.queue.empty() || !f.stays() {
+		if ctx.Err() != nil && f.queue.empty() || !f.isCurrent() {
 			return nil
 		}
 	}
 }
 
-// over tells whether the cloud ended the stream: what is written to it is lost.
-func (f *flow) over() bool {
+// hasEnded reports whether the cloud ended the stream: lines that are written now would be lost.
+func (f *flow) hasEnded() bool {
 	select {
 	case <-f.stream.Ended():
 		return true
@@ -185,7 +184,7 @@ func (f *flow) over() bool {
 	}
 }
 
-// finish ends the body as a whole one: a server refuses a body that breaks off.
+// finish completes the body: a server refuses an incomplete one.
 func (f *flow) finish() {
 	f.z.finish()
 	if _, err := f.stream.Write(f.z.take()); err == nil {
@@ -193,9 +192,8 @@ func (f *flow) finish() {
 	}
 }
 
-// burst sends what comes within the time until the next flush, and flushes. Whole blocks need not
-// wait for it.
-func (f *flow) burst(ctx context.Context) error {
+// sendAndFlush sends the lines that arrive until the next flush, and flushes. Full blocks are sent at once.
+func (f *flow) sendAndFlush(ctx context.Context) error {
 	timer := time.NewTimer(flushEach)
 	defer timer.Stop()
 	for {
@@ -205,12 +203,12 @@ func (f *flow) burst(ctx context.Context) error {
 		case <-f.stream.Ended():
 			return f.stream.Err()
 		case <-f.queue.full:
-			if err := f.drain(true); err != nil {
+			if err := f.sendBlocks(true); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := f.drain(false); err != nil {
+		if err := f.sendBlocks(false); err != nil {
 			return err
 		}
 		f.z.flush()
@@ -219,10 +217,10 @@ func (f *flow) burst(ctx context.Context) error {
 	}
 }
 
-// drain sends the blocks of the queue: the whole ones, or all.
-func (f *flow) drain(whole bool) error {
-	for f.stays() && !f.over() {
-		b := f.queue.take(whole)
+// sendBlocks sends the blocks of the queue: the full ones, or all.
+func (f *flow) sendBlocks(fullOnly bool) error {
+	for f.isCurrent() && !f.hasEnded() {
+		b := f.queue.take(fullOnly)
 		if b == nil {
 			return nil
 		}

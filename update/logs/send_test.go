@@ -21,7 +21,7 @@ import (
 	"resin-supervisor/update/view"
 )
 
-// cloud opens streams in memory and keeps what came through each.
+// cloud opens streams into memory and keeps them.
 type cloud struct {
 	identity string
 	refuse   error // of new streams
@@ -45,7 +45,7 @@ func (c *cloud) open(context.Context) (Stream, error) {
 	return m, nil
 }
 
-// all are the streams so far, once nothing moves any more.
+// all are the streams so far. It waits until all goroutines wait.
 func (c *cloud) all() []*memory {
 	synctest.Wait()
 	c.mu.Lock()
@@ -65,7 +65,7 @@ func (c *cloud) attempts() []time.Duration {
 	return slices.Clone(c.opened)
 }
 
-// turn makes the cloud refuse streams, or take them again.
+// turn makes the cloud refuse streams, or accept them again.
 func (c *cloud) turn(refuse error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,7 +121,7 @@ func (m *memory) Finish() {
 	m.finished = true
 }
 
-// whole tells whether the body came to its end, and so did the gzip stream in it.
+// whole reports whether the body and the gzip stream in it are complete.
 func (m *memory) whole() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -145,7 +145,7 @@ func (m *memory) isClosed() bool {
 	return m.closed
 }
 
-// block has writes wait until the gate that it returns is closed.
+// block makes writes wait until the returned gate is closed.
 func (m *memory) block() chan struct{} {
 	gate := make(chan struct{})
 	m.mu.Lock()
@@ -162,7 +162,7 @@ func (m *memory) Err() error {
 	return m.err
 }
 
-// end has the cloud end the stream.
+// end makes the cloud end the stream with an error.
 func (m *memory) end() {
 	m.mu.Lock()
 	m.err = errors.New("ended")
@@ -170,10 +170,10 @@ func (m *memory) end() {
 	close(m.ended)
 }
 
-// timeOut has the cloud end the stream as it does with every one.
+// timeOut makes the cloud end the stream as it does with every one.
 func (m *memory) timeOut() { close(m.ended) }
 
-// messages are the lines that came, as their messages.
+// messages are the messages of the lines that arrived.
 func (m *memory) messages(t *testing.T) (got []string) {
 	t.Helper()
 	for _, line := range m.lines(t) {
@@ -183,7 +183,7 @@ func (m *memory) messages(t *testing.T) (got []string) {
 	return got
 }
 
-// lines are the lines that came.
+// lines are the lines that arrived.
 func (m *memory) lines(t *testing.T) (got []map[string]any) {
 	t.Helper()
 	m.mu.Lock()
@@ -237,7 +237,7 @@ func (d *documents) Save(_ string, _ int, v any) error {
 	return err
 }
 
-// piped runs a test with a pipe into a cloud, in a time of its own.
+// piped runs a test with a pipe into a cloud, with a fake clock.
 func piped(t *testing.T, f func(t *testing.T, p *Pipe, c *cloud)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -304,17 +304,17 @@ func TestBackOffAfterRefusals(t *testing.T) {
 			t.Errorf("gaps %d, want %d", gaps, want)
 		}
 		c.turn(nil)
-		time.Sleep(300*time.Second + grace + flushEach)
+		time.Sleep(300*time.Second + gracePeriod + flushEach)
 		wantMessages(t, c.stream(0), "kept")
 		time.Sleep(time.Second)
-		c.stream(0).end() // after a stream that flowed the count begins anew
+		c.stream(0).end() // after a working stream the back-off starts again
 		p.Say("next", false)
-		time.Sleep(2*grace + flushEach)
+		time.Sleep(2*gracePeriod + flushEach)
 		wantMessages(t, c.stream(1), "next")
 	})
 }
 
-// cloud.md 70: a cloud that answers within the grace loses nothing.
+// cloud.md 70: no line is lost if the cloud answers within the grace period.
 func TestAnswerWithinGrace(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("kept", false)
@@ -324,12 +324,12 @@ func TestAnswerWithinGrace(t *testing.T) {
 		if c.stream(0).body.Len() != 0 || !c.stream(0).isClosed() {
 			t.Error("something was sent, or the stream was not closed")
 		}
-		time.Sleep(4*time.Second + grace + flushEach)
+		time.Sleep(4*time.Second + gracePeriod + flushEach)
 		wantMessages(t, c.stream(1), "kept")
 	})
 }
 
-// cloud.md 71: a connection that is cut is opened again.
+// cloud.md 71: after a broken connection a stream is opened again.
 func TestCutStream(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("one", false)
@@ -340,16 +340,16 @@ func TestCutStream(t *testing.T) {
 			t.Fatal("a stream is opened though there is nothing to send")
 		}
 		p.Say("two", false)
-		time.Sleep(grace + flushEach)
+		time.Sleep(gracePeriod + flushEach)
 		wantMessages(t, c.stream(1), "two")
 	})
 }
 
-// cloud.md 71: what could not be written to a stream that breaks off goes into the next one, in order.
+// cloud.md 71: lines that could not be written to a stream go into the next one, in order.
 func TestStreamThatBreaksOffInAWrite(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("one", false)
-		time.Sleep(grace + time.Second)
+		time.Sleep(gracePeriod + time.Second)
 		m := c.stream(0)
 		gate := m.block()
 		p.Say("two", false)
@@ -357,7 +357,7 @@ func TestStreamThatBreaksOffInAWrite(t *testing.T) {
 		p.Say("three", false)
 		m.end()
 		close(gate)
-		time.Sleep(2*grace + time.Second)
+		time.Sleep(2*gracePeriod + time.Second)
 		wantMessages(t, c.stream(1), "two", "three")
 		if p.queue.size != 0 {
 			t.Errorf("%d bytes are still counted", p.queue.size)
@@ -369,9 +369,9 @@ func TestStreamThatBreaksOffInAWrite(t *testing.T) {
 func TestSilenceClosesTheStream(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("one", false)
-		time.Sleep(grace + 40*time.Second)
+		time.Sleep(gracePeriod + 40*time.Second)
 		p.Say("two", false)
-		time.Sleep(silence)
+		time.Sleep(idleTimeout)
 		synctest.Wait()
 		if c.stream(0).isClosed() {
 			t.Fatal("closed too early")
@@ -382,19 +382,19 @@ func TestSilenceClosesTheStream(t *testing.T) {
 			t.Fatalf("closed %v, whole %v, %d streams", c.stream(0).isClosed(), c.stream(0).whole(), c.count())
 		}
 		p.Say("three", false)
-		time.Sleep(grace + flushEach)
+		time.Sleep(gracePeriod + flushEach)
 		wantMessages(t, c.stream(0), "one", "two")
 		wantMessages(t, c.stream(1), "three")
 	})
 }
 
-// cloud.md 73: of what does not fit the newest lines are dropped, and one line says how many.
+// cloud.md 73: a full queue drops new lines, and one line says how many.
 func TestFloodWhileBlocked(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		p.Say("first", false)
-		time.Sleep(grace + time.Second)
+		time.Sleep(gracePeriod + time.Second)
 		m := c.stream(0)
-		gate := m.block() // the cloud reads no more
+		gate := m.block() // the cloud stops reading
 		p.Say("second", false)
 		time.Sleep(time.Second)
 		text := strings.Repeat("x", 1000)
@@ -434,8 +434,7 @@ func TestFloodWhileBlocked(t *testing.T) {
 	})
 }
 
-// cloud.md 78: no stream before there is an identity, what waits comes then; another identity is
-// used at once.
+// cloud.md 78: without an identity no stream is opened and lines wait. A new identity is used at once.
 func TestIdentity(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		c.become("")
@@ -446,12 +445,12 @@ func TestIdentity(t *testing.T) {
 		}
 		c.become("one")
 		p.Check()
-		time.Sleep(grace + flushEach)
+		time.Sleep(gracePeriod + flushEach)
 		wantMessages(t, c.stream(0), "early")
 		c.become("two")
 		p.Check()
 		p.Say("late", false)
-		time.Sleep(grace + flushEach)
+		time.Sleep(gracePeriod + flushEach)
 		wantMessages(t, c.stream(0), "early")
 		wantMessages(t, c.stream(1), "late")
 		if !c.stream(0).isClosed() || c.stream(1).as != "two" {
@@ -460,8 +459,8 @@ func TestIdentity(t *testing.T) {
 	})
 }
 
-// host.md 8: that the cloud ends each stream after some minutes is no failure: the next line opens another at once,
-// and nothing of it is in the agent's log. A cloud that does so before a line could be sent is backed off from.
+// host.md 8: the cloud ends each stream after some minutes. This is no failure: the next line opens another one at once, and
+// the agent's log does not mention it. If it happens before a line is sent, there is a back-off.
 func TestCloudEndsTheStream(t *testing.T) {
 	var log bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
@@ -470,16 +469,16 @@ func TestCloudEndsTheStream(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		go p.Run(ctx)
 		p.Say("one", false)
-		time.Sleep(grace + time.Second)
+		time.Sleep(gracePeriod + time.Second)
 		c.stream(0).timeOut()
 		synctest.Wait()
 		if !c.stream(0).isClosed() {
 			t.Error("the stream stays open")
 		}
 		p.Say("two", false)
-		time.Sleep(grace + flushEach)
+		time.Sleep(gracePeriod + flushEach)
 		wantMessages(t, c.stream(1), "two")
-		if gap := c.attempts()[1] - c.attempts()[0]; gap != grace+time.Second || log.Len() > 0 {
+		if gap := c.attempts()[1] - c.attempts()[0]; gap != gracePeriod+time.Second || log.Len() > 0 {
 			t.Errorf("opened again after %v, log %q", gap, log.String())
 		}
 		gate := c.stream(1).block() // while a line is written
@@ -490,7 +489,7 @@ func TestCloudEndsTheStream(t *testing.T) {
 		c.stream(1).closed = true
 		c.stream(1).mu.Unlock()
 		close(gate)
-		time.Sleep(grace + time.Second)
+		time.Sleep(gracePeriod + time.Second)
 		wantMessages(t, c.stream(2), "three")
 		if log.Len() > 0 {
 			t.Errorf("log %q", log.String())
@@ -505,13 +504,13 @@ func TestCloudEndsTheStream(t *testing.T) {
 		if n := c.count(); n != before+1 || log.Len() == 0 {
 			t.Errorf("%d streams at once, log %q", n-before, log.String())
 		}
-		time.Sleep(time.Second + grace + flushEach)
+		time.Sleep(time.Second + gracePeriod + flushEach)
 		wantMessages(t, c.stream(before+1), "four")
 		stop()
 	})
 }
 
-// docs/spec/cloud.md 5.3: a stream that is never silent ends whole before the cloud ends it, and no line of it is lost.
+// docs/spec/cloud.md 5.3: a busy stream is completed before the cloud ends it, and no line is lost.
 func TestBusyStreamEndsInTime(t *testing.T) {
 	piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 		const lines = 60
@@ -532,14 +531,14 @@ func TestBusyStreamEndsInTime(t *testing.T) {
 	})
 }
 
-// cloud.md 77, 5.3: a cloud that is not to get lines gets what was said before, the switch itself with it, and then
-// none, also not those of meanwhile.
+// cloud.md 77, 5.3: when the log is switched off, the cloud still receives the lines before that and the one about it, but
+// none that follow until the log is switched on again.
 func TestModes(t *testing.T) {
 	for _, open := range []bool{true, false} {
 		piped(t, func(t *testing.T, p *Pipe, c *cloud) {
 			if open {
 				p.Say("one", false)
-				time.Sleep(grace + flushEach)
+				time.Sleep(gracePeriod + flushEach)
 				synctest.Wait()
 			}
 			p.Say("switch", false)
@@ -548,7 +547,7 @@ func TestModes(t *testing.T) {
 			time.Sleep(time.Minute)
 			p.SetMode(ToCloud)
 			p.Say("two", false)
-			time.Sleep(grace + flushEach)
+			time.Sleep(gracePeriod + flushEach)
 			if open {
 				wantMessages(t, c.stream(0), "one", "switch")
 			} else {
