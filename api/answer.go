@@ -29,8 +29,8 @@ const (
 	typeText = "text/plain; charset=utf-8"
 )
 
-// incomparable is a field of structs that nobody compares. It saves the code for that, which the linker keeps for
-// every type that encoding/json sees.
+// incomparable is a field of the largest structs. It saves the code that compares two of them, which the linker keeps
+// for every type that encoding/json sees.
 type incomparable [0]func()
 
 // status is the JSON of an answer that only reports success or failure.

@@ -37,7 +37,6 @@ func newBudget() *budget {
 
 // reservation is what one body holds of the budget.
 type reservation struct {
-	_            incomparable
 	budget       *budget
 	conn         net.Conn // of the client, nil when it need not send any more
 	size         int

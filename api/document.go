@@ -29,7 +29,6 @@ type AppSummary struct {
 
 // ServiceSummary is one service of the target release.
 type ServiceSummary struct {
-	_                incomparable
 	Status           string `json:"status"`
 	Image            string `json:"image"`
 	DownloadProgress *int   `json:"downloadProgress"` // percent, null when nothing is downloaded

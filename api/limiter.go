@@ -34,8 +34,6 @@ type peer struct {
 
 // conn is a client's connection.
 type conn struct {
-	_ incomparable
-
 	net.Conn
 	limiter       *limiter
 	peer          *peer

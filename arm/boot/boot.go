@@ -31,8 +31,6 @@ type Options struct {
 
 // Config is the boot configuration of a device. Its methods are safe for concurrent use.
 type Config struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	backends []prefixed
 	// unusedReason is the error for variables without a backend, nil when these are for other types of boards.
 	unusedReason error
@@ -43,8 +41,6 @@ type Config struct {
 
 // prefixed is a backend with the prefix of its variables.
 type prefixed struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	prefix string
 	backend
 }

@@ -44,8 +44,6 @@ func isBase(parameter string) bool { return slices.Contains(baseParameters, head
 
 // configLine is a line of the file. A line that is not managed has no key.
 type configLine struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	text, key, value string
 }
 

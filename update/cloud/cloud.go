@@ -33,8 +33,6 @@ const maxAnswer = 4 << 20
 
 // Client calls one origin. It is safe for concurrent use.
 type Client struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	base      *url.URL
 	userAgent string
 	trust     *Trust
@@ -266,8 +264,6 @@ const maxHead = 16 << 10
 
 // trackedReader reads from a connection and remembers the first error.
 type trackedReader struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	io.Reader
 	gotData bool
 	err     error
@@ -300,8 +296,6 @@ func (s *trackedReader) readError(err error) error {
 
 // bodyReader reads the body of an answer.
 type bodyReader struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	io.Reader
 	from *trackedReader
 }

@@ -22,8 +22,6 @@ import (
 // Identity holds the values of config.json that identify the device and its cloud (docs/spec/cloud.md 1.2).
 // Values that are not set are empty or 0.
 type Identity struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Endpoint                     string // URL of the cloud API, without a path
 	UUID, APIKey, DeviceAPIKey   string
 	DeviceID, ApplicationID      int64
@@ -34,8 +32,6 @@ type Identity struct {
 
 // Facts describes the device to the cloud (docs/spec/cloud.md 4.3). A nil or empty fact is unknown.
 type Facts struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	DeviceType            string
 	OSVersion, OSVariant  *string
 	SupervisorVersion     string

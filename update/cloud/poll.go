@@ -16,8 +16,6 @@ import (
 
 // poller holds the requests for immediate polls and the state of polling.
 type poller struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	wake chan struct{}
 
 	mu                sync.Mutex

@@ -127,8 +127,6 @@ type Volume struct {
 // Difference is one field in which a target and an engine object differ, for people. It hides values that may be
 // secrets: those of environment, labels, driver options and commands (docs/spec/engine.md 4.2).
 type Difference struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Field string
 	Have  string // empty where the values are hidden
 	Want  string // added, removed or changed where they are hidden

@@ -14,8 +14,6 @@ const maxPorts = 65536
 
 // portRange is one ports entry: container ports first to first+n, host ports host to host+n.
 type portRange struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	first, host, n int // n is the number of ports less one
 	proto, ip      string
 }

@@ -94,8 +94,6 @@ type Image struct {
 
 // Network is one supervised network of the engine.
 type Network struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	ID      string
 	Name    string
 	AppID   int    // 0 when the name carries a uuid and no app-id label is present
@@ -105,8 +103,6 @@ type Network struct {
 
 // Volume is one volume of the engine whose name has our form.
 type Volume struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Name       string
 	AppID      int
 	Supervised bool // carries a supervised label
@@ -117,8 +113,6 @@ type Volume struct {
 // Record says that an image belongs to a service of an app. The agent makes it for images that it pulls, finds or is
 // given (docs/spec/engine.md 8.4). It is durable.
 type Record struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Name        string `json:"name"` // normalised reference
 	AppID       int    `json:"appId"`
 	AppUUID     string `json:"appUuid"`

@@ -42,8 +42,6 @@ type Query struct {
 
 // Layer is one layer of an image.
 type Layer struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Diff string // digest of the unpacked layer, as the engine knows it
 	Size int64  // bytes to download
 
@@ -76,8 +74,6 @@ type document struct {
 
 // descriptor refers to a manifest, configuration or layer.
 type descriptor struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	MediaType, Digest string
 	Size              int64
 	Platform          struct{ Architecture, OS, Variant string }

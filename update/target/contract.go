@@ -12,8 +12,6 @@ type ContractFacts []Fact
 
 // Fact is one thing the device offers. Slug and Version are empty when the type has none.
 type Fact struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Type    string // sw.supervisor, sw.os, hw.device-type, ...
 	Slug    string
 	Version string // semver, with any text after the third number

@@ -14,8 +14,6 @@ const UnknownID = -1
 
 // App is one app of the target state. Its Release is nil when there is nothing to run.
 type App struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	UUID    string
 	ID      int
 	Name    string

@@ -113,8 +113,6 @@ type LogConfig struct {
 
 // Mount is one entry of HostConfig.Mounts.
 type Mount struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Type          string
 	Source        string `json:",omitempty"`
 	Target        string
@@ -187,8 +185,6 @@ type ContainerSummary struct {
 
 // MountPoint is a mount of an existing container. Name is the volume's name if Type is "volume".
 type MountPoint struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Type        string
 	Name        string
 	Source      string
@@ -212,8 +208,6 @@ type Container struct {
 
 // ContainerState says whether a container runs.
 type ContainerState struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Status     string // created, running, paused, restarting, removing, exited, dead
 	Running    bool
 	Paused     bool

@@ -155,8 +155,6 @@ type Actor struct {
 
 // PullMessage is one object of a pull stream (docs/spec/engine.md 1.3).
 type PullMessage struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Status         string         `json:"status"`
 	ID             string         `json:"id"`
 	ProgressDetail ProgressDetail `json:"progressDetail"`
@@ -178,8 +176,6 @@ type ErrorDetail struct {
 
 // AuthConfig is the content of the X-Registry-Auth header (docs/spec/engine.md 1.4).
 type AuthConfig struct {
-	_ [0]func() // nobody compares it: no code for that
-
 	Username      string `json:"username,omitempty"`
 	Password      string `json:"password,omitempty"`
 	ServerAddress string `json:"serveraddress,omitempty"`
