@@ -159,7 +159,7 @@ func TestBodiesThatAreTooLongAreAnsweredAtOnce(t *testing.T) {
 }
 
 // What is kept of a body, and what is refused (docs/spec/device-api.md 1.5).
-func TestWhatIsKept(t *testing.T) {
+func TestBodyLimits(t *testing.T) {
 	f := func(limits *bodyLimits, body, want string, refused error) {
 		t.Helper()
 		_, raw, err := decodeBody(strings.NewReader(body), encoding{kind: kindJSON, charset: "utf-8"}, limits, newBudget().newReservation(nil))

@@ -63,7 +63,7 @@ func TestWhoNeedsNoKey(t *testing.T) {
 	f("unmanaged development", false, true, true, 200)
 }
 
-func TestLeavingLocalModeAsksForKeysAgain(t *testing.T) {
+func TestKeysAreNeededAfterLocalMode(t *testing.T) {
 	r := start(t)
 	r.change(func(s *view.State) { s.LocalMode = true })
 	if got := r.send("GET", "/v1/device", ""); got.status != 200 {
@@ -126,7 +126,7 @@ type outrun struct{ Keys }
 
 func (outrun) Regenerate(string) (string, error) { return "", ErrUnknownKey }
 
-func TestRegenerateThatComesSecond(t *testing.T) {
+func TestSecondRegenerateIsRefused(t *testing.T) {
 	r := start(t)
 	r.server.handlers.keys = outrun{r.memory}
 	for _, key := range []string{globalTestKey, keyOfA} {

@@ -132,7 +132,7 @@ func TestAddressesWithMostConnectionsAreEvicted(t *testing.T) {
 }
 
 // A TCP connection is not evicted while a handler works for it.
-func TestRequestsBelongToTheirConnections(t *testing.T) {
+func TestBusyConnectionIsNotEvicted(t *testing.T) {
 	l := defaultLimits()
 	l.connections = 1
 	r := startWith(t, l, zerolog.Nop())

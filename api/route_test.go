@@ -9,7 +9,7 @@ import (
 // concrete is the path of a route with an app id.
 func concrete(r route) string { return strings.Replace(r.path, ":appId", "12", 1) }
 
-func TestEveryRouteKeepsTheDoor(t *testing.T) {
+func TestEveryRouteNeedsAKey(t *testing.T) {
 	r := start(t)
 	big := `{"appId":12,"serviceName":"web","x":"` + strings.Repeat("x", maxBody) + `"}`
 	for _, row := range routes {
@@ -136,7 +136,7 @@ func documentedKeys(t *testing.T) map[string]string {
 }
 
 // The key of app 12 may do to app 13 what docs/API.md says, on every route.
-func TestEveryRouteKeepsTheScope(t *testing.T) {
+func TestEveryRouteChecksTheScope(t *testing.T) {
 	r := start(t)
 	r.facts.Registered = true
 	table := documentedKeys(t)

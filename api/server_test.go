@@ -95,7 +95,7 @@ func TestHalfClosedClientGetsItsAnswer(t *testing.T) {
 	wantReply(t, r.read("GET", bufio.NewReader(c)), 200, "OK")
 }
 
-func TestCutBodyDoesNothing(t *testing.T) {
+func TestTruncatedBodyDoesNothing(t *testing.T) {
 	for _, size := range []int{30, 9000} {
 		r := start(t)
 		c := r.dial()
@@ -331,7 +331,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		"\r\n"+asJSON+"\r\nContent-Length: 100000\r\n\r\n{", "HTTP/1.1 4")
 }
 
-func TestTheLongestWaitMakesRoom(t *testing.T) {
+func TestLongestWaitIsEvictedOverTCP(t *testing.T) {
 	l := defaultLimits()
 	l.connections = 3
 	r := startWith(t, l, zerolog.Nop())
@@ -423,7 +423,7 @@ func (s *scarce) Accept() (net.Conn, error) {
 	return s.Listener.Accept()
 }
 
-func TestServesOnAfterDescriptorsRanOut(t *testing.T) {
+func TestServesAfterDescriptorsRunOut(t *testing.T) {
 	r := start(t)
 	var lines lockedBuffer
 	ln, err := Listen("127.0.0.1:0")
@@ -449,7 +449,7 @@ func TestServesOnAfterDescriptorsRanOut(t *testing.T) {
 	}
 }
 
-func TestDrainClosesWhatComesBack(t *testing.T) {
+func TestDrainClosesReturningConnections(t *testing.T) {
 	lim := newLimiter(1)
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
@@ -469,7 +469,7 @@ func TestDrainClosesWhatComesBack(t *testing.T) {
 	<-drained
 }
 
-func TestBodiesNobodyReadsDoNotCostTheAnswer(t *testing.T) {
+func TestUnreadBodiesStillGetAnAnswer(t *testing.T) {
 	r := start(t)
 	const size = 16 << 20
 	for key, want := range map[string]int{"wrong": 401, globalTestKey: 413} {
@@ -518,7 +518,7 @@ func TestListenTakesBothFamilies(t *testing.T) {
 	}
 }
 
-func TestDeviceAnswerIsMadeOnce(t *testing.T) {
+func TestDeviceAnswerIsEncodedOnce(t *testing.T) {
 	m := newMemory()
 	h := newHandlers(m, m, m, 1)
 	get := func() *byte { return &h.device(nil).Body.(encoded)[0] }

@@ -250,7 +250,7 @@ func TestStartAndStopV1(t *testing.T) {
 	f("/v1/apps/12/stop", ``, 400, notThere, "")
 }
 
-func TestStopNamesTheContainerOfAfterwards(t *testing.T) {
+func TestStopAnswersWithTheContainerAfterIt(t *testing.T) {
 	r := start(t)
 	r.memory.entered, r.memory.hold = make(chan struct{}), make(chan struct{})
 	answered := make(chan reply, 1)
