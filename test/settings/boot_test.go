@@ -211,9 +211,12 @@ func TestBootConfigurationOfFin(t *testing.T) {
 	d, bus := booting(t, true, "fincm3", vars{"config.txt": file})
 	d.Start()
 	d.set(nil)
-	if posted := d.Cloud().Device(t, d.UUID).Config; posted["RESIN_HOST_CONFIG_dtoverlay"] != `"test"` {
-		t.Errorf("the cloud was told %v", posted)
-	}
+	harness.Until(t, harness.Soon, "the cloud to know the overlay", func() error {
+		if posted := d.Cloud().Device(t, d.UUID).Config; posted["RESIN_HOST_CONFIG_dtoverlay"] != `"test"` {
+			return fmt.Errorf("it was told %v", posted)
+		}
+		return nil
+	})
 	for _, want := range []string{"test", `"test","balena-fin"`, `"balena-fin","test"`} {
 		d.set(vars{"RESIN_HOST_CONFIG_dtoverlay": want})
 		d.PollNow()
