@@ -113,6 +113,9 @@ check: linux-armv6 ## formatting, vet, who may import whom, banned imports, size
 	@cd test && $(GO) mod download
 	@$(WITHGO) PRODUCT_GOFLAGS=$(MOD) $(GO) run ./build/check
 
+map: ## rewrite the map of rooms in docs/ARCHITECTURE.md
+	@$(WITHGO) PRODUCT_GOFLAGS=$(MOD) $(GO) run ./build/check -map
+
 imports: ## rewrite build/imports-armv6.txt, the list of what is linked in
 	@$(WITHGO) PRODUCT_GOFLAGS=$(MOD) $(GO) run ./build/check -imports
 
@@ -158,4 +161,4 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build arm run unit test race race-unit need-test test-board test-browser check imports size bench fuzz fuzz-host image release clean help $(ARCHS:%=linux-%)
+.PHONY: build arm run unit test race race-unit need-test test-board test-browser check map imports size bench fuzz fuzz-host image release clean help $(ARCHS:%=linux-%)

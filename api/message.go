@@ -1,6 +1,8 @@
 package api
 
-import "strconv"
+import (
+	"strconv"
+)
 
 // The strings that clients may match (docs/spec/device-api.md 1.9).
 const (

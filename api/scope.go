@@ -1,6 +1,8 @@
 package api
 
-import "github.com/valyala/fasthttp"
+import (
+	"github.com/valyala/fasthttp"
+)
 
 // scope says who may call a route (docs/spec/device-api.md 1.8). For a route of one app it also says how the app is
 // found, and how to answer when the id is bad or the key does not cover the app.

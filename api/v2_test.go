@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"resin-supervisor/api/overview"
 	"resin-supervisor/update/view"
 )
 
@@ -291,7 +292,7 @@ func TestOverview(t *testing.T) {
 			t.Errorf("shows %s", secret)
 		}
 	}
-	var o Overview
+	var o overview.Overview
 	if err := json.Unmarshal([]byte(got.body), &o); err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +307,7 @@ func TestOverview(t *testing.T) {
 		len(o.Apps), app.Name, app.UpdateStatus, app.LockHeld, app.Services[0].Name, app.Containers[0].Reason, app.Images[0].Status,
 		o.Problems[0])
 	want := fmt.Sprint("holy-moon", "20.0.1", true, "gone", true, true, 2, "shop", "done", true, "web", "image differs", "Downloaded",
-		OverviewProblem{at, "app shop service web", "start", "not running", "no space", at, false})
+		overview.Problem{At: at, Subject: "app shop service web", Step: "start", Reason: "not running", Error: "no space", Retry: at})
 	if line != want {
 		t.Errorf("got  %s\nwant %s", line, want)
 	}

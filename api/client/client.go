@@ -13,7 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"resin-supervisor/api"
+	"resin-supervisor/api/overview"
 )
 
 // maxAnswer is the largest size of an answer, in bytes.
@@ -49,7 +49,7 @@ func (c *Client) Healthy(ctx context.Context) error {
 }
 
 // Overview returns all that the supervisor knows, decoded and as JSON. It needs the global key.
-func (c *Client) Overview(ctx context.Context) (o api.Overview, text []byte, err error) {
+func (c *Client) Overview(ctx context.Context) (o overview.Overview, text []byte, err error) {
 	text, err = c.fetch(ctx, "/supervisor/v1/status", &o)
 	return o, text, err
 }

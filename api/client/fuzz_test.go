@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"resin-supervisor/api"
+	"resin-supervisor/api/overview"
 )
 
 // The page fits into 80 columns of printable ASCII, whatever the API answers.
@@ -13,7 +13,7 @@ func FuzzPage(f *testing.F) {
 	f.Add([]byte(`{"synced":true,"device":{"name":"\u001b[2Jx"},"apps":[{"id":1,"name":"a","services":[{"name":"w"}],"containers":[{"serviceName":"w","status":"Running"}]}]}`))
 	f.Add([]byte(`{"apps":[{"images":[{"serviceName":"w","status":"Downloading","progress":-7}]}],"problems":[{"subject":"\u00fc\u4e2d","error":"e\ne"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		var o api.Overview
+		var o overview.Overview
 		if json.Unmarshal(text, &o) != nil {
 			return
 		}

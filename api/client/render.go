@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"resin-supervisor/api"
+	"resin-supervisor/api/overview"
 )
 
 // The columns of the page, in characters.
@@ -19,7 +19,7 @@ const (
 
 // Page shows the overview to people, in 80 columns: the device, each app with its services, and the problems. It is
 // printable ASCII, so nothing in it can control a terminal.
-func Page(o api.Overview) string {
+func Page(o overview.Overview) string {
 	p := &page{now: o.Time}
 	p.device(&o)
 	for i := range o.Apps {
@@ -59,7 +59,7 @@ func (p *page) wrapped(first, s string) {
 	}
 }
 
-func (p *page) device(o *api.Overview) {
+func (p *page) device(o *overview.Overview) {
 	d := &o.Device
 	p.wrapped("Device      ", cmp.Or(d.Name, "(no name)")+", "+phase(o))
 	p.fact("Board       ", d.DeviceType, d.Arch, d.OSVersion, degrees(d.CPUCelsius))
@@ -95,7 +95,7 @@ func degrees(celsius float64) string {
 	return fmt.Sprintf("%.0f degrees", celsius)
 }
 
-func cloud(d *api.OverviewDevice) string {
+func cloud(d *overview.Device) string {
 	if !d.Managed {
 		return "none"
 	}
@@ -127,7 +127,7 @@ func size(bytes int64) string {
 }
 
 // locks lists who holds the update lock of which app.
-func locks(o *api.Overview) []string {
+func locks(o *overview.Overview) []string {
 	var held []string
 	for i := range o.Apps {
 		a := &o.Apps[i]
@@ -141,10 +141,10 @@ func locks(o *api.Overview) []string {
 	return held
 }
 
-func title(a *api.OverviewApp) string { return cmp.Or(a.Name, a.UUID) }
+func title(a *overview.App) string { return cmp.Or(a.Name, a.UUID) }
 
 // phase is what the device does, in a few words.
-func phase(o *api.Overview) string {
+func phase(o *overview.Overview) string {
 	switch {
 	case !o.Synced:
 		return "waiting for the container engine"
@@ -167,7 +167,7 @@ func phase(o *api.Overview) string {
 }
 
 // waiting lists the services that wait for something.
-func waiting(o *api.Overview) string {
+func waiting(o *overview.Overview) string {
 	s := ""
 	for i := range o.Apps {
 		for _, one := range o.Apps[i].Services {
@@ -180,7 +180,7 @@ func waiting(o *api.Overview) string {
 }
 
 // downloads is the mean progress of all running downloads.
-func downloads(o *api.Overview) string {
+func downloads(o *overview.Overview) string {
 	sum, n := 0, 0
 	for i := range o.Apps {
 		for _, image := range o.Apps[i].Images {
@@ -196,7 +196,7 @@ func downloads(o *api.Overview) string {
 	return fmt.Sprintf(", %d%% of %d downloads", sum/n, n)
 }
 
-func (p *page) app(a *api.OverviewApp, hasTarget bool) {
+func (p *page) app(a *overview.App, hasTarget bool) {
 	release := "stays as it is until there is a target"
 	if hasTarget {
 		release = releaseOf(a)
@@ -223,7 +223,7 @@ func (p *page) app(a *api.OverviewApp, hasTarget bool) {
 	}
 }
 
-func releaseOf(a *api.OverviewApp) string {
+func releaseOf(a *overview.App) string {
 	var s string
 	switch {
 	case !a.InTarget:
@@ -247,7 +247,7 @@ func (p *page) row(r row) {
 	p.wrapped("  "+pad(r.name, nameWidth)+pad(r.state, stateWidth), r.detail)
 }
 
-func (p *page) problems(list []api.OverviewProblem) {
+func (p *page) problems(list []overview.Problem) {
 	if len(list) == 0 {
 		return
 	}

@@ -8,13 +8,13 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"resin-supervisor/api"
+	"resin-supervisor/api/overview"
 )
 
 var now = time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
 
-func device(name string) api.OverviewDevice {
-	return api.OverviewDevice{
+func device(name string) overview.Device {
+	return overview.Device{
 		Name: name, DeviceType: "raspberrypi3", Arch: "armv7hf", OSVersion: "balenaOS 2.100.0",
 		SupervisorVersion: "20.0.1", APIPort: 48484, IPAddress: "192.168.7.9 10.0.0.4", Managed: true,
 		MACAddress: "02:00:5E:10:00:01", CloudReachable: true, Registered: true, MemoryBytes: 11 << 20, CPUCelsius: 48.3,
@@ -24,37 +24,37 @@ func device(name string) api.OverviewDevice {
 func percent(n int) *int { return &n }
 
 // pages are overviews, by the name of their page in testdata.
-func pages() map[string]api.Overview {
-	return map[string]api.Overview{
+func pages() map[string]overview.Overview {
+	return map[string]overview.Overview{
 		"settled": {
 			Time: now, HasTarget: true, Started: now.Add(-26 * time.Hour), Synced: true, Device: device("holy-moon"),
-			Apps: []api.OverviewApp{{
+			Apps: []overview.App{{
 				UserLock: "web", ID: 12, Name: "shop", InTarget: true, TargetCommit: "3f1c9a0b77e2d1", Commit: "3f1c9a0b77e2d1", UpdateStatus: "done",
-				Services: []api.OverviewService{{Name: "web", Running: true}, {Name: "db", Running: true}, {Name: "job"}},
-				Containers: []api.OverviewContainer{
+				Services: []overview.Service{{Name: "web", Running: true}, {Name: "db", Running: true}, {Name: "job"}},
+				Containers: []overview.Container{
 					{ServiceName: "web", Status: "Running", Running: true, Health: "healthy"},
 					{ServiceName: "db", Status: "Running", Running: true, Reason: "not running", Restarts: 7},
 					{ServiceName: "job", Status: "exited", ExitCode: 3, Restarts: 1},
 				},
-				Images: []api.OverviewImage{{ServiceName: "web", Status: "Downloaded"}},
+				Images: []overview.Image{{ServiceName: "web", Status: "Downloaded"}},
 			}},
 		},
 		"updating": {
 			Time: now, HasTarget: true, Synced: true, Device: device("holy-moon"), Applying: true, Pending: true, Failed: true,
 			NextAttempt: now.Add(75 * time.Second),
-			Apps: []api.OverviewApp{
+			Apps: []overview.App{
 				{
 					ID: 12, Name: "shop", InTarget: true, TargetCommit: "77aa01", Commit: "3f1c9a", UpdateStatus: "downloading",
 					LockHeld: true,
-					Services: []api.OverviewService{{Name: "web"}, {Name: "a-service-with-quite-a-long-name"}, {Name: "new"}},
-					Containers: []api.OverviewContainer{
+					Services: []overview.Service{{Name: "web"}, {Name: "a-service-with-quite-a-long-name"}, {Name: "new"}},
+					Containers: []overview.Container{
 						{
 							ServiceName: "web", Status: "Running", Running: true, Health: "starting",
 							Reason: `hostname: "production" -> "a rather long value for a test"`,
 						},
 						{ServiceName: "left", Status: "Stopping", Reason: "not in the target release"},
 					},
-					Images: []api.OverviewImage{
+					Images: []overview.Image{
 						{ServiceName: "web", Status: "Downloading", Progress: percent(57)},
 						{ServiceName: "a-service-with-quite-a-long-name", Status: "Downloading", Progress: percent(100)},
 						{ServiceName: "left", Status: "Deleting"},
@@ -63,7 +63,7 @@ func pages() map[string]api.Overview {
 				{ID: 14, UUID: "0f3e", InTarget: false},
 				{ID: 15, Name: "tool", InTarget: true, TargetCommit: "c0ffee", UpdateStatus: "rejected", Rejected: "service web needs l4t, which this device does not have, so that nothing is done"},
 			},
-			Problems: []api.OverviewProblem{
+			Problems: []overview.Problem{
 				{
 					At: now.Add(-2 * time.Minute), Subject: "app shop service web", Step: "start",
 					Reason: "not running", Retry: now.Add(75 * time.Second),
@@ -74,40 +74,40 @@ func pages() map[string]api.Overview {
 		},
 		"waiting": {
 			Time: now, HasTarget: true, Synced: true, Device: device("holy-moon"), Applying: true, Waiting: true, Pending: true,
-			Apps: []api.OverviewApp{{
+			Apps: []overview.App{{
 				ID: 12, Name: "shop", InTarget: true, TargetCommit: "77aa01", Commit: "3f1c9a", UpdateStatus: "downloaded",
 				Waits: "the release is on trial: service web has just been started",
-				Services: []api.OverviewService{
+				Services: []overview.Service{
 					{Name: "after", Waits: "waits for web: it is unhealthy"}, {Name: "late", Waits: "waits for job: it exited with 3"},
 					{Name: "new", Waits: "image reg/new is not on the device"}, {Name: "web"},
 				},
-				Containers: []api.OverviewContainer{
+				Containers: []overview.Container{
 					{ServiceName: "after", Status: "Running", Running: true, Reason: "start: not running"},
 					{ServiceName: "web", Status: "Running", Running: true, Health: "unhealthy"},
 				},
-				Images: []api.OverviewImage{{ServiceName: "late", Status: "Downloaded"}},
+				Images: []overview.Image{{ServiceName: "late", Status: "Downloaded"}},
 			}},
 		},
 		"no-target": {
 			Time: now, Synced: true, Device: device("local"),
-			Apps: []api.OverviewApp{{ID: 31, UUID: "5aa0", Containers: []api.OverviewContainer{{ServiceName: "web", Status: "Running", Running: true}}}},
+			Apps: []overview.App{{ID: 31, UUID: "5aa0", Containers: []overview.Container{{ServiceName: "web", Status: "Running", Running: true}}}},
 		},
 		"unregistered": {
-			Time: now, Synced: true, Device: api.OverviewDevice{Name: "holy-moon", Managed: true, LocalMode: true, SupervisorVersion: "20.0.1", APIPort: 48484},
+			Time: now, Synced: true, Device: overview.Device{Name: "holy-moon", Managed: true, LocalMode: true, SupervisorVersion: "20.0.1", APIPort: 48484},
 		},
 		"starting": {
 			Time: now, HasTarget: true, EngineError: "dial unix /var/run/docker.sock: connect: no such file or directory, and it goes on",
-			Device: api.OverviewDevice{SupervisorVersion: "20.0.1", APIPort: 48484, LocalMode: true},
+			Device: overview.Device{SupervisorVersion: "20.0.1", APIPort: 48484, LocalMode: true},
 		},
 		"empty": {Time: now, HasTarget: true, Synced: true, Device: device("holy-moon")},
 		"hostile": {
 			Time: now, HasTarget: true, Synced: true, Device: device("moon\x1b[2J\r\nroot# " + strings.Repeat("é", 100)),
-			Apps: []api.OverviewApp{{
+			Apps: []overview.App{{
 				ID: 1, Name: "a\tb\x00", InTarget: true, TargetCommit: "\xff\xfe", UpdateStatus: "done",
-				Services:   []api.OverviewService{{Name: "w\u202eeb"}},
-				Containers: []api.OverviewContainer{{ServiceName: "w\u202eeb", Status: "\x07", Reason: strings.Repeat("x", 200)}},
+				Services:   []overview.Service{{Name: "w\u202eeb"}},
+				Containers: []overview.Container{{ServiceName: "w\u202eeb", Status: "\x07", Reason: strings.Repeat("x", 200)}},
 			}},
-			Problems: []api.OverviewProblem{{Subject: "\x1b]0;x\x07", Step: "s\nt", Error: "\b\b"}},
+			Problems: []overview.Problem{{Subject: "\x1b]0;x\x07", Step: "s\nt", Error: "\b\b"}},
 		},
 	}
 }
@@ -126,7 +126,7 @@ func TestPages(t *testing.T) {
 }
 
 // page80 renders a page, and checks that it is printable and not too wide.
-func page80(t *testing.T, o api.Overview) string {
+func page80(t *testing.T, o overview.Overview) string {
 	t.Helper()
 	text := Page(o)
 	for line := range strings.Lines(text) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"resin-supervisor/api"
+	"resin-supervisor/api/overview"
 )
 
 // row is the line of one service.
@@ -15,7 +15,7 @@ type row struct {
 
 // rowsOf lists the services of the target, each with its containers and its download, and then the containers that are
 // being removed.
-func rowsOf(a *api.OverviewApp) []row {
+func rowsOf(a *overview.App) []row {
 	var rows []row
 	inTarget := map[string]bool{}
 	for _, s := range a.Services {
@@ -30,7 +30,7 @@ func rowsOf(a *api.OverviewApp) []row {
 	return rows
 }
 
-func serviceRows(a *api.OverviewApp, s api.OverviewService) []row {
+func serviceRows(a *overview.App, s overview.Service) []row {
 	var rows []row
 	for i := range a.Containers {
 		if c := &a.Containers[i]; c.ServiceName == s.Name {
@@ -55,7 +55,7 @@ func serviceRows(a *api.OverviewApp, s api.OverviewService) []row {
 	return rows
 }
 
-func containerRow(c *api.OverviewContainer) row {
+func containerRow(c *overview.Container) row {
 	r := row{name: c.ServiceName, state: c.Status, detail: c.Reason}
 	if c.Health != "" && c.Running {
 		r.state += " (" + c.Health + ")"

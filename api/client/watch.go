@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"resin-supervisor/api"
+	"resin-supervisor/api/overview"
 )
 
 // Show holds the flags of the status command.
@@ -74,7 +74,7 @@ type viewer struct {
 }
 
 // show writes an overview, or the error of the request.
-func (v *viewer) show(o api.Overview, text []byte, failed error) error {
+func (v *viewer) show(o overview.Overview, text []byte, failed error) error {
 	rows, terminal := 0, false
 	if v.Watch && !v.JSON {
 		rows, terminal = height(v.out)

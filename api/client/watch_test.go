@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"resin-supervisor/api"
+	"resin-supervisor/api/overview"
 )
 
 func TestParseShow(t *testing.T) {
@@ -50,7 +50,7 @@ func TestShowIntoAFile(t *testing.T) {
 	}
 	defer out.Close()
 	v := viewer{Show: Show{Watch: true}, out: out}
-	o := api.Overview{Started: now, Revision: 1, Synced: true}
+	o := overview.Overview{Started: now, Revision: 1, Synced: true}
 	for _, step := range []struct {
 		revision uint64
 		failed   error
@@ -81,7 +81,7 @@ func TestShowOnce(t *testing.T) {
 	if err := New(address, "right", 5*time.Second).Show(context.Background(), Show{JSON: true}, out); err != nil {
 		t.Fatal(err)
 	}
-	var o api.Overview
+	var o overview.Overview
 	if text, _ := os.ReadFile(path); json.Unmarshal(text, &o) != nil || o.Device.Name != "holy-moon" || o.Started.IsZero() {
 		t.Errorf("JSON %q", text)
 	}

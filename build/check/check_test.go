@@ -31,10 +31,11 @@ func pkg(path string, imports ...string) []Package {
 }
 
 func TestEdges(t *testing.T) {
-	none(t, edges(pkg("resin-supervisor", "resin-supervisor/update/agent", "resin-supervisor/api/client", "os")))
+	none(t, edges(pkg("resin-supervisor", "resin-supervisor/api/device", "resin-supervisor/api/client", "os")))
 	one(t, edges(pkg("resin-supervisor", "resin-supervisor/update")), ". imports update:")
-	none(t, edges(pkg("resin-supervisor/update/agent", "resin-supervisor/api", "resin-supervisor/arm/led", "os")))
-	none(t, edges(pkg("resin-supervisor/update", "resin-supervisor/update/plan", "resin-supervisor/hostos/inotify")))
+	none(t, edges(pkg("resin-supervisor/api/device", "resin-supervisor/api", "resin-supervisor/arm/led", "os")))
+	none(t, edges(pkg("resin-supervisor/update", "resin-supervisor/update/reconcile", "resin-supervisor/hostos/file")))
+	one(t, edges(pkg("resin-supervisor/update/reconcile", "resin-supervisor/update/execute")), "update/reconcile imports update/execute:")
 	none(t, edges(pkg("resin-supervisor/update/store", "resin-supervisor/hostos/file")))
 	none(t, edges(pkg("resin-supervisor/build/check", "resin-supervisor/update")))
 	one(t, edges(pkg("resin-supervisor/update/plan", "resin-supervisor/update/engine")), "update/plan", "update/engine", pureIs)

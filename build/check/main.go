@@ -27,6 +27,8 @@ var checks = []Check{
 	{"conformance", checkConformance},
 	{"specification", checkSpec},
 	{"rooms", checkRooms},
+	{"shape", checkShape},
+	{"map of rooms", checkMap},
 	{"imports", checkImports},
 	{"vet", checkVet},
 	{"linker", checkLinker},
@@ -34,6 +36,7 @@ var checks = []Check{
 }
 
 func main() {
+	drawMap := flag.Bool("map", false, "rewrite the map of rooms in "+mapPage+" and stop")
 	rewrite := flag.Bool("imports", false, "rewrite "+importList+" and stop")
 	sizes := flag.Bool("size", false, "print what each room and package costs in the ARMv6 program and stop")
 	flag.Parse()
@@ -42,6 +45,8 @@ func main() {
 	switch {
 	case *rewrite:
 		err = rewriteImports(t)
+	case *drawMap:
+		err = rewriteMap(t)
 	case *sizes:
 		err = printCosts(t, os.Stdout)
 	default:

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"resin-supervisor/update/delta"
 )
 
 // cloud.md A.1, engine.md 85: what each answer of the delta server means.
@@ -24,7 +26,7 @@ func TestDeltaImage(t *testing.T) {
 		if got != want {
 			t.Errorf("%d %s gave image %q, want %q", status, body, got, want)
 		}
-		special := errors.Is(err, ErrNoDelta) || errors.Is(err, ErrProcessing)
+		special := errors.Is(err, delta.ErrNone) || errors.Is(err, delta.ErrProcessing)
 		if wantErr == anyError && (err == nil || special) || wantErr != anyError && !errors.Is(err, wantErr) {
 			t.Errorf("%d %s gave error %v, want %v", status, body, err, wantErr)
 		}
@@ -32,10 +34,10 @@ func TestDeltaImage(t *testing.T) {
 	f(200, `{"name":"registry.example/v2/a:delta-b"}`, "registry.example/v2/a:delta-b", nil)
 	f(200, `{}`, "", anyError)
 	f(200, `<html>`, "", anyError)
-	f(502, ``, "", ErrProcessing)
-	f(504, ``, "", ErrProcessing)
-	f(404, ``, "", ErrNoDelta)
-	f(400, ``, "", ErrNoDelta)
+	f(502, ``, "", delta.ErrProcessing)
+	f(504, ``, "", delta.ErrProcessing)
+	f(404, ``, "", delta.ErrNone)
+	f(400, ``, "", delta.ErrNone)
 	f(401, ``, "", anyError)
 	f(500, ``, "", anyError)
 	f(302, ``, "", anyError)

@@ -12,15 +12,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"resin-supervisor/update/delta"
 	"resin-supervisor/update/target"
 )
-
-// ErrNoDelta means that the server will never have a delta between the two images: pull the complete image
-// instead.
-var ErrNoDelta = errors.New("no delta is offered")
-
-// ErrProcessing means that the server is still making the delta: ask again later.
-var ErrProcessing = errors.New("the delta is still being made")
 
 const (
 	// tokenLife is how long a registry token is reused.
@@ -46,8 +40,8 @@ type token struct {
 }
 
 // Request asks for the delta from image src to image dst. It returns the name of the delta image, from which
-// balenaEngine makes dst, and the token to pull it (docs/spec/engine.md 8.5). The error wraps ErrNoDelta or
-// ErrProcessing; after any other error a retry may help.
+// balenaEngine makes dst, and the token to pull it (docs/spec/engine.md 8.5). The error wraps delta.ErrNone or
+// delta.ErrProcessing; after any other error a retry may help.
 func (d *Deltas) Request(ctx context.Context, src, dst string, timeout time.Duration) (image, registryToken string, err error) {
 	image, registryToken, err = d.request(ctx, src, dst, timeout)
 	if err != nil {
@@ -80,9 +74,9 @@ func (d *Deltas) request(ctx context.Context, src, dst string, timeout time.Dura
 func deltaImage(status int, body []byte) (string, error) {
 	switch {
 	case status == fasthttp.StatusBadGateway, status == fasthttp.StatusGatewayTimeout:
-		return "", ErrProcessing
+		return "", delta.ErrProcessing
 	case status >= 400 && status < 500 && status != fasthttp.StatusUnauthorized:
-		return "", ErrNoDelta
+		return "", delta.ErrNone
 	case status != fasthttp.StatusOK:
 		return "", fmt.Errorf("the delta server answered %d", status)
 	}

@@ -57,8 +57,8 @@ type Targets interface {
 	Heard()
 	// CloudETag returns the etag of the stored target, empty when there is none.
 	CloudETag() string
-	// Trigger starts another attempt to reach the target.
-	Trigger(force, cancel bool) bool
+	// Retry starts another attempt to reach the target.
+	Retry(force, cancel bool)
 	// AwaitPreload waits until the preload is processed.
 	AwaitPreload(ctx context.Context)
 	// View returns the current state.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"resin-supervisor/update/delta"
 )
 
 // Any answer of a server leads to a bounded answer, a redirect or an error.
@@ -74,7 +76,7 @@ func FuzzDeltaImage(f *testing.F) {
 		if (image == "") != (err != nil) {
 			t.Fatalf("%d %q: image %q, error %v", status, body, image, err)
 		}
-		if status == 401 && errors.Is(err, ErrNoDelta) {
+		if status == 401 && errors.Is(err, delta.ErrNone) {
 			t.Fatalf("a refused token counts as no delta")
 		}
 	})

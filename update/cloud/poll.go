@@ -123,7 +123,7 @@ func (d *Device) pollOnce(ctx context.Context, asked, force, cancel bool) error 
 		changed, err = d.deliver(f, force)
 	}
 	if err == nil && !changed && asked {
-		d.o.Targets.Trigger(force, cancel)
+		d.o.Targets.Retry(force, cancel)
 	}
 	return err
 }

@@ -156,7 +156,7 @@ func (s *server) sent() (names []string) {
 
 func (g *rig) SetCloudTarget([]byte, string, bool) (bool, error) { return false, nil }
 func (g *rig) CloudETag() string                                 { return "" }
-func (g *rig) Trigger(bool, bool) bool                           { return true }
+func (g *rig) Retry(bool, bool)                                  {}
 func (g *rig) View() *view.State                                 { s := g.state; return &s }
 func (g *rig) PinRequest() (int, string, bool)                   { return 0, "", false }
 func (g *rig) PinDone() error                                    { return nil }

@@ -105,7 +105,7 @@ func (s *settler) SetCloudTarget(body []byte, _ string, _ bool) (bool, error) {
 }
 func (s *settler) CloudETag() string               { return "held" }
 func (s *settler) Heard()                          {}
-func (s *settler) Trigger(bool, bool) bool         { return true }
+func (s *settler) Retry(bool, bool)                {}
 func (s *settler) AwaitPreload(context.Context)    { s.waited = true }
 func (s *settler) View() *view.State               { return &view.State{} }
 func (s *settler) PinRequest() (int, string, bool) { return 0, "", false }
