@@ -189,7 +189,8 @@ func dnsOf(given fields) (*string, error) {
 	return nil, errors.New("Expecting one of:\n    AddressString\n    boolean\nat network.proxy.1.dns but instead got: " + quoted(raw))
 }
 
-// textOf decodes a text. A number counts as text, since a login may look like one; null clears the field.
+// textOf decodes a text. A number counts as the text of a login or password, which may look like one. null clears the
+// field.
 func textOf(given fields, name string) (*string, error) {
 	raw, ok := given[name]
 	if !ok {
@@ -199,10 +200,10 @@ func textOf(given fields, name string) (*string, error) {
 	switch v := value(raw).(type) {
 	case string:
 		text = v
-	case float64:
-		text = string(raw)
 	default:
-		if !isNull(raw) {
+		if _, isNumber := v.(float64); isNumber && (name == "login" || name == "password") {
+			text = string(raw)
+		} else if !isNull(raw) {
 			return nil, expecting("string", "proxy.0."+name, raw)
 		}
 	}

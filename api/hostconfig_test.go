@@ -145,6 +145,8 @@ func TestSetHostConfigRefuses(t *testing.T) {
 		`{"network":{"proxy":{"dns":5}}}`:                           "Expecting one of:\n    AddressString\n    boolean\nat network.proxy.1.dns but instead got: 5",
 		`{"network":{"proxy":{"dns":[]}}}`:                          "Expecting one of:\n    AddressString\n    boolean\nat network.proxy.1.dns but instead got: []",
 		`{"network":{"proxy":{"type":true}}}`:                       "Expecting string at network.proxy.0.type but instead got: true",
+		`{"network":{"proxy":{"ip":8.0e1}}}`:                        "Expecting string at network.proxy.0.ip but instead got: 8.0e1",
+		`{"network":{"proxy":{"type":1}}}`:                          "Expecting string at network.proxy.0.type but instead got: 1",
 		`{"network":{"proxy":{"login":["a"]}}}`:                     "Expecting string at network.proxy.0.login but instead got: [\"a\"]",
 		`{"network":{"proxy":{"port":1.5}}}`:                        "Expecting port number at network.proxy.0.port but instead got: 1.5",
 		`{"network":{"proxy":{"port":"+5"}}}`:                       "Expecting port number at network.proxy.0.port but instead got: \"+5\"",
