@@ -12,6 +12,8 @@ import (
 // Environment is the container contract of the supervisor (docs/spec/cloud.md 0.4): where its surroundings are. Off
 // balenaOS a partition that is nowhere, and that nobody named, is a folder of the state directory.
 type Environment struct {
+	_ [0]func() // nobody compares it: the compiler writes no code to do so
+
 	Socket     string // of the container engine
 	ListenPort string // as the environment says it, empty when it does not
 	Root       string // where the root of the host is mounted

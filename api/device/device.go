@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,16 +258,20 @@ func (d *Device) followHost(ctx context.Context) {
 
 func (d *Device) contractFacts() target.ContractFacts {
 	kernel, release := hostos.Kernel()
-	facts := target.ContractFacts{
-		{Type: "sw.supervisor", Version: d.env.Version},
-		{Type: "sw.application", Slug: "balena-supervisor", Version: d.env.Version},
-		{Type: "hw.device-type", Slug: d.host.board.Slug},
-		{Type: "arch.sw", Slug: d.host.board.Arch},
-		{Type: "sw.os", Slug: d.host.release["ID"], Version: d.host.release["VERSION"]},
-		{Type: "sw.kernel", Slug: kernel, Version: hostos.KernelVersion(release)},
-		{Type: "sw.l4t", Version: hostos.L4T(release)},
+	var facts target.ContractFacts
+	add := func(kind, slug, version string) {
+		if slug != "" || version != "" {
+			facts = append(facts, target.Fact{Type: kind, Slug: slug, Version: version})
+		}
 	}
-	return slices.DeleteFunc(facts, func(f target.Fact) bool { return f.Slug == "" && f.Version == "" })
+	add("sw.supervisor", "", d.env.Version)
+	add("sw.application", "balena-supervisor", d.env.Version)
+	add("hw.device-type", d.host.board.Slug, "")
+	add("arch.sw", d.host.board.Arch, "")
+	add("sw.os", d.host.release["ID"], d.host.release["VERSION"])
+	add("sw.kernel", kernel, hostos.KernelVersion(release))
+	add("sw.l4t", "", hostos.L4T(release))
+	return facts
 }
 
 // registryAuth is what the engine shows to a registry (docs/spec/engine.md 1.4).

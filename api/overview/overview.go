@@ -7,6 +7,9 @@ import (
 	"resin-supervisor/update/view"
 )
 
+// incomparable is a field of the largest structs: the compiler writes no code to compare them then.
+type incomparable [0]func()
+
 // Overview is the answer of GET /supervisor/v1/status, for the status command: all that the supervisor knows about the
 // device and its apps, except environments. Only the global key may see it. A time that does not apply is absent.
 type Overview struct {
@@ -29,6 +32,7 @@ type Overview struct {
 
 // Device is the device itself. A text is empty while it is unknown.
 type Device struct {
+	_                 incomparable
 	Name              string `json:"name"`
 	DeviceType        string `json:"deviceType"`
 	Arch              string `json:"arch"`
@@ -77,6 +81,7 @@ type Service struct {
 
 // Container is one container.
 type Container struct {
+	_           incomparable
 	ID          string    `json:"id"`
 	ServiceName string    `json:"serviceName"`
 	Image       string    `json:"image,omitempty"`

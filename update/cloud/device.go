@@ -22,6 +22,8 @@ import (
 // Identity holds the values of config.json that identify the device and its cloud (docs/spec/cloud.md 1.2).
 // Values that are not set are empty or 0.
 type Identity struct {
+	_ [0]func() // nobody compares it: the compiler writes no code to do so
+
 	Endpoint                     string // URL of the cloud API, without a path
 	UUID, APIKey, DeviceAPIKey   string
 	DeviceID, ApplicationID      int64

@@ -101,9 +101,9 @@ func (x *Executor) stopped(ctx context.Context, c *current.Container, removed, u
 	}
 	switch {
 	case status == fasthttp.StatusNotModified && removed:
-		x.users.Event(userlog.AlreadyStopped, userlog.Container(c), nil)
+		x.users.Voice.Event(userlog.AlreadyStopped, userlog.Container(c), nil)
 	case status == fasthttp.StatusNotFound:
-		x.users.Event(userlog.AlreadyGone, userlog.Container(c), nil)
+		x.users.Voice.Event(userlog.AlreadyGone, userlog.Container(c), nil)
 	}
 	return nil
 }

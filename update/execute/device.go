@@ -15,7 +15,7 @@ func (x *Executor) requestReboot(s plan.Step) error {
 	if service := s.ServiceName(); service != "" {
 		why = userlog.JSON(map[string]string{"serviceName": service})
 	}
-	err := x.ledger.Request()
+	err := x.ledger.Reboot.Request()
 	if err == nil {
 		x.users.Voice("Reboot has been scheduled to apply changes: "+why, false)
 	}

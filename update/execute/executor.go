@@ -112,10 +112,10 @@ func (x *Executor) Run(ctx context.Context, s plan.Step, force bool) error {
 	case plan.RemoveNetwork:
 		return x.removeNetwork(ctx, s.Object, s.IDs)
 	case plan.TakeLock:
-		x.users.Event(userlog.TakingLocks, "", nil)
+		x.users.Voice.Event(userlog.TakingLocks, "", nil)
 		return x.locks.Take(ctx, s.AppID, s.Services, force)
 	case plan.ReleaseLock:
-		x.users.Event(userlog.ReleasingLocks, "", nil)
+		x.users.Voice.Event(userlog.ReleasingLocks, "", nil)
 		return x.locks.Release(s.AppID)
 	case plan.SweepLock:
 		return x.locks.Sweep(s.AppID)

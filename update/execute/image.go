@@ -134,7 +134,7 @@ func (x *Executor) download(ctx context.Context, s plan.Step, percent func(int))
 			return id, err
 		}
 		if !x.users.Failing(userlog.Downloading, s.Image) {
-			x.users.Event(userlog.Downloading.Begin, s.Image, nil)
+			x.users.Voice.Event(userlog.Downloading.Begin, s.Image, nil)
 		}
 	}
 	ref, err := target.ParseReference(s.Image)

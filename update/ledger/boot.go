@@ -62,16 +62,16 @@ func (l *Ledger) NotStartedAtBoot(cur *current.State) (map[string]bool, error) {
 		return nil, fmt.Errorf("open boot: %w", err)
 	}
 	all := make(map[string]bool)
-	if l.ID != "" && known.Boot == l.ID {
+	if l.Reboot.ID != "" && known.Boot == l.Reboot.ID {
 		for _, id := range known.Containers {
 			all[id] = true
 		}
 		return all, nil
 	}
-	another := l.ID != "" && known.Boot != ""
-	known.Boot, known.Containers = l.ID, nil
+	another := l.Reboot.ID != "" && known.Boot != ""
+	known.Boot, known.Containers = l.Reboot.ID, nil
 	for id, c := range cur.Containers {
-		if c.Status == "created" && (another || !c.CreatedAt.After(l.Booted)) {
+		if c.Status == "created" && (another || !c.CreatedAt.After(l.Reboot.Booted)) {
 			all[id] = true
 			known.Containers = append(known.Containers, id)
 		}
@@ -97,7 +97,7 @@ const (
 func (l *Ledger) CheckBootChange(change *settings.Boot) error {
 	last := l.written()
 	switch {
-	case len(last) == 0 || last[len(last)-1] == l.ID:
+	case len(last) == 0 || last[len(last)-1] == l.Reboot.ID:
 	case change == nil:
 		return l.docs.Save(writtenDocument, documentVersion, []string{})
 	case change.Why == last[0] && len(last) > maxBoots:
@@ -117,8 +117,8 @@ func (l *Ledger) BootWritten(change *settings.Boot) error {
 	if len(last) == 0 || last[0] != change.Why {
 		last = []string{change.Why}
 	}
-	if last[len(last)-1] == l.ID {
+	if last[len(last)-1] == l.Reboot.ID {
 		return nil
 	}
-	return l.docs.Save(writtenDocument, documentVersion, append(last, l.ID))
+	return l.docs.Save(writtenDocument, documentVersion, append(last, l.Reboot.ID))
 }

@@ -28,7 +28,7 @@ type Documents interface {
 
 // Ledger is safe for concurrent use.
 type Ledger struct {
-	Reboot // the request for a reboot
+	Reboot Reboot // the request for a reboot
 
 	docs  Documents
 	store *observe.Store
@@ -214,7 +214,7 @@ func (l *Ledger) releases(change func(map[string]History) error) error {
 // Stopping records that a container is about to be stopped, for an update or because a user wants it. replaced says
 // that it is removed next.
 func (l *Ledger) Stopping(c *current.Container, user, replaced bool) error {
-	return l.stop(c.ID, current.Stop{Run: c.StartedAt, User: user, Replaced: replaced, Boot: l.ID})
+	return l.stop(c.ID, current.Stop{Run: c.StartedAt, User: user, Replaced: replaced, Boot: l.Reboot.ID})
 }
 
 // Starting forgets the stop of a container that a user wants to run.

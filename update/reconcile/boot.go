@@ -114,7 +114,7 @@ func (l *Loop) bootFailed(s plan.Step, err error) {
 	change, _, unknown := l.o.Device.Boot.Differs(l.config.given)
 	if unknown == nil && change != nil && change.Why == s.Boot.Why {
 		if b.alone {
-			l.found.rebootRequested = l.o.Ledger.Withdraw() != nil
+			l.found.rebootRequested = l.o.Ledger.Reboot.Withdraw() != nil
 		}
 	} else if s.Kind == plan.SetBoot && s.Boot.Reboot {
 		b.alone = false

@@ -175,7 +175,7 @@ func TestBootConfigurationThatCannotBeWritten(t *testing.T) {
 		docs := documents{}
 		l := newLoop(t, parts{docs: docs, said: &said, device: Device{Boot: b}, reboot: ledger.Reboot{ID: "1", Breadcrumb: filepath.Join(t.TempDir(), "d", "crumb")}})
 		l.config.boot.found, l.found.rebootRequested = false, before
-		if err := l.o.Ledger.Request(); err != nil {
+		if err := l.o.Ledger.Reboot.Request(); err != nil {
 			t.Fatal(err)
 		}
 		for range 3 {
@@ -189,8 +189,8 @@ func TestBootConfigurationThatCannotBeWritten(t *testing.T) {
 			}
 			b.change = &settings.Boot{Why: after, Reboot: true}
 			l.finish(result{step: plan.Step{Kind: plan.SetBoot, Boot: change}, err: errors.New("full")})
-			if change, next := l.bootChange(); change != nil || next.IsZero() || l.found.rebootRequested != stays || l.o.Ledger.Requested() != stays || !l.status.Failed || len(l.status.Problems) != 1 {
-				t.Errorf("%s: %v %v, reboot %v, %v", when, change, next, l.found.rebootRequested, l.o.Ledger.Requested())
+			if change, next := l.bootChange(); change != nil || next.IsZero() || l.found.rebootRequested != stays || l.o.Ledger.Reboot.Requested() != stays || !l.status.Failed || len(l.status.Problems) != 1 {
+				t.Errorf("%s: %v %v, reboot %v, %v", when, change, next, l.found.rebootRequested, l.o.Ledger.Reboot.Requested())
 			}
 			if noted := len(docs["written"]) > len("[]"); noted != (after != "a") {
 				t.Errorf("%s: noted that something was written: %v", when, noted)

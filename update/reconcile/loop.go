@@ -165,7 +165,7 @@ func New(o Options, leftover []int) *Loop {
 		asked: asked{actions: make(map[string]*action)},
 		found: found{
 			locked: make(map[string]int), leftover: make(map[int]bool), lockWaits: make(map[int]context.CancelFunc),
-			undeletable: make(map[string]time.Time), checked: make(map[string]time.Time), rebootRequested: o.Ledger.Requested(),
+			undeletable: make(map[string]time.Time), checked: make(map[string]time.Time), rebootRequested: o.Ledger.Reboot.Requested(),
 		},
 		memory:  memory{backup: o.Device.Backup, recorded: make(map[string]*target.App)},
 		backoff: backoff.New(o.Device.Found.PollInterval), gates: make(gates),

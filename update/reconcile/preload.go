@@ -45,6 +45,6 @@ func (l *Loop) restoring(apps plan.Target) string {
 func (l *Loop) sayBackup(err error) {
 	if text := err.Error(); text != l.memory.backupSaid {
 		l.memory.backupSaid = text
-		l.o.Users.Event("Error restoring volumes from the backup", "", err)
+		l.o.Users.Voice.Event("Error restoring volumes from the backup", "", err)
 	}
 }

@@ -30,7 +30,7 @@ func (l *Loop) fault(s plan.Step) {
 		}
 	}
 	l.logStep(l.o.Log.Error(), s).Msg("target cannot be reached")
-	l.o.Users.Event(userlog.NotBegun, s.AppName, errors.New(s.Reason))
+	l.o.Users.Voice.Event(userlog.NotBegun, s.AppName, errors.New(s.Reason))
 	l.problem(s, s.Reason)
 }
 

@@ -164,7 +164,7 @@ func (l *Loop) locked(r result) bool {
 		return false
 	}
 	if l.asked.actions[r.step.AppUUID] == nil {
-		defer func() { l.o.Users.Locked(time.Until(l.backoff.Until(r.step)), r.err) }()
+		defer func() { l.o.Users.Voice.Locked(time.Until(l.backoff.Until(r.step)), r.err) }()
 	}
 	l.failed(r.step, r.err)
 	if l.found.lockWaits[r.step.AppID] == nil {

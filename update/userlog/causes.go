@@ -16,7 +16,7 @@ import (
 // Log says what the agent does to objects and how that went. A failure that comes up again and again says each cause
 // once. It is safe for concurrent use.
 type Log struct {
-	Voice
+	Voice  Voice
 	causes sync.Map // gists of causes ([]string) by object and kind of work, none since the work succeeded
 }
 
@@ -27,18 +27,18 @@ func New(v Voice) *Log { return &Log{Voice: v} }
 // all others; the key of a container begins with its app.
 func (l *Log) Do(p Phrases, key, object string, f func() error) error {
 	if !l.Failing(p, key) {
-		l.Event(p.Begin, object, nil)
+		l.Voice.Event(p.Begin, object, nil)
 	}
 	err := f()
 	switch {
 	case err == nil:
 		l.causes.Delete(key + p.Failed)
-		l.Event(p.Done, object, nil)
+		l.Voice.Event(p.Done, object, nil)
 	case errors.Is(err, delta.ErrProcessing):
-		l.Event(deltaProcessing, "", nil)
+		l.Voice.Event(deltaProcessing, "", nil)
 	case !errors.Is(err, context.Canceled):
 		if l.isNew(key+p.Failed, gist(err)) {
-			l.Event(p.Failed, object, err)
+			l.Voice.Event(p.Failed, object, err)
 		}
 	}
 	return err
