@@ -182,18 +182,14 @@ func (m *Manager) device(o *Options, x *execute.Executor) reconcile.Device {
 	if _, err := os.Stat(o.Device.PreloadPath); err != nil {
 		once()
 	}
+	backup, err := os.Stat(o.Device.BackupPath)
 	return reconcile.Device{
 		Managed: o.Device.Endpoint != "", Image: o.Device.Image, Development: o.Device.Development,
-		Backup: isFile(o.Device.BackupPath), BackupRetry: o.Device.BackupRetry,
+		Backup: err == nil && backup.Mode().IsRegular(), BackupRetry: o.Device.BackupRetry,
 		Found: o.found(), Configured: o.Configured,
 		CanSwitchVPN: o.Host.VPN != nil, CanFirewall: o.Host.CanFirewall, CanDiscover: o.Host.CanDiscover, HasDeltas: o.Images.Deltas != nil,
 		InLocalMode: x.InLocalMode, Preloaded: once, Boot: o.Host.Boot, Power: o.Host.Power,
 	}
-}
-
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
 }
 
 func openTargets(o *Options, say userlog.Voice) (*desired.Targets, error) {

@@ -80,7 +80,7 @@ func (m *Manager) inspectTags(s *target.State) {
 			tags[service.Image] = !strings.Contains(service.Image, "@")
 		}
 	}
-	ctx, cancel := context.WithTimeout(m.loop.Life(), inspectTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
 	defer cancel()
 	for name, isTag := range tags {
 		if image := observe.Image(name); isTag && m.watcher.Inspect(ctx, image) != nil {

@@ -66,15 +66,12 @@ func (t *Targets) SetCloud(body []byte, etag string) (s *target.State, heard boo
 		return nil, err == nil, err
 	}
 	t.report(problems)
-	t.o.Say.InvalidTarget(texts(problems))
-	return state, true, nil
-}
-
-func texts(problems []target.Problem) (lines []string) {
+	var lines []string
 	for _, p := range problems {
 		lines = append(lines, p.Text)
 	}
-	return lines
+	t.o.Say.InvalidTarget(lines)
+	return state, true, nil
 }
 
 // keep takes over, as rejected, what is stored of apps of which not even id and name could be read. What is not in a

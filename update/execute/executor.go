@@ -96,7 +96,7 @@ func New(o Options) (*Executor, error) {
 }
 
 // InLocalMode tells whether there is a note of what the engine had before local mode.
-func (x *Executor) InLocalMode() bool { return x.local.taken() }
+func (x *Executor) InLocalMode() bool { return !x.local.recorded.Load().Taken.IsZero() }
 
 // Run carries out one step. With force it overrides update locks.
 func (x *Executor) Run(ctx context.Context, s plan.Step, force bool) error {

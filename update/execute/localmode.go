@@ -51,9 +51,6 @@ func openLocalMode(o Options) (*localMode, error) {
 	return l, nil
 }
 
-// taken tells whether there is a note of what the engine had.
-func (l *localMode) taken() bool { return !l.recorded.Load().Taken.IsZero() }
-
 func (l *localMode) record(i *inventory) error {
 	if err := l.docs.Save(inventoryName, inventoryVersion, i); err != nil {
 		return fmt.Errorf("store note of local mode: %w", err)

@@ -77,7 +77,7 @@ func (l *Loop) enter(appID int, a *action) error {
 	}
 	was, ok := l.restorable(cur, appID)
 	if !ok {
-		return notInState(appID)
+		return fmt.Errorf("Application with ID %d is not in the current state", appID)
 	}
 	if a.purge {
 		a.phases = []*compose.App{nil, was}
@@ -161,8 +161,4 @@ func restored(c *current.Container, wanted *compose.App, all map[string]*current
 		s.Container = w.Container
 	}
 	return s
-}
-
-func notInState(appID int) error {
-	return fmt.Errorf("Application with ID %d is not in the current state", appID)
 }

@@ -180,9 +180,6 @@ func New(o Options, leftover []int) *Loop {
 	return l
 }
 
-// Life ends when Run does.
-func (l *Loop) Life() context.Context { return l.life }
-
 // Run decides and applies until ctx ends. Steps under way are cancelled then.
 func (l *Loop) Run(ctx context.Context) {
 	defer l.ending()
