@@ -24,6 +24,7 @@ func newFleet(t *testing.T) *fleet {
 	image := harness.ServerImage("api/app:v1").Load(t)
 	f := &fleet{Supervisor: harness.NewSupervisor(t, harness.Setup{WithProxy: true})}
 	f.shop, f.solo = harness.ShopAndSolo(image)
+	f.shop.UUID, f.solo.UUID = "", "" // an app of a local target has none
 	f.Start()
 	f.Apply(f.target())
 	return f
