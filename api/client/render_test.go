@@ -76,7 +76,7 @@ func pages() map[string]overview.Overview {
 			Time: now, HasTarget: true, Synced: true, Device: device("holy-moon"), Applying: true, Waiting: true, Pending: true,
 			Apps: []overview.App{{
 				ID: 12, Name: "shop", InTarget: true, TargetCommit: "77aa01", Commit: "3f1c9a", UpdateStatus: "downloaded",
-				Waits: "the release is on trial: service web has just been started",
+				Waits: "the health gate is open: service web has just been started",
 				Services: []overview.Service{
 					{Name: "after", Waits: "waits for web: it is unhealthy"}, {Name: "late", Waits: "waits for job: it exited with 3"},
 					{Name: "new", Waits: "image reg/new is not on the device"}, {Name: "web"},

@@ -25,7 +25,7 @@ func (a *app) healthGate() []Step {
 		if why == "" {
 			continue
 		}
-		s := a.step(Wait, "trial", "the release is on trial: service "+name+" "+why)
+		s := a.step(Wait, "trial", "the health gate is open: service "+name+" "+why)
 		s.Until = until
 		if until.IsZero() {
 			return []Step{s}
