@@ -25,6 +25,17 @@ import (
 // It runs until the test ends.
 func newRemote(t *testing.T, dir string) (*Manager, func() []string) {
 	t.Helper()
+	m, said := notRunning(t, dir)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); m.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	return m, said
+}
+
+// notRunning is the manager of newRemote before its loop runs.
+func notRunning(t *testing.T, dir string) (*Manager, func() []string) {
+	t.Helper()
 	docs, err := store.Open(filepath.Join(dir, "state"), zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
@@ -46,10 +57,6 @@ func newRemote(t *testing.T, dir string) (*Manager, func() []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); m.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
 	return m, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -161,7 +168,7 @@ func TestUnreadableAppOfTheFirstTarget(t *testing.T) {
 
 // Facts that come when the loop has ended do not hold up the end of the agent.
 func TestFactsAtTheEnd(t *testing.T) {
-	m, _ := newRemote(t, t.TempDir())
+	m, _ := notRunning(t, t.TempDir())
 	ended, end := context.WithCancel(context.Background())
 	end()
 	m.loop.Run(ended)
