@@ -96,7 +96,7 @@ func (d *device) service(name string) harness.Service {
 // rules are those of the filter table.
 func rules(t *testing.T, family string) string {
 	t.Helper()
-	return harness.RunTool(t, family, "-S")
+	return harness.RunTool(t, family, "-S") + "\n" // each rule is a line
 }
 
 // input are the rules of the chain INPUT.
