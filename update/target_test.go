@@ -192,3 +192,15 @@ func TestUselessTargetIsToldOfAgain(t *testing.T) {
 		}
 	}
 }
+
+// The calls of the engine are counted with what the loop did.
+func TestCountsOfTheEngine(t *testing.T) {
+	m, _ := newRemote(t, t.TempDir())
+	before := m.Counts()
+	if _, err := m.engine.Negotiate(t.Context()); err == nil {
+		t.Fatal("an engine answers nowhere")
+	}
+	if got := m.Counts(); got.EngineCalls <= before.EngineCalls || got.EngineErrors <= before.EngineErrors {
+		t.Errorf("%d calls and %d errors, before %d and %d", got.EngineCalls, got.EngineErrors, before.EngineCalls, before.EngineErrors)
+	}
+}

@@ -92,5 +92,5 @@ func (s moment) held(t *testing.T, why map[string]string) {
 
 // unsure is how often it was said that it is not known whether there is room.
 func unsure(s *harness.Supervisor) int {
-	return len(s.LogLines("whether there is room for the download is not known"))
+	return len(s.LogLines("cannot tell whether there is room for the download"))
 }

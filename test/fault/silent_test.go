@@ -33,7 +33,7 @@ func TestSilentEventStreamIsReplaced(t *testing.T) {
 		}
 	}
 	replaced(2)
-	if n := len(s.LogLines("the event stream of the engine is replaced")); n != 1 {
+	if n := len(s.LogLines("replacing the event stream of the engine")); n != 1 {
 		t.Errorf("%d log lines about the silent stream, want 1", n)
 	}
 

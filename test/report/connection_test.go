@@ -15,18 +15,18 @@ func TestOneConnectionForAPollAndItsReport(t *testing.T) {
 	s, cloud := beside(t)
 	s.WriteFile("root/run/openvpn/vpn_status/active", "") // nobody tries whether the cloud can be reached
 	target := shop(1)
-	assign := func(metrics string) {
-		target.Config = map[string]string{"RESIN_SUPERVISOR_LOG_CONTROL": "false", "RESIN_SUPERVISOR_HARDWARE_METRICS": metrics}
-		s.Assign(target)
-	}
-	assign("true")
+	target.Config = map[string]string{"RESIN_SUPERVISOR_LOG_CONTROL": "false"}
+	s.Assign(target)
 	s.Start()
 	first(t, s, cloud)
-	for turn := range 15 { // on a busy machine seconds may pass between the two
+	for range 15 { // on a busy machine seconds may pass between the two
 		time.Sleep(10 * time.Second) // no report follows another one sooner
 		polls, told := len(cloud.Calls(fakecloud.State)), len(reports(t, s, cloud))
-		assign(fmt.Sprint(turn%2 == 1))
 		s.PollNow()
+		if a := s.Post("/v1/regenerate-api-key", nil); a.Status != 200 {
+			t.Fatalf("regenerate: %d %s", a.Status, a.Body)
+		}
+		s.ForgetKey()
 		report, poll := next(t, s, cloud, told), cloud.Calls(fakecloud.State)[polls]
 		harness.Until(t, soon, "the end of the connection", func() error {
 			if _, open := cloud.Connections(); open > 0 {

@@ -125,7 +125,7 @@ func (x *Executor) stop(ctx context.Context, c *current.Container, user bool) er
 // observe looks at a container after work on it. It has a time of its own: the look matters most
 // when the work was broken off.
 func (x *Executor) observe(id string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), InspectTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
 	defer cancel()
 	return x.watch.Inspect(ctx, observe.Container(id))
 }
@@ -139,8 +139,8 @@ func (x *Executor) observeGone(id string, err error) error {
 	return nil
 }
 
-// InspectTimeout bounds one look at one object.
-const InspectTimeout = time.Minute
+// inspectTimeout bounds one look at one object.
+const inspectTimeout = time.Minute
 
 // rename gives a container that did not change the name of its new release.
 func (x *Executor) rename(ctx context.Context, s plan.Step) error {

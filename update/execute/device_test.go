@@ -16,16 +16,25 @@ func TestSaysWhatItWritesForBoot(t *testing.T) {
 	var said []string
 	var fails error
 	writes := 0
-	x := &Executor{ledger: opened(t), users: userlog.New(func(text string, stderr bool) {
+	docs := memory{}
+	x := &Executor{ledger: opened(t, docs), users: userlog.New(func(text string, stderr bool) {
 		if stderr {
 			text = "!" + text
 		}
 		said = append(said, text)
 	})}
-	step := plan.Step{Kind: plan.SetBoot, Boot: &settings.Boot{Values: map[string]string{"gpu_mem": "16", "a": "<b>"}, Write: func() error { writes++; return fails }}}
+	step := plan.Step{Kind: plan.SetBoot, Boot: &settings.Boot{Why: "w", Values: map[string]string{"gpu_mem": "16", "a": "<b>"}, Write: func() error { writes++; return fails }}}
 	if err := x.Run(t.Context(), step, false); err != nil {
 		t.Error(err)
 	}
+	if len(docs) != 0 {
+		t.Errorf("recorded %v of a change without a reboot", docs)
+	}
+	step.Boot.Reboot = true
+	if err := x.Run(t.Context(), step, false); err != nil || docs["written"] == nil {
+		t.Errorf("%v, recorded %v", err, docs)
+	}
+	step.Boot.Reboot, writes, said = false, 1, said[:2]
 	fails = errors.New("read-only file system")
 	if err := x.Run(t.Context(), step, false); !errors.Is(err, fails) || writes != 2 {
 		t.Errorf("%v, %d writes", err, writes)
@@ -36,15 +45,19 @@ func TestSaysWhatItWritesForBoot(t *testing.T) {
 	}
 }
 
-// nowhere is durable storage that forgets.
-type nowhere struct{}
+// memory is durable storage that lasts as long as the test.
+type memory map[string]any
 
-func (nowhere) Load(string, int, any) (bool, error) { return false, nil }
-func (nowhere) Save(string, int, any) error         { return nil }
+func (memory) Load(string, int, any) (bool, error) { return false, nil }
 
-func opened(t *testing.T) *ledger.Ledger {
+func (m memory) Save(name string, _ int, v any) error {
+	m[name] = v
+	return nil
+}
+
+func opened(t *testing.T, docs memory) *ledger.Ledger {
 	t.Helper()
-	l, err := ledger.Open(nowhere{}, ledger.Reboot{}, nil)
+	l, err := ledger.Open(docs, ledger.Reboot{ID: "1"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

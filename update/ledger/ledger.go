@@ -44,7 +44,7 @@ type History struct {
 }
 
 // Failure is a release that did not pass its health gate. It is not tried again until the target says something else
-// History the app.
+// of the app.
 type Failure struct {
 	Digest string `json:"digest"` // of what the target says of the app
 	Commit string `json:"commit"`

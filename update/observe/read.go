@@ -101,7 +101,7 @@ func (w *Watcher) ignored(err error) {
 // supervisedLabels are the two ways in which an object is marked as ours (docs/spec/engine.md 2.5).
 var supervisedLabels = [...]string{"io.balena.supervised", "io.resin.supervised"}
 
-// list reads Everything once. Containers need a look each, which go side by side.
+// list reads everything once. Containers need a look each, which go side by side.
 func (w *Watcher) list(ctx context.Context) (current.Listing, error) {
 	var l current.Listing
 	var errs [6]error

@@ -338,5 +338,8 @@ func killAll(users []*current.Container, reason string) []Step {
 	return steps
 }
 
+// VolumeKey is the Key of all steps on a volume, by its engine name.
+func VolumeKey(appUUID, name string) string { return appUUID + "/volume " + name }
+
 // ServiceKey is the Key of all steps on a service.
 func ServiceKey(appUUID, service string) string { return appUUID + "/service " + service }

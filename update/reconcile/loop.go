@@ -103,7 +103,7 @@ type asked struct {
 	actions  map[string]*action // intermediate targets, by app uuid
 	requests []*request         // not answered yet, in their order
 	force    bool               // override update locks until the target is reached
-	powerOff *powerOff          // nil unless the device is about to go down: no step begins then
+	powerOff *powerOff          // nil unless the device is about to go down: no step of a plan begins then
 }
 
 // found is what the results of steps said.

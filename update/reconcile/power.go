@@ -99,7 +99,7 @@ func (l *Loop) grant(ctx context.Context, force bool, p *powerOff) (granted *pow
 	return granted, err
 }
 
-// goingDown lets no step begin any more, and ends the actions, which would wait for ever.
+// goingDown lets no step of a plan begin any more, and ends the actions, which would wait for ever.
 func (l *Loop) goingDown(p *powerOff) (granted *powerOff, err error) {
 	if now := l.asked.powerOff; now != nil && !now.asked {
 		if now.text != p.text {

@@ -36,14 +36,6 @@ type request struct {
 // locking tells whether the caller holds the update locks of the app.
 func (r *request) locking() bool { return r.kind == plan.Stop || r.kind == plan.Restart }
 
-// service is the service of a request, empty for a volume.
-func (r *request) service() string {
-	if r.kind == plan.RemoveVolume {
-		return ""
-	}
-	return r.object
-}
-
 // StartService starts the container of a service unless the target does not want it to run
 // (docs/spec/device-api.md 2.12). It takes no lock. A container whose network was made again since is replaced.
 func (l *Loop) StartService(ctx context.Context, appID int, service string) error {
@@ -82,7 +74,11 @@ func (l *Loop) serve(ctx context.Context) (next time.Time) {
 		if r.begun {
 			continue
 		}
-		if l.occupied(r.appID, r.service(), r.locking()) {
+		if r.kind == plan.RemoveVolume {
+			l.removeVolume(ctx, r)
+			continue
+		}
+		if l.occupied(r.appID, r.object, r.locking()) {
 			if late := r.until.Add(stepTimeout); time.Now().Before(late) {
 				next = sooner(next, late)
 			} else {
@@ -129,9 +125,6 @@ func (l *Loop) order(r *request) (plan.Step, error) {
 	cur := l.o.Store.Load()
 	if !cur.Synced {
 		return plan.Step{}, view.ErrEngineDown
-	}
-	if r.kind == plan.RemoveVolume {
-		return l.orderVolume(r, cur), nil
 	}
 	all := cur.Newest(r.appID)
 	s, c := l.startStep(r.appID, r.object, all), all[r.object]

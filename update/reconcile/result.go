@@ -62,6 +62,11 @@ func (l *Loop) ended(r result) bool {
 	if t == nil || t.request == nil {
 		return false
 	}
+	if r.step.Kind == plan.RemoveVolume && engine.IsConflict(r.err) {
+		l.logStep(l.o.Log.Info(), r.step).Err(r.err).Msg("volume stays, something else uses it")
+		l.answer(t.request, r.err)
+		return true
+	}
 	l.counts.step(r.step, r.err == nil)
 	if r.err != nil {
 		l.logStep(l.o.Log.Error(), r.step).Err(r.err).Msg("step did not succeed")
@@ -189,8 +194,7 @@ func (l *Loop) awaitLock(ctx context.Context, s plan.Step) {
 	})
 }
 
-// retryLocks breaks off waits for a lock that the loop itself stands in, so that they begin anew
-// with the present force.
+// stopLockWaits ends the waits for locks, so that they begin again with the present force.
 func (l *Loop) stopLockWaits() {
 	for _, stop := range l.found.lockWaits {
 		stop()

@@ -82,14 +82,14 @@ func (l *Loop) beginAttempt() {
 	}
 }
 
-// record keeps what the target says of a settled app up to date in the book, for the way back: it may
-// change without a new release.
+// record keeps what the target says of a settled app up to date in the ledger, for a rollback: it may change without a
+// new release.
 func (l *Loop) record(a *compose.App) {
 	if a.Source == nil || a.Commit == "" || a.Rejected != "" || l.memory.recorded[a.UUID] == a.Source || l.o.Store.Load().Commits[a.UUID] != a.Commit {
 		return
 	}
 	l.memory.recorded[a.UUID] = a.Source
 	if err := l.o.Ledger.SetCommit(a.UUID, a.Commit, a.Source); err != nil {
-		l.o.Log.Error().Err(err).Str("app", a.Name).Msg("release was not noted")
+		l.o.Log.Error().Err(err).Str("app", a.Name).Msg("release was not recorded")
 	}
 }

@@ -53,20 +53,28 @@ func (l *Loop) volumeRequests(inScope func(appID int) bool) (requests []*request
 	return requests, nil
 }
 
-// orderVolume is the step that removes the volume of a request. It has no kind when the volume is needed by now.
-func (l *Loop) orderVolume(r *request, cur *current.State) plan.Step {
+// removeVolume begins the step that removes the volume of a request, unless one is under way. A volume that is needed by
+// now stays.
+func (l *Loop) removeVolume(ctx context.Context, r *request) {
+	cur := l.o.Store.Load()
 	named, known := l.namedVolumes()
-	if !known || !slices.Contains(unneeded(cur, named, func(id int) bool { return id == r.appID }), r.object) {
-		return plan.Step{}
-	}
 	s := plan.Step{
 		Kind: plan.RemoveVolume, AppUUID: current.AppKey("", r.appID), AppID: r.appID, Object: r.object, Reason: askedFor, User: true,
 	}
 	if a := l.targetApp(r.appID); a != nil {
 		s.AppUUID, s.AppName = a.UUID, a.Name
 	}
-	s.Key = s.AppUUID + "/volume " + r.object // as the planner has it
-	return s
+	s.Key = plan.VolumeKey(s.AppUUID, r.object)
+	switch {
+	case l.asked.powerOff != nil:
+		l.answer(r, view.ErrLeaving)
+	case !known || !slices.Contains(unneeded(cur, named, func(id int) bool { return id == r.appID }), r.object):
+		l.answer(r, nil)
+	case l.running[s.Key] == nil:
+		r.begun = true
+		l.launch(ctx, s)
+		l.running[s.Key].request = r
+	}
 }
 
 // unneeded lists the volumes, by engine name, that may go.

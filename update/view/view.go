@@ -49,7 +49,7 @@ type App struct {
 	ReleaseID    int    // of the target release
 	Commit       string // last release that was fully applied, empty when none was
 	Rejected     string
-	RolledBack   string      // which release failed its trial and why, while the one before applies instead
+	RolledBack   string      // which release failed its health gate and why, while the one before applies instead
 	Waits        string      // what the release as a whole waits for, empty when for nothing
 	LockHeld     bool        // the supervisor holds the app's update lock
 	Services     []Service   // of the target release, by name

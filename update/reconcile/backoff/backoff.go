@@ -126,7 +126,7 @@ func lasting(k plan.Kind) bool {
 	return k != plan.Look && k != plan.RequireReboot && k != plan.TakeLock && k != plan.ReleaseLock && k != plan.SweepLock && k != plan.SetCommit
 }
 
-// Span is how long to wait after so many failures: 1, 2, 4 ... seconds up to the Limit.
+// Span is how long to wait after so many failures: 1, 2, 4 ... seconds up to the limit.
 func (b *Backoff) Span(count int) time.Duration {
 	return retry.Backoff(count, time.Second, b.Limit)
 }
