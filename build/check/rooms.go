@@ -46,7 +46,7 @@ var rooms = []Room{
 	{"update/ledger", []string{"update/compose", "update/current", "update/observe", "update/settings", "update/target", "hostos/file"}, "the ledger records, and decides nothing"},
 	{"update/observe", []string{"hostos/retry", "update/compose", "update/current", "update/engine", "update/engine/doc", "update/userlog", "update/view"}, "it follows the engine and changes nothing there"},
 	{"update/userlog", []string{"update/compose", "update/current", "update/delta", "update/engine", "update/settings", "update/target"}, "phrases know what they speak of, and nothing else"},
-	{"update/view/build", []string{"update/compose", "update/current", "update/target", "update/view"}, pureIs},
+	{"update/view/build", []string{"update/compose", "update/current", "update/plan", "update/target", "update/view"}, pureIs},
 	{"update/compose", []string{"update/target", "update/engine/doc"}, pureIs},
 	{"update/current", []string{"update/engine/doc", "update/compose"}, pureIs},
 	{"update/backup", nil, pureIs},

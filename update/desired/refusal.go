@@ -14,7 +14,7 @@ const (
 	preloadFile  = "apps.json"
 )
 
-// refuse notes that nothing of a document can be used, until the document or what takes its place can.
+// refuse notes that a document cannot be used, until it or its successor can.
 func (t *Targets) refuse(document, text string) {
 	t.usable(document)
 	t.unusableMu.Lock()

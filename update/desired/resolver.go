@@ -209,7 +209,7 @@ func clashes(s *target.State) map[string]error {
 	return found
 }
 
-// own gives an app what can be of one app only, or notes that another one has it.
+// own notes that an app has what only one app may have, or that another app has it already.
 func own(found map[string]error, owners map[string]*target.App, a *target.App, thing string) {
 	other := owners[thing]
 	if other == nil {

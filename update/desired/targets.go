@@ -72,7 +72,7 @@ type targetDocument struct {
 	Boot bool `json:"boot"`
 	// LateBoot says the same of what came late to the boot configuration of the board.
 	LateBoot bool `json:"lateBoot,omitempty"`
-	// Received is what of the cloud's the apps under its endpoint are.
+	// Received says which document of the cloud the apps under its endpoint come from.
 	Received received `json:"received"`
 }
 

@@ -16,14 +16,13 @@ import (
 	"resin-supervisor/update/plan"
 )
 
-// restorer names the image and the container through which the engine fills volumes. Neither has
-// anything in it, and the container never runs.
+// restorer names the image and the container through which the engine fills volumes. Both are empty, and the container
+// never runs.
 const restorer = "resin-supervisor-backup"
 
 // restore fills the volumes of an app from the backup that the migration of the device left
-// (docs/spec/cloud.md 8.3). It begins with a look at all of it, so that one which is of no use changes
-// nothing. The file goes last, when what was unpacked is on the disk: until then all of it is done
-// again after whatever happens.
+// (docs/spec/cloud.md 8.3). It reads the whole file first, so that a file that cannot be used changes nothing. It removes
+// the file last, when what was unpacked is on the disk: after a crash before that, it starts again.
 func (x *Executor) restore(ctx context.Context, s plan.Step) error {
 	names, err := x.backupNames(ctx)
 	if errors.Is(err, os.ErrNotExist) {

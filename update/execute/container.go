@@ -19,8 +19,7 @@ import (
 	"resin-supervisor/update/userlog"
 )
 
-// kill stops a container, for as long as its own grace period takes, and removes it, with keep without its
-// anonymous volumes.
+// kill stops a container within its own grace period, and removes it. With keep its anonymous volumes stay.
 func (x *Executor) kill(ctx context.Context, c *current.Container, keep bool) error {
 	defer x.showWork(c.ID, "Stopping", recordOf(c))()
 	defer x.watch.Hold(c.ID)()
@@ -35,7 +34,8 @@ func (x *Executor) kill(ctx context.Context, c *current.Container, keep bool) er
 	return x.observeGone(c.ID, err)
 }
 
-// remove removes a container that does not run. Its anonymous volumes go with it, or are kept for the next one.
+// remove removes a container that does not run. Its anonymous volumes go with it. With keep they stay for the next
+// container.
 func (x *Executor) remove(ctx context.Context, c *current.Container, keep bool) error {
 	if len(c.Anonymous) == 0 {
 		return x.engine.RemoveContainer(ctx, c.ID, false)
@@ -81,8 +81,8 @@ func (x *Executor) change(id string, expectEvent bool, work func() error) error 
 	return x.watch.Change(expectEvent, func() (string, error) { return id, work() })
 }
 
-// stopped stops a container, which it notes before; removed says that it is removed next, and user that a
-// user wants the stop.
+// stopped records that a container is about to be stopped, and stops it. removed says that the container is removed
+// next, and user that a user wants the stop.
 func (x *Executor) stopped(ctx context.Context, c *current.Container, removed, user bool) error {
 	if now := x.store.Load().Containers[c.ID]; now != nil {
 		c = now
@@ -108,7 +108,7 @@ func (x *Executor) stopped(ctx context.Context, c *current.Container, removed, u
 	return nil
 }
 
-// stop stops a container and keeps it; user says that a user wants it.
+// stop stops a container and keeps it. user says that a user wants the stop.
 func (x *Executor) stop(ctx context.Context, c *current.Container, user bool) error {
 	defer x.showWork(c.ID, "Stopping", recordOf(c))()
 	defer x.watch.Hold(c.ID)()
@@ -122,15 +122,16 @@ func (x *Executor) stop(ctx context.Context, c *current.Container, user bool) er
 	return err
 }
 
-// observe looks at a container after work on it. It has a time of its own: the look matters most
-// when the work was broken off.
+// observe inspects a container after work on it. It has a timeout of its own, since the inspection matters most when
+// the work was cancelled.
 func (x *Executor) observe(id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
 	defer cancel()
 	return x.watch.Inspect(ctx, observe.Container(id))
 }
 
-// observeGone notes that a container is gone, as the engine answered; after an error it looks.
+// observeGone writes into the current state that a container is gone, as the engine answered. After an error it inspects
+// the container.
 func (x *Executor) observeGone(id string, err error) error {
 	if err != nil {
 		return errors.Join(err, x.observe(id))
@@ -139,7 +140,7 @@ func (x *Executor) observeGone(id string, err error) error {
 	return nil
 }
 
-// inspectTimeout bounds one look at one object.
+// inspectTimeout bounds the inspection of one container.
 const inspectTimeout = time.Minute
 
 // rename gives a container that did not change the name of its new release.
@@ -192,8 +193,8 @@ func (x *Executor) restart(ctx context.Context, s plan.Step) error {
 	return x.start(ctx, s)
 }
 
-// create makes a container. When the answer was lost or the name is taken, the container of that
-// name is looked at, so that the next plan knows of it.
+// create creates a container. When the answer was lost or the name is taken, it inspects the container of that name, so
+// that the next plan knows that container.
 func (x *Executor) create(ctx context.Context, s plan.Step) (id string, err error) {
 	r := s.Records[0]
 	defer x.showWork(current.Slot(r.AppUUID, r.ServiceName), "Installing", r)()
@@ -227,8 +228,8 @@ func (x *Executor) create(ctx context.Context, s plan.Step) (id string, err erro
 	return made.Id, nil
 }
 
-// nameTaken says whose the container is that has the name for another one, should that be what err is about. It
-// looks at that container, so that the next plan knows of it.
+// nameTaken adds to a name conflict whose container has the name. It inspects that container, so that the next plan
+// knows it. Other errors stay as they are.
 func (x *Executor) nameTaken(err error, name string, s plan.Step) error {
 	if !engine.IsConflict(err) {
 		return err
@@ -247,8 +248,8 @@ func (x *Executor) nameTaken(err error, name string, s plan.Step) error {
 	return fmt.Errorf("the container %s%s: %w", name, why, err)
 }
 
-// accept takes an object as the engine made it. What it made otherwise than it was asked to is said, noted, and
-// nothing is done about it (docs/spec/engine.md 4.2).
+// accept takes an object as the engine made it. When the engine changed what it was asked for, accept says and records
+// that, and does nothing about it (docs/spec/engine.md 4.2).
 func (x *Executor) accept(kind, name, id string, diff []compose.Difference, warnings []string) {
 	if len(diff) == 0 && x.store.Load().Altered[id] == nil {
 		return
@@ -293,7 +294,7 @@ func (x *Executor) launch(ctx context.Context, id string, r current.Record, imag
 	return errors.Join(err, x.observe(id))
 }
 
-// foreign says of a program that is made for another processor what that means.
+// foreign explains the error of a program that is made for another processor.
 func foreign(err error, deviceType string) error {
 	if engine.IsExecFormat(err) {
 		return fmt.Errorf("application architecture incompatible with device type %s: %w", deviceType, err)

@@ -16,9 +16,9 @@ import (
 	"resin-supervisor/update/userlog"
 )
 
-// removeImage drops the records of an image and, unless another record or container still stands on
-// it, the names by which we know it; the engine deletes an image with its last name, and here one that has
-// lost all of its names (docs/spec/engine.md 8.6, D21). Names that others gave the image are left alone.
+// removeImage drops the records of an image. Unless another record or container still needs the image, it also removes
+// the names that the agent knows. The engine deletes an image with its last name; removeImage deletes one that has lost
+// all names (docs/spec/engine.md 8.6, D21). It leaves names alone that others gave the image.
 func (x *Executor) removeImage(ctx context.Context, s plan.Step) error {
 	x.store.UpdateQuietly(func(c *current.State) *current.State { return c.WithDeleting(s.Image, true) })
 	defer x.store.Update(func(c *current.State) *current.State { return c.WithDeleting(s.Image, false) })
@@ -27,7 +27,7 @@ func (x *Executor) removeImage(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	if id := s.Records[0].EngineID; !stillUsed(x.store.Load(), s, id, ref) {
-		// A name that an image of ours still has after its own passed to another one is somebody's.
+		// The image still has a name after its own name passed to another image: somebody else gave it.
 		if image := x.store.Load().Images[id]; s.Records[0].Former && image != nil && len(image.Tags) > 0 {
 			return x.ledger.DropImages(s.Records)
 		}
@@ -38,8 +38,8 @@ func (x *Executor) removeImage(ctx context.Context, s plan.Step) error {
 	return x.ledger.DropImages(s.Records)
 }
 
-// stillUsed tells whether a record outside the step needs the image under the repository of ref. An
-// image that a container stands on is the engine's to keep: it refuses to remove its last name.
+// stillUsed tells whether a record outside the step needs the image under the repository of ref. The engine itself keeps
+// an image that a container needs: it refuses to remove the last name.
 func stillUsed(c *current.State, s plan.Step, id string, ref target.Reference) bool {
 	dropped := make(map[string]bool, len(s.Records))
 	for _, r := range s.Records {
@@ -56,8 +56,8 @@ func stillUsed(c *current.State, s plan.Step, id string, ref target.Reference) b
 	return false
 }
 
-// cleanUp removes an image that nobody named, or one name of it. Nothing is forced: what a container
-// stands on, of whomever it is, stays (deviates from docs/spec/engine.md 8.7).
+// cleanUp removes an image without a name, or one name of an image. It forces nothing: an image that any container needs
+// stays (deviates from docs/spec/engine.md 8.7).
 func (x *Executor) cleanUp(ctx context.Context, s plan.Step) error {
 	_, err := x.engine.RemoveImage(ctx, s.Image, false)
 	if err != nil {
@@ -94,8 +94,8 @@ func (x *Executor) untag(ctx context.Context, id, repo string) error {
 	return x.watch.Inspect(ctx, observe.Image(id))
 }
 
-// fetch downloads an image unless it is there already, tags it so that nothing prunes it, and
-// records whose it is (docs/spec/engine.md 8.3).
+// fetch downloads an image unless it is on the device, tags it so that nothing prunes it, and records which services
+// need it (docs/spec/engine.md 8.3).
 func (x *Executor) fetch(ctx context.Context, s plan.Step) error {
 	if found := x.store.Load().FindImage(s.Image); found != nil {
 		return x.keep(ctx, s, found.ID)
@@ -127,7 +127,7 @@ func (x *Executor) fetch(ctx context.Context, s plan.Step) error {
 	return x.keep(ctx, s, id)
 }
 
-// download gets an image, from a delta where there is one, and returns the engine's id for it.
+// download pulls an image, as a delta where there is one, and returns its engine id.
 func (x *Executor) download(ctx context.Context, s plan.Step, percent func(int)) (id string, err error) {
 	if s.From != nil {
 		if id, err = x.pullDelta(ctx, s, percent); id != "" || err != nil {
@@ -164,8 +164,8 @@ func (x *Executor) save(ctx context.Context, s plan.Step) error {
 	return x.keep(ctx, s, s.Records[0].EngineID)
 }
 
-// keep tags an image with the name it is wanted by and records the services it is for
-// (docs/spec/engine.md 8.2). For a name with a digest the engine makes the tag latest, unless that is somebody's.
+// keep tags an image with the name that the target has, and records the services that need it (docs/spec/engine.md 8.2).
+// For a name with a digest the tag is latest, unless somebody else uses that tag.
 func (x *Executor) keep(ctx context.Context, s plan.Step, id string) error {
 	ref, err := target.ParseReference(s.Image)
 	if err != nil {
@@ -187,8 +187,8 @@ func (x *Executor) keep(ctx context.Context, s plan.Step, id string) error {
 	return x.ledger.AddImages(records)
 }
 
-// isFree tells whether an image of a repository that is named by its digest may take a tag: from no image, or
-// from one that has it for the same reason. People build images under such a name, and services mean it.
+// isFree tells whether an image that is named by its digest may get a tag of its repository: no image has the tag, or one
+// that got it for the same reason. A tag that people gave to an image they built is not free, since services use it.
 func isFree(c *current.State, tag, repo string) bool {
 	holder := c.FindImage(tag)
 	free := holder == nil

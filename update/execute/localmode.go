@@ -144,7 +144,7 @@ func (l *localMode) list(ctx context.Context) (*inventory, error) {
 	return i, nil
 }
 
-// own is what the agent's container stands on, and itself.
+// own is the agent's container and what it needs.
 func (l *localMode) own(ctx context.Context) (map[string]bool, error) {
 	used := make(map[string]bool)
 	if l.self == "" {

@@ -23,8 +23,8 @@ func (x *Executor) createVolume(ctx context.Context, v *compose.Volume) error {
 	return err
 }
 
-// prepareVolume makes a volume of the device itself, without labels, and tells the host of it, which
-// looks for firmware there (docs/spec/engine.md 3.1). One that exists stays as it is.
+// prepareVolume creates a volume of the device itself, without labels, unless it exists. It tells the host its name,
+// since the host looks for firmware there (docs/spec/engine.md 3.1).
 func (x *Executor) prepareVolume(ctx context.Context, name string) error {
 	return x.users.Do(userlog.PreparingVolume, name, name, func() error {
 		_, err := x.engine.Volume(ctx, name)
@@ -43,8 +43,8 @@ func (x *Executor) removeVolume(ctx context.Context, name string) error {
 	return errors.Join(err, x.watch.Inspect(ctx, observe.Volume(name)))
 }
 
-// dropVolume removes a volume that is not wanted. An anonymous one that the engine does not remove, since
-// something foreign uses it, is that one's from now on: no release waits for it.
+// dropVolume removes a volume that is not wanted. When the engine keeps an anonymous volume, because a container of
+// somebody else uses it, the agent forgets that volume: no release waits for it.
 func (x *Executor) dropVolume(ctx context.Context, name string) error {
 	err := x.removeVolume(ctx, name)
 	if _, ours := x.store.Load().Anonymous[name]; ours && (err == nil || !engine.IsUnknown(err)) {

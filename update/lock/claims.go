@@ -33,15 +33,14 @@ func (l *Claims) claim(appID int) chan struct{} {
 	return l.claims[appID]
 }
 
-// Take claims the app, waiting for ctx, and takes the lock files of its services. When one cannot be
-// taken none is, and the error is a *view.LockedError.
+// Take claims the app, waiting until ctx ends at most, and takes the lock files of its services. When it cannot take one
+// file it takes none, and the error is a *view.LockedError.
 func (l *Claims) Take(ctx context.Context, appID int, services []string, force bool) error {
 	return l.claimed(ctx, appID, false, func() error { return l.Dir.Take(appID, services, force) })
 }
 
-// TakeAll is Take for who works on an app outside the plan: a lock counts that any service left, also one
-// that has no container any more, or none yet. Which services there are is asked once the app is claimed;
-// ceded says that the caller has the claim already.
+// TakeAll is Take for an action outside the plan. The lock of any service counts, also of one that has no container.
+// services is called once the app is claimed. ceded says that the caller has the claim already.
 func (l *Claims) TakeAll(ctx context.Context, appID int, ceded bool, services func() []string, force bool) error {
 	return l.claimed(ctx, appID, ceded, func() error {
 		known, err := l.Dir.Services(appID)
@@ -57,7 +56,7 @@ func (l *Claims) TakeAll(ctx context.Context, appID int, ceded bool, services fu
 	})
 }
 
-// claimed claims an app, unless that was done, waiting for ctx, and keeps the claim unless f fails.
+// claimed claims an app, unless that was done, and keeps the claim unless f fails.
 func (l *Claims) claimed(ctx context.Context, appID int, ceded bool, f func() error) error {
 	claim := l.claim(appID)
 	if !ceded {
@@ -78,7 +77,7 @@ func (l *Claims) claimed(ctx context.Context, appID int, ceded bool, f func() er
 	return err
 }
 
-// HeldElsewhere is the answer to who did not get the claim in time (docs/spec/device-api.md S12).
+// HeldElsewhere is the error when the claim was not free in time (docs/spec/device-api.md S12).
 func HeldElsewhere(appID int) error {
 	return &view.LockedError{Text: "Locks for app " + strconv.Itoa(appID) + " are being held by another supervisor operation"}
 }

@@ -136,8 +136,8 @@ func (l *Loop) targetApp(appID int) *compose.App {
 	return nil
 }
 
-// restored describes the service of a container as it is, in the start order of its target. What the engine
-// made otherwise of the target is asked for again, so that the new container is one of the target too.
+// restored describes the service of a container as it is, in the start order of its target. When the engine had changed
+// what the target wants, restored asks for what the target wants again, so that the new container fits the target too.
 func restored(c *current.Container, wanted *compose.App, all map[string]*current.Container, cur *current.State) *compose.Service {
 	s := compose.FromContainer(c.Config, c.Env, func(id string) string {
 		if peer := cur.Containers[id]; peer != nil {

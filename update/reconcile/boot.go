@@ -16,10 +16,9 @@ import (
 type Boot interface {
 	// Current is what is in effect, by canonical variable.
 	Current() map[string]string
-	// Differs tells what it takes to have the boot configuration that a configuration says, nil when
-	// nothing does. Refused are the variables whose values are refused, with the reason, a
-	// *view.FixedBootError for a key that may not be changed. The error is of what cannot be read now. The
-	// change does without both.
+	// Differs returns the change to the boot configuration that a configuration wants, nil when there is nothing to
+	// change. refused are the variables that are not applied, with the reason: a *view.FixedBootError for a key that may
+	// not be changed. err says what cannot be read now. The change leaves out both.
 	Differs(config map[string]string) (change *settings.Boot, refused map[string]error, err error)
 }
 
@@ -68,8 +67,8 @@ func (l *Loop) bootChange() (change *settings.Boot, next time.Time) {
 	return b.change, b.again
 }
 
-// refuseVariables notes the variables whose values are refused, and tells users of each once for as long
-// as that stays so.
+// refuseVariables notes the variables whose values are refused. It tells users of each variable once, until that
+// changes.
 func (l *Loop) refuseVariables(refused map[string]error) {
 	var list []view.Problem
 	for _, name := range slices.Sorted(maps.Keys(refused)) {
@@ -106,9 +105,9 @@ func (l *Loop) bootFailing(now time.Time) {
 	l.status.Problems[0].Retry = b.again
 }
 
-// bootFailed notes that the boot configuration could not be written. When all is as it was, there is no
-// reason for the reboot either; else the reboot is needed, and the change counts as made, as it may be undone
-// before the next boot.
+// bootFailed notes that the boot configuration could not be written. When nothing was written, the reboot is not needed
+// either. Otherwise the reboot is needed, and the change counts as written, because something may undo it before the
+// next boot.
 func (l *Loop) bootFailed(s plan.Step, err error) {
 	b := &l.config.boot
 	change, _, unknown := l.o.Device.Boot.Differs(l.config.given)

@@ -57,16 +57,16 @@ func (l *Loop) configure(ctx context.Context, cur *current.State) (next time.Tim
 	}
 	l.apply()
 	next = sooner(again, l.begin(ctx, steps))
-	// Settings that cannot be stored are tried again beside the apps, or a boot partition that cannot be
-	// written would keep the device from ever being updated. But apps wait for the way into and out of local
-	// mode, where their volumes and images count otherwise.
+	// Settings that cannot be stored are tried again beside the apps. Otherwise a boot partition that cannot be written
+	// would keep the device from ever being updated. But apps wait for the way into and out of local mode, because other
+	// rules for volumes and images hold there.
 	kind := steps[0].Kind
 	l.config.unstored = (kind == plan.Set || kind == plan.RequireReboot) && l.running[steps[0].Key] == nil &&
 		l.config.have.LocalMode == l.config.want.LocalMode
 	return next, l.config.unstored
 }
 
-// notStored puts settings that could not be stored in effect as far as they need not be durable.
+// notStored applies settings that could not be stored, except those that must be durable.
 func (l *Loop) notStored(s settings.Settings) {
 	have := l.config.have
 	s.PollInterval, s.PersistentLogging, s.LocalMode = have.PollInterval, have.PersistentLogging, have.LocalMode
@@ -123,8 +123,8 @@ func onHostNetwork(t *target.State) bool {
 	return false
 }
 
-// deltas tells whether images are made from deltas where the engine can. Only the third version of
-// deltas is known here, those that balenaEngine applies itself; every other one means whole images.
+// deltas tells whether images are pulled as deltas where the engine can apply them. The agent knows only the third version
+// of deltas, which balenaEngine applies itself. Any other version means whole images.
 func (l *Loop) deltas() bool {
 	return l.o.Device.HasDeltas && l.config.have.Delta && l.config.have.DeltaVersion == 3
 }

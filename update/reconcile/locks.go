@@ -31,8 +31,8 @@ func (l *Loop) occupied(appID int, service string, anything bool) bool {
 // works tells whether a step works on an app.
 func (l *Loop) works(appID int) bool { return l.occupied(appID, "", true) }
 
-// cede gives the claim of an app that the loop holds to the caller, unless something works under it. It
-// tells whether the caller has the claim now.
+// cede gives the loop's claim of an app to the caller, unless a step works on the app. It tells whether the caller has the
+// claim now.
 func (l *Loop) cede(appID int) bool {
 	for uuid, id := range l.found.locked {
 		if id == appID && l.asked.actions[uuid] == nil && !l.works(appID) {
@@ -48,7 +48,7 @@ func (l *Loop) claimed(appID int) bool {
 	return slices.ContainsFunc(l.asked.requests, func(r *request) bool { return r.appID == appID && r.locking() })
 }
 
-// reserved tells whether a step has to wait because a request works on its app. Who asked has the locks,
+// reserved tells whether a step has to wait because a request works on its app. The client of the request has the locks,
 // but not every step needs them.
 func (l *Loop) reserved(s plan.Step) bool {
 	return !imagesOnly(s) && (l.claimed(s.AppID) ||
@@ -80,8 +80,8 @@ func (l *Loop) withLock(ctx context.Context, appID int, force bool, f func() err
 	return f()
 }
 
-// takeLocks takes the update locks of an app for an action. With past a claim of the loop that nothing works
-// under is no obstacle, whenever that is while the action waits.
+// takeLocks takes the update locks of an app for an action. With past it takes the claim over from the loop as soon as no
+// step works on the app.
 func (l *Loop) takeLocks(ctx context.Context, appID int, force, past bool) error {
 	for {
 		ceded := false
@@ -113,8 +113,8 @@ func (l *Loop) takeLocks(ctx context.Context, appID int, force, past bool) error
 
 // WithAllLocks runs f while it holds the update locks of every app that has an object on the device,
 // for what concerns the whole device (docs/spec/device-api.md 1.10). Until the engine was listed these are
-// the apps with a directory for locks. With force, users' locks are overridden. The error is a
-// *view.LockedError when a lock forbids it, else that of f. f does not run when a lock was not had.
+// the apps with a directory for locks. With force it overrides users' locks. The error is a *view.LockedError when a lock
+// forbids it, and f does not run then. Otherwise the error is that of f.
 func (l *Loop) WithAllLocks(ctx context.Context, force bool, f func() error) (err error) {
 	return l.withAllLocks(ctx, force, force, f)
 }

@@ -446,17 +446,10 @@ func (l *Loop) publish() {
 	for uuid := range l.found.locked {
 		s.LocksHeld[uuid] = true
 	}
-	if len(l.waits) > 0 {
-		s.Waits = make(map[string]string, len(l.waits))
-		for i := range slices.Backward(l.waits) { // the first of each counts
-			w := &l.waits[i]
-			s.Waits[current.Slot(w.AppUUID, w.ServiceName())] = w.Reason
-		}
-	}
 	if refusals := l.refusals(); len(refusals) > 0 {
 		s.Failed, s.Problems = true, append(refusals, s.Problems...)
 	}
-	s.Target, s.LocalMode = l.o.Resolver.Target(), l.config.have.LocalMode
+	s.Target, s.LocalMode, s.Waits = l.o.Resolver.Target(), l.config.have.LocalMode, l.waits
 	p := l.progress
 	p.applying = s.Applying
 	l.health.Store(&p)

@@ -22,9 +22,8 @@ func (l *Loop) preload(ctx context.Context, cur *current.State) {
 	l.launch(ctx, plan.Step{Kind: plan.Preload, Key: "preload", Reason: "the device has no target from its cloud yet"})
 }
 
-// restoring names the app (uuid) whose volumes are filled from the backup: of those in the target the
-// fleet with the lowest id, and no other one while that has no release, or none that can be applied.
-// Empty when there is nothing to fill, or nothing yet.
+// restoring names the app (uuid) whose volumes are filled from the backup: the fleet with the lowest id in the target. It
+// is empty when there is no backup, and while that fleet has no release that can be applied.
 func (l *Loop) restoring(apps plan.Target) string {
 	if !l.memory.backup || l.o.Device.Managed && l.config.have.LocalMode {
 		return ""
@@ -41,7 +40,7 @@ func (l *Loop) restoring(apps plan.Target) string {
 	return first.UUID
 }
 
-// sayBackup says why volumes were not restored, once for as long as it stays the same.
+// sayBackup says why volumes were not restored. It says the same reason once.
 func (l *Loop) sayBackup(err error) {
 	if text := err.Error(); text != l.memory.backupSaid {
 		l.memory.backupSaid = text

@@ -18,7 +18,7 @@ import (
 // maxProblems is how many problems are remembered.
 const maxProblems = 16
 
-// fault tells of a target that cannot be reached, once for as long as it stays so.
+// fault says that a target cannot be reached. It says the same reason once.
 func (l *Loop) fault(s plan.Step) {
 	if !s.Fault {
 		return
@@ -34,8 +34,7 @@ func (l *Loop) fault(s plan.Step) {
 	l.problem(s, s.Reason)
 }
 
-// logWaits logs what services and apps wait for while nothing else is under way, once for as long as it
-// stays so.
+// logWaits logs what services and apps wait for while no step is under way. It logs the same reason once.
 func (l *Loop) logWaits() {
 	told := make(map[string]string)
 	for _, s := range l.waits {

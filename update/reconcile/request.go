@@ -106,8 +106,7 @@ func (l *Loop) serve(ctx context.Context) (next time.Time) {
 	return next
 }
 
-// unresolved tells whether what the target says of services is not known yet, or no longer: images are
-// being inspected for it.
+// unresolved tells whether the services of the target are not known now, because images are being inspected for them.
 func (l *Loop) unresolved() bool {
 	return l.o.Resolver.Target() != nil && !l.o.Resolver.Resolved(l.o.Store.Load())
 }
@@ -172,7 +171,7 @@ func (l *Loop) refuse(r *request, want *compose.Service, have *current.Container
 	return false, nil
 }
 
-// startStep is what brings up a service of the target, without a service when the target has none.
+// startStep is the step that starts a service of the target. It has no service when the target has none.
 func (l *Loop) startStep(appID int, service string, all map[string]*current.Container) plan.Step {
 	app := l.targetApp(appID)
 	if app == nil || app.Services[service] == nil {

@@ -11,6 +11,7 @@ import (
 
 	"resin-supervisor/update/compose"
 	"resin-supervisor/update/current"
+	"resin-supervisor/update/plan"
 	"resin-supervisor/update/target"
 	"resin-supervisor/update/view"
 )
@@ -30,12 +31,16 @@ type Status struct {
 	RolledBack  map[string]string       // app uuid -> which release failed, and why
 	LocksHeld   map[string]bool         // by app uuid
 	Reasons     map[string]string       // service key -> reason of the last step
-	Waits       map[string]string       // service key -> what the service waits for; without a service the app
+	Waits       []plan.Step             // of kind Wait: what services, and apps, wait for
 }
 
 // View is what readers see of a status and a current state.
 func View(s *Status, cur *current.State) *view.State {
-	b := builder{status: s, cur: cur, apps: make(map[string]*view.App)}
+	b := builder{status: s, cur: cur, apps: make(map[string]*view.App), waitsFor: make(map[string]string, len(s.Waits))}
+	for i := len(s.Waits) - 1; i >= 0; i-- { // the first of each counts
+		w := &s.Waits[i]
+		b.waitsFor[current.Slot(w.AppUUID, w.ServiceName())] = w.Reason
+	}
 	v := &view.State{
 		Synced: cur.Listed, Applying: s.Applying, Waiting: s.Waiting, Pending: s.Pending, Failed: s.Failed,
 		Downloaded: s.Downloaded, LocalMode: s.LocalMode, LastErrors: s.Problems, NextAttempt: s.NextAttempt,
@@ -70,6 +75,8 @@ type builder struct {
 	status *Status
 	cur    *current.State
 	apps   map[string]*view.App
+	// waitsFor is what services wait for, by service key; without a service the app.
+	waitsFor map[string]string
 }
 
 func (b *builder) locked(uuid string) bool {
@@ -102,7 +109,7 @@ func (b *builder) target(a *target.App) {
 
 // waits is what a service waits for, or with no service the app.
 func (b *builder) waits(uuid, service string) string {
-	return b.status.Waits[current.Slot(uuid, service)]
+	return b.waitsFor[current.Slot(uuid, service)]
 }
 
 func buildService(s *target.Service) view.Service {
