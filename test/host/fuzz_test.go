@@ -71,6 +71,9 @@ func newBench(f *testing.F) *bench {
 	return b
 }
 
+// ConversationEnded takes what the API says after a body that took memory.
+func (b *bench) ConversationEnded() {}
+
 const present = "redsocks {\n\ttype = socks5;\n\tip = 10.0.0.1;\n\tport = 1080;\n\tlogin = \"x\\\"y\";\n}\ndnsu2t {\n\tremote_ip = 1.1.1.1;\n\tremote_port = 53;\n}\n"
 
 // reset puts the files as they are without a proxy, or with one.
@@ -131,6 +134,7 @@ func FuzzHostConfig(f *testing.F) {
 		`{"network":{"proxy":{"noProxy":["-j","10.0.0.1\n"]}}}`,
 		`{"network":{"proxy":null,"hostname":""}}`,
 		`{"network":{"proxy":{}}}`, `{"network":{}}`, `{}`, `[]`, ``, `{"network":{"proxy":{"ip":"x","ip":"y"}}}`,
+		`{"network":{"proxy":{"type":"socks5","ip":"10.9.8.7","port":1080},"x":"` + strings.Repeat("a", 10_000) + `"}}`, // takes memory of the budget
 	} {
 		f.Add(seed)
 	}
