@@ -379,11 +379,11 @@ func (r *rig) dial() net.Conn {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	patience := 20 * time.Second
+	timeout := 20 * time.Second
 	if raceDetector {
-		patience = 2 * time.Minute
+		timeout = 2 * time.Minute
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(timeout))
 	return c
 }
 

@@ -65,3 +65,21 @@ func TestWayBack(t *testing.T) {
 		t.Error("nothing was made durable")
 	}
 }
+
+// What was logged of an app goes with the app.
+func TestLoggedOfAppsThatWent(t *testing.T) {
+	l, err := ledger.Open(memory{}, ledger.Reboot{ID: "boot1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := map[string]*target.App{"aa": {UUID: "aa", ID: 1, Rejected: "one"}, "bb": {UUID: "bb", ID: 2, Rejected: "two"}}
+	r := NewResolver(&target.State{Apps: both}, compose.Facts{}, nil, l, userlog.NewVoice(nil), zerolog.Nop())
+	r.Apps(current.Empty())
+	if r.RejectedSince("aa").IsZero() || r.RejectedSince("bb").IsZero() {
+		t.Fatal("nothing was logged of a rejected app")
+	}
+	r.SetTarget(&target.State{Apps: map[string]*target.App{"bb": both["bb"]}})
+	if !r.RejectedSince("aa").IsZero() || r.RejectedSince("bb").IsZero() {
+		t.Errorf("remembered of %v", r.logged)
+	}
+}
